@@ -1,0 +1,75 @@
+// Byte strings: a view that owns nothing, a growing buffer, and a bounded reader.
+//
+// Integers are little-endian wherever Mayfly writes its own formats (WAL, snapshot, peer frames).
+// Nothing here is shared between threads.
+#ifndef MF_BASE_BYTES_H
+#define MF_BASE_BYTES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+// A view of bytes that somebody else owns. data may be NULL only when len is 0.
+struct mf_bytes {
+    const uint8_t *data;
+    size_t len;
+};
+
+struct mf_bytes mf_bytes_of(const void *data, size_t len);
+struct mf_bytes mf_bytes_str(const char *text);
+bool mf_bytes_equal(struct mf_bytes a, struct mf_bytes b);
+// memcmp order, a shorter prefix first: <0, 0, >0.
+int mf_bytes_compare(struct mf_bytes a, struct mf_bytes b);
+
+// A growing buffer. All zero is an empty one. Growth doubles; running out of memory aborts the
+// process with a message, as for every small allocation (mf_alloc).
+struct mf_buf {
+    uint8_t *data;
+    size_t len;
+    size_t cap;
+};
+
+void mf_buf_free(struct mf_buf *buf);
+// Forgets the content and keeps the memory, unless it is over keep_bytes_max.
+void mf_buf_clear(struct mf_buf *buf, size_t keep_bytes_max);
+// Makes room for `extra` more bytes and returns where they go; len is unchanged.
+uint8_t *mf_buf_reserve(struct mf_buf *buf, size_t extra);
+// Drops the first `count` bytes (count <= len).
+void mf_buf_consume(struct mf_buf *buf, size_t count);
+void mf_buf_put(struct mf_buf *buf, const void *data, size_t len);
+void mf_buf_u8(struct mf_buf *buf, uint8_t value);
+void mf_buf_u16(struct mf_buf *buf, uint16_t value);
+void mf_buf_u32(struct mf_buf *buf, uint32_t value);
+void mf_buf_u64(struct mf_buf *buf, uint64_t value);
+// u32 length, then the bytes (len < 2^32, asserted).
+void mf_buf_blob(struct mf_buf *buf, struct mf_bytes bytes);
+struct mf_bytes mf_buf_view(const struct mf_buf *buf);
+
+// A reader over a view. A read past the end sets `failed`, returns 0 or an empty view, and so does
+// every read after it: check `failed` once at the end.
+struct mf_reader {
+    const uint8_t *at;
+    const uint8_t *end;
+    bool failed;
+};
+
+struct mf_reader mf_reader_of(struct mf_bytes bytes);
+size_t mf_reader_left(const struct mf_reader *r);
+uint8_t mf_read_u8(struct mf_reader *r);
+uint16_t mf_read_u16(struct mf_reader *r);
+uint32_t mf_read_u32(struct mf_reader *r);
+uint64_t mf_read_u64(struct mf_reader *r);
+struct mf_bytes mf_read_bytes(struct mf_reader *r, size_t len);
+// The counterpart of mf_buf_blob: the view points into the input.
+struct mf_bytes mf_read_blob(struct mf_reader *r);
+
+// malloc, calloc, realloc that never return NULL: a process without a few kilobytes left cannot
+// keep its promises, so it stops with a message. Large, client-sized memory is checked elsewhere.
+void *mf_alloc(size_t size) __attribute__((malloc, returns_nonnull));
+void *mf_calloc(size_t count, size_t size) __attribute__((malloc, returns_nonnull));
+void *mf_realloc(void *ptr, size_t size) __attribute__((returns_nonnull));
+char *mf_strdup(const char *text) __attribute__((malloc, returns_nonnull));
+
+#endif

@@ -1,0 +1,13 @@
+// The two clocks of a process. Pure code takes them as arguments and never reads them itself.
+#ifndef MF_BASE_CLOCK_H
+#define MF_BASE_CLOCK_H
+
+#include <stdint.h>
+
+// CLOCK_MONOTONIC in microseconds: for every interval and timeout.
+uint64_t mf_mono_us(void);
+
+// Microseconds since the Unix epoch: for log lines, and for absolute times given by users.
+uint64_t mf_wall_us(void);
+
+#endif

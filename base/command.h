@@ -1,0 +1,92 @@
+// What may be asked of the store, and how it is written into log entries and peer frames.
+//
+// Protocols parse bytes into one struct mf_command; shards apply it. The struct owns nothing: keys,
+// values and ids are views into the buffer that was parsed. The binary form made by
+// mf_command_encode is part of the WAL's content: docs/wal-format.md describes it, and it changes
+// only by adding.
+#ifndef MF_BASE_COMMAND_H
+#define MF_BASE_COMMAND_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/err.h"
+
+enum mf_op {
+    MF_OP_NONE = 0,
+    // Reads.
+    MF_OP_GET = 1,  // one key
+    MF_OP_MGET = 2, // keys
+    MF_OP_HAS = 3,  // keys
+    MF_OP_TTL = 4,  // one key
+    MF_OP_SIZE = 5, // no key; one shard's live keys
+    // Writes.
+    MF_OP_SET = 32,     // one key and value
+    MF_OP_MSET = 33,    // keys and values, atomic within the shard
+    MF_OP_DEL = 34,     // keys
+    MF_OP_EXPIRE = 35,  // one key; expiry kind IN, expire_us <= 0 deletes
+    MF_OP_PERSIST = 36, // one key
+    MF_OP_FLUSH = 37,   // no key; one shard
+    // Proposed by the leader itself.
+    MF_OP_EXPIRE_DUE = 96, // pops at most `limit` keys whose deadline <= the entry's log time
+};
+
+enum mf_command_flag {
+    MF_NX = 1u << 0,         // set: only if absent; expire: only if it has no TTL
+    MF_XX = 1u << 1,         // set: only if present; expire: only if it has a TTL
+    MF_GT = 1u << 2,         // expire: only if later than now set
+    MF_LT = 1u << 3,         // expire: only if earlier
+    MF_KEEP_TTL = 1u << 4,   // set: the key's TTL stays
+    MF_WITH_OLD = 1u << 5,   // set: answer with the old value
+    MF_WITH_META = 1u << 6,  // get: answer with version and TTL
+    MF_IF_VERSION = 1u << 7, // set, del: `if_version` must be the key's version (0: absent)
+    MF_READ_LOCAL = 1u << 8, // reads: this replica's state, however old
+};
+
+// How expire_us is meant.
+enum mf_expiry {
+    MF_EXPIRY_NONE = 0,
+    MF_EXPIRY_IN = 1, // relative to the entry's log time
+    MF_EXPIRY_AT = 2, // Unix time; the leader turns it into IN once, before the entry is proposed
+};
+
+#define MF_ID_MAX 64
+// 2^53 - 1 milliseconds, the longest TTL; in microseconds it fits 63 bits.
+#define MF_TTL_MS_MAX INT64_C(9007199254740991)
+
+struct mf_item {
+    struct mf_bytes key;
+    struct mf_bytes value; // set and mset only
+};
+
+struct mf_command {
+    enum mf_op op;
+    uint32_t flags;
+    enum mf_expiry expiry;
+    int64_t expire_us;
+    uint64_t if_version;
+    uint32_t limit;          // EXPIRE_DUE
+    struct mf_bytes id;      // empty = none
+    struct mf_item *items;   // item_count of them; &one for commands of one key
+    uint32_t item_count;
+    struct mf_item one;
+};
+
+bool mf_op_is_write(enum mf_op op);
+// "get", "set", ...; "?" for an unknown one.
+const char *mf_op_name(enum mf_op op);
+
+// Appends the binary form to out.
+void mf_command_encode(const struct mf_command *command, struct mf_buf *out);
+
+// The size that mf_command_encode would append, in bytes.
+size_t mf_command_size(const struct mf_command *command);
+
+// Reads one command. Views point into the reader's input. Items beyond one are put into *items,
+// an array that this function grows with realloc and the caller frees (start with NULL and 0;
+// reuse it for the next call). MF_CORRUPT for anything mf_command_encode would not have written.
+MF_MUST_USE enum mf_err mf_command_decode(struct mf_reader *r, struct mf_command *command,
+                                          struct mf_item **items, uint32_t *items_cap);
+
+#endif

@@ -1,0 +1,74 @@
+// The write-ahead log in files, with group commit by a thread of its own.
+//
+// One stream per reactor, all in one folder. Segment files are zero-filled ahead of use, because
+// fdatasync after overwriting existing blocks is cheaper than after an append. The reactor hands
+// over one batch of records per turn; the thread writes whatever has gathered as one batch and one
+// fdatasync, then reports. The reactor never blocks on the disk.
+//
+// Must: `durable` is reported for a hand-over only after its bytes are on disk (fsync mode), and
+// hand-overs become durable in order. A failed write or sync is reported once through `failed`; the
+// stream then accepts nothing more (a sync that failed may have lost pages: retrying would lie).
+#ifndef MF_CONSENSUS_WAL_H
+#define MF_CONSENSUS_WAL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/err.h"
+#include "consensus/wal_format.h"
+
+struct mf_wal;
+
+// Reads every stream's files of the folder in order (streams of a former thread count included) and
+// calls record() for each record. The folder need not exist. A torn tail is dropped with a note in
+// `torn`. MF_CORRUPT with a message for the operator (file, offset, what to do) for damage in the
+// middle, a missing file of a stream or a bad header; MF_IO with a message when reading fails.
+struct mf_wal_recovery {
+    uint64_t files;
+    uint64_t records;
+    uint64_t bytes;
+    uint64_t torn; // streams whose last batch was incomplete
+    char message[512];
+};
+MF_MUST_USE enum mf_err mf_wal_recover(const char *folder, struct mf_wal_recovery *recovery,
+                                       enum mf_err (*record)(void *arg,
+                                                             const struct mf_wal_record *record),
+                                       void *arg);
+
+struct mf_wal_config {
+    const char *folder;     // created if missing; its parent is fsynced
+    uint32_t stream;
+    uint64_t segment_bytes; // size of a segment file; a larger batch gets a larger file
+    bool sync;              // false: written but never synced
+    // Called by the WAL's thread. They must not block; they pass a message to the reactor.
+    void (*durable)(void *arg, uint64_t sequence); // all hand-overs up to `sequence`
+    void (*failed)(void *arg, const char *message);
+    void *arg;
+};
+
+// Opens a stream for appending: a new segment after the last one found (recovered files are never
+// appended to). Starts the thread. MF_IO and a message when the folder cannot be used.
+MF_MUST_USE enum mf_err mf_wal_open(const struct mf_wal_config *config, struct mf_wal **out,
+                                    char *message, size_t message_size);
+
+// The owner's thread: adds a record to the current hand-over (copied).
+void mf_wal_put(struct mf_wal *wal, const struct mf_wal_record *record);
+// The owner's thread: gives what was put since the last call to the thread and returns its sequence
+// number (consecutive from 1), or 0 when nothing was put.
+uint64_t mf_wal_submit(struct mf_wal *wal);
+// Bytes handed over and not yet durable: for back-pressure. Any thread.
+uint64_t mf_wal_pending_bytes(const struct mf_wal *wal);
+
+struct mf_wal_stats {
+    uint64_t syncs;
+    uint64_t bytes;
+    uint64_t sync_us_max;   // the slowest since the start
+    uint64_t sync_us_total;
+};
+void mf_wal_stats(const struct mf_wal *wal, struct mf_wal_stats *stats);
+
+// Writes and syncs all that was submitted, ends the thread, closes. No callback comes after it.
+void mf_wal_close(struct mf_wal *wal);
+
+#endif

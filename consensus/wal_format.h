@@ -1,0 +1,84 @@
+// The bytes of the write-ahead log: records, grouped into batches that are written and synced as
+// one. Pure code; wal.h puts it into files, and the simulator into its own disk.
+//
+// A log file is a header block and then batches, each starting on a MF_WAL_ALIGN boundary. Batch
+// n+1 is written only after batch n is on disk. Hence, on recovery, a bad batch with nothing valid
+// after it is a torn tail, which was never acknowledged and is dropped; a bad batch with a valid
+// later one is damage, and the node may have forgotten a promise. Checksums are seeded with the
+// file's own random identity, so bytes of an older use of the same disk space are never taken for
+// records. docs/wal-format.md describes every field.
+#ifndef MF_CONSENSUS_WAL_FORMAT_H
+#define MF_CONSENSUS_WAL_FORMAT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/err.h"
+
+#define MF_WAL_ALIGN 512u
+#define MF_WAL_VERSION 1u
+
+enum mf_wal_type {
+    MF_WAL_PROMISE = 1, // group, ballot
+    MF_WAL_ACCEPT = 2,  // group, ballot, slot, log_time_us, payload
+    MF_WAL_MARK = 3,    // group, slot (= chosen index), log_time_us, wall_us; a hint, never a promise
+};
+
+struct mf_wal_record {
+    enum mf_wal_type type;
+    uint32_t group;
+    uint64_t ballot;
+    uint64_t slot;
+    uint64_t log_time_us;
+    uint64_t wall_us;
+    struct mf_bytes payload;
+};
+
+struct mf_wal_file_id {
+    uint64_t sequence; // of the file within its stream, from 1
+    uint32_t stream;   // which reactor wrote it
+    uint64_t identity; // random, seeds the checksums of this file
+};
+
+// Appends the header block (exactly MF_WAL_ALIGN bytes).
+void mf_wal_put_header(struct mf_buf *out, const struct mf_wal_file_id *id);
+// MF_CORRUPT when it is not a whole header of this version.
+MF_MUST_USE enum mf_err mf_wal_get_header(struct mf_bytes file, struct mf_wal_file_id *id);
+
+// Building one batch: begin on a buffer whose length is a multiple of MF_WAL_ALIGN, put records,
+// end (pads to the boundary and fills in length, count and checksum).
+struct mf_wal_batch {
+    size_t start;
+    uint32_t records;
+};
+void mf_wal_batch_begin(struct mf_wal_batch *batch, struct mf_buf *out);
+void mf_wal_batch_put(struct mf_wal_batch *batch, struct mf_buf *out,
+                      const struct mf_wal_record *record);
+// number: consecutive within the file, from 1.
+void mf_wal_batch_end(struct mf_wal_batch *batch, struct mf_buf *out, uint64_t identity,
+                      uint64_t number);
+
+enum mf_wal_end {
+    MF_WAL_CLEAN,  // zeros or nothing after the last batch
+    MF_WAL_TORN,   // an incomplete last batch
+    MF_WAL_DAMAGED // a bad batch, or a gap, before a valid one
+};
+
+struct mf_wal_scan {
+    struct mf_wal_file_id id;
+    enum mf_wal_end end;
+    size_t valid_bytes;    // header and all batches up to the first bad one
+    uint64_t batches;      // whole ones, so the last valid batch's number
+    size_t damaged_offset; // where the bad batch starts, with TORN and DAMAGED
+};
+
+// Calls record() for every record of every whole batch in order; payload views point into `file`.
+// Stops at the first bad batch. An error from record() ends the scan and is returned. MF_CORRUPT
+// only when the header is bad; how the batches end is told in scan->end.
+MF_MUST_USE enum mf_err mf_wal_scan(struct mf_bytes file, struct mf_wal_scan *scan,
+                                    enum mf_err (*record)(void *arg,
+                                                          const struct mf_wal_record *record),
+                                    void *arg);
+
+#endif

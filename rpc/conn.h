@@ -1,0 +1,85 @@
+// TCP connections on a libev loop: bounded buffers in both directions, one write per turn.
+//
+// A pool belongs to one loop and thread; so does everything in it. Reads go into the connection's
+// input buffer and are offered to `data`; replies are appended to the output buffer and written in
+// one go at the end of the loop turn (write first, EV_WRITE is armed only when the socket is full).
+// A peer that does not read is paused (no more input is taken) above output_pause_bytes and dropped
+// above output_max_bytes.
+#ifndef MF_RPC_CONN_H
+#define MF_RPC_CONN_H
+
+#include <ev.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/err.h"
+
+struct mf_conn;
+struct mf_conn_pool;
+
+struct mf_conn_limits {
+    size_t input_max_bytes;    // one unfinished message may hold at most this much
+    size_t output_pause_bytes;
+    size_t output_max_bytes;
+};
+
+struct mf_conn_ops {
+    // Offered all unconsumed input; returns how many bytes were used (whole messages) in *used. An
+    // error closes the connection after the output written so far. The view dies with the call.
+    enum mf_err (*data)(void *arg, struct mf_conn *conn, struct mf_bytes input, size_t *used);
+    // The connection is gone (reason: a short text for a log line); conn is freed after the call.
+    void (*closed)(void *arg, struct mf_conn *conn, const char *reason);
+};
+
+// Installs its watchers on the loop.
+struct mf_conn_pool *mf_conn_pool_new(struct ev_loop *loop);
+// Closes every connection (their `closed` is called) and frees the pool.
+void mf_conn_pool_free(struct mf_conn_pool *pool);
+size_t mf_conn_pool_count(const struct mf_conn_pool *pool);
+// Closes connections without input for that long that have no request in flight; 0 = never.
+void mf_conn_pool_idle_timeout(struct mf_conn_pool *pool, uint64_t idle_us);
+
+// Takes over a connected (or, with `connecting`, a non-blocking connecting) socket. TCP_NODELAY and
+// O_NONBLOCK are set here. arg belongs to the caller until `closed`.
+struct mf_conn *mf_conn_new(struct mf_conn_pool *pool, int fd, bool connecting,
+                            const struct mf_conn_limits *limits, const struct mf_conn_ops *ops,
+                            void *arg);
+// Where to append output; call mf_conn_wrote afterwards so that it is sent this turn.
+struct mf_buf *mf_conn_output(struct mf_conn *conn);
+void mf_conn_wrote(struct mf_conn *conn);
+// Writes now instead of at the end of the turn.
+void mf_conn_flush(struct mf_conn *conn);
+// Requests in flight: input is not taken while there are `max` or more (0 = no bound).
+void mf_conn_in_flight(struct mf_conn *conn, int delta, uint32_t max);
+// Takes no more input, writes what is there, waits for in-flight requests, then closes.
+void mf_conn_close_gracefully(struct mf_conn *conn, const char *reason);
+// Closes at the end of the turn, without writing. `closed` is called then.
+void mf_conn_close(struct mf_conn *conn, const char *reason);
+void *mf_conn_arg(const struct mf_conn *conn);
+// "127.0.0.1:40312"
+const char *mf_conn_peer_name(const struct mf_conn *conn);
+size_t mf_conn_unsent_bytes(const struct mf_conn *conn);
+
+// Listening sockets. accept() stops for a while on EMFILE and its like instead of spinning.
+struct mf_listener;
+struct mf_address {
+    char host[256];
+    uint16_t port;
+};
+// "127.0.0.1:7001", "[::1]:7001"; numeric hosts and names (resolved here: start-up only).
+MF_MUST_USE enum mf_err mf_address_parse(const char *text, struct mf_address *out);
+// "host:port", with brackets for IPv6. out: at least 300 bytes.
+void mf_address_format(const struct mf_address *address, char *out, size_t size);
+// Binds and listens with SO_REUSEPORT and SO_REUSEADDR; port 0 picks one and stores it in
+// *address. Returns the socket, or -1 with a message that names the address and the reason.
+int mf_listen(struct mf_address *address, char *message, size_t message_size);
+// Accepts on a socket made by mf_listen. accepted(arg, fd) takes over the fd.
+struct mf_listener *mf_listener_new(struct ev_loop *loop, int fd,
+                                    void (*accepted)(void *arg, int fd), void *arg);
+void mf_listener_free(struct mf_listener *listener); // closes the socket
+// Starts a non-blocking connect to a numeric address or name already resolved; -1 with errno.
+int mf_connect_start(const struct mf_address *address);
+
+#endif

@@ -1,0 +1,68 @@
+// MessagePack-RPC, the server's side: one whole message in, one parsed request out; and replies.
+//
+// Parsing allocates nothing but the item array of multi-key commands and copies nothing: views point
+// into the message. docs/wire-protocol.md lists methods, options and errors.
+#ifndef MF_RPC_MSGPACK_RPC_H
+#define MF_RPC_MSGPACK_RPC_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/command.h"
+#include "base/err.h"
+#include "base/result.h"
+
+enum mf_method {
+    MF_METHOD_PING,
+    MF_METHOD_HELLO,
+    MF_METHOD_COMMAND, // get set del has expire persist ttl mget mset size flush: see `command`
+    MF_METHOD_CLUSTER,
+    MF_METHOD_STATS,
+    MF_METHOD_SNAPSHOT,
+};
+
+struct mf_rpc_limits {
+    size_t key_bytes_max;
+    size_t value_bytes_max;
+};
+
+struct mf_rpc_request {
+    bool notification;
+    bool has_msgid;
+    uint32_t msgid;
+    enum mf_method method;
+    struct mf_command command;     // COMMAND; items point to `items` or command.one
+    struct mf_item *items;         // grown as needed, freed by mf_rpc_request_free
+    uint32_t items_cap;
+    struct mf_bytes hello_user;    // HELLO; empty when absent
+    struct mf_bytes hello_password;
+    struct mf_bytes name;          // SNAPSHOT
+    enum mf_err err;               // why it is refused (MF_OK: it is not)
+    char message[160];             // and in words
+    bool fatal;                    // not a request: answer if has_msgid, then close
+};
+
+// Parses one whole object (as mf_msgpack_scan delimits it). Never fails: what is wrong is in
+// request->err. The struct may be reused for the next message.
+void mf_rpc_parse(struct mf_bytes message, const struct mf_rpc_limits *limits,
+                  struct mf_rpc_request *request);
+void mf_rpc_request_free(struct mf_rpc_request *request);
+
+// Replies are appended to out.
+void mf_rpc_reply_error(struct mf_buf *out, uint32_t msgid, enum mf_err err, const char *message);
+// The reply to a data command; an ERROR result becomes the error.
+void mf_rpc_reply_result(struct mf_buf *out, uint32_t msgid, const struct mf_result *result);
+// Opens `[1, msgid, nil, ` for a reply that the caller packs itself with the functions below.
+void mf_rpc_reply_begin(struct mf_buf *out, uint32_t msgid);
+void mf_pack_nil(struct mf_buf *out);
+void mf_pack_bool(struct mf_buf *out, bool value);
+void mf_pack_int(struct mf_buf *out, int64_t value);
+void mf_pack_uint(struct mf_buf *out, uint64_t value);
+void mf_pack_double(struct mf_buf *out, double value);
+void mf_pack_str(struct mf_buf *out, const char *text);
+void mf_pack_bin(struct mf_buf *out, struct mf_bytes bytes);
+void mf_pack_array(struct mf_buf *out, uint32_t count);
+void mf_pack_map(struct mf_buf *out, uint32_t pairs);
+
+#endif

@@ -1,0 +1,69 @@
+// The concurrent map of one shard: a single writer, any number of lock-free readers.
+//
+// Linear hashing (Litwin 1980): the table grows and shrinks one bucket at a time, so no operation
+// pays for a rehash. A bucket is one 64-byte cache line: seven entry pointers' worth of slots, one
+// tag byte each, and a link to an overflow bucket when it is full. The hash is XXH3 with a secret
+// seed. Entries are immutable to readers in everything they read without the writer; a changed
+// value is a new entry whose pointer replaces the old one, and old memory is freed through an epoch
+// (ck_epoch) once no reader can hold it.
+//
+// Threads: functions marked [writer] belong to the shard's owner; functions marked [reader] may run
+// on any thread between mf_map_read_begin and mf_map_read_end of that thread's reader record.
+#ifndef MF_SHARDS_MAP_H
+#define MF_SHARDS_MAP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "shards/entry.h"
+
+struct mf_map;
+struct mf_map_reader; // one per reading thread and map
+
+// [writer] An empty map. The seed should be secret and may differ between replicas.
+struct mf_map *mf_map_new(uint64_t seed);
+// [writer] Frees everything at once; no reader may be inside.
+void mf_map_free(struct mf_map *map);
+
+// [writer] The live entry or NULL; valid until the writer changes the key.
+struct mf_entry *mf_map_find(const struct mf_map *map, struct mf_bytes key);
+// [writer] Puts an entry whose key is absent. The map owns it from now on.
+void mf_map_insert(struct mf_map *map, struct mf_entry *entry);
+// [writer] Puts `fresh` (same key) in place of `old`, which is freed when no reader holds it.
+void mf_map_replace(struct mf_map *map, struct mf_entry *old, struct mf_entry *fresh);
+// [writer] Takes the entry out; it is freed when no reader holds it.
+void mf_map_remove(struct mf_map *map, struct mf_entry *entry);
+// [writer] Takes all entries out and gives the table back.
+void mf_map_clear(struct mf_map *map);
+// [writer] Frees what readers have left behind; cheap, call it once a turn.
+void mf_map_reclaim(struct mf_map *map);
+// [any] Number of entries.
+size_t mf_map_count(const struct mf_map *map);
+// [writer] Bytes of the table and of all entries, those that wait for readers included.
+size_t mf_map_bytes(const struct mf_map *map);
+
+// [writer] Walks the table in bucket order: calls visit for every entry of the next buckets, at
+// least `entries_min` entries unless the end comes first, and returns the cursor to go on from; 0
+// starts a walk and 0 is returned at its end. visit may not change the map. An entry that is there
+// through the whole walk is visited at least once however the table grows in between; it can be
+// visited twice. While mf_map_hold_shrink(true) holds, the table does not shrink, which a walk
+// over several turns needs.
+uint64_t mf_map_walk(struct mf_map *map, uint64_t cursor, size_t entries_min,
+                     void (*visit)(void *arg, struct mf_entry *entry), void *arg);
+void mf_map_hold_shrink(struct mf_map *map, bool hold);
+
+// [reader]
+struct mf_map_reader *mf_map_reader_new(struct mf_map *map);
+void mf_map_reader_free(struct mf_map_reader *reader);
+void mf_map_read_begin(struct mf_map_reader *reader);
+void mf_map_read_end(struct mf_map_reader *reader);
+// The entry or NULL; valid until mf_map_read_end. Wait-free but for tables that change shape under
+// a miss, which is tried again.
+const struct mf_entry *mf_map_read(struct mf_map_reader *reader, struct mf_bytes key);
+
+// [writer] Checks every bucket, tag and count; for tests. O(n).
+bool mf_map_valid(const struct mf_map *map);
+
+#endif

@@ -1,0 +1,115 @@
+// One shard's state machine: keys, values, versions, deadlines, remembered ids.
+//
+// Everything that changes the state is an entry of the shard's log applied through mf_shard_apply,
+// in order, and the outcome depends on the state and the entry alone: replicas at one log position
+// are equal. Nothing here reads a clock: log time comes with the entry, or with the read.
+//
+// Invariants: versions grow by one with every change; a key whose deadline <= the log time of an
+// entry is absent to that entry and all after it; the heap holds exactly the entries with a TTL;
+// an id is remembered for MF_ID_TTL_US of log time.
+//
+// Threads: the owner only, except mf_shard_map (see map.h for its readers).
+#ifndef MF_SHARDS_SHARD_H
+#define MF_SHARDS_SHARD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/command.h"
+#include "base/err.h"
+#include "base/result.h"
+
+struct mf_map;
+struct mf_shard;
+
+#define MF_ID_TTL_US UINT64_C(600000000)
+#define MF_NO_DEADLINE UINT64_MAX
+
+// What a snapshot says of a shard as a whole.
+struct mf_shard_meta {
+    uint64_t applied;      // log index of the last entry applied, 0 = none
+    uint64_t log_time_us;  // its log time
+    uint64_t version;      // the version counter
+    uint64_t rolling_hash; // see mf_shard_rolling_hash
+    uint64_t keys;
+    uint64_t ids;
+};
+
+// One key or one remembered id, as snapshots hold them.
+struct mf_record {
+    bool is_id;
+    struct mf_bytes key;   // the id itself for an id
+    struct mf_bytes value; // the encoded result for an id
+    uint64_t version;
+    uint64_t deadline_us;  // log time; MF_NO_DEADLINE = no TTL
+};
+
+// hash_seed: secret, this process only; no result depends on it.
+struct mf_shard *mf_shard_new(uint32_t id, uint64_t hash_seed);
+void mf_shard_free(struct mf_shard *shard);
+
+// Applies log entry `index` (exactly one after the last). For each command of the batch,
+// done(arg, n, result) gets its number and encoded result, valid during the call; done may be NULL.
+// A payload that cannot be decoded is MF_CORRUPT and leaves the state unusable: the caller stops.
+MF_MUST_USE enum mf_err mf_shard_apply(struct mf_shard *shard, uint64_t index, uint64_t log_time_us,
+                                       struct mf_bytes payload,
+                                       void (*done)(void *arg, uint32_t n, struct mf_bytes result),
+                                       void *arg);
+
+// Answers a read (GET, MGET, HAS, TTL, SIZE) at log time `log_now_us` by appending one encoded
+// result to out. A key is dead where log_now_us >= deadline. A death that no applied entry's log
+// time has reached yet could be undone by a leader with a later-running clock, so then nothing is
+// appended and MF_AGAIN is returned: the caller proposes an EXPIRE_DUE entry at its log time (or any
+// other entry) and reads again once it is applied. With MF_READ_LOCAL there is no such wait.
+MF_MUST_USE enum mf_err mf_shard_read(struct mf_shard *shard, const struct mf_command *command,
+                                      uint64_t log_now_us, struct mf_buf *out);
+
+// The earliest deadline of a key or id, or MF_NO_DEADLINE.
+uint64_t mf_shard_next_deadline(const struct mf_shard *shard);
+
+void mf_shard_meta(const struct mf_shard *shard, struct mf_shard_meta *meta);
+// Keys in the map, those included whose deadline has come but that no entry has removed yet.
+uint64_t mf_shard_keys(const struct mf_shard *shard);
+// Counters since the start, for statistics.
+struct mf_shard_counters {
+    uint64_t commands;
+    uint64_t expired;
+    uint64_t bytes; // of table and entries, now
+};
+void mf_shard_counters(const struct mf_shard *shard, struct mf_shard_counters *counters);
+
+// A hash over every change since the beginning of the log; equal at equal `applied` on all
+// replicas. O(1): kept up to date by apply.
+uint64_t mf_shard_rolling_hash(const struct mf_shard *shard);
+// A hash of the whole state (keys, values, versions, deadlines, ids, meta), whatever the table's
+// order; for tests and verification. O(n).
+uint64_t mf_shard_state_hash(const struct mf_shard *shard);
+// Checks the invariants above on every entry; for tests. O(n).
+bool mf_shard_valid(const struct mf_shard *shard);
+
+// Snapshot walk: the state at the moment of begin, taken in small steps between commands. Records
+// are handed to sink; one that is about to change before the walk has reached it is handed out
+// first, from within mf_shard_apply. Each record of the cut comes exactly once, none that is newer.
+// One walk at a time (begin returns MF_BUSY).
+MF_MUST_USE enum mf_err mf_shard_walk_begin(struct mf_shard *shard, struct mf_shard_meta *meta,
+                                            void (*sink)(void *arg, const struct mf_record *record),
+                                            void *arg);
+// Visits about `records` more; true while there are more to come, false once the walk is complete.
+bool mf_shard_walk_step(struct mf_shard *shard, size_t records);
+// Ends the walk early (or after its end, without effect).
+void mf_shard_walk_end(struct mf_shard *shard);
+
+// Loading into a fresh shard: begin, every record, end. Records may come in any order.
+void mf_shard_load_begin(struct mf_shard *shard);
+// MF_CORRUPT for a repeated key or a version above the counter.
+MF_MUST_USE enum mf_err mf_shard_load(struct mf_shard *shard, const struct mf_record *record);
+// MF_CORRUPT when counts do not match meta. The next entry applied is meta->applied + 1.
+MF_MUST_USE enum mf_err mf_shard_load_end(struct mf_shard *shard, const struct mf_shard_meta *meta);
+
+// The map of live keys, for lock-free readers on other threads.
+struct mf_map *mf_shard_map(struct mf_shard *shard);
+// Frees memory that readers have left; once a turn.
+void mf_shard_reclaim(struct mf_shard *shard);
+
+#endif

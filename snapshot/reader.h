@@ -1,0 +1,71 @@
+// Reads a snapshot file. Every length is checked against the file and every byte is covered by a
+// checksum before it is used; a damaged file gives an error that says where, never a wrong record.
+#ifndef MF_SNAPSHOT_READER_H
+#define MF_SNAPSHOT_READER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/err.h"
+#include "shards/shard.h"
+
+struct mf_snapshot_reader;
+
+struct mf_snapshot_shard {
+    uint32_t shard;
+    struct mf_shard_meta meta;
+    uint64_t wall_us;   // wall clock at the cut
+    uint64_t blocks;
+    uint64_t raw_bytes;
+    uint64_t stored_bytes;
+};
+
+struct mf_snapshot_summary {
+    uint32_t version;
+    char cluster[256];
+    uint32_t shard_count; // of the cluster that wrote it
+    uint64_t created_us;
+    uint64_t file_bytes;
+    uint64_t identity;    // hash of the footer: equal for equal content
+    uint64_t keys;
+    uint64_t ids;
+    uint32_t shards;      // sections in this file
+};
+
+// Opens and checks header, trailer and footer. MF_CORRUPT or MF_IO with a message.
+MF_MUST_USE enum mf_err mf_snapshot_open(const char *path, struct mf_snapshot_reader **out,
+                                         char *message, size_t message_size);
+void mf_snapshot_close(struct mf_snapshot_reader *reader);
+
+void mf_snapshot_summary(const struct mf_snapshot_reader *reader,
+                         struct mf_snapshot_summary *summary);
+// The i-th section, i < summary.shards, in order of shard number.
+const struct mf_snapshot_shard *mf_snapshot_section(const struct mf_snapshot_reader *reader,
+                                                    uint32_t i);
+// Calls record() for every record of section i; views live during the call. An error from record()
+// ends the reading and is returned. MF_CORRUPT with a message naming block and offset.
+MF_MUST_USE enum mf_err mf_snapshot_read(struct mf_snapshot_reader *reader, uint32_t i,
+                                         enum mf_err (*record)(void *arg,
+                                                               const struct mf_record *record),
+                                         void *arg, char *message, size_t message_size);
+// Loads section i into a fresh shard as it was (same log time, versions, log index).
+MF_MUST_USE enum mf_err mf_snapshot_load(struct mf_snapshot_reader *reader, uint32_t i,
+                                         struct mf_shard *shard, char *message,
+                                         size_t message_size);
+// Checks every block and every count of the file.
+MF_MUST_USE enum mf_err mf_snapshot_verify(struct mf_snapshot_reader *reader, char *message,
+                                           size_t message_size);
+// For a file whose end is lost or damaged: walks blocks from the header on, and reports how many
+// whole blocks and records there are and where the first bad byte range begins and ends.
+struct mf_snapshot_salvage {
+    uint64_t blocks_whole;
+    uint64_t blocks_bad;
+    uint64_t records;
+    uint64_t first_bad_offset;
+    uint64_t last_bad_offset;
+};
+MF_MUST_USE enum mf_err mf_snapshot_salvage(const char *path, struct mf_snapshot_salvage *salvage,
+                                            char *message, size_t message_size);
+
+#endif

@@ -1,0 +1,50 @@
+// Writes a snapshot file: aside, synced, renamed, folder synced, in that order.
+//
+// The caller gives records shard by shard or interleaved; blocks are compressed and written by the
+// calling thread, so a reactor hands its records to a thread that owns the writer. One thread.
+#ifndef MF_SNAPSHOT_WRITER_H
+#define MF_SNAPSHOT_WRITER_H
+
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/err.h"
+#include "shards/shard.h"
+
+struct mf_snapshot_writer;
+
+struct mf_snapshot_info {
+    const char *cluster;    // name, at most 255 bytes
+    uint32_t shard_count;   // of the whole cluster
+    uint64_t created_us;    // Unix time
+};
+
+// Creates `path`.tmp-<pid>. MF_IO with a message when it cannot.
+MF_MUST_USE enum mf_err mf_snapshot_create(const char *path, const struct mf_snapshot_info *info,
+                                           struct mf_snapshot_writer **out, char *message,
+                                           size_t message_size);
+// Announces a shard: its meta, and the wall clock at the moment of the cut, by which its log time
+// is turned into absolute time elsewhere. Once per shard, before its records.
+MF_MUST_USE enum mf_err mf_snapshot_begin_shard(struct mf_snapshot_writer *writer, uint32_t shard,
+                                                const struct mf_shard_meta *meta, uint64_t wall_us);
+// Copies the record into the shard's current block.
+MF_MUST_USE enum mf_err mf_snapshot_put(struct mf_snapshot_writer *writer, uint32_t shard,
+                                        const struct mf_record *record);
+// MF_CORRUPT when the number of records is not what meta said.
+MF_MUST_USE enum mf_err mf_snapshot_end_shard(struct mf_snapshot_writer *writer, uint32_t shard);
+
+struct mf_snapshot_totals {
+    uint64_t shards;
+    uint64_t keys;
+    uint64_t ids;
+    uint64_t bytes; // of the file
+};
+// Footer, fsync, rename to `path`, fsync of the folder; frees the writer. On failure the temporary
+// file is removed, `path` is as it was, and message tells why.
+MF_MUST_USE enum mf_err mf_snapshot_commit(struct mf_snapshot_writer *writer,
+                                           struct mf_snapshot_totals *totals, char *message,
+                                           size_t message_size);
+// Removes the temporary file and frees the writer.
+void mf_snapshot_abort(struct mf_snapshot_writer *writer);
+
+#endif
