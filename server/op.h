@@ -1,0 +1,53 @@
+// One command on its way to one shard: what the router, the replica and the peer links pass around.
+//
+// Whoever holds an op owns it; each hand-over moves it whole. It is made by the reactor that took
+// the request, may visit the shard's reactor and another node, and comes back with its outcome.
+#ifndef MF_SERVER_OP_H
+#define MF_SERVER_OP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/command.h"
+#include "base/err.h"
+
+struct mf_op {
+    struct mf_op *next;   // for the list it is in
+    uint32_t shard;
+    bool write;           // mf_op_is_write of the command
+    bool local;           // a read of this replica's state as it is
+    bool has_id;          // safe to send twice
+    bool proposed;        // a log entry carries it: the outcome is open until that slot is applied
+    bool wants_log_time;  // read: waits until an entry with log time >= read_at_us is applied
+    uint64_t deadline_us; // monotonic: an answer is due by then
+    uint64_t ticket;      // read: its quorum round
+    uint64_t read_at_us;  // read: log time at which it is answered
+    struct mf_buf command; // mf_command_encode
+    // The outcome. MF_OK: `result` is an encoded mf_result. MF_NOT_LEADER: had no effect and will
+    // have none; try `leader` (0 = unknown). MF_NO_QUORUM, MF_TIMEOUT, ...: as clients see them.
+    enum mf_err status;
+    uint16_t leader;
+    struct mf_buf result;
+    void *owner;          // of whoever made it
+};
+
+// Copies the command's binary form. The deadline, owner and result are the caller's to fill.
+struct mf_op *mf_op_new(uint32_t shard, const struct mf_command *command);
+// The same from bytes of a peer: MF_CORRUPT when they are not one whole command.
+MF_MUST_USE enum mf_err mf_op_from_bytes(uint32_t shard, struct mf_bytes encoded,
+                                         struct mf_op **out);
+void mf_op_free(struct mf_op *op);
+
+// A first-in first-out list of ops. All zero is empty.
+struct mf_op_list {
+    struct mf_op *head;
+    struct mf_op *tail;
+    uint32_t count;
+};
+void mf_op_push(struct mf_op_list *list, struct mf_op *op);
+struct mf_op *mf_op_pop(struct mf_op_list *list); // NULL when empty
+// Moves everything from `from` to the end of `to`.
+void mf_op_append(struct mf_op_list *to, struct mf_op_list *from);
+
+#endif

@@ -1,0 +1,108 @@
+// One replica: a Paxos group and the shard it drives, with the group's log clock.
+//
+// It turns ops into log entries and reads, and chosen entries into results. It is pure like the core
+// under it: time and entropy are arguments, everything outside happens through mf_replica_ops, so
+// the simulator runs the very code that the server runs. The shard's reactor is its only thread.
+//
+// A read by the leader waits for a quorum round, and is then answered at the leader's log time. If
+// that would show a key dead whose death no chosen entry's log time has reached, an entry is
+// chosen first: what was seen dead once is dead for every later leader.
+#ifndef MF_SERVER_REPLICA_H
+#define MF_SERVER_REPLICA_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "consensus/paxos.h"
+#include "consensus/wal_format.h"
+#include "server/op.h"
+#include "shards/shard.h"
+
+struct mf_replica;
+
+struct mf_replica_ops {
+    // The op comes back with its outcome.
+    void (*reply)(void *ctx, struct mf_op *op);
+    // Records for the WAL, in order. When seq is not 0, call mf_replica_persisted(seq) once they
+    // are durable; seq 0 asks for no report. Payload views die with the call.
+    void (*persist)(void *ctx, uint32_t group, const struct mf_wal_record *records, uint32_t count,
+                    uint64_t seq);
+    // Queue for the peer msg->to; the message stays the caller's.
+    void (*send)(void *ctx, uint32_t group, const struct mf_paxos_msg *msg);
+    // Another node's monotonic clock now, estimated from below (its last reading that arrived, plus
+    // the time since); 0 when nothing has arrived from the process that runs there now.
+    uint64_t (*node_mono_us)(void *ctx, uint16_t node, uint64_t now_us);
+    // An entry was applied; expired: how many keys it dropped by TTL. May be NULL.
+    void (*applied)(void *ctx, uint32_t group, uint64_t index, uint64_t log_time_us,
+                    uint64_t expired);
+    // This replica won or lost leadership, or learned of a leader. May be NULL.
+    void (*leader_changed)(void *ctx, uint32_t group, uint16_t leader, mf_ballot_t ballot);
+    // The log cannot be applied: the replica is dead and stays silent (never expected).
+    void (*fatal)(void *ctx, uint32_t group, const char *what);
+};
+
+struct mf_replica_config {
+    struct mf_paxos_config paxos;
+    uint32_t expire_batch;      // keys per EXPIRE_DUE entry
+    uint64_t batch_bytes;       // a log entry is closed when its commands reach this size
+    uint64_t mark_interval_us;  // how often a changed log clock is noted in the WAL
+    uint64_t tag_seed;          // random for each start: makes this process's proposals unique
+    uint64_t pending_ops_max;   // above: BUSY
+};
+
+struct mf_replica_env {
+    uint64_t now_us;  // monotonic
+    uint64_t wall_us; // for expire_at, and for bridging a stop of the whole cluster
+    uint64_t random;
+};
+
+// Takes over the shard (fresh, or loaded from a snapshot that stands before the first log entry).
+struct mf_replica *mf_replica_new(const struct mf_replica_config *config, struct mf_shard *shard,
+                                  const struct mf_replica_ops *ops, void *ctx, uint64_t now_us);
+// Ops still held are replied with MF_SHUTTING_DOWN first.
+void mf_replica_free(struct mf_replica *replica);
+
+// Recovery: every WAL record of this group, in order, then done, which applies what is known to be
+// chosen. base_*: the snapshot's log and wall time, 0 for none.
+void mf_replica_restore(struct mf_replica *replica, const struct mf_wal_record *record);
+void mf_replica_restore_done(struct mf_replica *replica, uint64_t base_log_us,
+                             uint64_t base_wall_us);
+
+// Events. After any number of them, mf_replica_flush once: it proposes the gathered commands, hands
+// out records and messages, applies and replies.
+void mf_replica_submit(struct mf_replica *replica, const struct mf_replica_env *env,
+                       struct mf_op *op);
+// sender_mono_us: the sender's monotonic clock when it sent.
+void mf_replica_receive(struct mf_replica *replica, const struct mf_replica_env *env,
+                        const struct mf_paxos_msg *msg, uint64_t sender_mono_us);
+void mf_replica_persisted(struct mf_replica *replica, const struct mf_replica_env *env,
+                          uint64_t seq);
+void mf_replica_suspect(struct mf_replica *replica, const struct mf_replica_env *env,
+                        uint16_t node);
+void mf_replica_peer_up(struct mf_replica *replica, const struct mf_replica_env *env,
+                        uint16_t node);
+void mf_replica_tick(struct mf_replica *replica, const struct mf_replica_env *env);
+void mf_replica_flush(struct mf_replica *replica, const struct mf_replica_env *env);
+// When mf_replica_tick is due next (monotonic), or MF_NEVER.
+uint64_t mf_replica_next_tick_us(const struct mf_replica *replica, uint64_t now_us);
+// True when an event since the last flush asks for one.
+bool mf_replica_dirty(const struct mf_replica *replica);
+
+struct mf_replica_info {
+    uint32_t group;
+    uint16_t leader; // 0 = unknown
+    bool leading;    // and able to serve
+    mf_ballot_t ballot;
+    uint64_t chosen;
+    uint64_t applied;
+    uint64_t first;
+    uint64_t log_time_us; // of the last applied entry
+    uint64_t clock_us;    // estimate of the log clock now
+    uint64_t pending_ops;
+};
+void mf_replica_info(const struct mf_replica *replica, const struct mf_replica_env *env,
+                     struct mf_replica_info *info);
+struct mf_shard *mf_replica_shard(struct mf_replica *replica);
+const struct mf_paxos *mf_replica_paxos(const struct mf_replica *replica);
+
+#endif
