@@ -39,7 +39,7 @@ struct mf_msgpack_token {
     int64_t integer;        // BOOL, INT (negative)
     uint64_t uinteger;      // UINT
     uint32_t count;         // ARRAY elements, MAP pairs
-    struct mf_bytes bytes;  // STR, BIN, EXT
+    struct mf_bytes bytes;  // STR, BIN, EXT (its type byte first)
 };
 // MF_OK or MF_CORRUPT at the end of input. Array and map contents follow as further tokens.
 MF_MUST_USE enum mf_err mf_msgpack_next(struct mf_msgpack_in *in, struct mf_msgpack_token *token);
