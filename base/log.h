@@ -33,7 +33,6 @@ MF_MUST_USE enum mf_err mf_log_level_parse(const char *name, enum mf_log_level *
 
 // Text: `2026-01-02T03:04:05.678Z INFO node=1 message`. JSON: {"time", "level", "node", "message"}.
 // The message says what happened to what, in one line; control bytes are escaped.
-void mf_log(enum mf_log_level level, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+void mf_log(enum mf_log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #endif
