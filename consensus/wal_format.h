@@ -2,11 +2,12 @@
 // one. Pure code; wal.h puts it into files, and the simulator into its own disk.
 //
 // A log file is a header block and then batches, each starting on a MF_WAL_ALIGN boundary. Batch
-// n+1 is written only after batch n is on disk. Hence, on recovery, a bad batch with nothing valid
-// after it is a torn tail, which was never acknowledged and is dropped; a bad batch with a valid
-// later one is damage, and the node may have forgotten a promise. Checksums are seeded with the
-// file's own random identity, so bytes of an older use of the same disk space are never taken for
-// records. docs/wal-format.md describes every field.
+// n+1 is written only after batch n is on disk. Hence, on recovery, a bad batch with nothing of a
+// later one after it is a torn tail, which was never acknowledged and is dropped; a bad batch with
+// the header of a later one after it is damage, and the node may have forgotten a promise.
+// Checksums are seeded with the file's own random identity, so bytes of an older use of the same
+// disk space, or values made by clients to look like batches, are never taken for records.
+// docs/wal-format.md describes every field.
 #ifndef MF_CONSENSUS_WAL_FORMAT_H
 #define MF_CONSENSUS_WAL_FORMAT_H
 
@@ -22,7 +23,7 @@
 enum mf_wal_type {
     MF_WAL_PROMISE = 1, // group, ballot
     MF_WAL_ACCEPT = 2,  // group, ballot, slot, log_time_us, payload
-    MF_WAL_MARK = 3,    // group, slot (= chosen index), log_time_us, wall_us; a hint, never a promise
+    MF_WAL_MARK = 3, // group, slot (= chosen index), log_time_us, wall_us; a hint, never a promise
 };
 
 struct mf_wal_record {
@@ -39,6 +40,10 @@ struct mf_wal_file_id {
     uint64_t sequence; // of the file within its stream, from 1
     uint32_t stream;   // which reactor wrote it
     uint64_t identity; // random, seeds the checksums of this file
+    // Made ahead of use: previous_batches is not known yet. The header is put again, in one write
+    // with the file's first batch, when it is; a tear of that write leaves a prepared header.
+    bool prepared;
+    uint64_t previous_batches; // how many batches the file before it in the stream holds
 };
 
 // Appends the header block (exactly MF_WAL_ALIGN bytes).
@@ -62,7 +67,7 @@ void mf_wal_batch_end(struct mf_wal_batch *batch, struct mf_buf *out, uint64_t i
 enum mf_wal_end {
     MF_WAL_CLEAN,  // zeros or nothing after the last batch
     MF_WAL_TORN,   // an incomplete last batch
-    MF_WAL_DAMAGED // a bad batch, or a gap, before a valid one
+    MF_WAL_DAMAGED // a bad batch, or a gap, before the header of a later one
 };
 
 struct mf_wal_scan {
@@ -76,9 +81,8 @@ struct mf_wal_scan {
 // Calls record() for every record of every whole batch in order; payload views point into `file`.
 // Stops at the first bad batch. An error from record() ends the scan and is returned. MF_CORRUPT
 // only when the header is bad; how the batches end is told in scan->end.
-MF_MUST_USE enum mf_err mf_wal_scan(struct mf_bytes file, struct mf_wal_scan *scan,
-                                    enum mf_err (*record)(void *arg,
-                                                          const struct mf_wal_record *record),
-                                    void *arg);
+MF_MUST_USE enum mf_err
+mf_wal_scan(struct mf_bytes file, struct mf_wal_scan *scan,
+            enum mf_err (*record)(void *arg, const struct mf_wal_record *record), void *arg);
 
 #endif
