@@ -1,6 +1,6 @@
-// The replicated log of one group in memory: a contiguous run of slots, each with the value accepted
-// in it, if any. Payloads are reference counted, since a message or a record under way may outlive
-// the entry's place in the log. Owner's thread only.
+// The replicated log of one group in memory: a contiguous run of slots, each with the value
+// accepted in it, if any. Payloads are reference counted, since a message or a record under way may
+// outlive the entry's place in the log. Owner's thread only.
 #ifndef MF_CONSENSUS_ENTRY_LOG_H
 #define MF_CONSENSUS_ENTRY_LOG_H
 
@@ -24,11 +24,11 @@ void mf_payload_unref(struct mf_payload *payload); // NULL is fine
 struct mf_bytes mf_payload_bytes(const struct mf_payload *payload);
 
 struct mf_log_entry {
-    mf_ballot_t ballot;      // at which the value was accepted; 0: nothing accepted here
+    mf_ballot_t ballot; // at which the value was accepted; 0: nothing accepted here
     uint64_t log_time_us;
     struct mf_payload *payload;
-    uint64_t persist_seq;    // the hand-over that carries this acceptance to disk
-    uint32_t acks;           // leader: bit i = voter i has accepted it at the leader's ballot
+    uint64_t persist_seq; // the hand-over that carries this acceptance to disk
+    uint32_t acks;        // leader: bit i = voter i has accepted it at the leader's ballot
 };
 
 // Slots first .. first + count - 1 have a place. first is 1 in a new log.
@@ -37,7 +37,7 @@ struct mf_entry_log {
     uint64_t first;
     uint64_t count;
     uint64_t cap;
-    uint64_t bytes;               // of payloads
+    uint64_t bytes; // of payloads
 };
 
 void mf_entry_log_init(struct mf_entry_log *log, uint64_t first);

@@ -1,9 +1,10 @@
 // The Multi-Paxos core of one group: events in, one batch of outputs out.
 //
 // Pure: no socket, file, thread, clock or random source. The caller tells it the time and gives it
-// entropy; it tells the caller what to persist, send and apply. The same code runs in the server and
-// in the simulator. It follows Lamport, "Paxos Made Simple" (2001), with the stable leader and the
-// holes of its section 3, and van Renesse and Altinbuken, "Paxos Made Moderately Complex" (2015).
+// entropy; it tells the caller what to persist, send and apply. The same code runs in the server
+// and in the simulator. It follows Lamport, "Paxos Made Simple" (2001), with the stable leader and
+// the holes of its section 3, and van Renesse and Altinbuken, "Paxos Made Moderately Complex"
+// (2015).
 //
 // Invariants, with the places that keep them:
 //  P1  A promise or an acceptance is answered only after it is durable (replies wait for
@@ -16,7 +17,9 @@
 //      owner, so that a restart cannot use it again.
 //  P5  A slot is chosen when a majority of voters has accepted one ballot's value in it; the chosen
 //      index only grows and has no holes below it.
-//  P6  Log times never decrease along the chosen log.
+//  P6  A leader's own proposals never have a log time below any accepted entry's. A value of an
+//      older leader can still end up after a later one's, so whoever applies the log takes the
+//      running maximum, which is the same on every replica.
 //
 // A leader that is alive is not timed per group: the caller watches nodes, and says
 // mf_paxos_suspect when a node is silent or has restarted. Only a group without a leader runs an
@@ -42,14 +45,14 @@ struct mf_paxos_config {
     uint16_t self;
     uint16_t voters[MF_VOTERS_MAX]; // self among them
     uint8_t voter_count;
-    bool may_vote;               // false: learns, but never promises, accepts or campaigns
-    uint64_t election_us;        // a candidate waits this long, plus up to as much again, for a win
-    uint64_t first_election_us;  // the first campaign after the start comes after this long
-    uint64_t resend_us;          // unanswered messages are sent again after this long
-    uint64_t chosen_delay_us;    // an idle leader tells a new chosen index after this long
-    uint32_t window_entries;     // proposals in flight, at most
-    uint64_t window_bytes;       // and their payload bytes (one larger entry may go alone)
-    uint64_t learn_bytes;        // payload bytes in one LEARNED message, at least one entry
+    bool may_vote;              // false: learns, but never promises, accepts or campaigns
+    uint64_t election_us;       // a candidate waits this long, plus up to as much again, for a win
+    uint64_t first_election_us; // the first campaign after the start comes after this long
+    uint64_t resend_us;         // unanswered messages are sent again after this long
+    uint64_t chosen_delay_us;   // an idle leader tells a new chosen index after this long
+    uint32_t window_entries;    // proposals in flight, at most
+    uint64_t window_bytes;      // and their payload bytes (one larger entry may go alone)
+    uint64_t learn_bytes;       // payload bytes in one LEARNED message, at least one entry
 };
 
 enum mf_paxos_role {
@@ -61,21 +64,22 @@ enum mf_paxos_role {
 
 // The inputs of every step.
 struct mf_paxos_env {
-    uint64_t now_us;              // monotonic
-    uint64_t random;              // fresh entropy
-    struct mf_paxos_stamp stamp;  // put on every message sent in this step
+    uint64_t now_us;             // monotonic
+    uint64_t random;             // fresh entropy
+    struct mf_paxos_stamp stamp; // put on every message sent in this step
 };
 
-// The outputs gathered since the last mf_paxos_update_take. Order of work: hand `records` to the WAL
-// under `persist_seq` (then call mf_paxos_persisted when they are durable), send `msgs`, apply slots
-// up to `chosen`. Messages that depend on a record are held back by the core and come out later.
+// The outputs gathered since the last mf_paxos_update_take. Order of work: hand `records` to the
+// WAL under `persist_seq` (then call mf_paxos_persisted when they are durable), send `msgs`, apply
+// slots up to `chosen`. Messages that depend on a record are held back by the core and come out
+// later.
 struct mf_paxos_update {
     struct mf_wal_record *records; // payload views live until the next step or update_done
     uint32_t record_count;
     uint64_t persist_seq; // 0 when there are no records
     struct mf_paxos_msg *msgs;
     uint32_t msg_count;
-    uint64_t chosen;      // the chosen index now
+    uint64_t chosen;          // the chosen index now
     uint64_t reads_confirmed; // every read with a ticket <= this may be served at `chosen` or later
     bool became_leader;
     bool lost_leadership; // tickets that are not confirmed are void
@@ -130,7 +134,7 @@ bool mf_paxos_has_update(const struct mf_paxos *paxos);
 
 // State, for the replica around the core, statistics and tests.
 enum mf_paxos_role mf_paxos_role(const struct mf_paxos *paxos);
-uint16_t mf_paxos_leader(const struct mf_paxos *paxos); // 0 = unknown
+uint16_t mf_paxos_leader(const struct mf_paxos *paxos);    // 0 = unknown
 mf_ballot_t mf_paxos_ballot(const struct mf_paxos *paxos); // promised
 uint64_t mf_paxos_chosen(const struct mf_paxos *paxos);
 uint64_t mf_paxos_first_slot(const struct mf_paxos *paxos);

@@ -1,0 +1,91 @@
+// The acceptor: promises, acceptances, and the answer to a leader's read round.
+//
+// Every answer that a record must precede goes through mf_paxos_send_after (P1).
+#include "consensus/paxos_internal.h"
+
+static void reject(struct mf_paxos *paxos, const struct mf_paxos_env *env, uint16_t to)
+{
+    mf_paxos_send(
+        paxos, env,
+        (struct mf_paxos_msg){.type = MF_PAXOS_REJECT, .to = to, .ballot = paxos->promised});
+}
+
+void mf_paxos_on_prepare(struct mf_paxos *paxos, const struct mf_paxos_env *env,
+                         const struct mf_paxos_msg *msg)
+{
+    if (!paxos->cfg.may_vote)
+        return;
+    if (msg->ballot < paxos->promised) {
+        reject(paxos, env, msg->from);
+        return;
+    }
+    if (msg->ballot > paxos->promised) {
+        paxos->promised = msg->ballot;
+        struct mf_wal_record record = {.type = MF_WAL_PROMISE, .ballot = msg->ballot};
+        paxos->promised_seq = mf_paxos_record(paxos, &record, NULL);
+        mf_paxos_step_down(paxos, env, paxos->cfg.election_us, paxos->cfg.election_us);
+    }
+    struct mf_paxos_msg promise = {
+        .type = MF_PAXOS_PROMISE, .to = msg->from, .ballot = msg->ballot, .chosen = paxos->chosen};
+    uint64_t first = paxos->chosen + 1 > msg->slot ? paxos->chosen + 1 : msg->slot;
+    mf_paxos_gather(paxos, first, UINT64_MAX, UINT64_MAX, &promise);
+    // Records are durable in order, so this covers the acceptances reported as well.
+    mf_paxos_send_after(paxos, env, paxos->promised_seq, promise);
+}
+
+void mf_paxos_on_accept(struct mf_paxos *paxos, const struct mf_paxos_env *env,
+                        const struct mf_paxos_msg *msg)
+{
+    if (msg->ballot < paxos->promised) {
+        reject(paxos, env, msg->from);
+        return;
+    }
+    uint64_t last = msg->slot + msg->entry_count - 1;
+    if (msg->entry_count == 0 || msg->slot < paxos->log.first ||
+        last > mf_entry_log_last(&paxos->log) + MF_SLOT_GAP_MAX)
+        return;
+    mf_paxos_follow(paxos, env, msg->ballot);
+    uint64_t after = 0;
+    if (msg->ballot > paxos->promised) {
+        paxos->promised = msg->ballot;
+        struct mf_wal_record record = {.type = MF_WAL_PROMISE, .ballot = msg->ballot};
+        paxos->promised_seq = after = mf_paxos_record(paxos, &record, NULL);
+    }
+    for (uint32_t i = 0; i < msg->entry_count; i++) {
+        const struct mf_paxos_entry *value = &msg->entries[i];
+        const struct mf_log_entry *entry = mf_entry_log_get(&paxos->log, value->slot);
+        bool known =
+            entry != NULL && (entry->ballot == msg->ballot || value->slot <= paxos->chosen);
+        if (!known)
+            entry =
+                mf_paxos_store(paxos, value->slot, msg->ballot, value->log_time_us, value->payload);
+        if (entry->persist_seq > after)
+            after = entry->persist_seq;
+    }
+    mf_paxos_heard_chosen(paxos, env, msg->from, msg->ballot, msg->chosen);
+    if (!paxos->cfg.may_vote)
+        return;
+    mf_paxos_send_after(paxos, env, after,
+                        (struct mf_paxos_msg){.type = MF_PAXOS_ACCEPTED,
+                                              .to = msg->from,
+                                              .ballot = msg->ballot,
+                                              .slot = msg->slot,
+                                              .last = last,
+                                              .chosen = paxos->chosen});
+}
+
+void mf_paxos_on_probe(struct mf_paxos *paxos, const struct mf_paxos_env *env,
+                       const struct mf_paxos_msg *msg)
+{
+    if (!paxos->cfg.may_vote)
+        return;
+    if (msg->ballot < paxos->promised) {
+        reject(paxos, env, msg->from);
+        return;
+    }
+    mf_paxos_send(paxos, env,
+                  (struct mf_paxos_msg){.type = MF_PAXOS_READ_ACK,
+                                        .to = msg->from,
+                                        .ballot = msg->ballot,
+                                        .read_seq = msg->read_seq});
+}

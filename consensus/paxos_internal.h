@@ -1,0 +1,155 @@
+// What the files of the Paxos core share. Not for anybody else.
+#ifndef MF_CONSENSUS_PAXOS_INTERNAL_H
+#define MF_CONSENSUS_PAXOS_INTERNAL_H
+
+#include "consensus/paxos.h"
+
+// An accepted slot so far above the log is refused: the sender's followers learn up to it first.
+#define MF_SLOT_GAP_MAX (UINT64_C(1) << 20)
+// Entries sent again to one peer at one time, in payload bytes.
+#define MF_RESEND_BYTES (1u << 20)
+#define MF_CLOCK_SOURCES 4
+
+// The leader's view of another voter.
+struct mf_paxos_peer {
+    bool up;               // false: said to be down, nothing is sent again
+    uint64_t chosen_sent;  // the highest chosen index told
+    uint64_t chosen_acked; // the chosen index it has reported
+    uint64_t resend_due_us;
+};
+
+// A reply that waits for a record to become durable.
+struct mf_paxos_held {
+    uint64_t seq;
+    struct mf_paxos_msg msg;
+};
+
+struct mf_paxos {
+    struct mf_paxos_config cfg;
+    uint32_t self; // our index among the voters
+    uint32_t quorum;
+
+    // Acceptor. `promised` may be ahead of the disk by what hand-over promised_seq carries.
+    mf_ballot_t promised;
+    uint64_t promised_seq;
+    struct mf_entry_log log;
+    uint64_t last_log_time_us;
+
+    // Persistence: `seq_open` is the number of the hand-over being filled.
+    uint64_t seq_open;
+    uint64_t seq_durable;
+    struct mf_paxos_held *held; // in order of seq
+    uint32_t held_count;
+    uint32_t held_cap;
+
+    // Learner.
+    uint64_t chosen;
+    uint64_t known_chosen; // the highest chosen index heard of ...
+    uint16_t known_from;   // ... and from whom
+    uint64_t learn_due_us; // an unanswered LEARN is repeated then; 0 = none is out
+
+    // Who leads, as far as known, and when to run for it.
+    enum mf_paxos_role role;
+    uint16_t leader;
+    uint64_t round_max; // of any ballot seen
+    uint64_t election_due_us;
+
+    // Candidate and leader.
+    mf_ballot_t ballot; // our own
+    bool prepare_sent;
+    uint32_t promises;           // bit i = voter i
+    struct mf_entry_log adopted; // values reported by promises, of the highest ballots
+    uint64_t recover_to;         // learn up to here before leading
+    uint16_t recover_from;
+    uint64_t clock_us[MF_CLOCK_SOURCES];    // best stamps of the promises ...
+    uint64_t clock_at_us[MF_CLOCK_SOURCES]; // ... and when they came
+
+    // Leader.
+    struct mf_paxos_peer peers[MF_VOTERS_MAX];
+    uint64_t next_slot;
+    uint64_t ready_slot;    // reads wait until this slot, the first of our own, is chosen
+    uint64_t self_next;     // the first of our proposals that is not known to be durable here
+    uint64_t window_bytes;  // payloads proposed and not chosen
+    uint64_t chosen_due_us; // when to tell idle followers of a new chosen index; 0 = no need
+    uint64_t probe_seq;     // the current quorum round; 0 = none since the start
+    uint64_t probe_confirmed;
+    uint64_t probe_due_us;
+    uint32_t probe_acks;
+    bool probe_left; // its messages are out, later reads need the next round
+    bool probe_wanted;
+
+    // Outputs.
+    struct mf_paxos_update update;
+    struct mf_payload **record_payloads; // references that keep record payloads alive
+    uint32_t record_cap;
+    uint32_t msg_cap;
+    uint64_t chosen_taken;
+    uint64_t reads_taken;
+};
+
+// paxos_update.c
+// Adds a record to the current hand-over and returns its number.
+uint64_t mf_paxos_record(struct mf_paxos *paxos, const struct mf_wal_record *record,
+                         struct mf_payload *payload);
+// Sends now. Entries, if any, belong to the message from here on.
+void mf_paxos_send(struct mf_paxos *paxos, const struct mf_paxos_env *env, struct mf_paxos_msg msg);
+// Sends once hand-over `seq` is durable.
+void mf_paxos_send_after(struct mf_paxos *paxos, const struct mf_paxos_env *env, uint64_t seq,
+                         struct mf_paxos_msg msg);
+void mf_paxos_release_held(struct mf_paxos *paxos);
+// Entries first..last of the log (those that are there) with references, at most bytes_max of
+// payload but at least one entry.
+void mf_paxos_gather(const struct mf_paxos *paxos, uint64_t first, uint64_t last,
+                     uint64_t bytes_max, struct mf_paxos_msg *msg);
+
+// paxos.c
+int mf_paxos_voter_index(const struct mf_paxos *paxos, uint16_t node); // -1: no voter
+void mf_paxos_saw_ballot(struct mf_paxos *paxos, mf_ballot_t ballot);
+// Accepts a value in memory and records it. Returns the entry.
+struct mf_log_entry *mf_paxos_store(struct mf_paxos *paxos, uint64_t slot, mf_ballot_t ballot,
+                                    uint64_t log_time_us, struct mf_payload *payload);
+// No leader is known from now on; an election comes after delay_us plus up to spread_us.
+void mf_paxos_step_down(struct mf_paxos *paxos, const struct mf_paxos_env *env, uint64_t delay_us,
+                        uint64_t spread_us);
+void mf_paxos_follow(struct mf_paxos *paxos, const struct mf_paxos_env *env, mf_ballot_t ballot);
+
+// paxos_acceptor.c
+void mf_paxos_on_prepare(struct mf_paxos *paxos, const struct mf_paxos_env *env,
+                         const struct mf_paxos_msg *msg);
+void mf_paxos_on_accept(struct mf_paxos *paxos, const struct mf_paxos_env *env,
+                        const struct mf_paxos_msg *msg);
+void mf_paxos_on_probe(struct mf_paxos *paxos, const struct mf_paxos_env *env,
+                       const struct mf_paxos_msg *msg);
+
+// paxos_elect.c
+void mf_paxos_on_promise(struct mf_paxos *paxos, const struct mf_paxos_env *env,
+                         const struct mf_paxos_msg *msg);
+void mf_paxos_on_own_promise(struct mf_paxos *paxos, const struct mf_paxos_env *env);
+// RECOVERING and nothing left to learn: leads.
+void mf_paxos_try_lead(struct mf_paxos *paxos, const struct mf_paxos_env *env);
+
+// paxos_leader.c
+void mf_paxos_put_proposal(struct mf_paxos *paxos, const struct mf_paxos_env *env, uint64_t slot,
+                           uint64_t log_time_us, struct mf_payload *payload);
+void mf_paxos_on_accepted(struct mf_paxos *paxos, const struct mf_paxos_env *env,
+                          const struct mf_paxos_msg *msg);
+void mf_paxos_on_own_accept(struct mf_paxos *paxos, const struct mf_paxos_env *env);
+void mf_paxos_on_read_ack(struct mf_paxos *paxos, const struct mf_paxos_env *env,
+                          const struct mf_paxos_msg *msg);
+void mf_paxos_leader_tick(struct mf_paxos *paxos, const struct mf_paxos_env *env);
+uint64_t mf_paxos_leader_next_us(const struct mf_paxos *paxos);
+
+// paxos_learner.c
+// A leader of `ballot` says that everything up to `chosen` is chosen.
+void mf_paxos_heard_chosen(struct mf_paxos *paxos, const struct mf_paxos_env *env, uint16_t from,
+                           mf_ballot_t ballot, uint64_t chosen);
+void mf_paxos_on_chosen(struct mf_paxos *paxos, const struct mf_paxos_env *env,
+                        const struct mf_paxos_msg *msg);
+void mf_paxos_on_learn(struct mf_paxos *paxos, const struct mf_paxos_env *env,
+                       const struct mf_paxos_msg *msg);
+void mf_paxos_on_learned(struct mf_paxos *paxos, const struct mf_paxos_env *env,
+                         const struct mf_paxos_msg *msg);
+// Asks for what is missing, if anything is and no request is out.
+void mf_paxos_learn_more(struct mf_paxos *paxos, const struct mf_paxos_env *env);
+
+#endif

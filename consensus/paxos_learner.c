@@ -1,0 +1,115 @@
+// The learner: which slots are chosen, and fetching the values that are missing.
+#include "consensus/paxos_internal.h"
+
+// What a leader of ballot b calls chosen is the value that b proposed in the slot, because b would
+// have proposed no other in a slot where one was chosen before. A value accepted at another ballot
+// proves nothing and is learned anew.
+void mf_paxos_heard_chosen(struct mf_paxos *paxos, const struct mf_paxos_env *env, uint16_t from,
+                           mf_ballot_t ballot, uint64_t chosen)
+{
+    while (paxos->chosen < chosen) {
+        const struct mf_log_entry *entry = mf_entry_log_get(&paxos->log, paxos->chosen + 1);
+        if (entry == NULL || entry->ballot != ballot)
+            break;
+        paxos->chosen++;
+    }
+    if (chosen > paxos->known_chosen) {
+        paxos->known_chosen = chosen;
+        paxos->known_from = from;
+    }
+    mf_paxos_learn_more(paxos, env);
+}
+
+void mf_paxos_on_chosen(struct mf_paxos *paxos, const struct mf_paxos_env *env,
+                        const struct mf_paxos_msg *msg)
+{
+    if (msg->ballot < paxos->promised) {
+        // A leader that lost its promises to a candidate that came to nothing must try again.
+        mf_paxos_send(paxos, env,
+                      (struct mf_paxos_msg){
+                          .type = MF_PAXOS_REJECT, .to = msg->from, .ballot = paxos->promised});
+        return;
+    }
+    mf_paxos_follow(paxos, env, msg->ballot);
+    mf_paxos_heard_chosen(paxos, env, msg->from, msg->ballot, msg->chosen);
+    mf_paxos_send(paxos, env,
+                  (struct mf_paxos_msg){.type = MF_PAXOS_ACCEPTED,
+                                        .to = msg->from,
+                                        .ballot = msg->ballot,
+                                        .slot = 1,
+                                        .last = 0,
+                                        .chosen = paxos->chosen});
+}
+
+// The leader knows best; without one, whoever told us, and then one voter after the other.
+static uint16_t teacher(struct mf_paxos *paxos)
+{
+    if (paxos->leader != 0 && paxos->leader != paxos->cfg.self)
+        return paxos->leader;
+    uint16_t now = paxos->known_from;
+    int voter = mf_paxos_voter_index(paxos, now);
+    for (uint32_t step = 1; step <= paxos->cfg.voter_count; step++) {
+        uint32_t next = ((uint32_t)(voter < 0 ? 0 : voter) + step) % paxos->cfg.voter_count;
+        if (next != paxos->self) {
+            paxos->known_from = paxos->cfg.voters[next];
+            break;
+        }
+    }
+    return now != 0 && now != paxos->cfg.self ? now : paxos->known_from;
+}
+
+void mf_paxos_learn_more(struct mf_paxos *paxos, const struct mf_paxos_env *env)
+{
+    if (paxos->chosen >= paxos->known_chosen || paxos->learn_due_us != 0 ||
+        paxos->role == MF_LEADER)
+        return;
+    uint16_t to = teacher(paxos);
+    if (to == 0 || to == paxos->cfg.self)
+        return;
+    mf_paxos_send(
+        paxos, env,
+        (struct mf_paxos_msg){.type = MF_PAXOS_LEARN, .to = to, .slot = paxos->chosen + 1});
+    paxos->learn_due_us = env->now_us + paxos->cfg.resend_us;
+}
+
+void mf_paxos_on_learn(struct mf_paxos *paxos, const struct mf_paxos_env *env,
+                       const struct mf_paxos_msg *msg)
+{
+    if (msg->slot > paxos->chosen || msg->slot < paxos->log.first)
+        return;
+    struct mf_paxos_msg answer = {
+        .type = MF_PAXOS_LEARNED, .to = msg->from, .slot = msg->slot, .chosen = paxos->chosen};
+    mf_paxos_gather(paxos, msg->slot, paxos->chosen, paxos->cfg.learn_bytes, &answer);
+    mf_paxos_send(paxos, env, answer);
+}
+
+// A learned value is stored with its sender's ballot. That ballot is never below the one at which
+// the value was chosen, so reporting it in a later promise misleads nobody; a higher ballot that we
+// hold for the slot can only carry the same value, and stays.
+void mf_paxos_on_learned(struct mf_paxos *paxos, const struct mf_paxos_env *env,
+                         const struct mf_paxos_msg *msg)
+{
+    if (paxos->role == MF_LEADER)
+        return; // a late answer: all that it could tell is being proposed again
+    uint64_t before = paxos->chosen;
+    for (uint32_t i = 0; i < msg->entry_count; i++) {
+        const struct mf_paxos_entry *value = &msg->entries[i];
+        if (value->slot != paxos->chosen + 1)
+            continue;
+        const struct mf_log_entry *entry = mf_entry_log_get(&paxos->log, value->slot);
+        if (entry == NULL || entry->ballot < value->ballot)
+            mf_paxos_store(paxos, value->slot, value->ballot, value->log_time_us, value->payload);
+        paxos->chosen++;
+    }
+    if (msg->chosen > paxos->known_chosen) {
+        paxos->known_chosen = msg->chosen;
+        paxos->known_from = msg->from;
+    }
+    if (paxos->chosen == before)
+        return;
+    paxos->learn_due_us = 0;
+    if (paxos->role == MF_RECOVERING)
+        mf_paxos_try_lead(paxos, env);
+    else
+        mf_paxos_learn_more(paxos, env);
+}
