@@ -26,8 +26,11 @@ struct mf_conn_limits {
 };
 
 struct mf_conn_ops {
-    // Offered all unconsumed input; returns how many bytes were used (whole messages) in *used. An
-    // error closes the connection after the output written so far. The view dies with the call.
+    // Offered all unconsumed input; returns how many bytes were used (whole messages) in *used, and
+    // is called again as long as some were. The bounds on requests in flight and unsent output are
+    // checked between calls: one message a call keeps to them exactly. An error closes the
+    // connection after the output written so far and the replies in flight. Only called from the
+    // loop's I/O phase. The view dies with the call.
     enum mf_err (*data)(void *arg, struct mf_conn *conn, struct mf_bytes input, size_t *used);
     // The connection is gone (reason: a short text for a log line); conn is freed after the call.
     void (*closed)(void *arg, struct mf_conn *conn, const char *reason);
@@ -68,13 +71,17 @@ struct mf_address {
     char host[256];
     uint16_t port;
 };
-// "127.0.0.1:7001", "[::1]:7001"; numeric hosts and names (resolved here: start-up only).
+// "127.0.0.1:7001", "[::1]:7001"; numeric hosts and names (resolved here: start-up only, IPv4
+// preferred; out->host is numeric). MF_BAD_REQUEST: malformed; MF_NOT_FOUND: an unknown name.
 MF_MUST_USE enum mf_err mf_address_parse(const char *text, struct mf_address *out);
 // "host:port", with brackets for IPv6. out: at least 300 bytes.
 void mf_address_format(const struct mf_address *address, char *out, size_t size);
 // Binds and listens with SO_REUSEPORT and SO_REUSEADDR; port 0 picks one and stores it in
 // *address. Returns the socket, or -1 with a message that names the address and the reason.
 int mf_listen(struct mf_address *address, char *message, size_t message_size);
+// True when a socket, of this process or another, listens on the address already. SO_REUSEPORT would
+// let a second node share the port unnoticed: ask before the first mf_listen.
+bool mf_address_in_use(const struct mf_address *address);
 // Accepts on a socket made by mf_listen. accepted(arg, fd) takes over the fd.
 struct mf_listener *mf_listener_new(struct ev_loop *loop, int fd,
                                     void (*accepted)(void *arg, int fd), void *arg);
