@@ -46,4 +46,8 @@ void mf_result_bytes(struct mf_buf *out, struct mf_bytes value);
 // message NULL: the code's own text.
 void mf_result_error(struct mf_buf *out, enum mf_err err, const char *message);
 
+// A LIST written in place: begin, append `count` encoded results, end with what begin returned.
+MF_MUST_USE size_t mf_result_list_begin(struct mf_buf *out, uint32_t count);
+void mf_result_list_end(struct mf_buf *out, size_t list);
+
 #endif

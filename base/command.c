@@ -1,0 +1,175 @@
+// The binary form of commands; see command.h for what its fields mean.
+//
+//     u8 op | u16 flags | u8 expiry | u8 id length, id
+//     i64 expire_us    unless expiry is NONE
+//     u64 if_version   with MF_IF_VERSION
+//     u32 limit        of EXPIRE_DUE
+//     u32 item count   of commands of many keys
+//     for each item: u32 length, key; of SET and MSET also u32 length, value
+//
+// The table below says of each op which of these it has. There is one form for each command, so
+// the decoder refuses whatever the encoder would not have written.
+#include "base/command.h"
+
+#include <assert.h>
+#include <stddef.h>
+
+#define ALL_FLAGS                                                                                  \
+    ((uint32_t)(MF_NX | MF_XX | MF_GT | MF_LT | MF_KEEP_TTL | MF_WITH_OLD | MF_WITH_META |         \
+                MF_IF_VERSION | MF_READ_LOCAL))
+
+enum keys { KEYS_NONE, KEYS_ONE, KEYS_MANY };
+
+struct shape {
+    const char *name; // NULL: there is no such op
+    enum keys keys;
+    bool values;
+    bool write;
+};
+
+static const struct shape shapes[] = {
+    [MF_OP_GET] = {"get", KEYS_ONE, false, false},
+    [MF_OP_MGET] = {"mget", KEYS_MANY, false, false},
+    [MF_OP_HAS] = {"has", KEYS_MANY, false, false},
+    [MF_OP_TTL] = {"ttl", KEYS_ONE, false, false},
+    [MF_OP_SIZE] = {"size", KEYS_NONE, false, false},
+    [MF_OP_SET] = {"set", KEYS_ONE, true, true},
+    [MF_OP_MSET] = {"mset", KEYS_MANY, true, true},
+    [MF_OP_DEL] = {"del", KEYS_MANY, false, true},
+    [MF_OP_EXPIRE] = {"expire", KEYS_ONE, false, true},
+    [MF_OP_PERSIST] = {"persist", KEYS_ONE, false, true},
+    [MF_OP_FLUSH] = {"flush", KEYS_NONE, false, true},
+    [MF_OP_EXPIRE_DUE] = {"expire_due", KEYS_NONE, false, true},
+};
+
+static const struct shape *shape_of(unsigned op)
+{
+    if (op >= sizeof(shapes) / sizeof(shapes[0]) || shapes[op].name == NULL)
+        return NULL;
+    return &shapes[op];
+}
+
+bool mf_op_is_write(enum mf_op op)
+{
+    const struct shape *shape = shape_of(op);
+    return shape != NULL && shape->write;
+}
+
+const char *mf_op_name(enum mf_op op)
+{
+    const struct shape *shape = shape_of(op);
+    return shape != NULL ? shape->name : "?";
+}
+
+// A command that its own process built: what does not fit the table is a bug, not input.
+static const struct shape *checked_shape(const struct mf_command *command)
+{
+    const struct shape *shape = shape_of(command->op);
+    assert(shape != NULL);
+    assert((command->flags & ~ALL_FLAGS) == 0 && command->id.len <= MF_ID_MAX);
+    assert(shape->keys != KEYS_ONE || command->item_count == 1);
+    assert(shape->keys != KEYS_NONE || command->item_count == 0);
+    return shape;
+}
+
+void mf_command_encode(const struct mf_command *command, struct mf_buf *out)
+{
+    const struct shape *shape = checked_shape(command);
+    mf_buf_u8(out, (uint8_t)command->op);
+    mf_buf_u16(out, (uint16_t)command->flags);
+    mf_buf_u8(out, (uint8_t)command->expiry);
+    mf_buf_u8(out, (uint8_t)command->id.len);
+    mf_buf_put(out, command->id.data, command->id.len);
+    if (command->expiry != MF_EXPIRY_NONE)
+        mf_buf_u64(out, (uint64_t)command->expire_us);
+    if ((command->flags & MF_IF_VERSION) != 0)
+        mf_buf_u64(out, command->if_version);
+    if (command->op == MF_OP_EXPIRE_DUE)
+        mf_buf_u32(out, command->limit);
+    if (shape->keys == KEYS_MANY)
+        mf_buf_u32(out, command->item_count);
+    for (uint32_t i = 0; i < command->item_count; i++) {
+        mf_buf_blob(out, command->items[i].key);
+        if (shape->values)
+            mf_buf_blob(out, command->items[i].value);
+    }
+}
+
+size_t mf_command_size(const struct mf_command *command)
+{
+    const struct shape *shape = checked_shape(command);
+    size_t size = 5 + command->id.len;
+    size += command->expiry != MF_EXPIRY_NONE ? 8 : 0;
+    size += (command->flags & MF_IF_VERSION) != 0 ? 8 : 0;
+    size += command->op == MF_OP_EXPIRE_DUE ? 4 : 0;
+    size += shape->keys == KEYS_MANY ? 4 : 0;
+    for (uint32_t i = 0; i < command->item_count; i++) {
+        size += 4 + command->items[i].key.len;
+        size += shape->values ? 4 + command->items[i].value.len : 0;
+    }
+    return size;
+}
+
+// Makes room for the items that the command claims to have. The claim is believed only as far as
+// the input could hold that many, so a few bytes cannot ask for gigabytes.
+static enum mf_err place_items(struct mf_reader *r, const struct shape *shape,
+                               struct mf_command *command, struct mf_item **items,
+                               uint32_t *items_cap)
+{
+    size_t item_bytes_min = shape->values ? 8 : 4;
+    if (command->item_count > mf_reader_left(r) / item_bytes_min)
+        return MF_CORRUPT;
+    if (command->item_count <= 1) {
+        command->items = &command->one;
+        return MF_OK;
+    }
+    if (command->item_count > *items_cap) {
+        *items = mf_realloc(*items, command->item_count * sizeof(**items));
+        *items_cap = command->item_count;
+    }
+    command->items = *items;
+    return MF_OK;
+}
+
+static enum mf_err decode_head(struct mf_reader *r, struct mf_command *command,
+                               const struct shape **shape)
+{
+    unsigned op = mf_read_u8(r);
+    command->flags = mf_read_u16(r);
+    unsigned expiry = mf_read_u8(r);
+    size_t id_len = mf_read_u8(r);
+    *shape = shape_of(op);
+    if (r->failed || *shape == NULL || (command->flags & ~ALL_FLAGS) != 0 ||
+        expiry > MF_EXPIRY_AT || id_len > MF_ID_MAX)
+        return MF_CORRUPT;
+    command->op = (enum mf_op)op;
+    command->expiry = (enum mf_expiry)expiry;
+    command->id = mf_read_bytes(r, id_len);
+    if (command->expiry != MF_EXPIRY_NONE)
+        command->expire_us = (int64_t)mf_read_u64(r);
+    if ((command->flags & MF_IF_VERSION) != 0)
+        command->if_version = mf_read_u64(r);
+    if (command->op == MF_OP_EXPIRE_DUE)
+        command->limit = mf_read_u32(r);
+    command->item_count = (*shape)->keys == KEYS_ONE ? 1 : 0;
+    if ((*shape)->keys == KEYS_MANY)
+        command->item_count = mf_read_u32(r);
+    return r->failed ? MF_CORRUPT : MF_OK;
+}
+
+enum mf_err mf_command_decode(struct mf_reader *r, struct mf_command *command,
+                              struct mf_item **items, uint32_t *items_cap)
+{
+    *command = (struct mf_command){0};
+    const struct shape *shape = NULL;
+    enum mf_err err = decode_head(r, command, &shape);
+    if (err == MF_OK)
+        err = place_items(r, shape, command, items, items_cap);
+    if (err != MF_OK)
+        return err;
+    for (uint32_t i = 0; i < command->item_count; i++) {
+        command->items[i].key = mf_read_blob(r);
+        command->items[i].value = shape->values ? mf_read_blob(r) : mf_bytes_of(NULL, 0);
+    }
+    return r->failed ? MF_CORRUPT : MF_OK;
+}
