@@ -3,6 +3,13 @@
 // Each node knows its position, so a changed or dropped TTL moves or removes its node at once and
 // the heap never holds the dead. Order is (deadline, version): every replica pops the same nodes in
 // the same order. One thread only.
+//
+// A store holds millions of nodes, so a node is no struct of aligned fields but packed bytes at the
+// start of its owner, as wide as its numbers need:
+//
+//     u8 bits | version, 5 or 8 bytes | deadline, 6 or 8 bytes | position, 4 bytes
+//
+// Two of the bits tell the widths; the other six, and what follows the node, are the owner's.
 #ifndef MF_TTL_HEAP_H
 #define MF_TTL_HEAP_H
 
@@ -10,37 +17,57 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MF_HEAP_NOWHERE UINT32_MAX
+#define MF_HEAP_WIDE_VERSION 0x01u
+#define MF_HEAP_WIDE_DEADLINE 0x02u
 
-// Embedded in the owner. `position` is the heap's; set it to MF_HEAP_NOWHERE before the first push.
+// The first of the packed bytes. An owner without a deadline has only bits and version.
 struct mf_heap_node {
-    uint64_t deadline_us; // log time
-    uint64_t version;     // tie-break; unique within one heap
-    uint32_t position;
+    uint8_t bits;
 };
 
+// The width bits that a node with these numbers has.
+uint8_t mf_heap_node_bits(uint64_t deadline_us, uint64_t version);
+// Bytes from the node's start to the end of its version, and of all of it.
+size_t mf_heap_node_version_bytes(uint8_t bits);
+size_t mf_heap_node_bytes(uint8_t bits);
+// Writes what follows the bits, which are set: the version alone, or all of a node that is nowhere.
+void mf_heap_node_set_version(struct mf_heap_node *node, uint64_t version);
+void mf_heap_node_set(struct mf_heap_node *node, uint64_t deadline_us, uint64_t version);
+
+// These do not read the position, so another thread may call them on a node that it can reach.
+uint64_t mf_heap_node_version(const struct mf_heap_node *node);
+uint64_t mf_heap_node_deadline(const struct mf_heap_node *node); // log time
+
+// An array in chunks: growth neither copies it nor doubles it.
 struct mf_heap {
-    struct mf_heap_node **nodes;
+    struct mf_heap_node ***chunks;
+    uint32_t chunk_count;
+    uint32_t chunk_cap;
     uint32_t count;
-    uint32_t cap;
 };
 
 void mf_heap_init(struct mf_heap *heap);
 // The nodes are the owners' and are not touched.
 void mf_heap_free(struct mf_heap *heap);
+// Bytes of the heap itself, without its nodes.
+size_t mf_heap_bytes(const struct mf_heap *heap);
 
-// Adds a node that is nowhere. O(log4 n).
+// Adds a node that is nowhere; version is unique within the heap. O(log4 n).
 void mf_heap_push(struct mf_heap *heap, struct mf_heap_node *node);
 // Takes a node out; nothing happens when it is nowhere.
 void mf_heap_remove(struct mf_heap *heap, struct mf_heap_node *node);
-// Restores order after deadline_us or version of a node in the heap were changed in place.
-void mf_heap_update(struct mf_heap *heap, struct mf_heap_node *node);
-// The node's memory moved (same deadline and version): repoints the heap to it. O(1).
-void mf_heap_moved(struct mf_heap *heap, struct mf_heap_node *node);
+// Puts `fresh`, which is nowhere, in place of `old`, which is in the heap; their numbers may
+// differ.
+void mf_heap_replace(struct mf_heap *heap, struct mf_heap_node *old, struct mf_heap_node *fresh);
 // The earliest node, or NULL.
 struct mf_heap_node *mf_heap_top(const struct mf_heap *heap);
 // Takes out the earliest node; NULL when empty.
 struct mf_heap_node *mf_heap_pop(struct mf_heap *heap);
+// Forgets every node for which keep() is false, without touching it. O(n).
+void mf_heap_retain(struct mf_heap *heap, bool (*keep)(const struct mf_heap_node *node));
+// Calls visit for every node with deadline <= now_us, in no order. O(number visited).
+void mf_heap_visit_due(const struct mf_heap *heap, uint64_t now_us,
+                       void (*visit)(void *arg, const struct mf_heap_node *node), void *arg);
 // Checks order and positions of every node; for tests. O(n).
 bool mf_heap_valid(const struct mf_heap *heap);
 

@@ -7,7 +7,9 @@
 //
 // A follower knows the leader's monotonic reading (every frame between two nodes carries one) and
 // the leader's offset (log time - monotonic reading, fixed for a leadership), so as a new leader it
-// goes on from there: late by a message delay, never early, and blind to the wall clock. Only when
+// goes on from there: late by a message delay, never early, and blind to the wall clock. Two
+// monotonic clocks do not run equally fast, so what a follower adds to a reading is shortened by
+// more than they can differ: it may fall behind its leader's clock, never ahead of it. Only when
 // no member of the electing quorum has heard a leader since it started, which means that a majority
 // was down at once, does the wall clock bridge the gap: last noted log time + wall time passed
 // since it was noted, and no time at all if the wall clock went backwards.
@@ -18,6 +20,10 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+
+// A follower takes one part in this many off the time since the leader's last reading: quartz is
+// off by less than a tenth of that, and with a reading each heartbeat it amounts to nothing.
+#define MF_CLOCK_DRIFT 1024u
 
 // How much an estimate is worth, from worst to best.
 enum mf_clock_source {
@@ -33,7 +39,7 @@ struct mf_clock_estimate {
 
 struct mf_log_clock {
     bool leading;
-    uint64_t base_log_us;   // leading: log time at base_mono_us
+    uint64_t base_log_us; // leading: log time at base_mono_us
     uint64_t base_mono_us;
     uint64_t floor_us;      // the largest log time seen in the log: the clock never reads less
     bool followed;          // a leader's reading was noted since the start

@@ -1,0 +1,324 @@
+// A 4-ary heap (Johnson 1975) over packed nodes; see heap.h.
+//
+// Four children share half a cache line of pointers, and the tree is half as deep as a binary one.
+// What costs time is reading the nodes, each in a cache line of its own somewhere in memory: the
+// children of a step are prefetched together so that their misses overlap.
+#include "ttl/heap.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+
+#define ARITY 4u
+#define CHUNK_BITS 9u
+#define CHUNK_NODES (1u << CHUNK_BITS)
+#define NOWHERE UINT32_MAX
+
+#define NARROW_VERSION_MAX ((UINT64_C(1) << 40) - 1)
+#define NARROW_DEADLINE_MAX ((UINT64_C(1) << 48) - 1)
+
+uint8_t mf_heap_node_bits(uint64_t deadline_us, uint64_t version)
+{
+    unsigned bits = version > NARROW_VERSION_MAX ? MF_HEAP_WIDE_VERSION : 0;
+    bits |= deadline_us > NARROW_DEADLINE_MAX ? MF_HEAP_WIDE_DEADLINE : 0;
+    return (uint8_t)bits;
+}
+
+size_t mf_heap_node_version_bytes(uint8_t bits)
+{
+    return (bits & MF_HEAP_WIDE_VERSION) != 0 ? 9 : 6;
+}
+
+static size_t position_offset(uint8_t bits)
+{
+    return mf_heap_node_version_bytes(bits) + ((bits & MF_HEAP_WIDE_DEADLINE) != 0 ? 8 : 6);
+}
+
+size_t mf_heap_node_bytes(uint8_t bits)
+{
+    return position_offset(bits) + 4;
+}
+
+// The owner may flip bits of its own while other threads read the widths.
+static uint8_t bits_of(const struct mf_heap_node *node)
+{
+    return __atomic_load_n(&node->bits, __ATOMIC_RELAXED);
+}
+
+void mf_heap_node_set_version(struct mf_heap_node *node, uint64_t version)
+{
+    uint8_t *at = (uint8_t *)node + 1;
+    if ((bits_of(node) & MF_HEAP_WIDE_VERSION) != 0) {
+        memcpy(at, &version, 8);
+        return;
+    }
+    assert(version <= NARROW_VERSION_MAX);
+    uint32_t low = (uint32_t)version;
+    memcpy(at, &low, 4);
+    at[4] = (uint8_t)(version >> 32);
+}
+
+uint64_t mf_heap_node_version(const struct mf_heap_node *node)
+{
+    const uint8_t *at = (const uint8_t *)node + 1;
+    uint64_t version;
+    uint32_t low;
+    if ((bits_of(node) & MF_HEAP_WIDE_VERSION) != 0) {
+        memcpy(&version, at, 8);
+        return version;
+    }
+    memcpy(&low, at, 4);
+    return low | (uint64_t)at[4] << 32;
+}
+
+static void set_deadline(struct mf_heap_node *node, uint64_t deadline_us)
+{
+    uint8_t bits = bits_of(node);
+    uint8_t *at = (uint8_t *)node + mf_heap_node_version_bytes(bits);
+    if ((bits & MF_HEAP_WIDE_DEADLINE) != 0) {
+        memcpy(at, &deadline_us, 8);
+        return;
+    }
+    assert(deadline_us <= NARROW_DEADLINE_MAX);
+    uint32_t low = (uint32_t)deadline_us;
+    uint16_t high = (uint16_t)(deadline_us >> 32);
+    memcpy(at, &low, 4);
+    memcpy(at + 4, &high, 2);
+}
+
+uint64_t mf_heap_node_deadline(const struct mf_heap_node *node)
+{
+    uint8_t bits = bits_of(node);
+    const uint8_t *at = (const uint8_t *)node + mf_heap_node_version_bytes(bits);
+    uint64_t deadline_us;
+    uint32_t low;
+    uint16_t high;
+    if ((bits & MF_HEAP_WIDE_DEADLINE) != 0) {
+        memcpy(&deadline_us, at, 8);
+        return deadline_us;
+    }
+    memcpy(&low, at, 4);
+    memcpy(&high, at + 4, 2);
+    return low | (uint64_t)high << 32;
+}
+
+static void set_position(struct mf_heap_node *node, uint32_t position)
+{
+    memcpy((uint8_t *)node + position_offset(bits_of(node)), &position, 4);
+}
+
+static uint32_t position_of(const struct mf_heap_node *node)
+{
+    uint32_t position;
+    memcpy(&position, (const uint8_t *)node + position_offset(bits_of(node)), 4);
+    return position;
+}
+
+void mf_heap_node_set(struct mf_heap_node *node, uint64_t deadline_us, uint64_t version)
+{
+    mf_heap_node_set_version(node, version);
+    set_deadline(node, deadline_us);
+    set_position(node, NOWHERE);
+}
+
+void mf_heap_init(struct mf_heap *heap)
+{
+    *heap = (struct mf_heap){0};
+}
+
+void mf_heap_free(struct mf_heap *heap)
+{
+    for (uint32_t i = 0; i < heap->chunk_count; i++)
+        free(heap->chunks[i]);
+    free(heap->chunks);
+    mf_heap_init(heap);
+}
+
+size_t mf_heap_bytes(const struct mf_heap *heap)
+{
+    return heap->chunk_cap * sizeof(*heap->chunks) +
+           (size_t)heap->chunk_count * CHUNK_NODES * sizeof(**heap->chunks);
+}
+
+static struct mf_heap_node **slot_of(const struct mf_heap *heap, uint32_t i)
+{
+    return &heap->chunks[i >> CHUNK_BITS][i & (CHUNK_NODES - 1)];
+}
+
+static struct mf_heap_node *node_at(const struct mf_heap *heap, uint32_t i)
+{
+    return *slot_of(heap, i);
+}
+
+static void place(struct mf_heap *heap, uint32_t i, struct mf_heap_node *node)
+{
+    *slot_of(heap, i) = node;
+    set_position(node, i);
+}
+
+static bool before(const struct mf_heap_node *a, const struct mf_heap_node *b)
+{
+    uint64_t a_us = mf_heap_node_deadline(a);
+    uint64_t b_us = mf_heap_node_deadline(b);
+    if (a_us != b_us)
+        return a_us < b_us;
+    return mf_heap_node_version(a) < mf_heap_node_version(b);
+}
+
+// Moves the hole at i up until node may stand in it, and puts it there.
+static void sift_up(struct mf_heap *heap, uint32_t i, struct mf_heap_node *node)
+{
+    while (i > 0) {
+        uint32_t parent = (i - 1) / ARITY;
+        struct mf_heap_node *above = node_at(heap, parent);
+        if (!before(node, above))
+            break;
+        place(heap, i, above);
+        i = parent;
+    }
+    place(heap, i, node);
+}
+
+// The earliest child of i, or heap->count when it has none.
+static uint32_t first_child(const struct mf_heap *heap, uint32_t i)
+{
+    uint64_t from = (uint64_t)i * ARITY + 1;
+    if (from >= heap->count)
+        return heap->count;
+    uint32_t begin = (uint32_t)from;
+    uint32_t end = heap->count - begin > ARITY ? begin + ARITY : heap->count;
+    for (uint32_t child = begin; child < end; child++)
+        __builtin_prefetch(node_at(heap, child));
+    uint32_t best = begin;
+    for (uint32_t child = begin + 1; child < end; child++) {
+        if (before(node_at(heap, child), node_at(heap, best)))
+            best = child;
+    }
+    return best;
+}
+
+static void sift_down(struct mf_heap *heap, uint32_t i, struct mf_heap_node *node)
+{
+    for (;;) {
+        uint32_t child = first_child(heap, i);
+        if (child == heap->count || !before(node_at(heap, child), node))
+            break;
+        place(heap, i, node_at(heap, child));
+        i = child;
+    }
+    place(heap, i, node);
+}
+
+// Puts node where the hole at i is, or above or below it as the order wants.
+static void settle(struct mf_heap *heap, uint32_t i, struct mf_heap_node *node)
+{
+    if (i > 0 && before(node, node_at(heap, (i - 1) / ARITY)))
+        sift_up(heap, i, node);
+    else
+        sift_down(heap, i, node);
+}
+
+static void add_chunk(struct mf_heap *heap)
+{
+    if (heap->chunk_count == heap->chunk_cap) {
+        heap->chunk_cap = heap->chunk_cap == 0 ? 1 : heap->chunk_cap * 2;
+        heap->chunks = mf_realloc(heap->chunks, heap->chunk_cap * sizeof(*heap->chunks));
+    }
+    heap->chunks[heap->chunk_count++] = mf_alloc(CHUNK_NODES * sizeof(**heap->chunks));
+}
+
+// Gives chunks back, but for one to spare: a heap that grows and shrinks by one stays quiet.
+static void drop_chunks(struct mf_heap *heap)
+{
+    uint32_t used = (heap->count + CHUNK_NODES - 1) >> CHUNK_BITS;
+    while (heap->chunk_count > used + 1)
+        free(heap->chunks[--heap->chunk_count]);
+}
+
+void mf_heap_push(struct mf_heap *heap, struct mf_heap_node *node)
+{
+    assert(position_of(node) == NOWHERE && heap->count < NOWHERE - CHUNK_NODES);
+    if (heap->count >> CHUNK_BITS == heap->chunk_count)
+        add_chunk(heap);
+    sift_up(heap, heap->count++, node);
+}
+
+void mf_heap_remove(struct mf_heap *heap, struct mf_heap_node *node)
+{
+    uint32_t i = position_of(node);
+    if (i == NOWHERE)
+        return;
+    assert(i < heap->count && node_at(heap, i) == node);
+    struct mf_heap_node *last = node_at(heap, --heap->count);
+    if (last != node)
+        settle(heap, i, last);
+    set_position(node, NOWHERE);
+    drop_chunks(heap);
+}
+
+void mf_heap_replace(struct mf_heap *heap, struct mf_heap_node *old, struct mf_heap_node *fresh)
+{
+    uint32_t i = position_of(old);
+    assert(i < heap->count && node_at(heap, i) == old && position_of(fresh) == NOWHERE);
+    set_position(old, NOWHERE);
+    settle(heap, i, fresh);
+}
+
+struct mf_heap_node *mf_heap_top(const struct mf_heap *heap)
+{
+    return heap->count > 0 ? node_at(heap, 0) : NULL;
+}
+
+struct mf_heap_node *mf_heap_pop(struct mf_heap *heap)
+{
+    struct mf_heap_node *top = mf_heap_top(heap);
+    if (top != NULL)
+        mf_heap_remove(heap, top);
+    return top;
+}
+
+void mf_heap_retain(struct mf_heap *heap, bool (*keep)(const struct mf_heap_node *node))
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < heap->count; i++) {
+        struct mf_heap_node *node = node_at(heap, i);
+        if (keep(node))
+            place(heap, kept++, node);
+    }
+    heap->count = kept;
+    // Floyd's bottom-up building: every parent sinks to its place, the last one first.
+    for (uint32_t i = kept > 1 ? (kept - 2) / ARITY + 1 : 0; i-- > 0;)
+        sift_down(heap, i, node_at(heap, i));
+    drop_chunks(heap);
+}
+
+static void visit_due_below(const struct mf_heap *heap, uint64_t i, uint64_t now_us,
+                            void (*visit)(void *arg, const struct mf_heap_node *node), void *arg)
+{
+    if (i >= heap->count || mf_heap_node_deadline(node_at(heap, (uint32_t)i)) > now_us)
+        return;
+    visit(arg, node_at(heap, (uint32_t)i));
+    for (uint64_t child = i * ARITY + 1; child <= i * ARITY + ARITY; child++)
+        visit_due_below(heap, child, now_us, visit, arg);
+}
+
+void mf_heap_visit_due(const struct mf_heap *heap, uint64_t now_us,
+                       void (*visit)(void *arg, const struct mf_heap_node *node), void *arg)
+{
+    visit_due_below(heap, 0, now_us, visit, arg);
+}
+
+bool mf_heap_valid(const struct mf_heap *heap)
+{
+    if (heap->count > heap->chunk_count << CHUNK_BITS)
+        return false;
+    for (uint32_t i = 0; i < heap->count; i++) {
+        if (position_of(node_at(heap, i)) != i)
+            return false;
+        if (i > 0 && !before(node_at(heap, (i - 1) / ARITY), node_at(heap, i)))
+            return false;
+    }
+    return true;
+}
