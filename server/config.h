@@ -6,12 +6,14 @@
 #define MF_SERVER_CONFIG_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"
 #include "base/log.h"
 
 #define MF_NODES_MAX 64
+#define MF_THREADS_MAX 256
 
 enum mf_durability { MF_DURABILITY_FSYNC, MF_DURABILITY_OS, MF_DURABILITY_NONE };
 enum mf_eviction { MF_EVICT_NONE, MF_EVICT_VOLATILE_TTL, MF_EVICT_ALLKEYS_LRU };
@@ -29,7 +31,8 @@ struct mf_config {
     // [cluster]
     char name[128];
     uint32_t shards;
-    uint32_t replicas; // as given; a cluster of fewer nodes is refused
+    // As given; there are never more copies than nodes.
+    uint32_t replicas;
     struct mf_config_node nodes[MF_NODES_MAX]; // sorted by id; contains this node
     uint32_t node_count;
     char secret[256];
@@ -76,8 +79,10 @@ struct mf_config_options {
 };
 
 // Defaults, then the file, then flags `--section.key=value` (also `--section.key value`,
-// `--config FILE`, `--check-config`, `--help`, `--version`). On MF_BAD_REQUEST `message` is one
-// line: `FILE:LINE: section.key = value: what was expected`, or the flag instead of file and line.
+// `--config FILE`, `--check-config`, `--help`, `--version`). Without a file and without a flag for
+// a key the durability is none: memory only. After --help or --version nothing else is looked at
+// and config is not to be used. On MF_BAD_REQUEST `message` is one line: `FILE:LINE: section.key =
+// value: what was expected`, or `--section.key = value: ...` for a flag.
 MF_MUST_USE enum mf_err mf_config_load(int argc, char **argv, struct mf_config *config,
                                        struct mf_config_options *options, char *message,
                                        size_t message_size);
