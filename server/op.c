@@ -1,0 +1,85 @@
+// Ops and lists of them; see op.h.
+#include "server/op.h"
+
+#include <stdlib.h>
+
+static struct mf_op *new_op(uint32_t shard, const struct mf_command *command)
+{
+    struct mf_op *op = mf_calloc(1, sizeof(*op));
+    op->shard = shard;
+    op->write = mf_op_is_write(command->op);
+    op->local = !op->write && (command->flags & MF_READ_LOCAL) != 0;
+    op->has_id = command->id.len > 0;
+    return op;
+}
+
+struct mf_op *mf_op_new(uint32_t shard, const struct mf_command *command)
+{
+    struct mf_op *op = new_op(shard, command);
+    mf_buf_reserve(&op->command, mf_command_size(command));
+    mf_command_encode(command, &op->command);
+    return op;
+}
+
+enum mf_err mf_op_from_bytes(uint32_t shard, struct mf_bytes encoded, struct mf_op **out)
+{
+    struct mf_command command;
+    struct mf_item *items = NULL;
+    uint32_t items_cap = 0;
+    struct mf_reader reader = mf_reader_of(encoded);
+    enum mf_err err = mf_command_decode(&reader, &command, &items, &items_cap);
+    if (err == MF_OK && mf_reader_left(&reader) > 0)
+        err = MF_CORRUPT;
+    if (err == MF_OK) {
+        *out = new_op(shard, &command);
+        mf_buf_put(&(*out)->command, encoded.data, encoded.len);
+    }
+    free(items);
+    return err;
+}
+
+void mf_op_free(struct mf_op *op)
+{
+    if (op == NULL)
+        return;
+    mf_buf_free(&op->command);
+    mf_buf_free(&op->result);
+    free(op);
+}
+
+void mf_op_push(struct mf_op_list *list, struct mf_op *op)
+{
+    op->next = NULL;
+    if (list->tail != NULL)
+        list->tail->next = op;
+    else
+        list->head = op;
+    list->tail = op;
+    list->count++;
+}
+
+struct mf_op *mf_op_pop(struct mf_op_list *list)
+{
+    struct mf_op *op = list->head;
+    if (op == NULL)
+        return NULL;
+    list->head = op->next;
+    if (list->head == NULL)
+        list->tail = NULL;
+    list->count--;
+    op->next = NULL;
+    return op;
+}
+
+void mf_op_append(struct mf_op_list *to, struct mf_op_list *from)
+{
+    if (from->head == NULL)
+        return;
+    if (to->tail != NULL)
+        to->tail->next = from->head;
+    else
+        to->head = from->head;
+    to->tail = from->tail;
+    to->count += from->count;
+    *from = (struct mf_op_list){0};
+}

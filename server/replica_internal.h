@@ -1,0 +1,77 @@
+// What the files of the replica share. Not for anybody else.
+#ifndef MF_SERVER_REPLICA_INTERNAL_H
+#define MF_SERVER_REPLICA_INTERNAL_H
+
+#include "server/replica.h"
+#include "ttl/log_clock.h"
+
+// Ops are checked for their deadlines this often.
+#define MF_SWEEP_US UINT64_C(50000)
+// The log clock of a shard that has keys with a TTL but no traffic is noted this often.
+#define MF_IDLE_MARK_US UINT64_C(30000000)
+
+// A proposal of ours whose slot is not applied yet.
+struct mf_proposal {
+    struct mf_proposal *next; // ascending slots
+    uint64_t slot;
+    uint64_t tag;
+    uint32_t count;
+    struct mf_op *ops[]; // NULL where the op has timed out
+};
+
+struct mf_replica {
+    struct mf_replica_config cfg;
+    const struct mf_replica_ops *ops;
+    void *ctx;
+    struct mf_paxos *paxos;
+    struct mf_shard *shard;
+    struct mf_log_clock clock;
+    uint64_t applied;
+    uint64_t log_time_us; // of the last applied entry
+    bool dirty;
+    bool dead; // the log could not be applied
+
+    // The leader's clock: its node and log time - monotonic time there; node 0 = not known.
+    uint16_t clock_node;
+    int64_t clock_offset_us;
+
+    struct mf_op_list queued;     // writes to propose
+    struct mf_op_list unready;    // reads until the first own entry is chosen
+    struct mf_op_list reads;      // reads waiting for their quorum round, by ticket
+    struct mf_op_list dead_waits; // reads waiting for a log time
+    struct mf_proposal *first;
+    struct mf_proposal *last;
+    uint64_t pending_ops;
+    uint64_t next_tag;
+    uint64_t lead_slot;   // the first slot of our leadership; 0 = not leading
+    uint64_t expire_slot; // an EXPIRE_DUE of ours is under way; 0 = none
+    uint64_t sweep_us;
+    uint64_t mark_us;     // when to note the clock; MF_NEVER = nothing to note
+    uint16_t told_leader; // as last reported by leader_changed
+    mf_ballot_t told_ballot;
+    struct mf_buf batch; // scratch
+};
+
+// replica.c
+void mf_replica_reply(struct mf_replica *replica, struct mf_op *op, enum mf_err status);
+struct mf_paxos_env mf_replica_paxos_env(struct mf_replica *replica,
+                                         const struct mf_replica_env *env);
+
+// replica_write.c
+void mf_replica_propose_queued(struct mf_replica *replica, const struct mf_replica_env *env);
+void mf_replica_propose_first(struct mf_replica *replica, const struct mf_replica_env *env);
+void mf_replica_propose_expiry(struct mf_replica *replica, const struct mf_replica_env *env);
+// Applies what is chosen.
+void mf_replica_apply(struct mf_replica *replica, const struct mf_replica_env *env);
+
+// replica_read.c
+void mf_replica_start_read(struct mf_replica *replica, const struct mf_replica_env *env,
+                           struct mf_op *op);
+void mf_replica_answer_local(struct mf_replica *replica, const struct mf_replica_env *env,
+                             struct mf_op *op);
+void mf_replica_answer_confirmed(struct mf_replica *replica, const struct mf_replica_env *env,
+                                 uint64_t confirmed);
+// Reads whose deaths are in the log by now.
+void mf_replica_answer_dead_waits(struct mf_replica *replica);
+
+#endif

@@ -1,0 +1,76 @@
+// Reads: a quorum round, then the state at the leader's log time.
+#include <assert.h>
+#include <stdlib.h>
+
+#include "server/replica_internal.h"
+
+static enum mf_err read_state(struct mf_replica *replica, struct mf_op *op, uint64_t log_us)
+{
+    struct mf_command command;
+    struct mf_item *items = NULL;
+    uint32_t items_cap = 0;
+    struct mf_reader reader = mf_reader_of(mf_buf_view(&op->command));
+    enum mf_err err = mf_command_decode(&reader, &command, &items, &items_cap);
+    if (err == MF_OK)
+        err = mf_shard_read(replica->shard, &command, log_us, &op->result);
+    free(items);
+    return err;
+}
+
+void mf_replica_start_read(struct mf_replica *replica, const struct mf_replica_env *env,
+                           struct mf_op *op)
+{
+    struct mf_paxos_env paxos_env = mf_replica_paxos_env(replica, env);
+    enum mf_err err = mf_paxos_read(replica->paxos, &paxos_env, &op->ticket);
+    mf_op_push(err == MF_OK ? &replica->reads : &replica->unready, op);
+}
+
+void mf_replica_answer_local(struct mf_replica *replica, const struct mf_replica_env *env,
+                             struct mf_op *op)
+{
+    struct mf_paxos_env paxos_env = mf_replica_paxos_env(replica, env);
+    uint64_t log_us = paxos_env.stamp.log_us > replica->log_time_us ? paxos_env.stamp.log_us
+                                                                    : replica->log_time_us;
+    mf_replica_reply(replica, op, read_state(replica, op, log_us));
+}
+
+// Confirmed reads are answered at the clock's reading now, or wait until the deaths that this
+// reading implies are in the log.
+static void answer(struct mf_replica *replica, const struct mf_replica_env *env, struct mf_op *op)
+{
+    op->read_at_us = mf_log_clock_now(&replica->clock, env->now_us);
+    enum mf_err err = read_state(replica, op, op->read_at_us);
+    if (err == MF_AGAIN) {
+        op->wants_log_time = true;
+        mf_op_push(&replica->dead_waits, op);
+        return;
+    }
+    mf_replica_reply(replica, op, err);
+}
+
+void mf_replica_answer_confirmed(struct mf_replica *replica, const struct mf_replica_env *env,
+                                 uint64_t confirmed)
+{
+    if (replica->lead_slot == 0 || mf_paxos_role(replica->paxos) != MF_LEADER)
+        return;
+    while (replica->reads.head != NULL && replica->reads.head->ticket <= confirmed)
+        answer(replica, env, mf_op_pop(&replica->reads));
+    if (replica->applied < replica->lead_slot)
+        return;
+    for (uint32_t left = replica->unready.count; left > 0; left--)
+        mf_replica_start_read(replica, env, mf_op_pop(&replica->unready));
+}
+
+void mf_replica_answer_dead_waits(struct mf_replica *replica)
+{
+    for (uint32_t left = replica->dead_waits.count; left > 0; left--) {
+        struct mf_op *op = mf_op_pop(&replica->dead_waits);
+        if (replica->log_time_us < op->read_at_us) {
+            mf_op_push(&replica->dead_waits, op);
+            continue;
+        }
+        enum mf_err err = read_state(replica, op, op->read_at_us);
+        assert(err != MF_AGAIN);
+        mf_replica_reply(replica, op, err);
+    }
+}

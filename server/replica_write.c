@@ -1,0 +1,203 @@
+// From queued commands to log entries, and from chosen entries to results.
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/replica_internal.h"
+#include "shards/batch.h"
+
+static uint64_t next_tag(struct mf_replica *replica)
+{
+    return replica->next_tag += 2; // odd, so never 0, a no-op's tag
+}
+
+// Unix time becomes time from now, once, by the leader's wall clock: from here on only log time
+// counts.
+static void add_command(struct mf_replica *replica, const struct mf_replica_env *env,
+                        const struct mf_op *op)
+{
+    struct mf_command command;
+    struct mf_item *items = NULL;
+    uint32_t items_cap = 0;
+    struct mf_reader reader = mf_reader_of(mf_buf_view(&op->command));
+    enum mf_err err = mf_command_decode(&reader, &command, &items, &items_cap);
+    assert(err == MF_OK); // encoded by us, or checked when it came in
+    (void)err;
+    if (command.expiry == MF_EXPIRY_AT) {
+        command.expiry = MF_EXPIRY_IN;
+        command.expire_us -= (int64_t)env->wall_us;
+        mf_batch_add(&replica->batch, &command);
+    } else {
+        mf_batch_add_encoded(&replica->batch, mf_buf_view(&op->command));
+    }
+    free(items);
+}
+
+static void remember(struct mf_replica *replica, struct mf_proposal *proposal)
+{
+    proposal->next = NULL;
+    if (replica->last != NULL)
+        replica->last->next = proposal;
+    else
+        replica->first = proposal;
+    replica->last = proposal;
+}
+
+// Proposes what is in replica->batch, which the first `count` queued ops are in.
+static void propose(struct mf_replica *replica, const struct mf_replica_env *env, uint64_t tag,
+                    uint32_t count)
+{
+    struct mf_paxos_env paxos_env = mf_replica_paxos_env(replica, env);
+    uint64_t log_us = mf_log_clock_now(&replica->clock, env->now_us);
+    uint64_t slot = 0;
+    enum mf_err err =
+        mf_paxos_propose(replica->paxos, &paxos_env, log_us, mf_buf_view(&replica->batch), &slot);
+    assert(err == MF_OK); // the caller has seen that we lead and that the window is open
+    (void)err;
+    mf_log_clock_saw_entry(&replica->clock, log_us);
+    struct mf_proposal *proposal = mf_alloc(sizeof(*proposal) + count * sizeof(proposal->ops[0]));
+    proposal->slot = slot;
+    proposal->tag = tag;
+    proposal->count = count;
+    for (uint32_t i = 0; i < count; i++) {
+        proposal->ops[i] = mf_op_pop(&replica->queued);
+        proposal->ops[i]->proposed = true;
+    }
+    remember(replica, proposal);
+    mf_buf_clear(&replica->batch, 1u << 20);
+}
+
+void mf_replica_propose_first(struct mf_replica *replica, const struct mf_replica_env *env)
+{
+    if (!mf_paxos_window_open(replica->paxos))
+        return;
+    uint64_t tag = next_tag(replica);
+    mf_batch_begin(&replica->batch, tag);
+    propose(replica, env, tag, 0);
+    replica->lead_slot = replica->last->slot;
+}
+
+void mf_replica_propose_expiry(struct mf_replica *replica, const struct mf_replica_env *env)
+{
+    if (replica->expire_slot != 0 || !mf_paxos_window_open(replica->paxos))
+        return;
+    uint64_t clock_us = mf_log_clock_now(&replica->clock, env->now_us);
+    if (replica->dead_waits.count == 0 && mf_shard_next_deadline(replica->shard) > clock_us)
+        return;
+    uint64_t tag = next_tag(replica);
+    mf_batch_begin(&replica->batch, tag);
+    struct mf_command expire = {.op = MF_OP_EXPIRE_DUE, .limit = replica->cfg.expire_batch};
+    mf_batch_add(&replica->batch, &expire);
+    propose(replica, env, tag, 0);
+    replica->expire_slot = replica->last->slot;
+}
+
+void mf_replica_propose_queued(struct mf_replica *replica, const struct mf_replica_env *env)
+{
+    while (replica->queued.count > 0 && mf_paxos_window_open(replica->paxos)) {
+        uint64_t tag = next_tag(replica);
+        mf_batch_begin(&replica->batch, tag);
+        uint32_t count = 0;
+        for (struct mf_op *op = replica->queued.head; op != NULL; op = op->next) {
+            if (count > 0 && replica->batch.len + op->command.len > replica->cfg.batch_bytes)
+                break;
+            add_command(replica, env, op);
+            count++;
+        }
+        propose(replica, env, tag, count);
+    }
+    mf_replica_propose_expiry(replica, env);
+}
+
+struct delivery {
+    struct mf_replica *replica;
+    struct mf_proposal *proposal;
+};
+
+static void deliver(void *arg, uint32_t n, struct mf_bytes result)
+{
+    struct delivery *delivery = arg;
+    struct mf_proposal *proposal = delivery->proposal;
+    if (proposal == NULL || n >= proposal->count || proposal->ops[n] == NULL)
+        return;
+    struct mf_op *op = proposal->ops[n];
+    proposal->ops[n] = NULL;
+    mf_buf_put(&op->result, result.data, result.len);
+    mf_replica_reply(delivery->replica, op, MF_OK);
+}
+
+static uint64_t tag_of(struct mf_bytes payload)
+{
+    struct mf_batch_reader reader;
+    if (payload.len == 0 || mf_batch_open(&reader, payload) != MF_OK)
+        return 0;
+    uint64_t tag = reader.tag;
+    mf_batch_close(&reader);
+    return tag;
+}
+
+// Our proposal for this slot, taken off the list; NULL if there was none. One that lost the slot to
+// another value can never be chosen any more: its ops go back, certain to have had no effect.
+static struct mf_proposal *settle(struct mf_replica *replica, uint64_t slot,
+                                  struct mf_bytes payload)
+{
+    struct mf_proposal *proposal = replica->first;
+    if (proposal == NULL || proposal->slot != slot)
+        return NULL;
+    replica->first = proposal->next;
+    if (replica->first == NULL)
+        replica->last = NULL;
+    if (tag_of(payload) == proposal->tag)
+        return proposal;
+    for (uint32_t i = 0; i < proposal->count; i++) {
+        struct mf_op *op = proposal->ops[i];
+        if (op == NULL)
+            continue;
+        op->proposed = false;
+        mf_replica_reply(replica, op, MF_NOT_LEADER);
+    }
+    free(proposal);
+    return NULL;
+}
+
+static void die(struct mf_replica *replica, uint64_t slot, enum mf_err err)
+{
+    char what[128];
+    snprintf(what, sizeof(what), "entry %llu cannot be applied: %s", (unsigned long long)slot,
+             mf_err_text(err));
+    replica->dead = true;
+    replica->ops->fatal(replica->ctx, replica->cfg.paxos.group, what);
+}
+
+void mf_replica_apply(struct mf_replica *replica, const struct mf_replica_env *env)
+{
+    uint64_t chosen = mf_paxos_chosen(replica->paxos);
+    while (replica->applied < chosen) {
+        uint64_t slot = replica->applied + 1;
+        const struct mf_log_entry *entry = mf_paxos_entry(replica->paxos, slot);
+        struct mf_bytes payload = mf_payload_bytes(entry->payload);
+        if (entry->log_time_us > replica->log_time_us)
+            replica->log_time_us = entry->log_time_us;
+        struct mf_shard_counters before;
+        struct mf_shard_counters after;
+        mf_shard_counters(replica->shard, &before);
+        struct delivery delivery = {.replica = replica, .proposal = settle(replica, slot, payload)};
+        enum mf_err err =
+            mf_shard_apply(replica->shard, slot, replica->log_time_us, payload, deliver, &delivery);
+        free(delivery.proposal);
+        if (err != MF_OK) {
+            die(replica, slot, err);
+            return;
+        }
+        replica->applied = slot;
+        if (replica->expire_slot == slot)
+            replica->expire_slot = 0;
+        mf_shard_counters(replica->shard, &after);
+        if (replica->ops->applied != NULL)
+            replica->ops->applied(replica->ctx, replica->cfg.paxos.group, slot,
+                                  replica->log_time_us, after.expired - before.expired);
+    }
+    if (env != NULL && replica->mark_us > env->now_us + replica->cfg.mark_interval_us)
+        replica->mark_us = env->now_us + replica->cfg.mark_interval_us;
+}
