@@ -49,13 +49,13 @@ static const struct shape *shape_of(unsigned op)
     return &shapes[op];
 }
 
-bool mf_op_is_write(enum mf_op op)
+bool mf_op_is_write(enum mf_opcode op)
 {
     const struct shape *shape = shape_of(op);
     return shape != NULL && shape->write;
 }
 
-const char *mf_op_name(enum mf_op op)
+const char *mf_op_name(enum mf_opcode op)
 {
     const struct shape *shape = shape_of(op);
     return shape != NULL ? shape->name : "?";
@@ -142,7 +142,7 @@ static enum mf_err decode_head(struct mf_reader *r, struct mf_command *command,
     if (r->failed || *shape == NULL || (command->flags & ~ALL_FLAGS) != 0 ||
         expiry > MF_EXPIRY_AT || id_len > MF_ID_MAX)
         return MF_CORRUPT;
-    command->op = (enum mf_op)op;
+    command->op = (enum mf_opcode)op;
     command->expiry = (enum mf_expiry)expiry;
     command->id = mf_read_bytes(r, id_len);
     if (command->expiry != MF_EXPIRY_NONE)

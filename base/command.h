@@ -13,7 +13,7 @@
 #include "base/bytes.h"
 #include "base/err.h"
 
-enum mf_op {
+enum mf_opcode {
     MF_OP_NONE = 0,
     // Reads.
     MF_OP_GET = 1,  // one key
@@ -61,7 +61,7 @@ struct mf_item {
 };
 
 struct mf_command {
-    enum mf_op op;
+    enum mf_opcode op;
     uint32_t flags;
     enum mf_expiry expiry;
     int64_t expire_us;
@@ -73,9 +73,9 @@ struct mf_command {
     struct mf_item one;
 };
 
-bool mf_op_is_write(enum mf_op op);
+bool mf_op_is_write(enum mf_opcode op);
 // "get", "set", ...; "?" for an unknown one.
-const char *mf_op_name(enum mf_op op);
+const char *mf_op_name(enum mf_opcode op);
 
 // Appends the binary form to out.
 void mf_command_encode(const struct mf_command *command, struct mf_buf *out);

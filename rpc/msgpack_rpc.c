@@ -60,7 +60,7 @@ struct parser {
 struct method {
     const char *name;
     enum mf_method kind;
-    enum mf_op op;
+    enum mf_opcode op;
     uint32_t arity;
     const char *parameters;
     bool (*take)(struct parser *p);
