@@ -13,23 +13,23 @@
 #include "base/err.h"
 
 struct mf_op {
-    struct mf_op *next;   // for the list it is in
+    struct mf_op *next; // for the list it is in
     uint32_t shard;
-    bool write;           // mf_op_is_write of the command
-    bool local;           // a read of this replica's state as it is
-    bool has_id;          // safe to send twice
-    bool proposed;        // a log entry carries it: the outcome is open until that slot is applied
-    bool wants_log_time;  // read: waits until an entry with log time >= read_at_us is applied
-    uint64_t deadline_us; // monotonic: an answer is due by then
-    uint64_t ticket;      // read: its quorum round
-    uint64_t read_at_us;  // read: log time at which it is answered
+    bool write;            // mf_op_is_write of the command
+    bool local;            // a read of this replica's state as it is
+    bool has_id;           // safe to send twice
+    bool proposed;         // a log entry carries it: the outcome is open until that slot is applied
+    bool wants_log_time;   // read: waits until an entry with log time >= read_at_us is applied
+    uint64_t deadline_us;  // monotonic: an answer is due by then
+    uint64_t ticket;       // read: its quorum round
+    uint64_t read_at_us;   // read: log time at which it is answered
     struct mf_buf command; // mf_command_encode
     // The outcome. MF_OK: `result` is an encoded mf_result. MF_NOT_LEADER: had no effect and will
     // have none; try `leader` (0 = unknown). MF_NO_QUORUM, MF_TIMEOUT, ...: as clients see them.
     enum mf_err status;
     uint16_t leader;
     struct mf_buf result;
-    void *owner;          // of whoever made it
+    void *owner; // of whoever made it
 };
 
 // Copies the command's binary form. The deadline, owner and result are the caller's to fill.

@@ -1,8 +1,8 @@
 // One replica: a Paxos group and the shard it drives, with the group's log clock.
 //
-// It turns ops into log entries and reads, and chosen entries into results. It is pure like the core
-// under it: time and entropy are arguments, everything outside happens through mf_replica_ops, so
-// the simulator runs the very code that the server runs. The shard's reactor is its only thread.
+// It turns ops into log entries and reads, and chosen entries into results. It is pure like the
+// core under it: time and entropy are arguments, everything outside happens through mf_replica_ops,
+// so the simulator runs the very code that the server runs. The shard's reactor is its only thread.
 //
 // A read by the leader waits for a quorum round, and is then answered at the leader's log time. If
 // that would show a key dead whose death no chosen entry's log time has reached, an entry is
@@ -43,11 +43,11 @@ struct mf_replica_ops {
 
 struct mf_replica_config {
     struct mf_paxos_config paxos;
-    uint32_t expire_batch;      // keys per EXPIRE_DUE entry
-    uint64_t batch_bytes;       // a log entry is closed when its commands reach this size
-    uint64_t mark_interval_us;  // how often a changed log clock is noted in the WAL
-    uint64_t tag_seed;          // random for each start: makes this process's proposals unique
-    uint64_t pending_ops_max;   // above: BUSY
+    uint32_t expire_batch;     // keys per EXPIRE_DUE entry
+    uint64_t batch_bytes;      // a log entry is closed when its commands reach this size
+    uint64_t mark_interval_us; // how often a changed log clock is noted in the WAL
+    uint64_t tag_seed;         // random for each start: makes this process's proposals unique
+    uint64_t pending_ops_max;  // above: BUSY
 };
 
 struct mf_replica_env {
