@@ -1,9 +1,9 @@
 // The write-ahead log in files, with group commit by a thread of its own.
 //
-// One stream per reactor, all in one folder. Segment files are zero-filled ahead of use, because
-// fdatasync after overwriting existing blocks is cheaper than after an append. The reactor hands
-// over one batch of records per turn; the thread writes whatever has gathered as one batch and one
-// fdatasync, then reports. The reactor never blocks on the disk.
+// One stream per reactor, all in one folder. Segment files are zero-filled ahead of use by a second
+// thread, because fdatasync after overwriting existing blocks is cheaper than after an append. The
+// reactor hands over one batch of records per turn; the thread writes whatever has gathered as one
+// batch and one fdatasync, then reports. The reactor never blocks on the disk.
 //
 // Must: `durable` is reported for a hand-over only after its bytes are on disk (fsync mode), and
 // hand-overs become durable in order. A failed write or sync is reported once through `failed`; the
@@ -24,20 +24,21 @@ struct mf_wal;
 // calls record() for each record. The folder need not exist. A torn tail is dropped with a note in
 // `torn`. MF_CORRUPT with a message for the operator (file, offset, what to do) for damage in the
 // middle, a missing file of a stream or a bad header; MF_IO with a message when reading fails.
+// After any error the records given so far are not the whole truth and must be thrown away. What
+// was read is on disk by then, so that it may count as durable. Call it before any mf_wal_open.
 struct mf_wal_recovery {
     uint64_t files;
     uint64_t records;
-    uint64_t bytes;
-    uint64_t torn; // streams whose last batch was incomplete
+    uint64_t bytes; // headers and whole batches
+    uint64_t torn;  // streams whose last batch was incomplete
     char message[512];
 };
-MF_MUST_USE enum mf_err mf_wal_recover(const char *folder, struct mf_wal_recovery *recovery,
-                                       enum mf_err (*record)(void *arg,
-                                                             const struct mf_wal_record *record),
-                                       void *arg);
+MF_MUST_USE enum mf_err
+mf_wal_recover(const char *folder, struct mf_wal_recovery *recovery,
+               enum mf_err (*record)(void *arg, const struct mf_wal_record *record), void *arg);
 
 struct mf_wal_config {
-    const char *folder;     // created if missing; its parent is fsynced
+    const char *folder; // created if missing; its parent is fsynced
     uint32_t stream;
     uint64_t segment_bytes; // size of a segment file; a larger batch gets a larger file
     bool sync;              // false: written but never synced
@@ -48,27 +49,31 @@ struct mf_wal_config {
 };
 
 // Opens a stream for appending: a new segment after the last one found (recovered files are never
-// appended to). Starts the thread. MF_IO and a message when the folder cannot be used.
+// appended to). Starts the threads. MF_IO and a message when the folder cannot be used; MF_CORRUPT
+// and MF_OUT_OF_MEMORY as in mf_wal_recover when the stream's end cannot be made out.
 MF_MUST_USE enum mf_err mf_wal_open(const struct mf_wal_config *config, struct mf_wal **out,
                                     char *message, size_t message_size);
 
 // The owner's thread: adds a record to the current hand-over (copied).
 void mf_wal_put(struct mf_wal *wal, const struct mf_wal_record *record);
 // The owner's thread: gives what was put since the last call to the thread and returns its sequence
-// number (consecutive from 1), or 0 when nothing was put.
+// number (consecutive from 1), or 0 when nothing was put. After `failed` it is never durable.
 uint64_t mf_wal_submit(struct mf_wal *wal);
-// Bytes handed over and not yet durable: for back-pressure. Any thread.
+// Bytes handed over and not yet durable: for back-pressure. Any thread. After `failed` it does not
+// go down again.
 uint64_t mf_wal_pending_bytes(const struct mf_wal *wal);
 
 struct mf_wal_stats {
     uint64_t syncs;
     uint64_t bytes;
-    uint64_t sync_us_max;   // the slowest since the start
+    uint64_t sync_us_max; // the slowest since the start
     uint64_t sync_us_total;
 };
+// Any thread.
 void mf_wal_stats(const struct mf_wal *wal, struct mf_wal_stats *stats);
 
-// Writes and syncs all that was submitted, ends the thread, closes. No callback comes after it.
+// The owner's thread: writes and syncs all that was submitted, ends the threads, closes. No
+// callback comes after it.
 void mf_wal_close(struct mf_wal *wal);
 
 #endif

@@ -1,0 +1,507 @@
+// Appending to the write-ahead log: hand-overs, group commit, segments; see wal.h.
+//
+// Three threads share a struct mf_wal, under one mutex that is held for a few pointers at a time:
+// - the owner fills a hand-over that is its own, and links it to the queue when it submits;
+// - the writer takes the whole queue, makes batches of it, writes and syncs each, and reports;
+// - the preparer makes the next segment file when the one in use is half full, so that the writer
+//   finds it ready. If it is not, the writer waits for it.
+// Shared under the mutex: queue, unused, failed, closing and all of `spare`. Shared without it:
+// pending_bytes and the statistics, which are counters that order nothing (relaxed), and `stop`.
+//
+// A write or sync that failed ends the stream. It is not tried again: the kernel reports the loss
+// of a dirty page once, marks the page clean, and the next sync of the same file succeeds without
+// the data. Only a segment that could not be made for want of space is tried once more when it is
+// needed, because it is then made from nothing.
+#include "consensus/wal.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/rand.h"
+#include "consensus/wal_files.h"
+
+// A batch gathers hand-overs until it is this large, so that after a stall of the disk the first
+// ones do not wait for all.
+#define GATHER_BYTES (4u << 20)
+// A buffer that grew past this is given back after use.
+#define KEEP_BYTES (1u << 20)
+// As many used hand-overs are kept for the next ones.
+#define UNUSED_MAX 8u
+
+struct hand_over {
+    struct hand_over *next;
+    struct mf_wal_batch batch; // counts the records; `bytes` has no batch header
+    struct mf_buf bytes;
+    uint64_t sequence;
+};
+
+struct queue {
+    struct hand_over *first;
+    struct hand_over **end;
+};
+
+struct segment {
+    struct mf_wal_file_id id;
+    char name[MF_WAL_NAME_BYTES];
+    int fd;
+    uint64_t offset;  // where the next batch goes
+    uint64_t batches; // in it
+};
+
+enum spare_state {
+    SPARE_NONE,   // not asked for
+    SPARE_WANTED, // the preparer is at it
+    SPARE_READY,
+    SPARE_FAILED, // message tells
+};
+
+struct spare {
+    enum spare_state state;
+    struct segment segment; // WANTED: its number; READY: the whole of it
+    bool final;             // FAILED: for good
+    char message[512];
+};
+
+struct mf_wal {
+    struct mf_wal_config config;
+    char *path;
+    uint64_t segment_bytes;
+
+    // The owner's.
+    struct hand_over *filling;
+    uint64_t submitted;
+
+    pthread_mutex_t lock;
+    pthread_cond_t work_changed;  // queue, closing
+    pthread_cond_t spare_changed; // spare, closing
+    struct queue queue;
+    struct hand_over *unused;
+    size_t unused_count;
+    struct spare spare;
+    bool failed;
+    bool closing;
+
+    atomic_bool stop; // ends the preparer in the middle of a file
+    _Atomic uint64_t pending_bytes;
+    _Atomic uint64_t syncs;
+    _Atomic uint64_t bytes;
+    _Atomic uint64_t sync_us_max;
+    _Atomic uint64_t sync_us_total;
+
+    // The writer's.
+    struct mf_wal_folder writing;
+    struct segment segment;
+    struct mf_buf out;
+    pthread_t writer;
+
+    // The preparer's.
+    struct mf_wal_folder preparing;
+    pthread_t preparer;
+};
+
+static struct hand_over *new_hand_over(void)
+{
+    return mf_calloc(1, sizeof(struct hand_over));
+}
+
+static void free_hand_overs(struct hand_over *list)
+{
+    while (list != NULL) {
+        struct hand_over *next = list->next;
+        mf_buf_free(&list->bytes);
+        free(list);
+        list = next;
+    }
+}
+
+static void empty_queue(struct queue *queue)
+{
+    queue->first = NULL;
+    queue->end = &queue->first;
+}
+
+void mf_wal_put(struct mf_wal *wal, const struct mf_wal_record *record)
+{
+    mf_wal_batch_put(&wal->filling->batch, &wal->filling->bytes, record);
+}
+
+uint64_t mf_wal_submit(struct mf_wal *wal)
+{
+    struct hand_over *full = wal->filling;
+    if (full->batch.records == 0)
+        return 0;
+    full->sequence = ++wal->submitted;
+    atomic_fetch_add_explicit(&wal->pending_bytes, full->bytes.len, memory_order_relaxed);
+
+    pthread_mutex_lock(&wal->lock);
+    struct hand_over *next = wal->unused;
+    if (next != NULL) {
+        wal->unused = next->next;
+        wal->unused_count--;
+        next->next = NULL;
+    }
+    bool accepted = !wal->failed;
+    if (accepted) {
+        *wal->queue.end = full;
+        wal->queue.end = &full->next;
+        pthread_cond_signal(&wal->work_changed);
+    }
+    pthread_mutex_unlock(&wal->lock);
+
+    if (!accepted)
+        free_hand_overs(full);
+    wal->filling = next != NULL ? next : new_hand_over();
+    return wal->submitted;
+}
+
+uint64_t mf_wal_pending_bytes(const struct mf_wal *wal)
+{
+    return atomic_load_explicit(&wal->pending_bytes, memory_order_relaxed);
+}
+
+void mf_wal_stats(const struct mf_wal *wal, struct mf_wal_stats *stats)
+{
+    stats->syncs = atomic_load_explicit(&wal->syncs, memory_order_relaxed);
+    stats->bytes = atomic_load_explicit(&wal->bytes, memory_order_relaxed);
+    stats->sync_us_max = atomic_load_explicit(&wal->sync_us_max, memory_order_relaxed);
+    stats->sync_us_total = atomic_load_explicit(&wal->sync_us_total, memory_order_relaxed);
+}
+
+// The writer: waits for hand-overs and takes all there are; NULL when closing and none are left.
+static struct hand_over *take_queue(struct mf_wal *wal)
+{
+    pthread_mutex_lock(&wal->lock);
+    while (wal->queue.first == NULL && !wal->closing)
+        pthread_cond_wait(&wal->work_changed, &wal->lock);
+    struct hand_over *taken = wal->queue.first;
+    empty_queue(&wal->queue);
+    pthread_mutex_unlock(&wal->lock);
+    return taken;
+}
+
+static void give_back(struct mf_wal *wal, struct hand_over *used)
+{
+    used->batch = (struct mf_wal_batch){0};
+    mf_buf_clear(&used->bytes, KEEP_BYTES);
+    pthread_mutex_lock(&wal->lock);
+    bool keep = wal->unused_count < UNUSED_MAX;
+    used->next = keep ? wal->unused : NULL;
+    if (keep) {
+        wal->unused = used;
+        wal->unused_count++;
+    }
+    pthread_mutex_unlock(&wal->lock);
+    if (!keep)
+        free_hand_overs(used);
+}
+
+// The writer: gathers hand-overs from the front of the list into wal->out as one open batch, and
+// returns the last one's sequence.
+static uint64_t gather(struct mf_wal *wal, struct hand_over **list, struct mf_wal_batch *batch,
+                       uint64_t *handed_bytes)
+{
+    uint64_t sequence = 0;
+    *handed_bytes = 0;
+    mf_buf_clear(&wal->out, GATHER_BYTES + KEEP_BYTES);
+    mf_wal_batch_begin(batch, &wal->out);
+    while (*list != NULL &&
+           (*handed_bytes == 0 || *handed_bytes + (*list)->bytes.len <= GATHER_BYTES)) {
+        struct hand_over *one = *list;
+        *list = one->next;
+        mf_buf_put(&wal->out, one->bytes.data, one->bytes.len);
+        batch->records += one->batch.records;
+        *handed_bytes += one->bytes.len;
+        sequence = one->sequence;
+        give_back(wal, one);
+    }
+    return sequence;
+}
+
+static void want_spare(struct mf_wal *wal)
+{
+    wal->spare.state = SPARE_WANTED;
+    wal->spare.segment.id.sequence = wal->segment.id.sequence + 1;
+    pthread_cond_broadcast(&wal->spare_changed);
+}
+
+// The writer: goes on in the next segment. Waits for the preparer where it must.
+static enum mf_err roll_over(struct mf_wal *wal)
+{
+    pthread_mutex_lock(&wal->lock);
+    if (wal->spare.state == SPARE_NONE || (wal->spare.state == SPARE_FAILED && !wal->spare.final))
+        want_spare(wal);
+    while (wal->spare.state == SPARE_WANTED)
+        pthread_cond_wait(&wal->spare_changed, &wal->lock);
+    if (wal->spare.state == SPARE_FAILED) {
+        enum mf_err err = mf_wal_explain(&wal->writing, MF_IO, "%s", wal->spare.message);
+        pthread_mutex_unlock(&wal->lock);
+        return err;
+    }
+    struct segment next = wal->spare.segment;
+    wal->spare.state = SPARE_NONE;
+    pthread_mutex_unlock(&wal->lock);
+
+    next.id.previous_batches = wal->segment.batches;
+    wal->writing.disk->close(wal->segment.fd);
+    wal->segment = next;
+    return MF_OK;
+}
+
+// The writer: the header of a prepared segment again, now with the link to the one before.
+static enum mf_err write_link(struct mf_wal *wal)
+{
+    struct segment *segment = &wal->segment;
+    segment->id.prepared = false;
+    struct mf_buf header = {0};
+    mf_wal_put_header(&header, &segment->id);
+    enum mf_err err =
+        mf_wal_file_write(&wal->writing, segment->fd, segment->name, mf_buf_view(&header), 0);
+    mf_buf_free(&header);
+    return err;
+}
+
+static enum mf_err sync_segment(struct mf_wal *wal)
+{
+    if (!wal->writing.sync)
+        return MF_OK;
+    uint64_t start_us = mf_mono_us();
+    enum mf_err err = mf_wal_file_sync(&wal->writing, wal->segment.fd, wal->segment.name);
+    uint64_t took_us = mf_mono_us() - start_us;
+    atomic_fetch_add_explicit(&wal->syncs, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&wal->sync_us_total, took_us, memory_order_relaxed);
+    // Only this thread writes it.
+    if (took_us > atomic_load_explicit(&wal->sync_us_max, memory_order_relaxed))
+        atomic_store_explicit(&wal->sync_us_max, took_us, memory_order_relaxed);
+    return err;
+}
+
+// The writer: closes the batch in wal->out and brings it to disk.
+static enum mf_err commit(struct mf_wal *wal, struct mf_wal_batch *batch)
+{
+    bool fits = wal->segment.offset + wal->out.len <= wal->segment_bytes;
+    // A batch that is larger than any segment makes the file longer.
+    if (!fits && wal->segment.batches > 0) {
+        enum mf_err err = roll_over(wal);
+        if (err != MF_OK)
+            return err;
+    }
+    struct segment *segment = &wal->segment;
+    mf_wal_batch_end(batch, &wal->out, segment->id.identity, segment->batches + 1);
+    enum mf_err err = MF_OK;
+    if (segment->id.prepared)
+        err = write_link(wal);
+    if (err == MF_OK)
+        err = mf_wal_file_write(&wal->writing, segment->fd, segment->name, mf_buf_view(&wal->out),
+                                segment->offset);
+    if (err == MF_OK)
+        err = sync_segment(wal);
+    if (err != MF_OK)
+        return err;
+    segment->offset += wal->out.len;
+    segment->batches++;
+    atomic_fetch_add_explicit(&wal->bytes, wal->out.len, memory_order_relaxed);
+
+    pthread_mutex_lock(&wal->lock);
+    if (wal->spare.state == SPARE_NONE && segment->offset >= wal->segment_bytes / 2)
+        want_spare(wal);
+    pthread_mutex_unlock(&wal->lock);
+    return MF_OK;
+}
+
+// The writer: no more. What is queued is dropped, what comes later is refused.
+static void fail(struct mf_wal *wal)
+{
+    pthread_mutex_lock(&wal->lock);
+    wal->failed = true;
+    struct hand_over *dropped = wal->queue.first;
+    empty_queue(&wal->queue);
+    pthread_mutex_unlock(&wal->lock);
+    free_hand_overs(dropped);
+    wal->config.failed(wal->config.arg, wal->writing.message);
+}
+
+static void *write_loop(void *arg)
+{
+    struct mf_wal *wal = arg;
+    struct hand_over *list;
+    while ((list = take_queue(wal)) != NULL) {
+        while (list != NULL) {
+            struct mf_wal_batch batch;
+            uint64_t handed_bytes;
+            uint64_t sequence = gather(wal, &list, &batch, &handed_bytes);
+            if (commit(wal, &batch) != MF_OK) {
+                free_hand_overs(list);
+                fail(wal);
+                return NULL;
+            }
+            atomic_fetch_sub_explicit(&wal->pending_bytes, handed_bytes, memory_order_relaxed);
+            wal->config.durable(wal->config.arg, sequence);
+        }
+    }
+    return NULL;
+}
+
+// Makes the file of `segment`, whose id names the stream and the sequence.
+static enum mf_err create_segment(struct mf_wal *wal, struct mf_wal_folder *folder,
+                                  struct segment *segment)
+{
+    mf_entropy(&segment->id.identity, sizeof segment->id.identity);
+    struct mf_wal_file file = {.stream = segment->id.stream, .sequence = segment->id.sequence};
+    mf_wal_file_name(file, segment->name);
+    segment->offset = MF_WAL_ALIGN;
+    segment->batches = 0;
+    return mf_wal_file_create(folder, &segment->id, wal->segment_bytes, &wal->stop, &segment->fd);
+}
+
+static void prepare(struct mf_wal *wal)
+{
+    struct segment next = {.id = {.stream = wal->config.stream,
+                                  .sequence = wal->spare.segment.id.sequence,
+                                  .prepared = true}};
+    pthread_mutex_unlock(&wal->lock);
+    enum mf_err err = create_segment(wal, &wal->preparing, &next);
+    if (err == MF_IO)
+        mf_log(MF_WARN, "the next segment of the log cannot be made ahead: %s",
+               wal->preparing.message);
+    pthread_mutex_lock(&wal->lock);
+    wal->spare.state = err == MF_OK ? SPARE_READY : SPARE_FAILED;
+    wal->spare.segment = next;
+    wal->spare.final = wal->preparing.sync_failed;
+    memcpy(wal->spare.message, wal->preparing.message, sizeof wal->spare.message);
+    pthread_cond_broadcast(&wal->spare_changed);
+}
+
+static void *prepare_loop(void *arg)
+{
+    struct mf_wal *wal = arg;
+    pthread_mutex_lock(&wal->lock);
+    // The writer has ended before `stop` is set, so nothing is wanted after it.
+    while (!atomic_load_explicit(&wal->stop, memory_order_relaxed)) {
+        if (wal->spare.state == SPARE_WANTED)
+            prepare(wal);
+        else
+            pthread_cond_wait(&wal->spare_changed, &wal->lock);
+    }
+    pthread_mutex_unlock(&wal->lock);
+    return NULL;
+}
+
+// Readies the folder and the first segment.
+static enum mf_err begin_stream(struct mf_wal *wal)
+{
+    struct mf_wal_folder *folder = &wal->writing;
+    struct mf_wal_tail tail;
+    enum mf_err err = mf_wal_folder_make(folder);
+    if (err == MF_OK)
+        err = mf_wal_folder_clean(folder, wal->config.stream);
+    if (err == MF_OK)
+        err = mf_wal_find_tail(folder, wal->config.stream, &tail);
+    if (err != MF_OK)
+        return err;
+    wal->segment.id = (struct mf_wal_file_id){
+        .stream = wal->config.stream,
+        .sequence = tail.sequence,
+        .previous_batches = tail.previous_batches,
+    };
+    return create_segment(wal, folder, &wal->segment);
+}
+
+static void free_wal(struct mf_wal *wal)
+{
+    if (wal->segment.fd >= 0)
+        wal->writing.disk->close(wal->segment.fd);
+    if (wal->spare.state == SPARE_READY)
+        wal->writing.disk->close(wal->spare.segment.fd);
+    free_hand_overs(wal->filling);
+    free_hand_overs(wal->unused);
+    mf_buf_free(&wal->out);
+    pthread_cond_destroy(&wal->work_changed);
+    pthread_cond_destroy(&wal->spare_changed);
+    pthread_mutex_destroy(&wal->lock);
+    free(wal->path);
+    free(wal);
+}
+
+static void stop_preparer(struct mf_wal *wal)
+{
+    pthread_mutex_lock(&wal->lock);
+    // Relaxed: the waiting preparer reads it under the mutex, the working one only ends sooner.
+    atomic_store_explicit(&wal->stop, true, memory_order_relaxed);
+    pthread_cond_broadcast(&wal->spare_changed);
+    pthread_mutex_unlock(&wal->lock);
+    pthread_join(wal->preparer, NULL);
+}
+
+// The threads take no signals: those are for the process's own loop.
+static enum mf_err start_threads(struct mf_wal *wal)
+{
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int error = pthread_create(&wal->preparer, NULL, prepare_loop, wal);
+    if (error == 0) {
+        error = pthread_create(&wal->writer, NULL, write_loop, wal);
+        if (error != 0)
+            stop_preparer(wal);
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (error != 0)
+        return mf_wal_explain(&wal->writing, MF_IO, "cannot start a thread for %s: %s", wal->path,
+                              strerror(error));
+    return MF_OK;
+}
+
+enum mf_err mf_wal_open_on(const struct mf_wal_disk *disk, const struct mf_wal_config *config,
+                           struct mf_wal **out, char *message, size_t message_size)
+{
+    struct mf_wal *wal = mf_calloc(1, sizeof *wal);
+    wal->config = *config;
+    wal->path = mf_strdup(config->folder);
+    wal->config.folder = wal->path;
+    wal->segment_bytes = (config->segment_bytes + MF_WAL_ALIGN - 1) / MF_WAL_ALIGN * MF_WAL_ALIGN;
+    wal->writing = (struct mf_wal_folder){.disk = disk, .path = wal->path, .sync = config->sync};
+    wal->preparing = wal->writing;
+    wal->segment.fd = -1;
+    wal->filling = new_hand_over();
+    empty_queue(&wal->queue);
+    pthread_mutex_init(&wal->lock, NULL);
+    pthread_cond_init(&wal->work_changed, NULL);
+    pthread_cond_init(&wal->spare_changed, NULL);
+
+    *out = NULL;
+    enum mf_err err = begin_stream(wal);
+    if (err == MF_OK)
+        err = start_threads(wal);
+    if (err != MF_OK) {
+        snprintf(message, message_size, "%s", wal->writing.message);
+        free_wal(wal);
+        return err;
+    }
+    *out = wal;
+    return MF_OK;
+}
+
+enum mf_err mf_wal_open(const struct mf_wal_config *config, struct mf_wal **out, char *message,
+                        size_t message_size)
+{
+    return mf_wal_open_on(&mf_wal_disk_real, config, out, message, message_size);
+}
+
+void mf_wal_close(struct mf_wal *wal)
+{
+    pthread_mutex_lock(&wal->lock);
+    wal->closing = true;
+    pthread_cond_signal(&wal->work_changed);
+    pthread_mutex_unlock(&wal->lock);
+    pthread_join(wal->writer, NULL);
+    stop_preparer(wal);
+    free_wal(wal);
+}

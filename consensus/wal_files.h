@@ -1,0 +1,107 @@
+// The write-ahead log's folder: names, reading, and the making of segment files. Internal to the
+// log; wal.c appends by it and wal_recover.c reads by it.
+//
+// A file is STREAM-SEQUENCE.wal, in decimal, at least 4 and 8 digits wide ("0003-00000012.wal"). It
+// is made under the same name with ".tmp" behind it and renamed once it is whole, so what bears a
+// log file's name has a whole header. Anything else in the folder is left alone.
+#ifndef MF_CONSENSUS_WAL_FILES_H
+#define MF_CONSENSUS_WAL_FILES_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/bytes.h"
+#include "base/err.h"
+#include "consensus/wal.h"
+#include "consensus/wal_format.h"
+
+// Every call that changes the disk, so that a test can put a failing or a forgetful disk below the
+// log. Meanings, results and errno as in POSIX.
+struct mf_wal_disk {
+    int (*open)(const char *path, int flags, mode_t mode);
+    ssize_t (*pwrite)(int fd, const void *data, size_t len, off_t offset);
+    int (*fdatasync)(int fd); // files
+    int (*fsync)(int fd);     // new files and folders
+    int (*close)(int fd);
+    int (*rename)(const char *from, const char *to);
+    int (*unlink)(const char *path);
+    int (*mkdir)(const char *path, mode_t mode);
+};
+extern const struct mf_wal_disk mf_wal_disk_real;
+
+// One thread's hold on the folder: functions that fail say why in `message`.
+struct mf_wal_folder {
+    const struct mf_wal_disk *disk;
+    const char *path;
+    bool sync;
+    bool sync_failed; // some sync failed: what was written may be gone, and no later one can tell
+    char message[512];
+};
+
+// Writes `message` and returns err.
+MF_MUST_USE enum mf_err mf_wal_explain(struct mf_wal_folder *folder, enum mf_err err,
+                                       const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+// Creates the folder when it is missing and makes that durable. MF_IO.
+MF_MUST_USE enum mf_err mf_wal_folder_make(struct mf_wal_folder *folder);
+// Removes what an interrupted mf_wal_file_create of this stream left behind. MF_IO.
+MF_MUST_USE enum mf_err mf_wal_folder_clean(struct mf_wal_folder *folder, uint32_t stream);
+
+struct mf_wal_file {
+    uint32_t stream;
+    uint64_t sequence;
+};
+struct mf_wal_listing {
+    struct mf_wal_file *files; // by stream, then by sequence; freed by the caller
+    size_t count;
+};
+// An absent folder is an empty one. MF_IO.
+MF_MUST_USE enum mf_err mf_wal_folder_list(struct mf_wal_folder *folder,
+                                           struct mf_wal_listing *listing);
+
+// Room for any file's name with ".tmp" and the final zero.
+#define MF_WAL_NAME_BYTES 48
+void mf_wal_file_name(struct mf_wal_file file, char name[MF_WAL_NAME_BYTES]);
+
+// Forces the file to disk and replaces *content with all of it. Forcing comes first because a
+// process that was killed leaves bytes that only the kernel has: once read they count as durable.
+// MF_IO, MF_OUT_OF_MEMORY.
+MF_MUST_USE enum mf_err mf_wal_file_read(struct mf_wal_folder *folder, struct mf_wal_file file,
+                                         struct mf_buf *content);
+
+// Makes a file of `bytes` bytes: header, then zeros, on disk with its name. Without sync only the
+// header is written. Replaces an empty one of this name. *fd is open for writing. A true `stop`
+// ends the making early with MF_SHUTTING_DOWN. MF_IO.
+MF_MUST_USE enum mf_err mf_wal_file_create(struct mf_wal_folder *folder,
+                                           const struct mf_wal_file_id *id, uint64_t bytes,
+                                           const atomic_bool *stop, int *fd);
+
+// Writes all of data, however many calls that takes. `name` is for the message. MF_IO.
+MF_MUST_USE enum mf_err mf_wal_file_write(struct mf_wal_folder *folder, int fd, const char *name,
+                                          struct mf_bytes data, uint64_t offset);
+// Syncs the file unless the folder is one without syncs. MF_IO.
+MF_MUST_USE enum mf_err mf_wal_file_sync(struct mf_wal_folder *folder, int fd, const char *name);
+
+// Where a stream goes on: after its last batch in a new file.
+struct mf_wal_tail {
+    uint64_t sequence; // of the next file
+    uint64_t previous_batches;
+};
+// Reads the end of the stream. MF_CORRUPT as mf_wal_recover, MF_IO, MF_OUT_OF_MEMORY.
+MF_MUST_USE enum mf_err mf_wal_find_tail(struct mf_wal_folder *folder, uint32_t stream,
+                                         struct mf_wal_tail *tail);
+
+// mf_wal_recover and mf_wal_open on a disk of the test's making.
+MF_MUST_USE enum mf_err
+mf_wal_recover_on(const struct mf_wal_disk *disk, const char *path,
+                  struct mf_wal_recovery *recovery,
+                  enum mf_err (*record)(void *arg, const struct mf_wal_record *record), void *arg);
+MF_MUST_USE enum mf_err mf_wal_open_on(const struct mf_wal_disk *disk,
+                                       const struct mf_wal_config *config, struct mf_wal **out,
+                                       char *message, size_t message_size);
+
+#endif
