@@ -1,0 +1,208 @@
+// Options of MessagePack-RPC methods: one row each, and the pairs that exclude each other.
+#include "rpc/msgpack_parse.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#define SESSION_BYTES 16
+
+// Stores an option's value; false: the value is not what `expected` says.
+typedef bool take_option(struct parser *p, uint32_t flag, const struct mf_msgpack_token *value);
+
+// Options. An option given as false never gets here.
+
+static bool option_flag(struct parser *p, uint32_t flag, const struct mf_msgpack_token *value)
+{
+    p->request->command.flags |= flag;
+    return value->type == MF_MP_BOOL;
+}
+
+static bool option_read(struct parser *p, uint32_t flag, const struct mf_msgpack_token *value)
+{
+    if (!mf_parse_is_bytes(value))
+        return false;
+    if (mf_bytes_equal(value->bytes, mf_bytes_str("local"))) {
+        p->request->command.flags |= flag;
+        return true;
+    }
+    return mf_bytes_equal(value->bytes, mf_bytes_str("linearizable"));
+}
+
+static bool option_ttl(struct parser *p, uint32_t flag, const struct mf_msgpack_token *value)
+{
+    int64_t ttl_ms;
+    (void)flag;
+    if (!mf_parse_to_integer(value, &ttl_ms) || ttl_ms < 1 || ttl_ms > MF_TTL_MS_MAX)
+        return false;
+    p->request->command.expiry = MF_EXPIRY_IN;
+    p->request->command.expire_us = ttl_ms * 1000;
+    return true;
+}
+
+static bool option_expire_at(struct parser *p, uint32_t flag, const struct mf_msgpack_token *value)
+{
+    int64_t unix_ms;
+    (void)flag;
+    if (!mf_parse_to_integer(value, &unix_ms) || unix_ms > MF_TTL_MS_MAX)
+        return false;
+    p->request->command.expiry = MF_EXPIRY_AT;
+    p->request->command.expire_us = unix_ms <= 0 ? 0 : unix_ms * 1000; // before 1970: the past
+    return true;
+}
+
+static bool option_if_version(struct parser *p, uint32_t flag, const struct mf_msgpack_token *value)
+{
+    if (value->type != MF_MP_UINT)
+        return false;
+    p->request->command.flags |= flag;
+    p->request->command.if_version = value->uinteger;
+    return true;
+}
+
+static bool option_id(struct parser *p, uint32_t flag, const struct mf_msgpack_token *value)
+{
+    (void)flag;
+    if (!mf_parse_is_bytes(value) || value->bytes.len == 0 || value->bytes.len > MF_ID_MAX)
+        return false;
+    p->request->command.id = value->bytes;
+    return true;
+}
+
+// The client's own name is for those who watch the wire.
+static bool option_client(struct parser *p, uint32_t flag, const struct mf_msgpack_token *value)
+{
+    (void)p;
+    (void)flag;
+    return mf_parse_is_bytes(value);
+}
+
+static bool option_user(struct parser *p, uint32_t flag, const struct mf_msgpack_token *value)
+{
+    (void)flag;
+    p->request->hello_user = value->bytes;
+    return mf_parse_is_bytes(value);
+}
+
+static bool option_password(struct parser *p, uint32_t flag, const struct mf_msgpack_token *value)
+{
+    (void)flag;
+    p->request->hello_password = value->bytes;
+    return mf_parse_is_bytes(value);
+}
+
+// Reserved: checked so that what clients send today stays valid.
+static bool option_session(struct parser *p, uint32_t flag, const struct mf_msgpack_token *value)
+{
+    (void)p;
+    (void)flag;
+    return mf_parse_is_bytes(value) && value->bytes.len == SESSION_BYTES;
+}
+
+static const struct {
+    const char *name;
+    const char *expected;
+    take_option *take;
+    uint32_t flag; // enum mf_command_flag
+} options[OPTION_COUNT] = {
+    [OPTION_READ] = {"read", "\"linearizable\" or \"local\"", option_read, MF_READ_LOCAL},
+    [OPTION_META] = {"meta", "a boolean", option_flag, MF_WITH_META},
+    [OPTION_TTL] = {"ttl", "an integer of milliseconds from 1 to 9007199254740991", option_ttl, 0},
+    [OPTION_EXPIRE_AT] = {"expire_at", "Unix time as an integer of milliseconds, below 2^53",
+                          option_expire_at, 0},
+    [OPTION_NX] = {"nx", "a boolean", option_flag, MF_NX},
+    [OPTION_XX] = {"xx", "a boolean", option_flag, MF_XX},
+    [OPTION_GT] = {"gt", "a boolean", option_flag, MF_GT},
+    [OPTION_LT] = {"lt", "a boolean", option_flag, MF_LT},
+    [OPTION_IF_VERSION] = {"if_version", "an unsigned integer of 64 bits", option_if_version,
+                           MF_IF_VERSION},
+    [OPTION_KEEP_TTL] = {"keep_ttl", "a boolean", option_flag, MF_KEEP_TTL},
+    [OPTION_GET] = {"get", "a boolean", option_flag, MF_WITH_OLD},
+    [OPTION_ID] = {"id", "1 to 64 bytes", option_id, 0},
+    [OPTION_CLIENT] = {"client", "a string", option_client, 0},
+    [OPTION_USER] = {"user", "a string", option_user, 0},
+    [OPTION_PASSWORD] = {"password", "a string", option_password, 0},
+    [OPTION_SESSION] = {"session", "16 bytes", option_session, 0},
+};
+
+// Two of one row contradict each other.
+static const uint32_t exclusions[] = {
+    BIT(TTL) | BIT(EXPIRE_AT), BIT(TTL) | BIT(KEEP_TTL), BIT(EXPIRE_AT) | BIT(KEEP_TTL),
+    BIT(NX) | BIT(XX),         BIT(NX) | BIT(GT),        BIT(NX) | BIT(LT),
+    BIT(GT) | BIT(LT),
+};
+
+static bool refuse_unknown_option(struct parser *p, struct mf_bytes name)
+{
+    char allowed[100] = "";
+    size_t len = 0;
+    for (unsigned i = 0; i < OPTION_COUNT; i++) {
+        if ((p->method->options & (1u << i)) != 0)
+            len += (size_t)snprintf(allowed + len, sizeof(allowed) - len, "%s%s",
+                                    len > 0 ? ", " : "", options[i].name);
+    }
+    return mf_parse_refuse(p, MF_BAD_REQUEST, "%s: unknown option \"%s\", expected %s%s",
+                           p->method->name, mf_parse_quote(name).text, len > 0 ? "one of " : "none",
+                           allowed);
+}
+
+static bool take_one_option(struct parser *p, uint32_t *seen)
+{
+    struct mf_msgpack_token name;
+    struct mf_msgpack_token value;
+    if (!mf_parse_next(p, &name))
+        return false;
+    if (name.type != MF_MP_STR)
+        return mf_parse_refuse_value(p, "an option's name", &name, "a string");
+    unsigned i = 0;
+    while (i < OPTION_COUNT && !mf_bytes_equal(name.bytes, mf_bytes_str(options[i].name)))
+        i++;
+    if (i == OPTION_COUNT || (p->method->options & (1u << i)) == 0)
+        return refuse_unknown_option(p, name.bytes);
+    if ((*seen & (1u << i)) != 0)
+        return mf_parse_refuse(p, MF_BAD_REQUEST, "%s: option %s is given twice", p->method->name,
+                               options[i].name);
+    *seen |= 1u << i;
+    if (!mf_parse_next(p, &value))
+        return false;
+    if (value.type == MF_MP_BOOL && value.integer == 0)
+        return true; // false counts as absent
+    p->given |= 1u << i;
+    if (options[i].take(p, options[i].flag, &value))
+        return true;
+    char what[32];
+    snprintf(what, sizeof(what), "option %s", options[i].name);
+    return mf_parse_refuse_value(p, what, &value, options[i].expected);
+}
+
+static bool check_exclusions(struct parser *p)
+{
+    for (size_t row = 0; row < sizeof(exclusions) / sizeof(*exclusions); row++) {
+        if ((p->given & exclusions[row]) != exclusions[row])
+            continue;
+        unsigned first = (unsigned)__builtin_ctz(exclusions[row]);
+        unsigned second = (unsigned)__builtin_ctz(exclusions[row] & ~(1u << first));
+        return mf_parse_refuse(p, MF_BAD_REQUEST,
+                               "%s: options %s and %s contradict each other, expected one",
+                               p->method->name, options[first].name, options[second].name);
+    }
+    if ((p->given & BIT(IF_VERSION)) != 0 && p->request->command.item_count != 1)
+        return mf_parse_refuse(p, MF_BAD_REQUEST,
+                               "%s: option if_version with %" PRIu32 " keys, expected one key",
+                               p->method->name, p->request->command.item_count);
+    return true;
+}
+
+bool mf_parse_options(struct parser *p)
+{
+    struct mf_msgpack_token map;
+    uint32_t seen = 0;
+    if (!mf_parse_next(p, &map))
+        return false;
+    if (map.type != MF_MP_MAP)
+        return mf_parse_refuse_value(p, "the last parameter", &map, "a map of options");
+    for (uint32_t i = 0; i < map.count; i++) {
+        if (!take_one_option(p, &seen))
+            return false;
+    }
+    return check_exclusions(p);
+}
