@@ -1,0 +1,150 @@
+// Puts a snapshot into a node's empty data folder; see genesis.h.
+#include "snapshot/genesis.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "snapshot/format.h"
+
+static char *join(const char *folder, const char *name)
+{
+    size_t size = strlen(folder) + strlen(name) + 2;
+    char *path = mf_alloc(size);
+    snprintf(path, size, "%s/%s", folder, name);
+    return path;
+}
+
+static enum mf_err fail_errno(const char *what, const char *path, char *message,
+                              size_t message_size)
+{
+    const char *text = strerrordesc_np(errno);
+    return mf_snapshot_fail(MF_IO, message, message_size, "%s %s: %s", what, path,
+                            text != NULL ? text : "unknown error");
+}
+
+static enum mf_err refuse_data(const char *path, char *message, size_t message_size)
+{
+    return mf_snapshot_fail(MF_BAD_REQUEST, message, message_size,
+                            "%s exists: a snapshot is restored only into a folder without data",
+                            path);
+}
+
+static enum mf_err refuse_file(const char *data_dir, const char *name, char *message,
+                               size_t message_size)
+{
+    char *path = join(data_dir, name);
+    struct stat about;
+    enum mf_err err = MF_OK;
+    if (lstat(path, &about) == 0)
+        err = refuse_data(path, message, message_size);
+    else if (errno != ENOENT)
+        err = fail_errno("looking for", path, message, message_size);
+    free(path);
+    return err;
+}
+
+static enum mf_err refuse_folder_with_files(const char *data_dir, const char *name, char *message,
+                                            size_t message_size)
+{
+    char *path = join(data_dir, name);
+    enum mf_err err = MF_OK;
+    DIR *folder = opendir(path);
+    if (folder == NULL && errno != ENOENT)
+        err = fail_errno("looking into", path, message, message_size);
+    while (folder != NULL && err == MF_OK) {
+        errno = 0;
+        const struct dirent *entry = readdir(folder);
+        if (entry == NULL && errno != 0)
+            err = fail_errno("looking into", path, message, message_size);
+        if (entry == NULL)
+            break;
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        char *file = join(path, entry->d_name);
+        err = refuse_data(file, message, message_size);
+        free(file);
+    }
+    if (folder != NULL)
+        closedir(folder);
+    free(path);
+    return err;
+}
+
+static enum mf_err refuse_old_data(const char *data_dir, char *message, size_t message_size)
+{
+    enum mf_err err = refuse_file(data_dir, MF_GENESIS_FILE, message, message_size);
+    if (err == MF_OK)
+        err = refuse_file(data_dir, "node.meta", message, message_size);
+    if (err == MF_OK)
+        err = refuse_folder_with_files(data_dir, "wal", message, message_size);
+    return err;
+}
+
+// The entry of a new folder is durable once the folder that holds it is synced.
+static bool sync_parent(const char *path)
+{
+    char *parent = join(path, "..");
+    int fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    free(parent);
+    if (fd < 0)
+        return false;
+    bool synced = fsync(fd) == 0;
+    close(fd);
+    return synced;
+}
+
+static enum mf_err make_folder(const char *path, char *message, size_t message_size)
+{
+    if (mkdir(path, 0700) == 0)
+        return sync_parent(path) ? MF_OK
+                                 : fail_errno("syncing the folder of", path, message, message_size);
+    struct stat about;
+    if (errno == EEXIST && stat(path, &about) == 0 && S_ISDIR(about.st_mode))
+        return MF_OK;
+    return fail_errno("creating", path, message, message_size);
+}
+
+static enum mf_err make_folders(const char *path, char *message, size_t message_size)
+{
+    char *prefix = mf_strdup(path);
+    enum mf_err err = MF_OK;
+    for (char *at = strchr(prefix, '/'); at != NULL && err == MF_OK; at = strchr(at + 1, '/')) {
+        *at = '\0';
+        if (at != prefix)
+            err = make_folder(prefix, message, message_size);
+        *at = '/';
+    }
+    if (err == MF_OK)
+        err = make_folder(prefix, message, message_size);
+    free(prefix);
+    return err;
+}
+
+enum mf_err mf_snapshot_write_genesis(struct mf_snapshot_reader *source, const char *data_dir,
+                                      const char *cluster, uint32_t shard_count,
+                                      struct mf_snapshot_totals *totals, uint64_t *ids_left_out,
+                                      char *message, size_t message_size)
+{
+    enum mf_err err = refuse_old_data(data_dir, message, message_size);
+    if (err != MF_OK)
+        return err;
+    struct mf_snapshot_plan plan;
+    err = mf_snapshot_make_plan(source, shard_count, &plan, message, message_size);
+    if (err != MF_OK)
+        return err;
+    *ids_left_out = plan.ids_left_out;
+    err = make_folders(data_dir, message, message_size);
+    if (err == MF_OK) {
+        char *path = join(data_dir, MF_GENESIS_FILE);
+        err = mf_snapshot_reshard(source, &plan, path, cluster, totals, message, message_size);
+        free(path);
+    }
+    mf_snapshot_free_plan(&plan);
+    return err;
+}
