@@ -1,27 +1,21 @@
-// Connections: what happens when within one turn of the loop.
+// One connection: its buffers, its socket and its states.
 //
-// Reading (I/O phase). A readable socket is read once into the pool's scratch buffer and offered
-// from there; only what `data` leaves over is copied into the connection's own buffer. An idle
-// connection therefore owns no buffer at all, and one with half a message owns about that half.
-// Each turn reads each connection once, so nobody waits behind a fast sender.
-//
-// Writing (end of turn). Whoever appends output puts the connection on the dirty list. A prepare
-// watcher of the lowest priority, the last thing that runs before the loop sleeps, sends what each
-// dirty connection has with one call. A connection made dirty after that, still before the sleep,
-// feeds the watcher again, so nothing waits for an unrelated event.
-//
-// Changing state. The public functions only note what is wanted and mark the connection dirty;
-// watchers, resuming and closing are settled from the pool's own callbacks. So no call into this
-// file calls back into its caller, and a connection never disappears under a caller's feet.
+// Reading. A readable socket is read once a turn into the pool's scratch buffer and offered from
+// there; only what `data` leaves over is copied into the connection's own buffer. An idle
+// connection therefore owns no buffer at all, one with half a message owns about that half, and
+// nobody waits behind a fast sender.
 //
 // Pausing. Input is not taken while too many requests are in flight or too much output is unsent.
-// Whole messages may be left in the buffer then; they are offered again in the I/O phase of the
-// next turn (an idle watcher of the highest priority), so `data` always runs in that phase.
+// Whole messages may be left in the buffer then; they are offered again on the pool's next turn.
+//
+// Changing state. The public functions only note what is wanted and mark the connection dirty;
+// watchers, resuming and closing are settled from the loop's callbacks. So no call into this file
+// calls back into its caller, and a connection never disappears under a caller's feet.
 //
 // Closing after a refusal lingers: the sending side is shut first and what the peer still sends is
 // read and dropped for a moment. Closing with unread input would make the kernel reset the
 // connection, and the peer could lose the very error that explains the close.
-#include "rpc/conn.h"
+#include "rpc/conn_private.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -39,11 +33,8 @@
 
 #include "base/clock.h"
 
-#define SCRATCH_BYTES (64 * 1024)
-// What an empty buffer keeps between turns; the sweep takes even that from quiet connections.
+// What an empty buffer keeps between turns; the pool's sweep takes even that from quiet ones.
 #define KEEP_BYTES (16 * 1024)
-#define SWEEP_US UINT64_C(1000000)
-#define SWEEP_MIN_US UINT64_C(5000)
 // A closing peer that takes no output for this long is given up.
 #define DRAIN_STALL_US UINT64_C(10000000)
 #define LINGER_US UINT64_C(2000000)
@@ -52,106 +43,17 @@
 #define KEEPALIVE_INTERVAL_S 20
 #define KEEPALIVE_PROBES 3
 
-enum state {
-    OPEN,
-    DRAINING,  // no more input; closes when nothing is in flight or unsent
-    LINGERING, // all is sent; drops input until the peer closes
-    CLOSED,    // destroyed at the end of the turn
-    GONE,      // inside destroy
-};
-
-struct link {
-    struct link *prev;
-    struct link *next;
-};
-
-struct mf_conn_pool {
-    struct ev_loop *loop;
-    ev_prepare end_of_turn;
-    ev_idle resume;
-    ev_timer sweep;
-    unsigned flushed_iteration; // the turn whose end_of_turn has run
-    uint64_t idle_us;           // 0 = no idle timeout
-    uint64_t sweep_us;
-    size_t count;
-    struct link all;
-    struct link dirty;
-    struct link resuming;
-    uint8_t scratch[SCRATCH_BYTES];
-};
-
-struct mf_conn {
-    struct mf_conn_pool *pool;
-    struct mf_conn_limits limits;
-    struct mf_conn_ops ops;
-    void *arg;
-    ev_io io;
-    int fd;
-    enum state state;
-    bool connecting;
-    bool blocked; // the socket takes no more: waits for EV_WRITE
-    bool held;    // input holds messages that a pause kept from `data`
-    bool refused; // `data` returned an error
-    uint32_t in_flight;
-    uint32_t in_flight_max; // 0 = no bound
-    struct mf_buf input;
-    struct mf_buf output;
-    size_t sent; // bytes of output already written
-    uint64_t heard_us;
-    uint64_t give_up_us; // DRAINING, LINGERING: when patience ends
-    struct link all;
-    struct link dirty;
-    struct link resuming;
-    char peer[80];
-    char reason[80];
-};
-
-#define CONN_OF(link, member)                                                                      \
-    ((struct mf_conn *)(void *)((char *)(link)-offsetof(struct mf_conn, member)))
-
-static void link_init(struct link *link)
-{
-    link->prev = link;
-    link->next = link;
-}
-
-static bool linked(const struct link *link)
-{
-    return link->next != link;
-}
-
-static void link_remove(struct link *link)
-{
-    link->prev->next = link->next;
-    link->next->prev = link->prev;
-    link_init(link);
-}
-
-// Appends to the list unless it is on it already.
-static void link_append(struct link *list, struct link *link)
-{
-    if (linked(link))
-        return;
-    link->prev = list->prev;
-    link->next = list;
-    list->prev->next = link;
-    list->prev = link;
-}
-
-// What may be asked of a connection from anywhere: notes and marks, no callbacks.
-
-static void mark_dirty(struct mf_conn *conn)
+void mf_conn_mark_dirty(struct mf_conn *conn)
 {
     struct mf_conn_pool *pool = conn->pool;
     if (conn->state == GONE)
         return;
-    link_append(&pool->dirty, &conn->dirty);
+    mf_link_append(&pool->dirty, &conn->dirty);
     if (pool->flushed_iteration == ev_iteration(pool->loop))
         ev_feed_event(pool->loop, &pool->end_of_turn, EV_CUSTOM);
 }
 
-// The first reason is the one that is told.
-static void note_reason(struct mf_conn *conn, const char *reason)
+void mf_conn_note_reason(struct mf_conn *conn, const char *reason)
 {
     if (conn->reason[0] == '\0')
         snprintf(conn->reason, sizeof(conn->reason), "%s", reason);
@@ -168,7 +70,7 @@ size_t mf_conn_unsent_bytes(const struct mf_conn *conn)
     return conn->output.len - conn->sent;
 }
 
-static bool takes_input(const struct mf_conn *conn)
+bool mf_conn_takes_input(const struct mf_conn *conn)
 {
     return conn->state == OPEN && !conn->connecting &&
            (conn->in_flight_max == 0 || conn->in_flight < conn->in_flight_max) &&
@@ -176,7 +78,7 @@ static bool takes_input(const struct mf_conn *conn)
 }
 
 // One call: what the socket does not take now it would not take on a second call either.
-static void write_output(struct mf_conn *conn)
+void mf_conn_write_output(struct mf_conn *conn)
 {
     size_t unsent = mf_conn_unsent_bytes(conn);
     if (conn->connecting || unsent == 0 || conn->state > DRAINING)
@@ -216,14 +118,14 @@ void mf_conn_wrote(struct mf_conn *conn)
         conn->sent = 0;
         return;
     }
-    mark_dirty(conn);
+    mf_conn_mark_dirty(conn);
 }
 
 void mf_conn_flush(struct mf_conn *conn)
 {
     if (!conn->blocked)
-        write_output(conn);
-    mark_dirty(conn);
+        mf_conn_write_output(conn);
+    mf_conn_mark_dirty(conn);
 }
 
 void mf_conn_in_flight(struct mf_conn *conn, int delta, uint32_t max)
@@ -231,27 +133,27 @@ void mf_conn_in_flight(struct mf_conn *conn, int delta, uint32_t max)
     assert(delta >= 0 || conn->in_flight >= (uint32_t)-delta);
     conn->in_flight += (uint32_t)delta;
     conn->in_flight_max = max;
-    mark_dirty(conn);
+    mf_conn_mark_dirty(conn);
 }
 
 void mf_conn_close_gracefully(struct mf_conn *conn, const char *reason)
 {
     if (conn->state != OPEN)
         return;
-    note_reason(conn, reason);
+    mf_conn_note_reason(conn, reason);
     conn->state = DRAINING;
     conn->give_up_us = mf_mono_us() + DRAIN_STALL_US;
-    mark_dirty(conn);
+    mf_conn_mark_dirty(conn);
 }
 
 void mf_conn_close(struct mf_conn *conn, const char *reason)
 {
     if (conn->state >= CLOSED)
         return;
-    note_reason(conn, reason);
+    mf_conn_note_reason(conn, reason);
     conn->state = CLOSED;
     ev_io_stop(conn->pool->loop, &conn->io);
-    mark_dirty(conn);
+    mf_conn_mark_dirty(conn);
 }
 
 void *mf_conn_arg(const struct mf_conn *conn)
@@ -263,8 +165,6 @@ const char *mf_conn_peer_name(const struct mf_conn *conn)
 {
     return conn->peer;
 }
-
-// Settling: from the pool's callbacks only, never below a caller's frame.
 
 static bool has_unread_input(int fd)
 {
@@ -288,7 +188,7 @@ static void arm(struct mf_conn *conn)
 {
     struct ev_loop *loop = conn->pool->loop;
     int events = 0;
-    if (conn->state == LINGERING || takes_input(conn))
+    if (conn->state == LINGERING || mf_conn_takes_input(conn))
         events |= EV_READ;
     if (conn->connecting || conn->blocked)
         events |= EV_WRITE;
@@ -300,8 +200,7 @@ static void arm(struct mf_conn *conn)
         ev_io_start(loop, &conn->io);
 }
 
-// Brings watchers, lists and state in line with what has happened to the connection.
-static void settle(struct mf_conn *conn)
+void mf_conn_settle(struct mf_conn *conn)
 {
     struct mf_conn_pool *pool = conn->pool;
     size_t unsent = mf_conn_unsent_bytes(conn);
@@ -313,23 +212,23 @@ static void settle(struct mf_conn *conn)
         mf_buf_free(&conn->input);
     if (conn->state == CLOSED) {
         ev_io_stop(pool->loop, &conn->io);
-        mark_dirty(conn);
+        mf_conn_mark_dirty(conn);
         return;
     }
-    if (conn->held && takes_input(conn)) {
-        link_append(&pool->resuming, &conn->resuming);
+    if (conn->held && mf_conn_takes_input(conn)) {
+        mf_link_append(&pool->resuming, &conn->resuming);
         ev_idle_start(pool->loop, &pool->resume);
     }
     arm(conn);
 }
 
-static void destroy(struct mf_conn *conn)
+void mf_conn_destroy(struct mf_conn *conn)
 {
     struct mf_conn_pool *pool = conn->pool;
     ev_io_stop(pool->loop, &conn->io);
-    link_remove(&conn->all);
-    link_remove(&conn->dirty);
-    link_remove(&conn->resuming);
+    mf_link_remove(&conn->all);
+    mf_link_remove(&conn->dirty);
+    mf_link_remove(&conn->resuming);
     pool->count--;
     conn->state = GONE;
     conn->ops.closed(conn->arg, conn, conn->reason);
@@ -337,24 +236,6 @@ static void destroy(struct mf_conn *conn)
     mf_buf_free(&conn->input);
     mf_buf_free(&conn->output);
     free(conn);
-}
-
-static void on_end_of_turn(struct ev_loop *loop, ev_prepare *watcher, int revents)
-{
-    (void)revents;
-    struct mf_conn_pool *pool = watcher->data;
-    while (linked(&pool->dirty)) {
-        struct mf_conn *conn = CONN_OF(pool->dirty.next, dirty);
-        link_remove(&conn->dirty);
-        if (conn->state == CLOSED) {
-            destroy(conn);
-            continue;
-        }
-        if (!conn->blocked)
-            write_output(conn);
-        settle(conn);
-    }
-    pool->flushed_iteration = ev_iteration(loop);
 }
 
 // Input.
@@ -372,7 +253,7 @@ static size_t offer(struct mf_conn *conn, struct mf_bytes input)
     size_t taken = 0;
     conn->held = false;
     while (taken < input.len) {
-        if (!takes_input(conn)) {
+        if (!mf_conn_takes_input(conn)) {
             conn->held = true;
             return taken;
         }
@@ -393,7 +274,7 @@ static size_t offer(struct mf_conn *conn, struct mf_bytes input)
     return taken;
 }
 
-static void offer_buffered(struct mf_conn *conn)
+void mf_conn_offer_buffered(struct mf_conn *conn)
 {
     mf_buf_consume(&conn->input, offer(conn, mf_buf_view(&conn->input)));
     struct mf_buf *input = &conn->input;
@@ -416,7 +297,7 @@ static void read_input(struct mf_conn *conn)
     size_t room = input->len > 0 ? input->cap - input->len : 0;
     struct iovec parts[2] = {
         {.iov_base = room > 0 ? input->data + input->len : pool->scratch, .iov_len = room},
-        {.iov_base = pool->scratch, .iov_len = SCRATCH_BYTES},
+        {.iov_base = pool->scratch, .iov_len = MF_CONN_SCRATCH_BYTES},
     };
     ssize_t n = readv(conn->fd, parts, 2);
     if (n < 0) {
@@ -439,12 +320,12 @@ static void read_input(struct mf_conn *conn)
     size_t in_place = got < room ? got : room;
     input->len += in_place;
     mf_buf_put(input, pool->scratch, got - in_place);
-    offer_buffered(conn);
+    mf_conn_offer_buffered(conn);
 }
 
 static void drop_input(struct mf_conn *conn)
 {
-    ssize_t n = read(conn->fd, conn->pool->scratch, SCRATCH_BYTES);
+    ssize_t n = read(conn->fd, conn->pool->scratch, MF_CONN_SCRATCH_BYTES);
     if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
         mf_conn_close(conn, "closed");
 }
@@ -481,7 +362,7 @@ static void finish_connect(struct mf_conn *conn)
     conn->connecting = false;
     conn->heard_us = mf_mono_us();
     name_peer(conn);
-    write_output(conn);
+    mf_conn_write_output(conn);
 }
 
 static void on_io(struct ev_loop *loop, ev_io *watcher, int revents)
@@ -492,121 +373,15 @@ static void on_io(struct ev_loop *loop, ev_io *watcher, int revents)
         if (conn->connecting)
             finish_connect(conn);
         else
-            write_output(conn);
+            mf_conn_write_output(conn);
     }
     if ((revents & EV_READ) != 0) {
         if (conn->state == LINGERING)
             drop_input(conn);
-        else if (takes_input(conn))
+        else if (mf_conn_takes_input(conn))
             read_input(conn);
     }
-    settle(conn);
-}
-
-static void on_resume(struct ev_loop *loop, ev_idle *watcher, int revents)
-{
-    (void)revents;
-    struct mf_conn_pool *pool = watcher->data;
-    ev_idle_stop(loop, watcher);
-    // One that is paused and resumed again meanwhile waits for the next turn: `last` was the end
-    // of the list when this turn began.
-    const struct link *last = pool->resuming.prev;
-    for (bool more = linked(&pool->resuming); more;) {
-        struct link *first = pool->resuming.next;
-        more = first != last;
-        link_remove(first);
-        struct mf_conn *conn = CONN_OF(first, resuming);
-        if (takes_input(conn))
-            offer_buffered(conn);
-        settle(conn);
-    }
-}
-
-// The sweep: one timer for all that patience is needed for.
-
-static void sweep_one(struct mf_conn *conn, uint64_t now_us)
-{
-    struct mf_conn_pool *pool = conn->pool;
-    uint64_t quiet_us = now_us - conn->heard_us;
-    bool waits = conn->in_flight > 0;
-    if (conn->state == LINGERING && now_us >= conn->give_up_us)
-        mf_conn_close(conn, "closed");
-    else if (conn->state == DRAINING && !waits && now_us >= conn->give_up_us)
-        mf_conn_close(conn, "closed");
-    else if (conn->state == OPEN && pool->idle_us > 0 && !waits && quiet_us >= pool->idle_us)
-        mf_conn_close(conn, "idle for too long");
-    if (quiet_us < pool->sweep_us)
-        return;
-    if (conn->input.len == 0)
-        mf_buf_free(&conn->input);
-    if (conn->output.len == 0)
-        mf_buf_free(&conn->output);
-}
-
-static void on_sweep(struct ev_loop *loop, ev_timer *watcher, int revents)
-{
-    (void)loop;
-    (void)revents;
-    struct mf_conn_pool *pool = watcher->data;
-    uint64_t now_us = mf_mono_us();
-    for (struct link *at = pool->all.next; at != &pool->all; at = at->next)
-        sweep_one(CONN_OF(at, all), now_us);
-}
-
-// Pools.
-
-static void set_sweep(struct mf_conn_pool *pool, uint64_t interval_us)
-{
-    pool->sweep_us = interval_us;
-    pool->sweep.repeat = (double)interval_us / 1e6;
-    ev_timer_again(pool->loop, &pool->sweep);
-}
-
-struct mf_conn_pool *mf_conn_pool_new(struct ev_loop *loop)
-{
-    struct mf_conn_pool *pool = mf_calloc(1, sizeof(*pool));
-    pool->loop = loop;
-    link_init(&pool->all);
-    link_init(&pool->dirty);
-    link_init(&pool->resuming);
-    ev_prepare_init(&pool->end_of_turn, on_end_of_turn);
-    ev_idle_init(&pool->resume, on_resume);
-    ev_init(&pool->sweep, on_sweep);
-    pool->end_of_turn.data = pool;
-    pool->resume.data = pool;
-    pool->sweep.data = pool;
-    ev_set_priority(&pool->end_of_turn, EV_MINPRI);
-    ev_set_priority(&pool->resume, EV_MAXPRI);
-    ev_prepare_start(loop, &pool->end_of_turn);
-    set_sweep(pool, SWEEP_US);
-    return pool;
-}
-
-void mf_conn_pool_free(struct mf_conn_pool *pool)
-{
-    if (pool == NULL)
-        return;
-    while (linked(&pool->all)) {
-        struct mf_conn *conn = CONN_OF(pool->all.next, all);
-        note_reason(conn, "the node is stopping");
-        destroy(conn);
-    }
-    ev_prepare_stop(pool->loop, &pool->end_of_turn);
-    ev_idle_stop(pool->loop, &pool->resume);
-    ev_timer_stop(pool->loop, &pool->sweep);
-    free(pool);
-}
-
-size_t mf_conn_pool_count(const struct mf_conn_pool *pool)
-{
-    return pool->count;
-}
-
-void mf_conn_pool_idle_timeout(struct mf_conn_pool *pool, uint64_t idle_us)
-{
-    pool->idle_us = idle_us;
-    uint64_t interval_us = idle_us / 4 < SWEEP_MIN_US ? SWEEP_MIN_US : idle_us / 4;
-    set_sweep(pool, idle_us == 0 || interval_us > SWEEP_US ? SWEEP_US : interval_us);
+    mf_conn_settle(conn);
 }
 
 // Options that a socket of another family does not know are not missed.
@@ -641,10 +416,10 @@ struct mf_conn *mf_conn_new(struct mf_conn_pool *pool, int fd, bool connecting,
         strcpy(conn->peer, "not connected");
     else
         name_peer(conn);
-    link_init(&conn->dirty);
-    link_init(&conn->resuming);
-    link_init(&conn->all);
-    link_append(&pool->all, &conn->all);
+    mf_link_init(&conn->dirty);
+    mf_link_init(&conn->resuming);
+    mf_link_init(&conn->all);
+    mf_link_append(&pool->all, &conn->all);
     pool->count++;
     ev_init(&conn->io, on_io);
     conn->io.data = conn;
