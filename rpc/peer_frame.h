@@ -1,0 +1,97 @@
+// The protocol between nodes: a mutual proof of the cluster secret, then frames of items.
+//
+// A link carries one direction: the node that connected sends, the other listens. One link per
+// sending reactor and peer. The listener opens with a challenge, the caller answers with a hello
+// that proves the secret over the challenge and brings one of its own, the listener welcomes it
+// with its proof. Until then nothing longer than MF_PEER_HELLO_BYTES_MAX is read.
+//
+//   frame  u32 length of the rest, u64 XXH3 of the body, body
+//   body   u64 sender's monotonic clock, then items: u8 kind, u32 shard, u32 length, bytes
+//
+// The secret is proved by HMAC-SHA256; frames are checked for damage and form but not encrypted.
+#ifndef MF_RPC_PEER_FRAME_H
+#define MF_RPC_PEER_FRAME_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/err.h"
+
+#define MF_PEER_HELLO_BYTES_MAX 8192u
+#define MF_PEER_NONCE_BYTES 32u
+#define MF_PEER_PROOF_BYTES 32u
+#define MF_PEER_PROTOCOL 1u
+#define MF_PEER_FRAME_HEAD_BYTES 12u
+
+enum mf_peer_item_kind {
+    MF_PEER_PAXOS = 1,   // bytes: mf_paxos_msg_encode
+    MF_PEER_FORWARD = 2, // u64 request id, u32 time left in ms, mf_command_encode
+    MF_PEER_REPLY = 3,   // u64 request id, u16 status, u16 leader, mf_result_encode if status is 0
+};
+
+struct mf_peer_item {
+    enum mf_peer_item_kind kind;
+    uint32_t shard;
+    struct mf_bytes bytes;
+};
+
+// Building: begin on an empty buffer, add items, end. An item may be written in place between
+// item_begin and item_end.
+void mf_peer_frame_begin(struct mf_buf *frame);
+size_t mf_peer_item_begin(struct mf_buf *frame, enum mf_peer_item_kind kind, uint32_t shard);
+void mf_peer_item_end(struct mf_buf *frame, size_t begun);
+void mf_peer_frame_end(struct mf_buf *frame, uint64_t mono_us);
+
+// Finds one whole frame at the start of input: MF_OK with its size and body, MF_AGAIN when more is
+// to come, MF_TOO_LARGE over bytes_max, MF_CORRUPT when the checksum or form does not hold.
+MF_MUST_USE enum mf_err mf_peer_frame_split(struct mf_bytes input, size_t bytes_max, size_t *size,
+                                            struct mf_bytes *body);
+
+struct mf_peer_reader {
+    struct mf_reader reader;
+    uint64_t mono_us;
+};
+MF_MUST_USE enum mf_err mf_peer_body_open(struct mf_peer_reader *reader, struct mf_bytes body);
+// MF_OK, MF_NOT_FOUND at the end, MF_CORRUPT.
+MF_MUST_USE enum mf_err mf_peer_item_next(struct mf_peer_reader *reader, struct mf_peer_item *item);
+
+// What a node says of itself. Strings are views, at most 255 bytes each.
+struct mf_peer_hello {
+    uint16_t node;
+    uint16_t to;          // whom the caller believes to reach; the welcome's sender
+    uint16_t reactor;     // of the caller
+    uint64_t incarnation; // random for each start of the process
+    uint32_t shards;
+    uint32_t replicas;
+    uint64_t genesis;        // identity of the snapshot that the cluster began with; 0 = empty
+    struct mf_bytes members; // "1,2,3": the ids of the first members, ascending
+    struct mf_bytes cluster;
+    struct mf_bytes peer; // addresses for others, empty = off
+    struct mf_bytes rpc;
+    struct mf_bytes resp;
+    struct mf_bytes resp_cluster;
+    struct mf_bytes http;
+};
+
+// The listener's first message: u32 length, magic, protocol, nonce.
+void mf_peer_put_challenge(struct mf_buf *out, const uint8_t nonce[MF_PEER_NONCE_BYTES]);
+MF_MUST_USE enum mf_err mf_peer_get_challenge(struct mf_bytes body,
+                                              uint8_t nonce[MF_PEER_NONCE_BYTES]);
+// Hello and welcome have one form: u32 length, the fields, own nonce, proof. The proof is
+// HMAC-SHA256(secret, role | other's nonce | own nonce | fields).
+enum mf_peer_role { MF_PEER_CALLER = 1, MF_PEER_LISTENER = 2 };
+void mf_peer_put_hello(struct mf_buf *out, const struct mf_peer_hello *hello,
+                       enum mf_peer_role role, struct mf_bytes secret,
+                       const uint8_t other_nonce[MF_PEER_NONCE_BYTES],
+                       const uint8_t own_nonce[MF_PEER_NONCE_BYTES]);
+// MF_UNAUTHORIZED when the proof does not hold. nonce_out: the sender's nonce.
+MF_MUST_USE enum mf_err mf_peer_get_hello(struct mf_bytes body, struct mf_peer_hello *hello,
+                                          enum mf_peer_role role, struct mf_bytes secret,
+                                          const uint8_t own_nonce[MF_PEER_NONCE_BYTES],
+                                          uint8_t nonce_out[MF_PEER_NONCE_BYTES]);
+// Finds one length-prefixed handshake message: as mf_peer_frame_split.
+MF_MUST_USE enum mf_err mf_peer_hello_split(struct mf_bytes input, size_t *size,
+                                            struct mf_bytes *body);
+
+#endif
