@@ -1,0 +1,340 @@
+// libmayfly: the C client of Mayfly, a sharded, replicated, in-memory TTL key-value store.
+//
+// A client speaks to one node at a time; any node answers for any key. When that node dies, stops,
+// hangs or is cut off from its peers, the client goes on with the next endpoint and sends again
+// what has no answer yet. Every write carries a unique id that the cluster remembers for ten
+// minutes, so a write that is sent again has its effect once. That makes retrying safe, and so it
+// is done here and not by the caller: NO_QUORUM, BUSY, TIMEOUT, SHUTTING_DOWN and a lost connection
+// are retried until the call's deadline; every other error is returned at once.
+//
+//     struct mayfly_client *client = mayfly_client_new(NULL, NULL, 0);
+//     struct mayfly_options lease = {.flags = MAYFLY_FLAG_NX | MAYFLY_FLAG_TTL, .ttl_ms = 30000};
+//     struct mayfly_written got;
+//     if (mayfly_set(client, mayfly_str("lock"), mayfly_str("me"), &lease, &got) != MAYFLY_OK)
+//         fprintf(stderr, "%s\n", mayfly_client_error(client));
+//     mayfly_client_free(client);
+//
+// Threads: a client belongs to one thread at a time; use one client per thread. Two clients share
+// nothing. After fork() the child makes clients of its own.
+//
+// Memory: what is passed in is copied where it must outlive the call. What comes back points into
+// memory of the client and is valid until the next call with that client (in a callback: until the
+// callback returns). Nothing that comes back is freed by the caller.
+//
+// Signals: SIGPIPE is never raised. A blocking call goes on after a signal handler; mayfly_poll
+// returns early.
+#ifndef MAYFLY_CLIENT_H
+#define MAYFLY_CLIENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define MAYFLY_API __attribute__((visibility("default")))
+#define MAYFLY_CHECKED __attribute__((warn_unused_result))
+
+// The longest time to live, in milliseconds: 2^53 - 1.
+#define MAYFLY_TTL_MS_MAX INT64_C(9007199254740991)
+#define MAYFLY_ENDPOINTS_DEFAULT "127.0.0.1:7001"
+#define MAYFLY_WINDOW_MAX 65536
+
+enum mayfly_err {
+    MAYFLY_OK = 0,
+    // Named and meant as in the wire protocol.
+    MAYFLY_ERR_BAD_REQUEST,
+    MAYFLY_ERR_UNKNOWN_METHOD,
+    MAYFLY_ERR_NOT_INTEGER,
+    MAYFLY_ERR_OVERFLOW,
+    MAYFLY_ERR_TOO_LARGE, // also: a reply over reply_bytes_max
+    MAYFLY_ERR_CROSS_SHARD,
+    MAYFLY_ERR_UNAUTHORIZED,
+    MAYFLY_ERR_NO_QUORUM, // no majority until the deadline; nothing happened
+    MAYFLY_ERR_TIMEOUT,   // no answer until the deadline; a write may or may not have happened
+    MAYFLY_ERR_BUSY,      // refused until the deadline; nothing happened
+    MAYFLY_ERR_OUT_OF_MEMORY,
+    MAYFLY_ERR_SHUTTING_DOWN,
+    MAYFLY_ERR_COMPACTED,
+    MAYFLY_ERR_INTERNAL, // also: a code that this library does not know
+    // This library's own.
+    MAYFLY_ERR_UNREACHABLE, // no endpoint took the request until the deadline; nothing happened
+    MAYFLY_ERR_PROTOCOL,    // the answer is not what the method returns
+    MAYFLY_ERR_WINDOW_FULL, // too many requests in flight: call mayfly_poll first
+    MAYFLY_ERR_CANCELLED,   // the client was freed before the answer came
+};
+
+// Bytes that somebody else owns. data may be NULL only when len is 0.
+struct mayfly_bytes {
+    const void *data;
+    size_t len;
+};
+
+enum mayfly_type {
+    MAYFLY_TYPE_NIL,
+    MAYFLY_TYPE_BOOL,   // boolean
+    MAYFLY_TYPE_INT,    // integer: every number that fits
+    MAYFLY_TYPE_UINT,   // uinteger: only above INT64_MAX
+    MAYFLY_TYPE_DOUBLE, // number
+    MAYFLY_TYPE_STRING, // bytes
+    MAYFLY_TYPE_BYTES,  // bytes
+    MAYFLY_TYPE_ARRAY,  // items[0 .. count)
+    MAYFLY_TYPE_MAP,    // items[2 * i] is a key and items[2 * i + 1] its value, i in [0, count)
+};
+
+// What a method returned, as a tree.
+struct mayfly_value {
+    enum mayfly_type type;
+    uint32_t count;
+    union {
+        bool boolean;
+        int64_t integer;
+        uint64_t uinteger;
+        double number;
+        struct mayfly_bytes bytes;
+        const struct mayfly_value *items;
+    };
+};
+
+enum mayfly_flag {
+    MAYFLY_FLAG_NX = 1 << 0,         // set: only if absent; expire: only if it has no TTL
+    MAYFLY_FLAG_XX = 1 << 1,         // set: only if present; expire: only if it has a TTL
+    MAYFLY_FLAG_GT = 1 << 2,         // expire: only if later than now set
+    MAYFLY_FLAG_LT = 1 << 3,         // expire: only if earlier than now set
+    MAYFLY_FLAG_KEEP_TTL = 1 << 4,   // set: the key's TTL stays
+    MAYFLY_FLAG_GET = 1 << 5,        // set: answer with the old value
+    MAYFLY_FLAG_IF_VERSION = 1 << 6, // set, del: if_version must be the key's version
+    MAYFLY_FLAG_TTL = 1 << 7,        // set, mset: ttl_ms is given
+    MAYFLY_FLAG_EXPIRE_AT = 1 << 8,  // set: expire_at_ms is given
+    MAYFLY_FLAG_META = 1 << 9,       // get: version and TTL too
+    MAYFLY_FLAG_LOCAL = 1 << 10,     // get, mget: the node's own copy, however old
+};
+
+// How a request is to be carried out; all zero is the plain way. A number counts only with its
+// flag, and a number other than zero without its flag is refused: a TTL that somebody computed to
+// be 0 is an error, never a key that lives for ever.
+struct mayfly_options {
+    unsigned flags;       // of enum mayfly_flag
+    int64_t ttl_ms;       // 1 to MAYFLY_TTL_MS_MAX
+    int64_t expire_at_ms; // Unix time; in the past: written and dead at once
+    uint64_t if_version;  // 0: the key must be absent
+    // Writes only, 1 to 64 bytes: the same id within ten minutes has its effect once. Empty: the
+    // client makes a unique one.
+    struct mayfly_bytes id;
+};
+
+struct mayfly_client;
+
+// All zero (or NULL to mayfly_client_new) means every default.
+struct mayfly_client_options {
+    const char *endpoints; // "HOST[:PORT][,...]", tried in this order; IPv6 as [::1]:7001
+    const char *user;      // for a cluster with passwords
+    const char *password;
+    const char *name;            // how the node's logs call this client; "libmayfly"
+    uint32_t timeout_ms;         // deadline of each call, from submission; 10000
+    uint32_t connect_timeout_ms; // one connection and its greeting; 2000
+    uint32_t silence_ms;    // requests unanswered for so long: ask the node for a sign of life,
+                            // and leave it after twice as long again; 500
+    uint32_t window;        // requests in flight, at most MAYFLY_WINDOW_MAX; 1024
+    size_t window_bytes;    // and their bytes (one larger request may go alone); 64 MiB
+    size_t reply_bytes_max; // a larger reply is refused; 128 MiB
+};
+
+// Makes a client; connects to nothing yet. NULL when an option is malformed or memory is out; the
+// reason is then put into message (message_size bytes, may be NULL and 0).
+MAYFLY_API struct mayfly_client *mayfly_client_new(const struct mayfly_client_options *options,
+                                                   char *message, size_t message_size);
+
+// Closes the connection. Requests in flight get their callbacks with MAYFLY_ERR_CANCELLED; their
+// outcome is unknown. NULL is fine. Not from a callback.
+MAYFLY_API void mayfly_client_free(struct mayfly_client *client);
+
+// Tries every endpoint once: MAYFLY_OK as soon as one has greeted, MAYFLY_ERR_UNREACHABLE when none
+// did, MAYFLY_ERR_UNAUTHORIZED when user or password are wrong. Never needed before other calls,
+// which keep trying until their deadline; it is for callers that would rather fail early.
+MAYFLY_API MAYFLY_CHECKED enum mayfly_err mayfly_client_connect(struct mayfly_client *client);
+
+// The deadline of calls made from now on, in milliseconds; 0 = the default. A write is never sent
+// again when its first sending is nine minutes ago, however late its deadline.
+MAYFLY_API void mayfly_client_set_timeout(struct mayfly_client *client, uint32_t timeout_ms);
+
+// The last function of this client that failed, in words: the error's name, the server's words or
+// what was tried. Never NULL; one line without control characters.
+MAYFLY_API const char *mayfly_client_error(const struct mayfly_client *client);
+
+// The endpoint that is connected now, as it was given, or "" when none is.
+MAYFLY_API const char *mayfly_client_endpoint(const struct mayfly_client *client);
+
+// "NO_QUORUM" and a sentence about it, for any value. Static text. Any thread.
+MAYFLY_API const char *mayfly_err_name(enum mayfly_err err);
+MAYFLY_API const char *mayfly_err_text(enum mayfly_err err);
+
+// This library's version, "0.1.0". Any thread.
+MAYFLY_API const char *mayfly_version(void);
+
+// A view of a C string. Any thread.
+MAYFLY_API struct mayfly_bytes mayfly_str(const char *text);
+
+// The value of a string key in a map; NULL when there is none or `map` is no map. Any thread.
+MAYFLY_API const struct mayfly_value *mayfly_value_at(const struct mayfly_value *map,
+                                                      const char *key);
+
+// Blocking calls, one a method. Each returns MAYFLY_OK and fills `out`, or an error, explained by
+// mayfly_client_error, and leaves `out` alone. Options may be NULL. They may be mixed with requests
+// in flight, whose callbacks then run inside. Inside a callback they are refused (BAD_REQUEST).
+
+struct mayfly_entry {
+    bool found;
+    struct mayfly_bytes value;
+    uint64_t version; // with MAYFLY_FLAG_META
+    int64_t ttl_ms;   // with MAYFLY_FLAG_META; -1: no TTL
+};
+
+struct mayfly_written {
+    bool written;     // false: a condition did not hold
+    uint64_t version; // 0 when not written
+    bool had_old;     // with MAYFLY_FLAG_GET
+    struct mayfly_bytes old;
+};
+
+MAYFLY_API MAYFLY_CHECKED enum mayfly_err mayfly_ping(struct mayfly_client *client);
+
+// The greeting's answer: a map of server, version, node, cluster, shards. (Every connection is
+// greeted by itself; this only tells what was answered.)
+MAYFLY_API MAYFLY_CHECKED enum mayfly_err mayfly_hello(struct mayfly_client *client,
+                                                       const struct mayfly_value **out);
+
+MAYFLY_API MAYFLY_CHECKED enum mayfly_err mayfly_get(struct mayfly_client *client,
+                                                     struct mayfly_bytes key,
+                                                     const struct mayfly_options *options,
+                                                     struct mayfly_entry *out);
+
+// out: `count` entries of the caller, in the order of the keys; version and ttl_ms stay 0.
+MAYFLY_API MAYFLY_CHECKED enum mayfly_err mayfly_mget(struct mayfly_client *client,
+                                                      const struct mayfly_bytes *keys, size_t count,
+                                                      const struct mayfly_options *options,
+                                                      struct mayfly_entry *out);
+
+// out may be NULL.
+MAYFLY_API MAYFLY_CHECKED enum mayfly_err
+mayfly_set(struct mayfly_client *client, struct mayfly_bytes key, struct mayfly_bytes value,
+           const struct mayfly_options *options, struct mayfly_written *out);
+
+// Atomic for the keys of one shard, not across shards.
+MAYFLY_API MAYFLY_CHECKED enum mayfly_err
+mayfly_mset(struct mayfly_client *client, const struct mayfly_bytes *keys,
+            const struct mayfly_bytes *values, size_t count, const struct mayfly_options *options);
+
+// deleted (may be NULL): how many there were. MAYFLY_FLAG_IF_VERSION with one key only.
+MAYFLY_API MAYFLY_CHECKED enum mayfly_err mayfly_del(struct mayfly_client *client,
+                                                     const struct mayfly_bytes *keys, size_t count,
+                                                     const struct mayfly_options *options,
+                                                     uint64_t *deleted);
+
+// out: `count` booleans of the caller, in the order of the keys.
+MAYFLY_API MAYFLY_CHECKED enum mayfly_err
+mayfly_has(struct mayfly_client *client, const struct mayfly_bytes *keys, size_t count, bool *out);
+
+// The TTL is the argument here (0 or less deletes the key); options give only conditions and id.
+// changed (may be NULL): false when there is no key or a condition did not hold.
+MAYFLY_API MAYFLY_CHECKED enum mayfly_err mayfly_expire(struct mayfly_client *client,
+                                                        struct mayfly_bytes key, int64_t ttl_ms,
+                                                        const struct mayfly_options *options,
+                                                        bool *changed);
+
+// changed (may be NULL): whether it had a TTL and lost it.
+MAYFLY_API MAYFLY_CHECKED enum mayfly_err mayfly_persist(struct mayfly_client *client,
+                                                         struct mayfly_bytes key,
+                                                         const struct mayfly_options *options,
+                                                         bool *changed);
+
+// ttl_ms: what is left, -1 = no TTL, -2 = no key.
+MAYFLY_API MAYFLY_CHECKED enum mayfly_err mayfly_ttl(struct mayfly_client *client,
+                                                     struct mayfly_bytes key, int64_t *ttl_ms);
+
+// Live keys in the cluster.
+MAYFLY_API MAYFLY_CHECKED enum mayfly_err mayfly_size(struct mayfly_client *client, uint64_t *keys);
+
+// Drops every key of the cluster. dropped may be NULL.
+MAYFLY_API MAYFLY_CHECKED enum mayfly_err
+mayfly_flush(struct mayfly_client *client, const struct mayfly_options *options, uint64_t *dropped);
+
+// Maps, as the node that is connected sees things.
+MAYFLY_API MAYFLY_CHECKED enum mayfly_err mayfly_cluster(struct mayfly_client *client,
+                                                         const struct mayfly_value **out);
+MAYFLY_API MAYFLY_CHECKED enum mayfly_err mayfly_stats(struct mayfly_client *client,
+                                                       const struct mayfly_value **out);
+
+// A consistent cut of the shards that the connected node holds, under a name of 1 to 64 of
+// [A-Za-z0-9._-]. Large ones take longer than the default deadline: mayfly_client_set_timeout.
+MAYFLY_API MAYFLY_CHECKED enum mayfly_err
+mayfly_snapshot(struct mayfly_client *client, const char *name, const struct mayfly_value **out);
+
+// The pipelined interface: many requests in flight on the one connection. Each is submitted with a
+// callback, which runs exactly once, from inside mayfly_poll, mayfly_drain, mayfly_client_free or a
+// blocking call. Requests in flight are not ordered among each other: one that was retried may take
+// effect after one that was submitted later. Who needs an order waits for the answer.
+
+enum mayfly_method {
+    MAYFLY_METHOD_PING,
+    MAYFLY_METHOD_HELLO,
+    MAYFLY_METHOD_GET,
+    MAYFLY_METHOD_MGET,
+    MAYFLY_METHOD_SET,
+    MAYFLY_METHOD_MSET,
+    MAYFLY_METHOD_DEL,
+    MAYFLY_METHOD_HAS,
+    MAYFLY_METHOD_EXPIRE, // options.ttl_ms is the TTL; MAYFLY_FLAG_TTL is implied
+    MAYFLY_METHOD_PERSIST,
+    MAYFLY_METHOD_TTL,
+    MAYFLY_METHOD_SIZE,
+    MAYFLY_METHOD_FLUSH,
+    MAYFLY_METHOD_CLUSTER,
+    MAYFLY_METHOD_STATS,
+    MAYFLY_METHOD_SNAPSHOT, // keys[0] is the name
+    MAYFLY_METHOD_COUNT
+};
+
+struct mayfly_request {
+    enum mayfly_method method;
+    const struct mayfly_bytes *keys;
+    const struct mayfly_bytes *values; // set, mset: one for each key
+    size_t count;                      // keys; 1 for methods of one key, 0 for those of none
+    struct mayfly_options options;
+};
+
+struct mayfly_reply {
+    enum mayfly_err err;
+    const char *message;              // "" when err is MAYFLY_OK
+    const struct mayfly_value *value; // what the method returned; nil when there is an error
+    uint32_t attempts;                // how often the request was sent
+};
+
+// Runs in the thread of the client. It may submit; it may not block, poll or free the client.
+typedef void mayfly_done(void *cookie, const struct mayfly_reply *reply);
+
+// Takes a request; everything in it is copied. It is sent by the next mayfly_poll. An error means
+// that it was not taken and `done` will not run: MAYFLY_ERR_WINDOW_FULL, OUT_OF_MEMORY, or
+// BAD_REQUEST and TOO_LARGE for a request that no server could understand.
+MAYFLY_API MAYFLY_CHECKED enum mayfly_err mayfly_submit(struct mayfly_client *client,
+                                                        const struct mayfly_request *request,
+                                                        mayfly_done *done, void *cookie);
+
+// Requests that were submitted and have no answer yet.
+MAYFLY_API size_t mayfly_pending(const struct mayfly_client *client);
+
+// Sends, receives, retries, and runs callbacks. Returns how many ran: as soon as some did, or 0
+// after timeout_ms (-1: no limit; 0: does what can be done without waiting), after a signal, or
+// when nothing is pending.
+MAYFLY_API size_t mayfly_poll(struct mayfly_client *client, int timeout_ms);
+
+// Polls until nothing is pending; ends, because every request has a deadline.
+MAYFLY_API void mayfly_drain(struct mayfly_client *client);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
