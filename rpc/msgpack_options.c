@@ -182,7 +182,7 @@ static bool check_exclusions(struct parser *p)
         unsigned first = (unsigned)__builtin_ctz(exclusions[row]);
         unsigned second = (unsigned)__builtin_ctz(exclusions[row] & ~(1u << first));
         return mf_parse_refuse(p, MF_BAD_REQUEST,
-                               "%s: options %s and %s contradict each other, expected one",
+                               "%s: options %s and %s contradict each other, expected at most one",
                                p->method->name, options[first].name, options[second].name);
     }
     if ((p->given & BIT(IF_VERSION)) != 0 && p->request->command.item_count != 1)

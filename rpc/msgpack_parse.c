@@ -67,7 +67,7 @@ static struct quoted describe(const struct mf_msgpack_token *token)
         break;
     case MF_MP_STR:
     case MF_MP_BIN:
-        snprintf(out.text, size, "%zu bytes", token->bytes.len);
+        snprintf(out.text, size, "%zu byte%s", token->bytes.len, token->bytes.len == 1 ? "" : "s");
         break;
     case MF_MP_ARRAY:
         snprintf(out.text, size, "an array of %" PRIu32, token->count);

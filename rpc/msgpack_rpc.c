@@ -218,10 +218,10 @@ static bool take_params(struct parser *p, uint32_t count)
 {
     const struct method *method = p->method;
     if (count < method->arity || count > method->arity + 1)
-        return mf_parse_refuse(p, MF_BAD_REQUEST,
-                               "%s: %" PRIu32 " parameters, expected %" PRIu32
-                               " (%s) and at most a map of options",
-                               method->name, count, method->arity, method->parameters);
+        return mf_parse_refuse(
+            p, MF_BAD_REQUEST,
+            "%s: %" PRIu32 " parameter%s, expected %" PRIu32 " (%s) and at most a map of options",
+            method->name, count, count == 1 ? "" : "s", method->arity, method->parameters);
     if (!method->take(p))
         return false;
     return count == method->arity || mf_parse_options(p);

@@ -1,0 +1,898 @@
+// Requests in, parsed commands out; results in, replies out.
+//
+// Requests are written as text and packed by msgpack-c, the codec most clients use:
+//   [0 7 "get" ["k" {"meta" true}]]
+// "..." is a str, b"..." a bin, "x"*9 nine of them, u64:5 and i64:5 an integer of that width. What
+// the parser made of one is shown as text again, so each case is one line of a table.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+// cmocka needs the headers above.
+#include <cmocka.h>
+#include <inttypes.h>
+#include <msgpack.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "rpc/msgpack_rpc.h"
+#include "rpc/msgpack_scan.h"
+
+static const struct mf_rpc_limits limits = {.key_bytes_max = 8, .value_bytes_max = 12};
+
+// Text to MessagePack.
+
+static const char *pack_text(const char *at, msgpack_sbuffer *out);
+
+static const char *skip_spaces(const char *at)
+{
+    return at + strspn(at, " ");
+}
+
+// Elements up to `closing`; returns what follows it and counts them.
+static const char *pack_elements(const char *at, char closing, size_t *count, msgpack_sbuffer *out)
+{
+    *count = 0;
+    for (at = skip_spaces(at); *at != closing; at = skip_spaces(at)) {
+        assert_int_not_equal(*at, '\0');
+        at = pack_text(at, out);
+        ++*count;
+    }
+    return at + 1;
+}
+
+static const char *pack_container(const char *at, msgpack_sbuffer *out)
+{
+    msgpack_sbuffer elements;
+    msgpack_packer packer;
+    size_t count;
+    bool array = *at == '[';
+    msgpack_sbuffer_init(&elements);
+    msgpack_packer_init(&packer, out, msgpack_sbuffer_write);
+    at = pack_elements(at + 1, array ? ']' : '}', &count, &elements);
+    if (array)
+        msgpack_pack_array(&packer, count);
+    else
+        msgpack_pack_map(&packer, count / 2);
+    msgpack_sbuffer_write(out, elements.data, elements.size);
+    msgpack_sbuffer_destroy(&elements);
+    return at;
+}
+
+static const char *pack_bytes(const char *at, bool bin, msgpack_packer *packer)
+{
+    char body[256];
+    size_t len = strcspn(at, "\"");
+    memcpy(body, at, len);
+    at += len + 1;
+    if (*at == '*') {
+        char *end;
+        len = strtoul(at + 1, &end, 10);
+        memset(body, body[0], len);
+        at = end;
+    }
+    if (bin)
+        msgpack_pack_bin_with_body(packer, body, len);
+    else
+        msgpack_pack_str_with_body(packer, body, len);
+    return at;
+}
+
+static const char *pack_number(const char *at, msgpack_packer *packer)
+{
+    char *end;
+    if (strncmp(at, "u64:", 4) == 0)
+        msgpack_pack_fix_uint64(packer, strtoull(at + 4, &end, 10));
+    else if (strncmp(at, "u8:", 3) == 0)
+        msgpack_pack_fix_uint8(packer, (uint8_t)strtoul(at + 3, &end, 10));
+    else if (strncmp(at, "i64:", 4) == 0)
+        msgpack_pack_fix_int64(packer, strtoll(at + 4, &end, 10));
+    else if (at[strspn(at, "-0123456789")] == '.')
+        msgpack_pack_double(packer, strtod(at, &end));
+    else if (*at == '-')
+        msgpack_pack_int64(packer, strtoll(at, &end, 10));
+    else
+        msgpack_pack_uint64(packer, strtoull(at, &end, 10));
+    assert_ptr_not_equal(end, at);
+    return end;
+}
+
+static const char *pack_text(const char *at, msgpack_sbuffer *out)
+{
+    msgpack_packer packer;
+    msgpack_packer_init(&packer, out, msgpack_sbuffer_write);
+    if (*at == '[' || *at == '{')
+        return pack_container(at, out);
+    if (*at == '"')
+        return pack_bytes(at + 1, false, &packer);
+    if (strncmp(at, "b\"", 2) == 0)
+        return pack_bytes(at + 2, true, &packer);
+    if (strncmp(at, "nil", 3) == 0)
+        return msgpack_pack_nil(&packer), at + 3;
+    if (strncmp(at, "true", 4) == 0)
+        return msgpack_pack_true(&packer), at + 4;
+    if (strncmp(at, "false", 5) == 0)
+        return msgpack_pack_false(&packer), at + 5;
+    return pack_number(at, &packer);
+}
+
+// Parsed requests to text.
+
+static void add(char *out, size_t size, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static void add(char *out, size_t size, const char *format, ...)
+{
+    size_t len = strlen(out);
+    va_list args;
+    va_start(args, format);
+    vsnprintf(out + len, size - len, format, args);
+    va_end(args);
+}
+
+static void add_named(char *out, size_t size, const char *name, struct mf_bytes bytes)
+{
+    if (bytes.len > 0)
+        add(out, size, " %s=%.*s", name, (int)bytes.len, (const char *)bytes.data);
+}
+
+static void show_command(const struct mf_command *command, char *out, size_t size)
+{
+    static const char *const flags[] = {"nx",       "xx",   "gt",         "lt",   "keep_ttl",
+                                        "with_old", "meta", "if_version", "local"};
+    add(out, size, "%s", mf_op_name(command->op));
+    for (uint32_t i = 0; i < command->item_count; i++) {
+        const struct mf_item *item = &command->items[i];
+        add(out, size, " %.*s", (int)item->key.len, (const char *)item->key.data);
+        if (command->op == MF_OP_SET || command->op == MF_OP_MSET)
+            add(out, size, "=%.*s", (int)item->value.len,
+                item->value.len > 0 ? (const char *)item->value.data : "");
+    }
+    for (size_t i = 0; i < sizeof(flags) / sizeof(*flags); i++) {
+        if ((command->flags & (1u << i)) != 0)
+            add(out, size, " %s", flags[i]);
+    }
+    if ((command->flags & MF_IF_VERSION) != 0)
+        add(out, size, ":%" PRIu64, command->if_version);
+    if (command->expiry != MF_EXPIRY_NONE)
+        add(out, size, " %s:%" PRId64 "us", command->expiry == MF_EXPIRY_IN ? "in" : "at",
+            command->expire_us);
+    add_named(out, size, "id", command->id);
+}
+
+static void show(const struct mf_rpc_request *request, char *out, size_t size)
+{
+    static const char *const methods[] = {[MF_METHOD_PING] = "ping",
+                                          [MF_METHOD_HELLO] = "hello",
+                                          [MF_METHOD_CLUSTER] = "cluster",
+                                          [MF_METHOD_STATS] = "stats",
+                                          [MF_METHOD_SNAPSHOT] = "snapshot"};
+    out[0] = '\0';
+    if (request->err != MF_OK) {
+        add(out, size, "%s%s: %s", request->fatal ? "fatal " : "", mf_err_name(request->err),
+            request->message);
+        return;
+    }
+    if (request->method == MF_METHOD_COMMAND)
+        show_command(&request->command, out, size);
+    else
+        add(out, size, "%s", methods[request->method]);
+    add_named(out, size, "user", request->hello_user);
+    add_named(out, size, "password", request->hello_password);
+    add_named(out, size, "name", request->name);
+}
+
+// Parses from an allocation of the exact size; the caller frees *message after use of the views.
+static void parse_bytes(struct mf_bytes bytes, struct mf_rpc_request *request, uint8_t **message)
+{
+    struct mf_msgpack_scan scan = {0};
+    size_t size = 0;
+    assert_int_equal(mf_msgpack_scan(&scan, bytes, SIZE_MAX, &size), MF_OK);
+    assert_int_equal(size, bytes.len);
+    *message = malloc(bytes.len);
+    memcpy(*message, bytes.data, bytes.len);
+    mf_rpc_parse(mf_bytes_of(*message, bytes.len), &limits, request);
+}
+
+static void parse(const char *text, struct mf_rpc_request *request, uint8_t **message)
+{
+    msgpack_sbuffer packed;
+    msgpack_sbuffer_init(&packed);
+    assert_string_equal(skip_spaces(pack_text(text, &packed)), "");
+    parse_bytes(mf_bytes_of(packed.data, packed.size), request, message);
+    msgpack_sbuffer_destroy(&packed);
+}
+
+struct expectation {
+    const char *request;
+    const char *shown;
+};
+
+static void check(const struct expectation *cases, size_t count)
+{
+    struct mf_rpc_request request = {0}; // reused, as a connection does
+    for (size_t i = 0; i < count; i++) {
+        char text[256];
+        char shown[512];
+        uint8_t *message;
+        snprintf(text, sizeof(text), "[0 7 %s]", cases[i].request);
+        parse(text, &request, &message);
+        show(&request, shown, sizeof(shown));
+        if (strcmp(shown, cases[i].shown) != 0)
+            print_error("%s\n", text);
+        assert_string_equal(shown, cases[i].shown);
+        assert_false(request.fatal);
+        assert_false(request.notification);
+        assert_true(request.has_msgid);
+        assert_int_equal(request.msgid, 7);
+        free(message);
+    }
+    mf_rpc_request_free(&request);
+}
+
+#define CHECK(cases) check(cases, sizeof(cases) / sizeof(*(cases)))
+
+static void every_method_with_every_option_is_understood(void **state)
+{
+    (void)state;
+    static const struct expectation cases[] = {
+        {"\"ping\" []", "ping"},
+        {"\"ping\" [{}]", "ping"},
+        {"\"hello\" []", "hello"},
+        {"\"hello\" [{}]", "hello"},
+        {"\"hello\" [{\"client\" \"py\" \"user\" \"u\" \"password\" b\"p\" \"session\" b\"s\"*16}]",
+         "hello user=u password=p"},
+        {"\"get\" [\"k\"]", "get k"},
+        {"\"get\" [b\"k\" {}]", "get k"},
+        {"\"get\" [\"k\" {\"meta\" true \"read\" \"local\"}]", "get k meta local"},
+        {"\"get\" [\"k\" {\"read\" \"linearizable\"}]", "get k"},
+        {"\"set\" [\"k\" \"v\"]", "set k=v"},
+        {"\"set\" [\"k\" b\"\"]", "set k="},
+        {"\"set\" [\"k\" b\"v\" {\"ttl\" 1000 \"nx\" true \"id\" \"once\"}]",
+         "set k=v nx in:1000000us id=once"},
+        {"\"set\" [\"k\" \"v\" {\"xx\" true \"get\" true \"keep_ttl\" true \"if_version\" 9}]",
+         "set k=v xx keep_ttl with_old if_version:9"},
+        {"\"set\" [\"k\" \"v\" {\"expire_at\" 1700000000000}]", "set k=v at:1700000000000000us"},
+        {"\"del\" [[\"a\" b\"b\" \"a\"] {\"id\" b\"i\"}]", "del a b a id=i"},
+        {"\"del\" [[\"a\"] {\"if_version\" 0}]", "del a if_version:0"},
+        {"\"del\" [[]]", "del"},
+        {"\"has\" [[\"a\" \"b\"]]", "has a b"},
+        {"\"has\" [[] {}]", "has"},
+        {"\"expire\" [\"k\" 10 {\"xx\" true \"gt\" true \"id\" \"i\"}]",
+         "expire k xx gt in:10000us id=i"},
+        {"\"expire\" [\"k\" 10 {\"nx\" true}]", "expire k nx in:10000us"},
+        {"\"expire\" [\"k\" 10 {\"lt\" true}]", "expire k lt in:10000us"},
+        {"\"persist\" [\"k\" {\"id\" \"i\"}]", "persist k id=i"},
+        {"\"ttl\" [\"k\"]", "ttl k"},
+        {"\"ttl\" [\"k\" {}]", "ttl k"},
+        {"\"mget\" [[\"a\" \"b\"] {\"read\" \"local\"}]", "mget a b local"},
+        {"\"mget\" [[]]", "mget"},
+        {"\"mset\" [[[\"a\" \"1\"] [\"b\" \"2\"] [\"a\" \"3\"]] {\"ttl\" 5 \"id\" \"i\"}]",
+         "mset a=1 b=2 a=3 in:5000us id=i"},
+        {"\"mset\" [[]]", "mset"},
+        {"\"size\" []", "size"},
+        {"\"flush\" [{\"id\" \"i\"}]", "flush id=i"},
+        {"\"cluster\" []", "cluster"},
+        {"\"stats\" [{}]", "stats"},
+        {"\"snapshot\" [\"nightly-1.2_B\"]", "snapshot name=nightly-1.2_B"},
+    };
+    CHECK(cases);
+}
+
+static void an_option_given_as_false_counts_as_absent(void **state)
+{
+    (void)state;
+    static const struct expectation cases[] = {
+        {"\"set\" [\"k\" \"v\" {\"nx\" false \"xx\" true}]", "set k=v xx"},
+        {"\"set\" [\"k\" \"v\" {\"ttl\" false \"keep_ttl\" true}]", "set k=v keep_ttl"},
+        {"\"set\" [\"k\" \"v\" {\"expire_at\" false \"if_version\" false \"id\" false}]",
+         "set k=v"},
+        {"\"get\" [\"k\" {\"meta\" false \"read\" false}]", "get k"},
+        {"\"expire\" [\"k\" 1 {\"gt\" false \"lt\" true \"nx\" false}]", "expire k lt in:1000us"},
+        {"\"del\" [[\"a\" \"b\"] {\"if_version\" false}]", "del a b"},
+        {"\"hello\" [{\"user\" false \"session\" false}]", "hello"},
+    };
+    CHECK(cases);
+}
+
+static void integers_may_come_in_any_width(void **state)
+{
+    (void)state;
+    static const struct expectation cases[] = {
+        {"\"set\" [\"k\" \"v\" {\"ttl\" u64:5}]", "set k=v in:5000us"},
+        {"\"set\" [\"k\" \"v\" {\"ttl\" u8:5}]", "set k=v in:5000us"},
+        {"\"set\" [\"k\" \"v\" {\"ttl\" i64:5}]", "set k=v in:5000us"},
+        {"\"set\" [\"k\" \"v\" {\"if_version\" 18446744073709551615}]",
+         "set k=v if_version:18446744073709551615"},
+        {"\"expire\" [\"k\" i64:-5]", "expire k in:0us"},
+    };
+    CHECK(cases);
+}
+
+static void times_are_taken_to_their_bounds_and_not_beyond(void **state)
+{
+    (void)state;
+    static const struct expectation cases[] = {
+        {"\"set\" [\"k\" \"v\" {\"ttl\" 1}]", "set k=v in:1000us"},
+        {"\"set\" [\"k\" \"v\" {\"ttl\" 9007199254740991}]", "set k=v in:9007199254740991000us"},
+        {"\"set\" [\"k\" \"v\" {\"ttl\" 9007199254740992}]",
+         "BAD_REQUEST: set: option ttl is 9007199254740992, "
+         "expected an integer of milliseconds from 1 to 9007199254740991"},
+        {"\"set\" [\"k\" \"v\" {\"ttl\" 0}]",
+         "BAD_REQUEST: set: option ttl is 0, "
+         "expected an integer of milliseconds from 1 to 9007199254740991"},
+        {"\"mset\" [[] {\"ttl\" -1}]",
+         "BAD_REQUEST: mset: option ttl is -1, "
+         "expected an integer of milliseconds from 1 to 9007199254740991"},
+        {"\"set\" [\"k\" \"v\" {\"ttl\" 18446744073709551615}]",
+         "BAD_REQUEST: set: option ttl is 18446744073709551615, "
+         "expected an integer of milliseconds from 1 to 9007199254740991"},
+        {"\"expire\" [\"k\" 9007199254740991]", "expire k in:9007199254740991000us"},
+        {"\"expire\" [\"k\" 9007199254740992]",
+         "BAD_REQUEST: expire: the ttl is 9007199254740992, "
+         "expected an integer of milliseconds up to 9007199254740991"},
+        {"\"expire\" [\"k\" 0]", "expire k in:0us"},
+        {"\"expire\" [\"k\" -9223372036854775808]", "expire k in:0us"},
+        {"\"set\" [\"k\" \"v\" {\"expire_at\" 9007199254740991}]",
+         "set k=v at:9007199254740991000us"},
+        {"\"set\" [\"k\" \"v\" {\"expire_at\" 9007199254740992}]",
+         "BAD_REQUEST: set: option expire_at is 9007199254740992, "
+         "expected Unix time as an integer of milliseconds, below 2^53"},
+        {"\"set\" [\"k\" \"v\" {\"expire_at\" 0}]", "set k=v at:0us"},
+        {"\"set\" [\"k\" \"v\" {\"expire_at\" -9223372036854775808}]", "set k=v at:0us"},
+    };
+    CHECK(cases);
+}
+
+static void options_that_contradict_each_other_are_refused(void **state)
+{
+    (void)state;
+    static const struct expectation cases[] = {
+        {"\"set\" [\"k\" \"v\" {\"nx\" true \"xx\" true}]",
+         "BAD_REQUEST: set: options nx and xx contradict each other, expected at most one"},
+        {"\"set\" [\"k\" \"v\" {\"ttl\" 1 \"expire_at\" 1}]",
+         "BAD_REQUEST: set: options ttl and expire_at contradict each other, expected at most one"},
+        {"\"set\" [\"k\" \"v\" {\"keep_ttl\" true \"ttl\" 1}]",
+         "BAD_REQUEST: set: options ttl and keep_ttl contradict each other, expected at most one"},
+        {"\"set\" [\"k\" \"v\" {\"expire_at\" 1 \"keep_ttl\" true}]",
+         "BAD_REQUEST: set: options expire_at and keep_ttl contradict each other, expected at most "
+         "one"},
+        {"\"expire\" [\"k\" 1 {\"nx\" true \"xx\" true}]",
+         "BAD_REQUEST: expire: options nx and xx contradict each other, expected at most one"},
+        {"\"expire\" [\"k\" 1 {\"nx\" true \"gt\" true}]",
+         "BAD_REQUEST: expire: options nx and gt contradict each other, expected at most one"},
+        {"\"expire\" [\"k\" 1 {\"nx\" true \"lt\" true}]",
+         "BAD_REQUEST: expire: options nx and lt contradict each other, expected at most one"},
+        {"\"expire\" [\"k\" 1 {\"lt\" true \"gt\" true}]",
+         "BAD_REQUEST: expire: options gt and lt contradict each other, expected at most one"},
+        {"\"del\" [[\"a\" \"b\"] {\"if_version\" 1}]",
+         "BAD_REQUEST: del: option if_version with 2 keys, expected one key"},
+        {"\"del\" [[] {\"if_version\" 1}]",
+         "BAD_REQUEST: del: option if_version with 0 keys, expected one key"},
+    };
+    CHECK(cases);
+}
+
+static void unknown_and_repeated_options_are_refused(void **state)
+{
+    (void)state;
+    static const struct expectation cases[] = {
+        {"\"get\" [\"k\" {\"ttl\" 1}]",
+         "BAD_REQUEST: get: unknown option \"ttl\", expected one of read, meta"},
+        {"\"get\" [\"k\" {\"Meta\" true}]",
+         "BAD_REQUEST: get: unknown option \"Meta\", expected one of read, meta"},
+        {"\"has\" [[\"k\"] {\"read\" \"local\"}]",
+         "BAD_REQUEST: has: unknown option \"read\", expected none"},
+        {"\"ttl\" [\"k\" {\"id\" \"i\"}]",
+         "BAD_REQUEST: ttl: unknown option \"id\", expected none"},
+        {"\"ping\" [{\"x\" 1}]", "BAD_REQUEST: ping: unknown option \"x\", expected none"},
+        {"\"set\" [\"k\" \"v\" {\"gt\" false}]",
+         "BAD_REQUEST: set: unknown option \"gt\", expected one of "
+         "ttl, expire_at, nx, xx, if_version, keep_ttl, get, id"},
+        {"\"mset\" [[] {\"nx\" true}]",
+         "BAD_REQUEST: mset: unknown option \"nx\", expected one of ttl, id"},
+        {"\"flush\" [{\"a\\\x01\xc3\xa9\" true}]",
+         "BAD_REQUEST: flush: unknown option \"a\\x5c\\x01\\xc3\\xa9\", expected one of id"},
+        {"\"flush\" [{\"y\"*200 true}]",
+         "BAD_REQUEST: flush: unknown option \"yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy...\", "
+         "expected one of id"},
+        {"\"set\" [\"k\" \"v\" {\"nx\" true \"nx\" true}]",
+         "BAD_REQUEST: set: option nx is given twice"},
+        {"\"set\" [\"k\" \"v\" {\"ttl\" false \"ttl\" 1}]",
+         "BAD_REQUEST: set: option ttl is given twice"},
+        {"\"get\" [\"k\" {1 true}]", "BAD_REQUEST: get: an option's name is 1, expected a string"},
+        {"\"get\" [\"k\" {nil true}]",
+         "BAD_REQUEST: get: an option's name is nil, expected a string"},
+        {"\"get\" [\"k\" {b\"meta\" true}]",
+         "BAD_REQUEST: get: an option's name is 4 bytes, expected a string"},
+    };
+    CHECK(cases);
+}
+
+static void options_of_the_wrong_type_or_range_are_refused(void **state)
+{
+    (void)state;
+    static const struct expectation cases[] = {
+        {"\"get\" [\"k\" {\"meta\" 1}]", "BAD_REQUEST: get: option meta is 1, expected a boolean"},
+        {"\"get\" [\"k\" {\"meta\" nil}]",
+         "BAD_REQUEST: get: option meta is nil, expected a boolean"},
+        {"\"get\" [\"k\" {\"read\" \"stale\"}]",
+         "BAD_REQUEST: get: option read is 5 bytes, expected \"linearizable\" or \"local\""},
+        {"\"get\" [\"k\" {\"read\" true}]",
+         "BAD_REQUEST: get: option read is true, expected \"linearizable\" or \"local\""},
+        {"\"set\" [\"k\" \"v\" {\"ttl\" 1.0}]",
+         "BAD_REQUEST: set: option ttl is a float, "
+         "expected an integer of milliseconds from 1 to 9007199254740991"},
+        {"\"set\" [\"k\" \"v\" {\"ttl\" \"1\"}]",
+         "BAD_REQUEST: set: option ttl is 1 byte, "
+         "expected an integer of milliseconds from 1 to 9007199254740991"},
+        {"\"set\" [\"k\" \"v\" {\"ttl\" true}]",
+         "BAD_REQUEST: set: option ttl is true, "
+         "expected an integer of milliseconds from 1 to 9007199254740991"},
+        {"\"set\" [\"k\" \"v\" {\"expire_at\" 1.5}]",
+         "BAD_REQUEST: set: option expire_at is a float, "
+         "expected Unix time as an integer of milliseconds, below 2^53"},
+        {"\"set\" [\"k\" \"v\" {\"if_version\" -1}]",
+         "BAD_REQUEST: set: option if_version is -1, expected an unsigned integer of 64 bits"},
+        {"\"set\" [\"k\" \"v\" {\"if_version\" 2.0}]",
+         "BAD_REQUEST: set: option if_version is a float, "
+         "expected an unsigned integer of 64 bits"},
+        {"\"set\" [\"k\" \"v\" {\"id\" \"\"}]",
+         "BAD_REQUEST: set: option id is 0 bytes, expected 1 to 64 bytes"},
+        {"\"set\" [\"k\" \"v\" {\"id\" b\"i\"*65}]",
+         "BAD_REQUEST: set: option id is 65 bytes, expected 1 to 64 bytes"},
+        {"\"set\" [\"k\" \"v\" {\"id\" 7}]",
+         "BAD_REQUEST: set: option id is 7, expected 1 to 64 bytes"},
+        {"\"set\" [\"k\" \"v\" {\"nx\" [true]}]",
+         "BAD_REQUEST: set: option nx is an array of 1, expected a boolean"},
+        {"\"expire\" [\"k\" 1 {\"gt\" {}}]",
+         "BAD_REQUEST: expire: option gt is a map of 0, expected a boolean"},
+        {"\"hello\" [{\"session\" b\"s\"*15}]",
+         "BAD_REQUEST: hello: option session is 15 bytes, expected 16 bytes"},
+        {"\"hello\" [{\"user\" 1}]", "BAD_REQUEST: hello: option user is 1, expected a string"},
+        {"\"hello\" [{\"password\" nil}]",
+         "BAD_REQUEST: hello: option password is nil, expected a string"},
+        {"\"hello\" [{\"client\" []}]",
+         "BAD_REQUEST: hello: option client is an array of 0, expected a string"},
+    };
+    CHECK(cases);
+}
+
+static void missing_and_surplus_parameters_are_refused(void **state)
+{
+    (void)state;
+    static const struct expectation cases[] = {
+        {"\"get\" []",
+         "BAD_REQUEST: get: 0 parameters, expected 1 (key) and at most a map of options"},
+        {"\"set\" [\"k\"]",
+         "BAD_REQUEST: set: 1 parameter, expected 2 (key, value) and at most a map of options"},
+        {"\"get\" [\"k\" {} {}]",
+         "BAD_REQUEST: get: 3 parameters, expected 1 (key) and at most a map of options"},
+        {"\"get\" [\"k\" \"k2\"]",
+         "BAD_REQUEST: get: the last parameter is 2 bytes, expected a map of options"},
+        {"\"ping\" [1]", "BAD_REQUEST: ping: the last parameter is 1, expected a map of options"},
+        {"\"ping\" [1 2]",
+         "BAD_REQUEST: ping: 2 parameters, expected 0 (none) and at most a map of options"},
+        {"\"del\" [\"a\" \"b\" \"c\"]",
+         "BAD_REQUEST: del: 3 parameters, expected 1 (keys) and at most a map of options"},
+        {"\"snapshot\" []",
+         "BAD_REQUEST: snapshot: 0 parameters, expected 1 (name) and at most a map of options"},
+        {"\"get\" [\"k\" nil]",
+         "BAD_REQUEST: get: the last parameter is nil, expected a map of options"},
+    };
+    CHECK(cases);
+}
+
+static void keys_and_values_of_the_wrong_kind_are_refused(void **state)
+{
+    (void)state;
+    static const struct expectation cases[] = {
+        {"\"get\" [\"\"]", "BAD_REQUEST: get: the key is 0 bytes, "
+                           "expected a string or binary that is not empty"},
+        {"\"get\" [{}]", "BAD_REQUEST: get: the key is a map of 0, "
+                         "expected a string or binary that is not empty"},
+        {"\"ttl\" [1]",
+         "BAD_REQUEST: ttl: the key is 1, expected a string or binary that is not empty"},
+        {"\"set\" [nil \"v\"]",
+         "BAD_REQUEST: set: the key is nil, expected a string or binary that is not empty"},
+        {"\"set\" [\"k\" 1]", "BAD_REQUEST: set: the value is 1, expected a string or binary"},
+        {"\"set\" [\"k\" {}]",
+         "BAD_REQUEST: set: the value is a map of 0, expected a string or binary"},
+        {"\"has\" [\"k\"]",
+         "BAD_REQUEST: has: the first parameter is 1 byte, expected an array of keys"},
+        {"\"mget\" [{}]",
+         "BAD_REQUEST: mget: the first parameter is a map of 0, expected an array of keys"},
+        {"\"del\" [[\"a\" 5]]",
+         "BAD_REQUEST: del: the key is 5, expected a string or binary that is not empty"},
+        {"\"del\" [[\"a\" \"\"]]", "BAD_REQUEST: del: the key is 0 bytes, "
+                                   "expected a string or binary that is not empty"},
+        {"\"mset\" [{\"a\" \"1\"}]", "BAD_REQUEST: mset: the first parameter is a map of 1, "
+                                     "expected an array of [key, value] pairs"},
+        {"\"mset\" [[\"a\" \"1\"]]",
+         "BAD_REQUEST: mset: a pair is 1 byte, expected an array of a key and a value"},
+        {"\"mset\" [[[\"a\"]]]",
+         "BAD_REQUEST: mset: a pair is an array of 1, expected an array of a key and a value"},
+        {"\"mset\" [[[\"a\" \"1\" \"2\"]]]",
+         "BAD_REQUEST: mset: a pair is an array of 3, expected an array of a key and a value"},
+        {"\"mset\" [[[\"a\" 1]]]",
+         "BAD_REQUEST: mset: the value is 1, expected a string or binary"},
+        {"\"expire\" [\"k\" \"10\"]", "BAD_REQUEST: expire: the ttl is 2 bytes, "
+                                      "expected an integer of milliseconds up to 9007199254740991"},
+        {"\"expire\" [\"k\" 1.0]", "BAD_REQUEST: expire: the ttl is a float, "
+                                   "expected an integer of milliseconds up to 9007199254740991"},
+        {"\"expire\" [\"k\" {}]", "BAD_REQUEST: expire: the ttl is a map of 0, "
+                                  "expected an integer of milliseconds up to 9007199254740991"},
+    };
+    CHECK(cases);
+}
+
+static void keys_and_values_are_taken_up_to_their_limit(void **state)
+{
+    (void)state;
+    static const struct expectation cases[] = {
+        {"\"get\" [\"k\"*8]", "get kkkkkkkk"},
+        {"\"get\" [\"k\"*9]", "TOO_LARGE: get: the key is 9 bytes, at most 8 are allowed"},
+        {"\"set\" [\"k\" b\"v\"*12]", "set k=vvvvvvvvvvvv"},
+        {"\"set\" [\"k\" b\"v\"*13]",
+         "TOO_LARGE: set: the value is 13 bytes, at most 12 are allowed"},
+        {"\"mget\" [[\"a\" \"k\"*9]]",
+         "TOO_LARGE: mget: the key is 9 bytes, at most 8 are allowed"},
+        {"\"mset\" [[[\"a\" \"v\"*13]]]",
+         "TOO_LARGE: mset: the value is 13 bytes, at most 12 are allowed"},
+    };
+    CHECK(cases);
+}
+
+static void snapshot_names_are_plain_file_names(void **state)
+{
+    (void)state;
+    static const char expected[] = "expected 1 to 64 of A-Z a-z 0-9 . _ - with no leading dot";
+    static const struct {
+        const char *name;
+        const char *quoted;
+    } bad[] = {
+        {"\"\"", "\"\""},
+        {"\".hidden\"", "\".hidden\""},
+        {"\"..\"", "\"..\""},
+        {"\"a/b\"", "\"a/b\""},
+        {"\"a b\"", "\"a b\""},
+        {"\"\xc3\xa9\"", "\"\\xc3\\xa9\""},
+        {"\"n\"*65", "\"nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn...\""},
+    };
+    for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+        char request[128];
+        char shown[256];
+        snprintf(request, sizeof(request), "\"snapshot\" [%s]", bad[i].name);
+        snprintf(shown, sizeof(shown), "BAD_REQUEST: snapshot: the name is %s, %s", bad[i].quoted,
+                 expected);
+        const struct expectation one[] = {{request, shown}};
+        CHECK(one);
+    }
+    static const struct expectation cases[] = {
+        {"\"snapshot\" [b\"a\"]", "snapshot name=a"},
+        {"\"snapshot\" [\"a.\"]", "snapshot name=a."},
+        {"\"snapshot\" [\"-_9Z\"]", "snapshot name=-_9Z"},
+        {"\"snapshot\" [7]", "BAD_REQUEST: snapshot: the name is 7, "
+                             "expected 1 to 64 of A-Z a-z 0-9 . _ - with no leading dot"},
+    };
+    CHECK(cases);
+}
+
+static void a_method_that_is_not_known_is_named_in_the_refusal(void **state)
+{
+    (void)state;
+    static const struct expectation cases[] = {
+        {"\"gett\" []", "UNKNOWN_METHOD: unknown method \"gett\""},
+        {"\"GET\" [\"k\"]", "UNKNOWN_METHOD: unknown method \"GET\""},
+        {"\"\" []", "UNKNOWN_METHOD: unknown method \"\""},
+        {"\"a\nb\" []", "UNKNOWN_METHOD: unknown method \"a\\x0ab\""},
+        {"\"m\"*99 []",
+         "UNKNOWN_METHOD: unknown method \"mmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmm...\""},
+    };
+    CHECK(cases);
+}
+
+static void what_is_no_request_is_fatal_and_answered_where_a_msgid_came_first(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *message;
+        bool has_msgid;
+    } cases[] = {
+        {"7", false},
+        {"nil", false},
+        {"\"get\"", false},
+        {"{0 1}", false},
+        {"[]", false},
+        {"[0]", false},
+        {"[2]", false},
+        {"[nil 5 \"ping\" []]", false},
+        {"[0.0 5 \"ping\" []]", false},
+        {"[1 5 nil nil]", false}, // a response
+        {"[3 5 \"ping\" []]", false},
+        {"[-1 5 \"ping\" []]", false},
+        {"[0 -1 \"ping\" []]", false},
+        {"[0 4294967296 \"ping\" []]", false},
+        {"[0 \"5\" \"ping\" []]", false},
+        {"[0 1.0 \"ping\" []]", false},
+        {"[0 5]", true},
+        {"[0 5 \"ping\"]", true},
+        {"[0 5 \"ping\" [] []]", true},
+        {"[0 5 7 []]", true},
+        {"[0 5 b\"ping\" []]", true},
+        {"[0 5 nil []]", true},
+        {"[0 5 \"ping\" {}]", true},
+        {"[0 5 \"ping\" nil]", true},
+        {"[0 5 \"nope\" 1]", true},
+        {"[2 \"ping\"]", false},
+        {"[2 \"ping\" [] []]", false},
+        {"[2 5 []]", false},
+        {"[2 \"ping\" {}]", false},
+    };
+    struct mf_rpc_request request = {0};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        uint8_t *message;
+        parse(cases[i].message, &request, &message);
+        if (!request.fatal || request.has_msgid != cases[i].has_msgid)
+            print_error("%s\n", cases[i].message);
+        assert_true(request.fatal);
+        assert_int_equal(request.err, MF_BAD_REQUEST);
+        assert_int_equal(request.has_msgid, cases[i].has_msgid);
+        assert_int_equal(request.msgid, cases[i].has_msgid ? 5 : 0);
+        assert_int_equal(strncmp(request.message, "not a request: ", 15), 0);
+        free(message);
+    }
+    mf_rpc_request_free(&request);
+}
+
+static void msgids_go_from_zero_to_two_to_the_32nd_less_one(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *message;
+        uint32_t msgid;
+    } cases[] = {
+        {"[0 0 \"ping\" []]", 0},
+        {"[0 4294967295 \"ping\" []]", UINT32_MAX},
+        {"[u64:0 u64:9 \"ping\" []]", 9},
+        {"[0 i64:9 \"ping\" []]", 9},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        struct mf_rpc_request request = {0};
+        uint8_t *message;
+        parse(cases[i].message, &request, &message);
+        assert_int_equal(request.err, MF_OK);
+        assert_true(request.has_msgid);
+        assert_true(request.msgid == cases[i].msgid);
+        free(message);
+    }
+}
+
+static void a_notification_is_parsed_alike_and_has_no_msgid(void **state)
+{
+    (void)state;
+    struct mf_rpc_request request = {0};
+    uint8_t *message;
+    char shown[256];
+    parse("[2 \"set\" [\"k\" \"v\" {\"ttl\" 3}]]", &request, &message);
+    show(&request, shown, sizeof(shown));
+    assert_string_equal(shown, "set k=v in:3000us");
+    assert_true(request.notification);
+    assert_false(request.has_msgid);
+    free(message);
+    parse("[2 \"set\" []]", &request, &message);
+    assert_int_equal(request.err, MF_BAD_REQUEST);
+    assert_false(request.fatal);
+    assert_true(request.notification);
+    free(message);
+}
+
+// The keys of a request that claims more than it may hold are never allocated.
+static void too_many_keys_in_one_request_are_too_large(void **state)
+{
+    (void)state;
+    const uint32_t bound = 1u << 20;
+    struct mf_rpc_request request = {0};
+    for (uint32_t count = bound; count <= bound + 1; count++) {
+        msgpack_sbuffer packed;
+        msgpack_packer packer;
+        msgpack_sbuffer_init(&packed);
+        msgpack_packer_init(&packer, &packed, msgpack_sbuffer_write);
+        msgpack_sbuffer_write(&packed, "\x94\x00\x01\xa3has\x91", 8);
+        msgpack_pack_array(&packer, count);
+        for (uint32_t i = 0; i < count; i++)
+            msgpack_sbuffer_write(&packed, "\xa1k", 2);
+        uint8_t *message;
+        parse_bytes(mf_bytes_of(packed.data, packed.size), &request, &message);
+        msgpack_sbuffer_destroy(&packed);
+        assert_int_equal(request.err, count == bound ? MF_OK : MF_TOO_LARGE);
+        assert_int_equal(request.command.item_count, count == bound ? bound : 0);
+        free(message);
+    }
+    // The large array was not kept.
+    assert_true(request.items_cap < bound);
+    mf_rpc_request_free(&request);
+}
+
+// Every cut of a good message, handed over as if whole, is refused and nothing past it is read.
+static void a_message_cut_short_is_refused(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "[0 1 \"mset\" [[[\"a\" \"b\"] [b\"c\" \"d\"]] {\"ttl\" 300 \"id\" \"i\"}]]";
+    struct mf_rpc_request request = {0};
+    msgpack_sbuffer packed;
+    msgpack_sbuffer_init(&packed);
+    pack_text(text, &packed);
+    for (size_t cut = 0; cut < packed.size; cut++) {
+        uint8_t *copy = malloc(cut > 0 ? cut : 1);
+        memcpy(copy, packed.data, cut);
+        mf_rpc_parse(mf_bytes_of(copy, cut), &limits, &request);
+        assert_int_equal(request.err, MF_BAD_REQUEST);
+        assert_true(request.fatal);
+        free(copy);
+    }
+    msgpack_sbuffer_destroy(&packed);
+    mf_rpc_request_free(&request);
+}
+
+// Replies: what was packed must be byte for byte what msgpack-c makes of the expected text.
+
+static void expect_reply(struct mf_buf *out, const char *text)
+{
+    msgpack_sbuffer expected;
+    msgpack_sbuffer_init(&expected);
+    pack_text(text, &expected);
+    if (out->len != expected.size || memcmp(out->data, expected.data, out->len) != 0)
+        print_error("%s\n", text);
+    assert_int_equal(out->len, expected.size);
+    assert_memory_equal(out->data, expected.data, expected.size);
+    msgpack_sbuffer_destroy(&expected);
+    out->len = 0;
+}
+
+static void expect_result(const struct mf_result *result, const char *text)
+{
+    struct mf_buf out = {0};
+    mf_rpc_reply_result(&out, 7, result);
+    expect_reply(&out, text);
+    mf_buf_free(&out);
+}
+
+static void results_become_replies(void **state)
+{
+    (void)state;
+    static const struct {
+        struct mf_result result;
+        const char *reply;
+    } cases[] = {
+        {{.kind = MF_RESULT_NIL}, "[1 7 nil nil]"},
+        {{.kind = MF_RESULT_BOOL, .integer = 1}, "[1 7 nil true]"},
+        {{.kind = MF_RESULT_BOOL}, "[1 7 nil false]"},
+        {{.kind = MF_RESULT_INT, .integer = -2}, "[1 7 nil -2]"},
+        {{.kind = MF_RESULT_INT, .integer = 70000}, "[1 7 nil 70000]"},
+        {{.kind = MF_RESULT_BYTES, .value = {(const uint8_t *)"v", 1}}, "[1 7 nil b\"v\"]"},
+        {{.kind = MF_RESULT_BYTES}, "[1 7 nil b\"\"]"},
+        {{.kind = MF_RESULT_WRITTEN, .version = 12}, "[1 7 nil {\"version\" 12}]"},
+        {{.kind = MF_RESULT_WRITTEN}, "[1 7 nil nil]"},
+        {{.kind = MF_RESULT_WRITTEN, .version = 12, .with_old = true},
+         "[1 7 nil {\"version\" 12 \"old\" nil}]"},
+        {{.kind = MF_RESULT_WRITTEN,
+          .with_old = true,
+          .has_old = true,
+          .value = {(const uint8_t *)"o", 1}},
+         "[1 7 nil {\"version\" nil \"old\" b\"o\"}]"},
+        {{.kind = MF_RESULT_WRITTEN, .version = 3, .with_old = true, .has_old = true},
+         "[1 7 nil {\"version\" 3 \"old\" b\"\"}]"},
+        {{.kind = MF_RESULT_META,
+          .value = {(const uint8_t *)"v", 1},
+          .version = UINT64_MAX,
+          .ttl_ms = -1},
+         "[1 7 nil {\"value\" b\"v\" \"version\" 18446744073709551615 \"ttl\" -1}]"},
+        {{.kind = MF_RESULT_LIST}, "[1 7 nil []]"},
+        {{.kind = MF_RESULT_ERROR, .err = MF_NOT_INTEGER, .value = {(const uint8_t *)"no", 2}},
+         "[1 7 [\"NOT_INTEGER\" \"no\" {}] nil]"},
+        {{.kind = MF_RESULT_ERROR, .err = MF_BUSY},
+         "[1 7 [\"BUSY\" \"the node is overloaded; nothing happened, try again\" {}] nil]"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
+        expect_result(&cases[i].result, cases[i].reply);
+}
+
+static void lists_hold_results_of_their_own(void **state)
+{
+    (void)state;
+    struct mf_buf elements = {0};
+    mf_result_nil(&elements);
+    mf_result_bytes(&elements, mf_bytes_str("v"));
+    mf_result_bool(&elements, true);
+    struct mf_result list = {.kind = MF_RESULT_LIST, .count = 3, .value = mf_buf_view(&elements)};
+    expect_result(&list, "[1 7 nil [nil b\"v\" true]]");
+    struct mf_buf outer = {0};
+    mf_result_encode(&list, &outer);
+    struct mf_result nested = {.kind = MF_RESULT_LIST, .count = 1, .value = mf_buf_view(&outer)};
+    expect_result(&nested, "[1 7 nil [[nil b\"v\" true]]]");
+    mf_buf_free(&elements);
+    mf_buf_free(&outer);
+}
+
+static void a_damaged_result_is_an_internal_error_and_a_whole_reply(void **state)
+{
+    (void)state;
+    static const char reply[] = "[1 7 [\"INTERNAL\" \"the result is damaged\" {}] nil]";
+    struct mf_buf elements = {0};
+    mf_result_bool(&elements, true);
+    struct mf_result list = {.kind = MF_RESULT_LIST, .value = mf_buf_view(&elements)};
+    list.count = 2; // one is missing
+    expect_result(&list, reply);
+    list.count = 0; // one is left over
+    expect_result(&list, reply);
+    mf_buf_clear(&elements, SIZE_MAX);
+    mf_result_error(&elements, MF_BUSY, NULL); // an error has no place inside
+    list = (struct mf_result){.kind = MF_RESULT_LIST, .count = 1, .value = mf_buf_view(&elements)};
+    expect_result(&list, reply);
+    mf_buf_free(&elements);
+}
+
+static void codes_that_stay_inside_the_process_are_internal_outside(void **state)
+{
+    (void)state;
+    struct mf_buf out = {0};
+    mf_rpc_reply_error(&out, 4294967295, MF_NOT_LEADER, "lost its place");
+    expect_reply(&out, "[1 4294967295 [\"INTERNAL\" \"lost its place\" {}] nil]");
+    mf_rpc_reply_error(&out, 1, MF_SHUTTING_DOWN, NULL);
+    expect_reply(&out, "[1 1 [\"SHUTTING_DOWN\" \"the node is stopping\" {}] nil]");
+    mf_buf_free(&out);
+}
+
+static void a_reply_can_be_packed_piece_by_piece(void **state)
+{
+    (void)state;
+    struct mf_buf out = {0};
+    mf_rpc_reply_begin(&out, 3);
+    mf_pack_map(&out, 4);
+    mf_pack_str(&out, "server");
+    mf_pack_bin(&out, mf_bytes_str("b"));
+    mf_pack_str(&out, "list");
+    mf_pack_array(&out, 3);
+    mf_pack_int(&out, -1);
+    mf_pack_uint(&out, UINT64_MAX);
+    mf_pack_double(&out, 0.5);
+    mf_pack_str(&out, "yes");
+    mf_pack_bool(&out, true);
+    mf_pack_str(&out, "none");
+    mf_pack_nil(&out);
+    expect_reply(&out, "[1 3 nil {\"server\" b\"b\" \"list\" [-1 18446744073709551615 0.5] "
+                       "\"yes\" true \"none\" nil}]");
+    mf_buf_free(&out);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_method_with_every_option_is_understood),
+        cmocka_unit_test(an_option_given_as_false_counts_as_absent),
+        cmocka_unit_test(integers_may_come_in_any_width),
+        cmocka_unit_test(times_are_taken_to_their_bounds_and_not_beyond),
+        cmocka_unit_test(options_that_contradict_each_other_are_refused),
+        cmocka_unit_test(unknown_and_repeated_options_are_refused),
+        cmocka_unit_test(options_of_the_wrong_type_or_range_are_refused),
+        cmocka_unit_test(missing_and_surplus_parameters_are_refused),
+        cmocka_unit_test(keys_and_values_of_the_wrong_kind_are_refused),
+        cmocka_unit_test(keys_and_values_are_taken_up_to_their_limit),
+        cmocka_unit_test(snapshot_names_are_plain_file_names),
+        cmocka_unit_test(a_method_that_is_not_known_is_named_in_the_refusal),
+        cmocka_unit_test(what_is_no_request_is_fatal_and_answered_where_a_msgid_came_first),
+        cmocka_unit_test(msgids_go_from_zero_to_two_to_the_32nd_less_one),
+        cmocka_unit_test(a_notification_is_parsed_alike_and_has_no_msgid),
+        cmocka_unit_test(too_many_keys_in_one_request_are_too_large),
+        cmocka_unit_test(a_message_cut_short_is_refused),
+        cmocka_unit_test(results_become_replies),
+        cmocka_unit_test(lists_hold_results_of_their_own),
+        cmocka_unit_test(a_damaged_result_is_an_internal_error_and_a_whole_reply),
+        cmocka_unit_test(codes_that_stay_inside_the_process_are_internal_outside),
+        cmocka_unit_test(a_reply_can_be_packed_piece_by_piece),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
