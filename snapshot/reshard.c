@@ -63,8 +63,8 @@ uint64_t mf_snapshot_absolute_deadline(uint64_t deadline_us, uint64_t log_time_u
     }
     uint64_t left = deadline_us - log_time_us;
     uint64_t latest = MF_NO_DEADLINE - 1;
-    uint64_t deadline = left < latest - larger(wall_us, 1) ? wall_us + left : latest;
-    return larger(deadline, 1);
+    bool fits = wall_us <= latest && left <= latest - wall_us;
+    return larger(fits ? wall_us + left : latest, 1);
 }
 
 struct move {

@@ -1,0 +1,281 @@
+// A snapshot becomes the first state of a new cluster: keys in their new shards, deadlines in Unix
+// time, the same bytes on every node, and nothing at all when something is wrong.
+#include "snapshot_fixture.h"
+
+#include "snapshot/genesis.h"
+
+static void deadlines_become_unix_time_by_the_clocks_of_their_own_cut(void **state)
+{
+    (void)state;
+    const uint64_t none = MF_NO_DEADLINE;
+    const struct {
+        uint64_t deadline;
+        uint64_t log_time;
+        uint64_t wall;
+        uint64_t absolute;
+    } cases[] = {
+        {none, 0, 0, none},
+        {none, 500, 1700, none},
+        {500, 500, 1700, 1700},
+        {501, 500, 1700, 1701},
+        {499, 500, 1700, 1699},
+        {0, 500, 1700, 1200},
+        {0, 1700, 1700, 1},
+        {0, 1699, 1700, 1},
+        {0, 5000, 1700, 1},
+        {5, 5000, 0, 1},
+        {5, 5, 0, 1},
+        {none - 1, 0, 0, none - 1},
+        {none - 1, 0, 1, none - 1},
+        {none - 1, 100, 100, none - 1},
+        {none - 1, 101, 100, none - 2},
+        {none - 1, 0, none, none - 1},
+        {1, 0, none, none - 1},
+        {0, 0, none, none - 1},
+        {0, none, none, 1},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        uint64_t absolute =
+            mf_snapshot_absolute_deadline(cases[i].deadline, cases[i].log_time, cases[i].wall);
+        if (absolute != cases[i].absolute)
+            fail_msg("case %zu: %llu", i, (unsigned long long)absolute);
+    }
+}
+
+// Re-shards `path` into the folder `to`.
+static enum mf_err restore(const char *path, const char *to, uint32_t shard_count, char *message,
+                           size_t message_size)
+{
+    struct mf_snapshot_reader *source = open_sound(path);
+    struct mf_snapshot_totals totals;
+    uint64_t ids_left_out;
+    enum mf_err err = mf_snapshot_write_genesis(source, to, "new", shard_count, &totals,
+                                                &ids_left_out, message, message_size);
+    if (err == MF_OK) {
+        struct mf_snapshot_summary summary;
+        mf_snapshot_summary(source, &summary);
+        assert_int_equal(totals.keys, summary.keys);
+        assert_int_equal(ids_left_out, summary.ids);
+    }
+    mf_snapshot_close(source);
+    return err;
+}
+
+// The new cluster's content as a model: every key of the old one, its deadline moved.
+static struct model expected_of(const struct model *from, uint32_t shard_count)
+{
+    struct model model = model_new(shard_count);
+    uint64_t base = 0;
+    uint64_t version = 0;
+    for (uint32_t i = 0; i < from->shard_count; i++) {
+        base = from->walls[i] > base ? from->walls[i] : base;
+        version = from->metas[i].version > version ? from->metas[i].version : version;
+    }
+    // A source is read section by section.
+    for (uint32_t shard = 0; shard < from->shard_count; shard++) {
+        for (size_t i = 0; i < from->count; i++) {
+            if (from->records[i].is_id || from->shard_of[i] != shard)
+                continue;
+            struct mf_record record = from->records[i];
+            record.deadline_us = mf_snapshot_absolute_deadline(
+                record.deadline_us, from->metas[shard].log_time_us, from->walls[shard]);
+            model_add(&model, &record, 0);
+            model.records[model.count - 1].version = record.version;
+        }
+    }
+    for (uint32_t i = 0; i < shard_count; i++) {
+        uint64_t keys = model.metas[i].keys;
+        model.metas[i] =
+            (struct mf_shard_meta){.log_time_us = base, .version = version, .keys = keys};
+        model.walls[i] = base;
+    }
+    return model;
+}
+
+static void every_key_moves_to_its_new_shard_with_its_deadline(void **state)
+{
+    const uint32_t counts[][2] = {{1, 1}, {1, 7}, {7, 1}, {16, 64}, {64, 3}, {5, MF_SLOT_COUNT}};
+    for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+        struct model model = model_new(counts[i][0]);
+        model_fill(&model, 1000, 300, i + 1);
+        const char *path = path_in(state, "old.mfs");
+        char to[32];
+        snprintf(to, sizeof(to), "node-%zu", i);
+        char message[512];
+        model_write(&model, path);
+        assert_int_equal(restore(path, path_in(state, to), counts[i][1], message, sizeof(message)),
+                         MF_OK);
+
+        struct model expected = expected_of(&model, counts[i][1]);
+        strcat(to, "/genesis.mfs");
+        struct mf_snapshot_reader *reader = open_sound(path_in(state, to));
+        struct mf_snapshot_summary summary;
+        mf_snapshot_summary(reader, &summary);
+        assert_string_equal(summary.cluster, "new");
+        assert_int_equal(summary.shard_count, counts[i][1]);
+        assert_int_equal(summary.shards, counts[i][1]);
+        assert_int_equal(summary.created_us, 1700000000123456);
+        assert_int_equal(summary.ids, 0);
+        for (uint32_t n = 0; n < summary.shards; n++)
+            assert_section_is(reader, n, &expected);
+        mf_snapshot_close(reader);
+        model_free(&expected);
+        model_free(&model);
+    }
+}
+
+static void two_nodes_make_the_same_bytes_of_one_file(void **state)
+{
+    struct model model = model_new(6);
+    model_fill(&model, 3000, 2000, 21);
+    const char *path = path_in(state, "old.mfs");
+    char message[512];
+    model_write(&model, path);
+    size_t sizes[2];
+    uint8_t *bytes[2];
+    for (int i = 0; i < 2; i++) {
+        const char *to = path_in(state, i == 0 ? "first" : "second/deep/er");
+        assert_int_equal(restore(path, to, 64, message, sizeof(message)), MF_OK);
+        const char *genesis =
+            path_in(state, i == 0 ? "first/genesis.mfs" : "second/deep/er/genesis.mfs");
+        bytes[i] = read_whole(genesis, &sizes[i]);
+    }
+    assert_int_equal(sizes[0], sizes[1]);
+    assert_memory_equal(bytes[0], bytes[1], sizes[0]);
+    free(bytes[0]);
+    free(bytes[1]);
+    model_free(&model);
+}
+
+static void a_snapshot_without_sections_becomes_an_empty_cluster_of_its_creation_time(void **state)
+{
+    const char *path = path_in(state, "old.mfs");
+    char message[512];
+    commit(create(path, 9));
+    assert_int_equal(restore(path, path_in(state, "node"), 2, message, sizeof(message)), MF_OK);
+    struct mf_snapshot_reader *reader = open_sound(path_in(state, "node/genesis.mfs"));
+    for (uint32_t i = 0; i < 2; i++) {
+        assert_int_equal(mf_snapshot_section(reader, i)->wall_us, 1700000000123456);
+        assert_int_equal(mf_snapshot_section(reader, i)->meta.log_time_us, 1700000000123456);
+    }
+    mf_snapshot_close(reader);
+}
+
+static void a_folder_that_has_data_is_refused_and_left_alone(void **state)
+{
+    struct model model = model_new(2);
+    model_fill(&model, 10, 10, 22);
+    const char *path = path_in(state, "old.mfs");
+    model_write(&model, path);
+    const char *data[] = {"genesis.mfs", "node.meta", "wal/0-1.wal", "wal/.hidden"};
+    for (size_t i = 0; i < sizeof(data) / sizeof(data[0]); i++) {
+        char node[32];
+        char file[64];
+        char message[512];
+        snprintf(node, sizeof(node), "node-%zu", i);
+        snprintf(file, sizeof(file), "%s/%s", node, data[i]);
+        assert_int_equal(mkdir(path_in(state, node), 0700), 0);
+        if (strncmp(data[i], "wal/", 4) == 0) {
+            char wal[64];
+            snprintf(wal, sizeof(wal), "%s/wal", node);
+            assert_int_equal(mkdir(path_in(state, wal), 0700), 0);
+        }
+        write_whole(path_in(state, file), "old", 3);
+        assert_int_equal(restore(path, path_in(state, node), 3, message, sizeof(message)),
+                         MF_BAD_REQUEST);
+        assert_non_null(strstr(message, data[i]));
+        size_t size;
+        free(read_whole(path_in(state, file), &size));
+        assert_int_equal(size, 3);
+        assert_true(files_in(path_in(state, node)) == 1);
+    }
+    model_free(&model);
+}
+
+static void an_empty_folder_for_the_log_is_no_data(void **state)
+{
+    struct model model = model_new(2);
+    model_fill(&model, 10, 10, 23);
+    const char *path = path_in(state, "old.mfs");
+    char message[512];
+    model_write(&model, path);
+    assert_int_equal(mkdir(path_in(state, "node"), 0700), 0);
+    assert_int_equal(mkdir(path_in(state, "node/wal"), 0700), 0);
+    assert_int_equal(restore(path, path_in(state, "node"), 3, message, sizeof(message)), MF_OK);
+    model_free(&model);
+}
+
+static void of_a_damaged_file_nothing_is_restored(void **state)
+{
+    struct model model = model_new(2);
+    model_fill(&model, 200, 100, 24);
+    const char *path = path_in(state, "old.mfs");
+    char message[512];
+    model_write(&model, path);
+    size_t size;
+    uint8_t *bytes = read_whole(path, &size);
+    bytes[size / 2] ^= 1;
+    write_whole(path, bytes, size);
+    free(bytes);
+    assert_int_equal(restore(path, path_in(state, "node"), 3, message, sizeof(message)),
+                     MF_CORRUPT);
+    assert_int_equal(files_in(*state), 1);
+    model_free(&model);
+}
+
+static void a_folder_that_cannot_be_made_is_named(void **state)
+{
+    const char *path = path_in(state, "old.mfs");
+    char message[512];
+    commit(create(path, 1));
+    assert_int_equal(restore(path, path_in(state, "old.mfs/node"), 1, message, sizeof(message)),
+                     MF_IO);
+    assert_non_null(strstr(message, "old.mfs"));
+    assert_int_equal(restore(path, "", 1, message, sizeof(message)), MF_IO);
+}
+
+static void a_source_that_changes_between_the_readings_leaves_no_genesis(void **state)
+{
+    struct model model = model_new(1);
+    model_fill(&model, 100, 100, 25);
+    const char *path = path_in(state, "old.mfs");
+    const char *to = path_in(state, "new.mfs");
+    char message[512];
+    model_write(&model, path);
+    struct mf_snapshot_reader *source = open_sound(path);
+    struct mf_snapshot_plan plan;
+    struct mf_snapshot_totals totals;
+    assert_int_equal(mf_snapshot_make_plan(source, 4, &plan, message, sizeof(message)), MF_OK);
+    plan.keys[2] += 1;
+    assert_int_equal(
+        mf_snapshot_reshard(source, &plan, to, "new", &totals, message, sizeof(message)),
+        MF_CORRUPT);
+    assert_non_null(strstr(message, "shard 2"));
+    assert_int_equal(files_in(*state), 1);
+    plan.keys[2] -= 1;
+    assert_int_equal(truncate(path, 100), 0);
+    assert_int_equal(
+        mf_snapshot_reshard(source, &plan, to, "new", &totals, message, sizeof(message)),
+        MF_CORRUPT);
+    assert_int_equal(files_in(*state), 1);
+    mf_snapshot_free_plan(&plan);
+    mf_snapshot_close(source);
+    model_free(&model);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, make_folder, remove_folder)
+    const struct CMUnitTest tests[] = {
+        TEST(deadlines_become_unix_time_by_the_clocks_of_their_own_cut),
+        TEST(every_key_moves_to_its_new_shard_with_its_deadline),
+        TEST(two_nodes_make_the_same_bytes_of_one_file),
+        TEST(a_snapshot_without_sections_becomes_an_empty_cluster_of_its_creation_time),
+        TEST(a_folder_that_has_data_is_refused_and_left_alone),
+        TEST(an_empty_folder_for_the_log_is_no_data),
+        TEST(of_a_damaged_file_nothing_is_restored),
+        TEST(a_folder_that_cannot_be_made_is_named),
+        TEST(a_source_that_changes_between_the_readings_leaves_no_genesis),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
