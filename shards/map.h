@@ -1,8 +1,8 @@
 // The concurrent map of one shard: a single writer, any number of lock-free readers.
 //
 // Linear hashing (Litwin 1980): the table grows and shrinks one bucket at a time, so no operation
-// pays for a rehash. A bucket is one 64-byte cache line: seven entry pointers' worth of slots, one
-// tag byte each, and a link to an overflow bucket when it is full. The hash is XXH3 with a secret
+// pays for a rehash. A bucket is one 64-byte cache line: seven slots, a tag byte for each, and the
+// last slot becomes a link to an overflow bucket when it is full. The hash is XXH3 with a secret
 // seed. Entries are immutable to readers in everything they read without the writer; a changed
 // value is a new entry whose pointer replaces the old one, and old memory is freed through an epoch
 // (ck_epoch) once no reader can hold it.
@@ -37,7 +37,8 @@ void mf_map_replace(struct mf_map *map, struct mf_entry *old, struct mf_entry *f
 void mf_map_remove(struct mf_map *map, struct mf_entry *entry);
 // [writer] Takes all entries out and gives the table back.
 void mf_map_clear(struct mf_map *map);
-// [writer] Frees what readers have left behind; cheap, call it once a turn.
+// [writer] Frees what readers have left behind, and goes on with a shrink that was held back;
+// cheap, call it once a turn.
 void mf_map_reclaim(struct mf_map *map);
 // [any] Number of entries.
 size_t mf_map_count(const struct mf_map *map);

@@ -1,0 +1,245 @@
+// Packed entries; see entry.h for the layout.
+#include "shards/entry.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+// The bits beside the two of the heap.
+#define BIT_TTL 0x04u        // deadline and position are there
+#define BIT_ID 0x08u         // a remembered id
+#define BIT_PARITY 0x10u     // see walk.c
+#define BIT_WIDE_KEY 0x20u   // the key's length takes 4 bytes
+#define BIT_WIDE_VALUE 0x40u // the value's length takes 4 bytes
+#define BIT_APART 0x80u      // a pointer to a block stands for the value's length and the value
+
+#define NARROW_LEN_MAX 255u
+
+// A large value. Only the owner's thread counts references: entries are freed there too.
+struct block {
+    uint32_t refs;
+    size_t len;
+    uint8_t bytes[];
+};
+
+// Where the parts of an entry are, by its bits.
+struct layout {
+    size_t key_len_at;
+    size_t value_len_at;
+    size_t key_at;
+};
+
+static struct layout layout_of(uint8_t bits)
+{
+    struct layout at;
+    at.key_len_at =
+        (bits & BIT_TTL) != 0 ? mf_heap_node_bytes(bits) : mf_heap_node_version_bytes(bits);
+    at.value_len_at = at.key_len_at + ((bits & BIT_WIDE_KEY) != 0 ? 4 : 1);
+    if ((bits & BIT_APART) != 0)
+        at.key_at = at.value_len_at + sizeof(struct block *);
+    else
+        at.key_at = at.value_len_at + ((bits & BIT_WIDE_VALUE) != 0 ? 4 : 1);
+    return at;
+}
+
+static uint8_t bits_of(const struct mf_entry *entry)
+{
+    return __atomic_load_n(&entry->head.bits, __ATOMIC_RELAXED);
+}
+
+static const uint8_t *bytes_of(const struct mf_entry *entry)
+{
+    return (const uint8_t *)entry;
+}
+
+static size_t get_len(const uint8_t *at, bool wide)
+{
+    if (!wide)
+        return *at;
+    uint32_t len;
+    memcpy(&len, at, 4);
+    return len;
+}
+
+static void put_len(uint8_t *at, bool wide, size_t len)
+{
+    uint32_t narrowed = (uint32_t)len;
+    if (wide)
+        memcpy(at, &narrowed, 4);
+    else
+        *at = (uint8_t)len;
+}
+
+static struct block *block_of(const struct mf_entry *entry, const struct layout *at)
+{
+    struct block *block;
+    memcpy(&block, bytes_of(entry) + at->value_len_at, sizeof(struct block *));
+    return block;
+}
+
+static uint8_t choose_bits(const struct mf_record *record, bool parity)
+{
+    bool ttl = record->deadline_us != MF_NO_DEADLINE;
+    unsigned bits = mf_heap_node_bits(ttl ? record->deadline_us : 0, record->version);
+    bits |= ttl ? BIT_TTL : 0;
+    bits |= record->is_id ? BIT_ID : 0;
+    bits |= parity ? BIT_PARITY : 0;
+    bits |= record->key.len > NARROW_LEN_MAX ? BIT_WIDE_KEY : 0;
+    if (record->value.len > MF_ENTRY_APART_BYTES)
+        bits |= BIT_APART;
+    else if (record->value.len > NARROW_LEN_MAX)
+        bits |= BIT_WIDE_VALUE;
+    return (uint8_t)bits;
+}
+
+// An entry that lacks only its value.
+static struct mf_entry *new_without_value(const struct mf_record *record, uint8_t bits,
+                                          const struct layout *at)
+{
+    assert(record->key.len <= UINT32_MAX);
+    size_t inline_len = (bits & BIT_APART) != 0 ? 0 : record->value.len;
+    struct mf_entry *entry = mf_alloc(at->key_at + record->key.len + inline_len);
+    uint8_t *bytes = (uint8_t *)entry;
+    entry->head.bits = bits;
+    if ((bits & BIT_TTL) != 0)
+        mf_heap_node_set(&entry->head, record->deadline_us, record->version);
+    else
+        mf_heap_node_set_version(&entry->head, record->version);
+    put_len(bytes + at->key_len_at, (bits & BIT_WIDE_KEY) != 0, record->key.len);
+    if (record->key.len > 0)
+        memcpy(bytes + at->key_at, record->key.data, record->key.len);
+    return entry;
+}
+
+static void point_at_block(struct mf_entry *entry, const struct layout *at, struct block *block)
+{
+    block->refs++;
+    memcpy((uint8_t *)entry + at->value_len_at, &block, sizeof(struct block *));
+}
+
+struct mf_entry *mf_entry_new(const struct mf_record *record, bool parity)
+{
+    uint8_t bits = choose_bits(record, parity);
+    struct layout at = layout_of(bits);
+    struct mf_entry *entry = new_without_value(record, bits, &at);
+    struct mf_bytes value = record->value;
+    if ((bits & BIT_APART) != 0) {
+        struct block *block = mf_alloc(sizeof(*block) + value.len);
+        block->refs = 0;
+        block->len = value.len;
+        memcpy(block->bytes, value.data, value.len);
+        point_at_block(entry, &at, block);
+        return entry;
+    }
+    uint8_t *bytes = (uint8_t *)entry;
+    put_len(bytes + at.value_len_at, (bits & BIT_WIDE_VALUE) != 0, value.len);
+    if (value.len > 0)
+        memcpy(bytes + at.key_at + record->key.len, value.data, value.len);
+    return entry;
+}
+
+struct mf_entry *mf_entry_retimed(const struct mf_entry *entry, uint64_t version,
+                                  uint64_t deadline_us, bool parity)
+{
+    struct mf_record record = mf_entry_record(entry);
+    record.version = version;
+    record.deadline_us = deadline_us;
+    if ((bits_of(entry) & BIT_APART) == 0)
+        return mf_entry_new(&record, parity);
+    struct layout old_at = layout_of(bits_of(entry));
+    uint8_t bits = choose_bits(&record, parity);
+    struct layout at = layout_of(bits);
+    struct mf_entry *fresh = new_without_value(&record, bits, &at);
+    point_at_block(fresh, &at, block_of(entry, &old_at));
+    return fresh;
+}
+
+void mf_entry_free(struct mf_entry *entry)
+{
+    if ((bits_of(entry) & BIT_APART) != 0) {
+        struct layout at = layout_of(bits_of(entry));
+        struct block *block = block_of(entry, &at);
+        if (--block->refs == 0)
+            free(block);
+    }
+    free(entry);
+}
+
+struct mf_bytes mf_entry_key(const struct mf_entry *entry)
+{
+    uint8_t bits = bits_of(entry);
+    struct layout at = layout_of(bits);
+    size_t len = get_len(bytes_of(entry) + at.key_len_at, (bits & BIT_WIDE_KEY) != 0);
+    return mf_bytes_of(bytes_of(entry) + at.key_at, len);
+}
+
+struct mf_bytes mf_entry_value(const struct mf_entry *entry)
+{
+    uint8_t bits = bits_of(entry);
+    struct layout at = layout_of(bits);
+    if ((bits & BIT_APART) != 0) {
+        const struct block *block = block_of(entry, &at);
+        return mf_bytes_of(block->bytes, block->len);
+    }
+    size_t key_len = get_len(bytes_of(entry) + at.key_len_at, (bits & BIT_WIDE_KEY) != 0);
+    size_t len = get_len(bytes_of(entry) + at.value_len_at, (bits & BIT_WIDE_VALUE) != 0);
+    return mf_bytes_of(bytes_of(entry) + at.key_at + key_len, len);
+}
+
+uint64_t mf_entry_version(const struct mf_entry *entry)
+{
+    return mf_heap_node_version(&entry->head);
+}
+
+uint64_t mf_entry_deadline(const struct mf_entry *entry)
+{
+    bool ttl = (bits_of(entry) & BIT_TTL) != 0;
+    return ttl ? mf_heap_node_deadline(&entry->head) : MF_NO_DEADLINE;
+}
+
+bool mf_entry_is_id(const struct mf_entry *entry)
+{
+    return (bits_of(entry) & BIT_ID) != 0;
+}
+
+struct mf_record mf_entry_record(const struct mf_entry *entry)
+{
+    return (struct mf_record){
+        .is_id = mf_entry_is_id(entry),
+        .key = mf_entry_key(entry),
+        .value = mf_entry_value(entry),
+        .version = mf_entry_version(entry),
+        .deadline_us = mf_entry_deadline(entry),
+    };
+}
+
+bool mf_entry_parity(const struct mf_entry *entry)
+{
+    return (bits_of(entry) & BIT_PARITY) != 0;
+}
+
+void mf_entry_set_parity(struct mf_entry *entry, bool parity)
+{
+    unsigned bits = bits_of(entry) & ~BIT_PARITY;
+    uint8_t changed = (uint8_t)(bits | (parity ? BIT_PARITY : 0));
+    __atomic_store_n(&entry->head.bits, changed, __ATOMIC_RELAXED);
+}
+
+struct mf_heap_node *mf_entry_node(struct mf_entry *entry)
+{
+    return (bits_of(entry) & BIT_TTL) != 0 ? &entry->head : NULL;
+}
+
+struct mf_entry *mf_entry_of_node(struct mf_heap_node *node)
+{
+    return (struct mf_entry *)node;
+}
+
+size_t mf_entry_bytes(const struct mf_entry *entry)
+{
+    uint8_t bits = bits_of(entry);
+    struct layout at = layout_of(bits);
+    size_t bytes = at.key_at + mf_entry_key(entry).len;
+    size_t value_len = mf_entry_value(entry).len;
+    return bytes + ((bits & BIT_APART) != 0 ? sizeof(struct block) + value_len : value_len);
+}

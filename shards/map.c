@@ -1,0 +1,405 @@
+// The concurrent map's table and its writer; see map.h, and map_bucket.h for what readers may see.
+//
+// Linear hashing (Litwin 1980): bucket n is filled from its parent when the table grows from n to
+// n + 1 buckets, and poured back when it shrinks. As with every move, the entries are put in their
+// new bucket first, then the number of buckets is published and the moves are counted, and only
+// then the old bucket is cleared.
+#include "shards/map.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/hash.h"
+#include "shards/map_internal.h"
+
+// Entries per bucket, in halves: above the one the table grows, below the other it shrinks.
+#define GROW_ABOVE_HALVES 11u
+#define SHRINK_BELOW_HALVES 7u
+#define DIRECTORY_CAP_FIRST 16u
+// How much of a shrink that was held back is made up for in one turn.
+#define SHRINKS_PER_RECLAIM 8u
+
+static uint64_t bucket_count(const struct mf_map *map)
+{
+    return atomic_load_explicit(&map->buckets, memory_order_relaxed);
+}
+
+static struct mf_directory *directory_of(const struct mf_map *map)
+{
+    return atomic_load_explicit(&map->directory, memory_order_relaxed);
+}
+
+static struct mf_bucket *bucket_at(const struct mf_map *map, uint64_t index)
+{
+    struct mf_bucket *first = atomic_load_explicit(
+        &directory_of(map)->segments[mf_map_segment(index)], memory_order_relaxed);
+    return first + mf_map_offset(index);
+}
+
+static size_t segment_buckets(size_t segment)
+{
+    if (segment == 0)
+        return MF_SEGMENT_FIRST;
+    return (size_t)1 << (segment < MF_SEGMENT_SMALL ? segment + 1 : MF_SEGMENT_BITS);
+}
+
+static size_t directory_bytes(size_t cap)
+{
+    return sizeof(struct mf_directory) + cap * sizeof(struct mf_bucket *);
+}
+
+static void count_move(struct mf_map *map)
+{
+    uint64_t moves = atomic_load_explicit(&map->chains.moves, memory_order_relaxed);
+    atomic_store_explicit(&map->chains.moves, moves + 1, memory_order_release);
+}
+
+static void add_segment(struct mf_map *map, size_t segment)
+{
+    struct mf_directory *directory = directory_of(map);
+    if (segment == directory->cap) {
+        struct mf_directory *larger = mf_calloc(1, directory_bytes(directory->cap * 2));
+        larger->cap = directory->cap * 2;
+        for (size_t i = 0; i < directory->cap; i++)
+            atomic_init(&larger->segments[i],
+                        atomic_load_explicit(&directory->segments[i], memory_order_relaxed));
+        atomic_store_explicit(&map->directory, larger, memory_order_release);
+        mf_map_retire_memory(map, directory);
+        map->segment_bytes += directory_bytes(larger->cap) - directory_bytes(directory->cap);
+        directory = larger;
+    }
+    size_t count = segment_buckets(segment);
+    atomic_store_explicit(&directory->segments[segment], mf_buckets_new(count),
+                          memory_order_release);
+    map->segment_bytes += count * sizeof(struct mf_bucket);
+}
+
+static void drop_segment(struct mf_map *map, size_t segment)
+{
+    struct mf_directory *directory = directory_of(map);
+    struct mf_bucket *first =
+        atomic_load_explicit(&directory->segments[segment], memory_order_relaxed);
+    atomic_store_explicit(&directory->segments[segment], NULL, memory_order_release);
+    mf_map_retire_memory(map, first);
+    map->segment_bytes -= segment_buckets(segment) * sizeof(struct mf_bucket);
+}
+
+// Publishes an empty table. A reader that pairs the new directory with an old number of buckets, or
+// the other way round, finds no segment and no entry, and then that the moves were counted.
+static void start_table(struct mf_map *map)
+{
+    struct mf_directory *directory = mf_calloc(1, directory_bytes(DIRECTORY_CAP_FIRST));
+    directory->cap = DIRECTORY_CAP_FIRST;
+    atomic_init(&directory->segments[0], mf_buckets_new(MF_SEGMENT_FIRST));
+    map->segment_bytes =
+        directory_bytes(directory->cap) + MF_SEGMENT_FIRST * sizeof(struct mf_bucket);
+    map->chains.bucket_bytes = 0;
+    atomic_store_explicit(&map->directory, directory, memory_order_release);
+    atomic_store_explicit(&map->buckets, MF_SEGMENT_FIRST, memory_order_release);
+    count_move(map);
+    atomic_store_explicit(&map->count, 0, memory_order_relaxed);
+}
+
+static void retire_bucket(struct mf_chain_owner *owner, struct mf_bucket *bucket)
+{
+    // The owner is the map's first member.
+    mf_map_retire_memory((struct mf_map *)owner, bucket);
+}
+
+struct mf_map *mf_map_new(uint64_t seed)
+{
+    _Static_assert(offsetof(struct mf_map, chains) == 0, "retire_bucket finds the map by it");
+    struct mf_map *map = aligned_alloc(_Alignof(struct mf_map), sizeof(*map));
+    if (map == NULL) {
+        fprintf(stderr, "mayfly: out of memory (a map)\n");
+        abort();
+    }
+    *map = (struct mf_map){.seed = seed, .chains = {.retire = retire_bucket}};
+    ck_epoch_init(&map->epoch);
+    ck_epoch_register(&map->epoch, &map->record, NULL);
+    start_table(map);
+    return map;
+}
+
+static uint64_t hash_of(const struct mf_map *map, const struct mf_entry *entry)
+{
+    return mf_hash64(mf_entry_key(entry), map->seed);
+}
+
+static struct mf_bucket *chain_of(const struct mf_map *map, uint64_t hash)
+{
+    return bucket_at(map, mf_map_index(hash, bucket_count(map)));
+}
+
+static void visit_chain(const struct mf_bucket *head,
+                        void (*visit)(void *arg, struct mf_entry *entry), void *arg)
+{
+    for (const struct mf_bucket *bucket = head; bucket != NULL; bucket = mf_bucket_next(bucket)) {
+        unsigned used = mf_bucket_used(atomic_load_explicit(&bucket->word, memory_order_relaxed));
+        for (; used != 0; used &= used - 1)
+            visit(arg, mf_bucket_entry(bucket, (unsigned)__builtin_ctz(used)));
+    }
+}
+
+static void retire_visited(void *arg, struct mf_entry *entry)
+{
+    mf_map_retire_entry(arg, entry);
+}
+
+// Retires a whole table that is no longer published, entries and all. The chains stay as they are:
+// readers may be in them.
+static void retire_table(struct mf_map *map, struct mf_directory *directory, uint64_t buckets)
+{
+    for (uint64_t i = 0; i < buckets; i++) {
+        struct mf_bucket *first =
+            atomic_load_explicit(&directory->segments[mf_map_segment(i)], memory_order_relaxed);
+        struct mf_bucket *head = first + mf_map_offset(i);
+        visit_chain(head, retire_visited, map);
+        for (struct mf_bucket *more = mf_bucket_next(head); more != NULL;) {
+            struct mf_bucket *next = mf_bucket_next(more);
+            mf_map_retire_memory(map, more);
+            more = next;
+        }
+    }
+    for (size_t segment = 0; segment <= mf_map_segment(buckets - 1); segment++)
+        mf_map_retire_memory(
+            map, atomic_load_explicit(&directory->segments[segment], memory_order_relaxed));
+    mf_map_retire_memory(map, directory);
+}
+
+void mf_map_clear(struct mf_map *map)
+{
+    struct mf_directory *directory = directory_of(map);
+    uint64_t buckets = bucket_count(map);
+    start_table(map);
+    retire_table(map, directory, buckets);
+}
+
+void mf_map_free(struct mf_map *map)
+{
+    if (map == NULL)
+        return;
+    retire_table(map, directory_of(map), bucket_count(map));
+    mf_map_reclaim_all(map);
+    free(map);
+}
+
+struct mf_entry *mf_map_find(const struct mf_map *map, struct mf_bytes key)
+{
+    uint64_t hash = mf_hash64(key, map->seed);
+    const struct mf_bucket *bucket = chain_of(map, hash);
+    for (; bucket != NULL; bucket = mf_bucket_next(bucket)) {
+        uint64_t word = atomic_load_explicit(&bucket->word, memory_order_relaxed);
+        unsigned match = mf_bucket_match(word, mf_map_tag(hash));
+        for (; match != 0; match &= match - 1) {
+            struct mf_entry *entry = mf_bucket_entry(bucket, (unsigned)__builtin_ctz(match));
+            if (mf_bytes_equal(mf_entry_key(entry), key))
+                return entry;
+        }
+    }
+    return NULL;
+}
+
+// What visit_chain needs to pour the entries of one bucket into another one.
+struct pour {
+    struct mf_map *map;
+    struct mf_bucket *into;
+    uint64_t index;   // pour only those that belong here ...
+    uint64_t buckets; // ... in a table of so many
+};
+
+static void pour_entry(void *arg, struct mf_entry *entry)
+{
+    struct pour *pour = arg;
+    uint64_t hash = hash_of(pour->map, entry);
+    if (mf_map_index(hash, pour->buckets) == pour->index)
+        mf_chain_insert(&pour->map->chains, pour->into, entry, mf_map_tag(hash));
+}
+
+// Takes out of a chain what does not belong there in the table as it is now.
+static void erase_strangers(struct mf_map *map, uint64_t index)
+{
+    struct mf_bucket *head = bucket_at(map, index);
+    for (struct mf_bucket *bucket = head; bucket != NULL; bucket = mf_bucket_next(bucket)) {
+        unsigned used = mf_bucket_used(atomic_load_explicit(&bucket->word, memory_order_relaxed));
+        unsigned strangers = 0;
+        for (unsigned slot = 0; slot < MF_BUCKET_SLOTS; slot++) {
+            if ((used >> slot & 1) != 0 && mf_map_index(hash_of(map, mf_bucket_entry(bucket, slot)),
+                                                        bucket_count(map)) != index)
+                strangers |= 1u << slot;
+        }
+        if (strangers != 0)
+            mf_chain_erase(bucket, strangers);
+    }
+    mf_chain_compact(&map->chains, head);
+}
+
+// The bucket that shares its entries with bucket `index` in a table where that one is the last.
+static uint64_t parent_of(uint64_t index)
+{
+    return index ^ UINT64_C(1) << (63 - __builtin_clzll(index));
+}
+
+static void grow(struct mf_map *map)
+{
+    uint64_t fresh = bucket_count(map);
+    uint64_t parent = parent_of(fresh);
+    if (mf_map_offset(fresh) == 0)
+        add_segment(map, mf_map_segment(fresh));
+    struct pour pour = {map, bucket_at(map, fresh), fresh, fresh + 1};
+    visit_chain(bucket_at(map, parent), pour_entry, &pour);
+    atomic_store_explicit(&map->buckets, fresh + 1, memory_order_release);
+    count_move(map);
+    erase_strangers(map, parent);
+}
+
+static void shrink(struct mf_map *map)
+{
+    uint64_t last = bucket_count(map) - 1;
+    uint64_t parent = parent_of(last);
+    struct pour pour = {map, bucket_at(map, parent), parent, last};
+    visit_chain(bucket_at(map, last), pour_entry, &pour);
+    atomic_store_explicit(&map->buckets, last, memory_order_release);
+    count_move(map);
+    mf_chain_empty(&map->chains, bucket_at(map, last));
+    if (mf_map_offset(last) == 0)
+        drop_segment(map, mf_map_segment(last));
+}
+
+static void maybe_grow(struct mf_map *map)
+{
+    if (mf_map_count(map) * 2 > bucket_count(map) * GROW_ABOVE_HALVES)
+        grow(map);
+}
+
+static bool maybe_shrink(struct mf_map *map)
+{
+    uint64_t buckets = bucket_count(map);
+    if (map->hold_shrink || buckets == MF_SEGMENT_FIRST ||
+        mf_map_count(map) * 2 >= buckets * SHRINK_BELOW_HALVES)
+        return false;
+    shrink(map);
+    return true;
+}
+
+void mf_map_reclaim(struct mf_map *map)
+{
+    for (unsigned i = 0; i < SHRINKS_PER_RECLAIM && maybe_shrink(map); i++)
+        continue;
+    mf_map_poll(map);
+}
+
+static void set_count(struct mf_map *map, size_t count)
+{
+    atomic_store_explicit(&map->count, count, memory_order_relaxed);
+}
+
+void mf_map_insert(struct mf_map *map, struct mf_entry *entry)
+{
+    uint64_t hash = hash_of(map, entry);
+    mf_chain_insert(&map->chains, chain_of(map, hash), entry, mf_map_tag(hash));
+    map->entry_bytes += mf_entry_bytes(entry);
+    set_count(map, mf_map_count(map) + 1);
+    maybe_grow(map);
+}
+
+static struct mf_bucket_place locate(const struct mf_map *map, const struct mf_entry *entry,
+                                     struct mf_bucket **head)
+{
+    uint64_t hash = hash_of(map, entry);
+    *head = chain_of(map, hash);
+    struct mf_bucket_place place = mf_chain_locate(*head, entry, mf_map_tag(hash));
+    assert(place.bucket != NULL);
+    return place;
+}
+
+void mf_map_replace(struct mf_map *map, struct mf_entry *old, struct mf_entry *fresh)
+{
+    struct mf_bucket *head;
+    mf_chain_replace(locate(map, old, &head), fresh);
+    map->entry_bytes += mf_entry_bytes(fresh);
+    mf_map_retire_entry(map, old);
+}
+
+void mf_map_remove(struct mf_map *map, struct mf_entry *entry)
+{
+    struct mf_bucket *head;
+    struct mf_bucket_place place = locate(map, entry, &head);
+    mf_chain_erase(place.bucket, 1u << place.slot);
+    mf_chain_compact(&map->chains, head);
+    mf_map_retire_entry(map, entry);
+    set_count(map, mf_map_count(map) - 1);
+    maybe_shrink(map);
+}
+
+size_t mf_map_count(const struct mf_map *map)
+{
+    return atomic_load_explicit(&map->count, memory_order_relaxed);
+}
+
+size_t mf_map_bytes(const struct mf_map *map)
+{
+    return sizeof(*map) + map->segment_bytes + map->chains.bucket_bytes + map->entry_bytes;
+}
+
+void mf_map_hold_shrink(struct mf_map *map, bool hold)
+{
+    map->hold_shrink = hold;
+}
+
+// Counts what it passes on.
+struct counting_visit {
+    size_t visited;
+    void (*visit)(void *arg, struct mf_entry *entry);
+    void *arg;
+};
+
+static void visit_counting(void *arg, struct mf_entry *entry)
+{
+    struct counting_visit *counting = arg;
+    counting->visited++;
+    counting->visit(counting->arg, entry);
+}
+
+uint64_t mf_map_walk(struct mf_map *map, uint64_t cursor, size_t entries_min,
+                     void (*visit)(void *arg, struct mf_entry *entry), void *arg)
+{
+    struct counting_visit counting = {0, visit, arg};
+    while (cursor < bucket_count(map)) {
+        visit_chain(bucket_at(map, cursor++), visit_counting, &counting);
+        if (counting.visited >= entries_min)
+            break;
+    }
+    return cursor < bucket_count(map) ? cursor : 0;
+}
+
+struct validation {
+    const struct mf_map *map;
+    uint64_t index;
+    size_t seen;
+    bool valid;
+};
+
+static void check_entry(void *arg, struct mf_entry *entry)
+{
+    struct validation *validation = arg;
+    const struct mf_map *map = validation->map;
+    uint64_t hash = hash_of(map, entry);
+    validation->seen++;
+    validation->valid = validation->valid &&
+                        mf_map_index(hash, bucket_count(map)) == validation->index &&
+                        mf_map_find(map, mf_entry_key(entry)) == entry;
+}
+
+bool mf_map_valid(const struct mf_map *map)
+{
+    struct validation validation = {.map = map, .valid = true};
+    for (uint64_t i = 0; i < bucket_count(map); i++) {
+        validation.index = i;
+        visit_chain(bucket_at(map, i), check_entry, &validation);
+        if (!mf_chain_valid(bucket_at(map, i)))
+            return false;
+    }
+    return validation.valid && validation.seen == mf_map_count(map);
+}

@@ -1,0 +1,94 @@
+// What map.c (the table and its writer) and map_read.c (readers and reclamation) share.
+//
+// The table is an array of segments: 4 buckets, 4, 8, 16 ... 256, and from there on 512 each. So an
+// empty shard costs 256 bytes, and growth allocates 32 KB at a time and copies nothing but, now and
+// then, the directory of segments, one pointer for 512 buckets.
+//
+// Shared between threads: moves (in chains), buckets, directory and its segments, the buckets, and
+// count. The writer alone stores to them.
+#ifndef MF_SHARDS_MAP_INTERNAL_H
+#define MF_SHARDS_MAP_INTERNAL_H
+
+#include <ck_epoch.h>
+#include <stdatomic.h>
+
+#include "shards/map.h"
+#include "shards/map_bucket.h"
+
+#define MF_SEGMENT_FIRST 4u                    // buckets of the first segment
+#define MF_SEGMENT_BITS 9u                     // of a full-sized one
+#define MF_SEGMENT_SMALL (MF_SEGMENT_BITS - 1) // number of segments that are smaller
+
+struct mf_directory {
+    size_t cap;
+    _Atomic(struct mf_bucket *) segments[];
+};
+
+// Memory that readers may still hold, gathered to be handed to the epoch as one.
+#define MF_LIMBO_ITEMS 61u
+struct mf_limbo {
+    ck_epoch_entry_t epoch;
+    struct mf_map *map;
+    size_t count;
+    uintptr_t items[MF_LIMBO_ITEMS]; // address, plus one when it is not an entry
+};
+
+struct mf_map {
+    // Readers start here.
+    struct mf_chain_owner chains; // with the count of moves
+    _Atomic uint64_t buckets;     // in use; at least MF_SEGMENT_FIRST
+    _Atomic(struct mf_directory *) directory;
+    uint64_t seed;
+    ck_epoch_t epoch;
+    // The writer's own, but for count.
+    _Atomic size_t count CK_CC_CACHELINE;
+    size_t entry_bytes;
+    size_t segment_bytes;
+    bool hold_shrink;
+    struct mf_limbo *limbo; // the one being filled, or NULL
+    struct mf_limbo *spare; // an empty one, or NULL
+    ck_epoch_record_t record;
+};
+
+// A key's hash gives the bucket by its low bits and the tag by its top byte.
+static inline uint8_t mf_map_tag(uint64_t hash)
+{
+    return (uint8_t)(hash >> 56);
+}
+
+// Linear hashing: with 2^k >= buckets > 2^(k-1), the low k bits, or one bit less for those buckets
+// that are not there yet.
+static inline uint64_t mf_map_index(uint64_t hash, uint64_t buckets)
+{
+    uint64_t mask = UINT64_MAX >> __builtin_clzll(buckets - 1);
+    uint64_t index = hash & mask;
+    return index < buckets ? index : index & mask >> 1;
+}
+
+static inline size_t mf_map_segment(uint64_t index)
+{
+    if (index < MF_SEGMENT_FIRST)
+        return 0;
+    if (index >> MF_SEGMENT_BITS == 0)
+        return 62u - (unsigned)__builtin_clzll(index);
+    return MF_SEGMENT_SMALL - 1 + (size_t)(index >> MF_SEGMENT_BITS);
+}
+
+static inline size_t mf_map_offset(uint64_t index)
+{
+    if (index < MF_SEGMENT_FIRST)
+        return (size_t)index;
+    if (index >> MF_SEGMENT_BITS == 0)
+        return (size_t)(index ^ UINT64_C(1) << (63 - __builtin_clzll(index)));
+    return (size_t)(index & ((1u << MF_SEGMENT_BITS) - 1));
+}
+
+// Writer. To be freed once no reader can hold it: an entry, or other memory.
+void mf_map_retire_entry(struct mf_map *map, struct mf_entry *entry);
+void mf_map_retire_memory(struct mf_map *map, void *memory);
+// Writer. Frees what no reader can hold any more.
+void mf_map_poll(struct mf_map *map);
+// Writer, no reader inside: frees all that waits, and the readers' records.
+void mf_map_reclaim_all(struct mf_map *map);
+
+#endif
