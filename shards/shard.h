@@ -4,9 +4,10 @@
 // in order, and the outcome depends on the state and the entry alone: replicas at one log position
 // are equal. Nothing here reads a clock: log time comes with the entry, or with the read.
 //
-// Invariants: versions grow by one with every change; a key whose deadline <= the log time of an
-// entry is absent to that entry and all after it; the heap holds exactly the entries with a TTL;
-// an id is remembered for MF_ID_TTL_US of log time.
+// Invariants: versions grow by one with every change of a key, a flush and the remembering of an id
+// (the expiry order needs a number of its own for each) being one change; a key whose deadline <=
+// the log time of an entry is absent to that entry and all after it; the heap holds exactly the
+// entries with a TTL; an id is remembered for MF_ID_TTL_US of log time.
 //
 // Threads: the owner only, except mf_shard_map (see map.h for its readers).
 #ifndef MF_SHARDS_SHARD_H
@@ -42,7 +43,7 @@ struct mf_record {
     struct mf_bytes key;   // the id itself for an id
     struct mf_bytes value; // the encoded result for an id
     uint64_t version;
-    uint64_t deadline_us;  // log time; MF_NO_DEADLINE = no TTL
+    uint64_t deadline_us; // log time; MF_NO_DEADLINE = no TTL
 };
 
 // hash_seed: secret, this process only; no result depends on it.
@@ -60,8 +61,8 @@ MF_MUST_USE enum mf_err mf_shard_apply(struct mf_shard *shard, uint64_t index, u
 // Answers a read (GET, MGET, HAS, TTL, SIZE) at log time `log_now_us` by appending one encoded
 // result to out. A key is dead where log_now_us >= deadline. A death that no applied entry's log
 // time has reached yet could be undone by a leader with a later-running clock, so then nothing is
-// appended and MF_AGAIN is returned: the caller proposes an EXPIRE_DUE entry at its log time (or any
-// other entry) and reads again once it is applied. With MF_READ_LOCAL there is no such wait.
+// appended and MF_AGAIN is returned: the caller proposes an EXPIRE_DUE entry at its log time (or
+// any other entry) and reads again once it is applied. With MF_READ_LOCAL there is no such wait.
 MF_MUST_USE enum mf_err mf_shard_read(struct mf_shard *shard, const struct mf_command *command,
                                       uint64_t log_now_us, struct mf_buf *out);
 
@@ -97,14 +98,16 @@ MF_MUST_USE enum mf_err mf_shard_walk_begin(struct mf_shard *shard, struct mf_sh
                                             void *arg);
 // Visits about `records` more; true while there are more to come, false once the walk is complete.
 bool mf_shard_walk_step(struct mf_shard *shard, size_t records);
-// Ends the walk early (or after its end, without effect).
+// Ends the walk early (or after its end, without effect). What it has not reached is set right in
+// small steps by mf_shard_reclaim, or at once by the next begin.
 void mf_shard_walk_end(struct mf_shard *shard);
 
 // Loading into a fresh shard: begin, every record, end. Records may come in any order.
 void mf_shard_load_begin(struct mf_shard *shard);
-// MF_CORRUPT for a repeated key or a version above the counter.
+// MF_CORRUPT for a repeated key, a version of 0, an id that is too long or has no deadline.
 MF_MUST_USE enum mf_err mf_shard_load(struct mf_shard *shard, const struct mf_record *record);
-// MF_CORRUPT when counts do not match meta. The next entry applied is meta->applied + 1.
+// MF_CORRUPT when counts do not match meta or a version was above its counter. The next entry
+// applied is meta->applied + 1.
 MF_MUST_USE enum mf_err mf_shard_load_end(struct mf_shard *shard, const struct mf_shard_meta *meta);
 
 // The map of live keys, for lock-free readers on other threads.

@@ -1,0 +1,254 @@
+// Log entries become state: the write commands.
+//
+// An entry's outcome depends on the state and the entry alone. A key whose deadline is not after
+// the entry's log time is absent; a write that comes upon a dead one takes it out first, which is a
+// change like any other: it has a version, and every replica makes it at this very place.
+#include <assert.h>
+
+#include "base/hash.h"
+#include "shards/batch.h"
+#include "shards/shard_internal.h"
+
+// Entries between two reclamations, for an owner that applies many in one turn (replay).
+#define RECLAIM_EVERY 64u
+// A larger result buffer is given back before the next command.
+#define RESULT_KEEP_BYTES_MAX 65536u
+
+// The live entry of a key, or NULL; a dead one is taken out.
+static struct mf_entry *find_live(struct mf_shard *shard, struct mf_bytes key)
+{
+    struct mf_entry *entry = mf_map_find(shard->keys, key);
+    if (entry == NULL || !mf_entry_dead(entry, shard->log_time_us))
+        return entry;
+    mf_shard_drop(shard, entry, MF_CHANGE_EXPIRE);
+    return NULL;
+}
+
+static bool version_holds(const struct mf_command *command, const struct mf_entry *entry)
+{
+    if ((command->flags & MF_IF_VERSION) == 0)
+        return true;
+    return command->if_version == (entry != NULL ? mf_entry_version(entry) : 0);
+}
+
+static bool may_set(const struct mf_command *command, const struct mf_entry *entry)
+{
+    if ((command->flags & MF_NX) != 0 && entry != NULL)
+        return false;
+    if ((command->flags & MF_XX) != 0 && entry == NULL)
+        return false;
+    return version_holds(command, entry);
+}
+
+static uint64_t deadline_to_set(const struct mf_shard *shard, const struct mf_command *command,
+                                const struct mf_entry *entry)
+{
+    if (command->expiry == MF_EXPIRY_IN)
+        return mf_shard_deadline_in(shard, command->expire_us);
+    bool keep = (command->flags & MF_KEEP_TTL) != 0 && entry != NULL;
+    return keep ? mf_entry_deadline(entry) : MF_NO_DEADLINE;
+}
+
+static void apply_set(struct mf_shard *shard, const struct mf_command *command, struct mf_buf *out)
+{
+    const struct mf_item *item = &command->items[0];
+    struct mf_entry *entry = find_live(shard, item->key);
+    bool written = may_set(command, entry);
+    struct mf_result result = {
+        .kind = MF_RESULT_WRITTEN,
+        .version = written ? shard->version + 1 : 0,
+        .with_old = (command->flags & MF_WITH_OLD) != 0,
+    };
+    if (result.with_old && entry != NULL) {
+        result.has_old = true;
+        result.value = mf_entry_value(entry);
+    }
+    // Encoded before the old value goes.
+    mf_result_encode(&result, out);
+    if (written)
+        mf_shard_put(shard, entry, false, item->key, item->value,
+                     deadline_to_set(shard, command, entry));
+}
+
+static void apply_mset(struct mf_shard *shard, const struct mf_command *command, struct mf_buf *out)
+{
+    for (uint32_t i = 0; i < command->item_count; i++) {
+        struct mf_entry *entry = find_live(shard, command->items[i].key);
+        mf_shard_put(shard, entry, false, command->items[i].key, command->items[i].value,
+                     deadline_to_set(shard, command, entry));
+    }
+    mf_result_int(out, command->item_count);
+}
+
+static void apply_del(struct mf_shard *shard, const struct mf_command *command, struct mf_buf *out)
+{
+    int64_t deleted = 0;
+    for (uint32_t i = 0; i < command->item_count; i++) {
+        struct mf_entry *entry = find_live(shard, command->items[i].key);
+        if (entry == NULL || !version_holds(command, entry))
+            continue;
+        mf_shard_drop(shard, entry, MF_CHANGE_DELETE);
+        deleted++;
+    }
+    mf_result_int(out, deleted);
+}
+
+// No TTL counts as one without end.
+static bool may_expire(const struct mf_command *command, uint64_t now_set_us, uint64_t wanted_us)
+{
+    if ((command->flags & MF_NX) != 0 && now_set_us != MF_NO_DEADLINE)
+        return false;
+    if ((command->flags & MF_XX) != 0 && now_set_us == MF_NO_DEADLINE)
+        return false;
+    if ((command->flags & MF_GT) != 0 && wanted_us <= now_set_us)
+        return false;
+    return (command->flags & MF_LT) == 0 || wanted_us < now_set_us;
+}
+
+static void apply_expire(struct mf_shard *shard, const struct mf_command *command,
+                         struct mf_buf *out)
+{
+    struct mf_entry *entry = find_live(shard, command->items[0].key);
+    uint64_t wanted_us = mf_shard_deadline_in(shard, command->expire_us);
+    bool holds = entry != NULL && may_expire(command, mf_entry_deadline(entry), wanted_us);
+    if (holds && command->expire_us <= 0)
+        mf_shard_drop(shard, entry, MF_CHANGE_DELETE);
+    else if (holds && wanted_us != mf_entry_deadline(entry))
+        mf_shard_retime(shard, entry, wanted_us);
+    mf_result_bool(out, holds);
+}
+
+static void apply_persist(struct mf_shard *shard, const struct mf_command *command,
+                          struct mf_buf *out)
+{
+    struct mf_entry *entry = find_live(shard, command->items[0].key);
+    bool had_ttl = entry != NULL && mf_entry_deadline(entry) != MF_NO_DEADLINE;
+    if (had_ttl)
+        mf_shard_retime(shard, entry, MF_NO_DEADLINE);
+    mf_result_bool(out, had_ttl);
+}
+
+static void apply_expire_due(struct mf_shard *shard, const struct mf_command *command,
+                             struct mf_buf *out)
+{
+    uint32_t popped = 0;
+    while (popped < command->limit) {
+        struct mf_heap_node *top = mf_heap_top(&shard->heap);
+        if (top == NULL || mf_heap_node_deadline(top) > shard->log_time_us)
+            break;
+        struct mf_entry *entry = mf_entry_of_node(top);
+        mf_shard_drop(shard, entry, mf_entry_is_id(entry) ? MF_CHANGE_FORGET : MF_CHANGE_EXPIRE);
+        popped++;
+    }
+    mf_result_int(out, popped);
+}
+
+static enum mf_err apply_op(struct mf_shard *shard, const struct mf_command *command,
+                            struct mf_buf *out)
+{
+    switch (command->op) {
+    case MF_OP_SET:
+        apply_set(shard, command, out);
+        return MF_OK;
+    case MF_OP_MSET:
+        apply_mset(shard, command, out);
+        return MF_OK;
+    case MF_OP_DEL:
+        apply_del(shard, command, out);
+        return MF_OK;
+    case MF_OP_EXPIRE:
+        apply_expire(shard, command, out);
+        return MF_OK;
+    case MF_OP_PERSIST:
+        apply_persist(shard, command, out);
+        return MF_OK;
+    case MF_OP_FLUSH:
+        mf_result_int(out, (int64_t)mf_shard_drop_all(shard));
+        return MF_OK;
+    case MF_OP_EXPIRE_DUE:
+        apply_expire_due(shard, command, out);
+        return MF_OK;
+    case MF_OP_NONE:
+    case MF_OP_GET:
+    case MF_OP_MGET:
+    case MF_OP_HAS:
+    case MF_OP_TTL:
+    case MF_OP_SIZE:
+        break;
+    }
+    // A read that went through the log: the state at this entry.
+    return mf_shard_answer(shard, command, shard->log_time_us, out);
+}
+
+// A write with an id has its effect once: the first result is kept under the id and given again.
+static enum mf_err apply_once(struct mf_shard *shard, const struct mf_command *command,
+                              struct mf_buf *out)
+{
+    if (command->id.len == 0 || !mf_op_is_write(command->op))
+        return apply_op(shard, command, out);
+    struct mf_entry *known = mf_map_find(shard->ids, command->id);
+    if (known != NULL && !mf_entry_dead(known, shard->log_time_us)) {
+        struct mf_bytes result = mf_entry_value(known);
+        mf_buf_put(out, result.data, result.len);
+        return MF_OK;
+    }
+    if (known != NULL)
+        mf_shard_drop(shard, known, MF_CHANGE_FORGET);
+    enum mf_err err = apply_op(shard, command, out);
+    if (err == MF_OK)
+        mf_shard_put(shard, NULL, true, command->id, mf_buf_view(out),
+                     mf_shard_deadline_in(shard, (int64_t)MF_ID_TTL_US));
+    return err;
+}
+
+// Fields that the shape of a command allows and that still mean nothing in a log entry.
+static bool well_formed(const struct mf_command *command)
+{
+    if (command->expiry == MF_EXPIRY_AT)
+        return false;
+    return command->op != MF_OP_EXPIRE || command->expiry == MF_EXPIRY_IN;
+}
+
+static void enter(struct mf_shard *shard, uint64_t index, uint64_t log_time_us)
+{
+    assert(index == shard->applied + 1);
+    shard->applied = index;
+    // A slot that a new leader closed with a no-op may carry a later time than the entries after
+    // it, which are older. Time stands still over those, on every replica alike.
+    if (log_time_us > shard->log_time_us)
+        shard->log_time_us = log_time_us;
+    shard->rolling_hash = mf_hash_mix(shard->rolling_hash, index);
+    shard->rolling_hash = mf_hash_mix(shard->rolling_hash, shard->log_time_us);
+}
+
+enum mf_err mf_shard_apply(struct mf_shard *shard, uint64_t index, uint64_t log_time_us,
+                           struct mf_bytes payload,
+                           void (*done)(void *arg, uint32_t n, struct mf_bytes result), void *arg)
+{
+    struct mf_batch_reader reader;
+    struct mf_command command;
+    enum mf_err err = mf_batch_open(&reader, payload);
+    if (err != MF_OK)
+        goto out;
+    enter(shard, index, log_time_us);
+    for (uint32_t n = 0; (err = mf_batch_next(&reader, &command)) == MF_OK; n++) {
+        if (!well_formed(&command)) {
+            err = MF_CORRUPT;
+            break;
+        }
+        mf_buf_clear(&shard->result, RESULT_KEEP_BYTES_MAX);
+        err = apply_once(shard, &command, &shard->result);
+        if (err != MF_OK)
+            break;
+        shard->commands++;
+        if (done != NULL)
+            done(arg, n, mf_buf_view(&shard->result));
+    }
+    if (err == MF_NOT_FOUND)
+        err = MF_OK;
+    if (index % RECLAIM_EVERY == 0)
+        mf_shard_reclaim(shard);
+out:
+    mf_batch_close(&reader);
+    return err;
+}

@@ -1,0 +1,249 @@
+// A shard's state and the changes it can go through; see shard.h.
+//
+// What a change must not forget is here, in one place for every command: the version, the heap, the
+// snapshot walk, the rolling hash. The rolling hash must come out equal on all replicas, so it uses
+// a fixed seed of its own and not the map's secret one, and it is mixed from what a change is known
+// by (kind, key, version, deadline, length) rather than from whole values.
+#include "shards/shard_internal.h"
+
+#include <stdlib.h>
+
+#include "base/hash.h"
+
+#define FIXED_SEED UINT64_C(0x6d6179666c79)
+// Entries that a turn sets right after a walk that was ended early.
+#define SETTLE_PER_TURN 256u
+
+struct mf_shard *mf_shard_new(uint32_t id, uint64_t hash_seed)
+{
+    struct mf_shard *shard = mf_calloc(1, sizeof(*shard));
+    shard->keys = mf_map_new(hash_seed);
+    shard->ids = mf_map_new(hash_seed);
+    mf_heap_init(&shard->heap);
+    shard->rolling_hash = mf_hash_mix(FIXED_SEED, id);
+    return shard;
+}
+
+void mf_shard_free(struct mf_shard *shard)
+{
+    if (shard == NULL)
+        return;
+    mf_heap_free(&shard->heap);
+    mf_map_free(shard->keys);
+    mf_map_free(shard->ids);
+    mf_buf_free(&shard->result);
+    free(shard);
+}
+
+uint64_t mf_shard_deadline_in(const struct mf_shard *shard, int64_t expire_us)
+{
+    if (expire_us <= 0)
+        return shard->log_time_us;
+    uint64_t room_us = MF_NO_DEADLINE - 1 - shard->log_time_us;
+    uint64_t ttl_us = (uint64_t)expire_us;
+    return shard->log_time_us + (ttl_us < room_us ? ttl_us : room_us);
+}
+
+static struct mf_map *map_of(struct mf_shard *shard, bool is_id)
+{
+    return is_id ? shard->ids : shard->keys;
+}
+
+static void mix(struct mf_shard *shard, enum mf_change change, const struct mf_entry *entry,
+                uint64_t version)
+{
+    uint64_t hash = mf_hash_mix(shard->rolling_hash, (uint64_t)change);
+    hash = mf_hash_mix(hash, mf_hash64(mf_entry_key(entry), FIXED_SEED));
+    hash = mf_hash_mix(hash, mf_entry_value(entry).len);
+    hash = mf_hash_mix(hash, mf_entry_deadline(entry));
+    shard->rolling_hash = mf_hash_mix(hash, version);
+}
+
+// Puts `fresh` into map and heap, in place of `old` if there is one.
+static void swap_in(struct mf_shard *shard, struct mf_entry *old, struct mf_entry *fresh)
+{
+    struct mf_map *map = map_of(shard, mf_entry_is_id(fresh));
+    struct mf_heap_node *node = mf_entry_node(fresh);
+    struct mf_heap_node *old_node = old != NULL ? mf_entry_node(old) : NULL;
+    if (old != NULL)
+        mf_walk_save(shard, old);
+    if (node != NULL && old_node != NULL)
+        mf_heap_replace(&shard->heap, old_node, node);
+    else if (node != NULL)
+        mf_heap_push(&shard->heap, node);
+    else if (old_node != NULL)
+        mf_heap_remove(&shard->heap, old_node);
+    if (old != NULL)
+        mf_map_replace(map, old, fresh);
+    else
+        mf_map_insert(map, fresh);
+}
+
+uint64_t mf_shard_put(struct mf_shard *shard, struct mf_entry *old, bool is_id, struct mf_bytes key,
+                      struct mf_bytes value, uint64_t deadline_us)
+{
+    struct mf_record record = {
+        .is_id = is_id,
+        .key = key,
+        .value = value,
+        .version = ++shard->version,
+        .deadline_us = deadline_us,
+    };
+    struct mf_entry *fresh = mf_entry_new(&record, shard->walk.parity);
+    mix(shard, is_id ? MF_CHANGE_REMEMBER : MF_CHANGE_PUT, fresh, record.version);
+    swap_in(shard, old, fresh);
+    return record.version;
+}
+
+void mf_shard_retime(struct mf_shard *shard, struct mf_entry *entry, uint64_t deadline_us)
+{
+    struct mf_entry *fresh =
+        mf_entry_retimed(entry, ++shard->version, deadline_us, shard->walk.parity);
+    mix(shard, MF_CHANGE_TTL, fresh, shard->version);
+    swap_in(shard, entry, fresh);
+}
+
+void mf_shard_drop(struct mf_shard *shard, struct mf_entry *entry, enum mf_change change)
+{
+    if (change == MF_CHANGE_FORGET)
+        mix(shard, change, entry, mf_entry_version(entry));
+    else
+        mix(shard, change, entry, ++shard->version);
+    shard->expired += change == MF_CHANGE_EXPIRE;
+    mf_walk_save(shard, entry);
+    struct mf_heap_node *node = mf_entry_node(entry);
+    if (node != NULL)
+        mf_heap_remove(&shard->heap, node);
+    mf_map_remove(map_of(shard, mf_entry_is_id(entry)), entry);
+}
+
+struct drop_all {
+    struct mf_shard *shard;
+    uint64_t alive;
+};
+
+static void drop_one_of_all(void *arg, struct mf_entry *entry)
+{
+    struct drop_all *all = arg;
+    all->alive += !mf_entry_dead(entry, all->shard->log_time_us);
+    mf_walk_save(all->shard, entry);
+}
+
+static bool is_id_node(const struct mf_heap_node *node)
+{
+    return mf_entry_is_id((const struct mf_entry *)node);
+}
+
+uint64_t mf_shard_drop_all(struct mf_shard *shard)
+{
+    struct drop_all all = {.shard = shard};
+    size_t count = mf_map_count(shard->keys);
+    if (count == 0)
+        return 0;
+    mf_map_walk(shard->keys, 0, SIZE_MAX, drop_one_of_all, &all);
+    mf_heap_retain(&shard->heap, is_id_node);
+    mf_map_clear(shard->keys);
+    // The order of the walk is the map's own, so what it met is not mixed one by one.
+    uint64_t hash = mf_hash_mix(shard->rolling_hash, MF_CHANGE_FLUSH);
+    hash = mf_hash_mix(hash, count);
+    shard->rolling_hash = mf_hash_mix(hash, ++shard->version);
+    shard->expired += count - all.alive;
+    return all.alive;
+}
+
+uint64_t mf_shard_next_deadline(const struct mf_shard *shard)
+{
+    const struct mf_heap_node *top = mf_heap_top(&shard->heap);
+    return top != NULL ? mf_heap_node_deadline(top) : MF_NO_DEADLINE;
+}
+
+void mf_shard_meta(const struct mf_shard *shard, struct mf_shard_meta *meta)
+{
+    *meta = (struct mf_shard_meta){
+        .applied = shard->applied,
+        .log_time_us = shard->log_time_us,
+        .version = shard->version,
+        .rolling_hash = shard->rolling_hash,
+        .keys = mf_map_count(shard->keys),
+        .ids = mf_map_count(shard->ids),
+    };
+}
+
+uint64_t mf_shard_keys(const struct mf_shard *shard)
+{
+    return mf_map_count(shard->keys);
+}
+
+void mf_shard_counters(const struct mf_shard *shard, struct mf_shard_counters *counters)
+{
+    counters->commands = shard->commands;
+    counters->expired = shard->expired;
+    counters->bytes =
+        mf_map_bytes(shard->keys) + mf_map_bytes(shard->ids) + mf_heap_bytes(&shard->heap);
+}
+
+uint64_t mf_shard_rolling_hash(const struct mf_shard *shard)
+{
+    return shard->rolling_hash;
+}
+
+static void sum_entry(void *arg, struct mf_entry *entry)
+{
+    uint64_t *sum = arg;
+    struct mf_record record = mf_entry_record(entry);
+    uint64_t hash = mf_hash_mix(record.is_id, mf_hash64(record.key, FIXED_SEED));
+    hash = mf_hash_mix(hash, mf_hash64(record.value, FIXED_SEED));
+    hash = mf_hash_mix(hash, record.version);
+    *sum += mf_hash_mix(hash, record.deadline_us);
+}
+
+uint64_t mf_shard_state_hash(const struct mf_shard *shard)
+{
+    uint64_t sum = 0;
+    mf_map_walk(shard->keys, 0, SIZE_MAX, sum_entry, &sum);
+    mf_map_walk(shard->ids, 0, SIZE_MAX, sum_entry, &sum);
+    uint64_t hash = mf_hash_mix(sum, shard->applied);
+    hash = mf_hash_mix(hash, shard->log_time_us);
+    hash = mf_hash_mix(hash, shard->version);
+    return mf_hash_mix(hash, shard->rolling_hash);
+}
+
+struct validation {
+    const struct mf_shard *shard;
+    bool is_id;
+    bool valid;
+    uint64_t with_ttl;
+};
+
+static void check_entry(void *arg, struct mf_entry *entry)
+{
+    struct validation *validation = arg;
+    uint64_t version = mf_entry_version(entry);
+    bool ttl = mf_entry_node(entry) != NULL;
+    validation->with_ttl += ttl;
+    if (version == 0 || version > validation->shard->version ||
+        mf_entry_is_id(entry) != validation->is_id || (validation->is_id && !ttl))
+        validation->valid = false;
+}
+
+bool mf_shard_valid(const struct mf_shard *shard)
+{
+    struct validation validation = {.shard = shard, .valid = true};
+    mf_map_walk(shard->keys, 0, SIZE_MAX, check_entry, &validation);
+    validation.is_id = true;
+    mf_map_walk(shard->ids, 0, SIZE_MAX, check_entry, &validation);
+    return validation.valid && validation.with_ttl == shard->heap.count &&
+           mf_heap_valid(&shard->heap) && mf_map_valid(shard->keys) && mf_map_valid(shard->ids);
+}
+
+struct mf_map *mf_shard_map(struct mf_shard *shard)
+{
+    return shard->keys;
+}
+
+void mf_shard_reclaim(struct mf_shard *shard)
+{
+    mf_walk_settle(shard, SETTLE_PER_TURN);
+    mf_map_reclaim(shard->keys);
+    mf_map_reclaim(shard->ids);
+}
