@@ -1,0 +1,368 @@
+// The binary forms of commands and results: round trips, their exact bytes, and hostile input.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+// cmocka needs the headers above.
+#include <cmocka.h>
+
+#include "base/command.h"
+#include "base/rand.h"
+#include "base/result.h"
+
+#define ITEMS_MAX 5
+
+static const enum mf_opcode ops[] = {
+    MF_OP_GET,  MF_OP_MGET, MF_OP_HAS,    MF_OP_TTL,     MF_OP_SIZE,  MF_OP_SET,
+    MF_OP_MSET, MF_OP_DEL,  MF_OP_EXPIRE, MF_OP_PERSIST, MF_OP_FLUSH, MF_OP_EXPIRE_DUE,
+};
+#define OP_COUNT (sizeof(ops) / sizeof(ops[0]))
+
+static bool has_values(enum mf_opcode op)
+{
+    return op == MF_OP_SET || op == MF_OP_MSET;
+}
+
+static bool has_many_keys(enum mf_opcode op)
+{
+    return op == MF_OP_MGET || op == MF_OP_HAS || op == MF_OP_MSET || op == MF_OP_DEL;
+}
+
+static bool has_no_key(enum mf_opcode op)
+{
+    return op == MF_OP_SIZE || op == MF_OP_FLUSH || op == MF_OP_EXPIRE_DUE;
+}
+
+// Some bytes of a text that outlives the test.
+static struct mf_bytes some_bytes(struct mf_rand *rand, size_t len_max)
+{
+    static const char text[] = "the mayfly lives for a day and says nothing that is not true of it";
+    return mf_bytes_of(text, mf_rand_below(rand, (len_max < sizeof(text) ? len_max : 60) + 1));
+}
+
+static void make_command(struct mf_rand *rand, struct mf_command *command, struct mf_item *items)
+{
+    *command = (struct mf_command){.op = ops[mf_rand_below(rand, OP_COUNT)], .items = items};
+    command->flags = (uint32_t)mf_rand_below(rand, 512);
+    command->expiry = (enum mf_expiry)mf_rand_below(rand, 3);
+    if (command->expiry != MF_EXPIRY_NONE)
+        command->expire_us = (int64_t)mf_rand_next(rand);
+    if ((command->flags & MF_IF_VERSION) != 0)
+        command->if_version = mf_rand_next(rand);
+    if (command->op == MF_OP_EXPIRE_DUE)
+        command->limit = (uint32_t)mf_rand_next(rand);
+    command->id = some_bytes(rand, MF_ID_MAX);
+    command->item_count = has_no_key(command->op) ? 0 : 1;
+    if (has_many_keys(command->op))
+        command->item_count = (uint32_t)mf_rand_below(rand, ITEMS_MAX + 1);
+    for (uint32_t i = 0; i < command->item_count; i++) {
+        items[i].key = some_bytes(rand, 20);
+        items[i].value = has_values(command->op) ? some_bytes(rand, 60) : mf_bytes_of(NULL, 0);
+    }
+}
+
+static void assert_same_command(const struct mf_command *a, const struct mf_command *b)
+{
+    assert_int_equal(a->op, b->op);
+    assert_int_equal(a->flags, b->flags);
+    assert_int_equal(a->expiry, b->expiry);
+    assert_true(a->expire_us == b->expire_us && a->if_version == b->if_version);
+    assert_int_equal(a->limit, b->limit);
+    assert_true(mf_bytes_equal(a->id, b->id));
+    assert_int_equal(a->item_count, b->item_count);
+    for (uint32_t i = 0; i < a->item_count; i++) {
+        assert_true(mf_bytes_equal(a->items[i].key, b->items[i].key));
+        assert_true(mf_bytes_equal(a->items[i].value, b->items[i].value));
+    }
+}
+
+static void any_command_is_read_back_as_it_was(void **state)
+{
+    (void)state;
+    struct mf_rand rand = {1};
+    struct mf_buf buf = {0};
+    struct mf_item *decoded_items = NULL;
+    uint32_t cap = 0;
+    for (int i = 0; i < 5000; i++) {
+        struct mf_item items[ITEMS_MAX];
+        struct mf_command command;
+        struct mf_command decoded;
+        make_command(&rand, &command, items);
+        mf_buf_clear(&buf, SIZE_MAX);
+        mf_command_encode(&command, &buf);
+        assert_int_equal(mf_command_size(&command), buf.len);
+        struct mf_reader r = mf_reader_of(mf_buf_view(&buf));
+        assert_int_equal(mf_command_decode(&r, &decoded, &decoded_items, &cap), MF_OK);
+        assert_int_equal(mf_reader_left(&r), 0);
+        assert_same_command(&command, &decoded);
+        assert_true(decoded.item_count != 1 || decoded.items == &decoded.one);
+    }
+    free(decoded_items);
+    mf_buf_free(&buf);
+}
+
+static void the_bytes_of_a_set_are_those_that_logs_hold(void **state)
+{
+    (void)state;
+    struct mf_command command = {
+        .op = MF_OP_SET,
+        .flags = MF_NX | MF_IF_VERSION,
+        .expiry = MF_EXPIRY_IN,
+        .expire_us = 0x0102030405,
+        .if_version = 7,
+        .id = mf_bytes_str("id"),
+        .item_count = 1,
+        .one = {mf_bytes_str("key"), mf_bytes_str("value")},
+    };
+    command.items = &command.one;
+    static const uint8_t expected[] = {
+        32, 0x81, 0, 1, 2, 'i', 'd', 0x05, 0x04, 0x03, 0x02, 0x01, 0, 0, 0,   7,   0,   0,   0,   0,
+        0,  0,    0, 3, 0, 0,   0,   'k',  'e',  'y',  5,    0,    0, 0, 'v', 'a', 'l', 'u', 'e',
+    };
+    struct mf_buf buf = {0};
+    mf_command_encode(&command, &buf);
+    assert_int_equal(buf.len, sizeof(expected));
+    assert_memory_equal(buf.data, expected, sizeof(expected));
+    mf_buf_free(&buf);
+}
+
+static void the_bytes_of_a_del_count_its_keys(void **state)
+{
+    (void)state;
+    struct mf_item keys[2] = {{.key = mf_bytes_str("a")}, {.key = mf_bytes_str("b")}};
+    struct mf_command command = {.op = MF_OP_DEL, .items = keys, .item_count = 2};
+    static const uint8_t expected[] = {34, 0, 0, 0,   0, 2, 0, 0, 0,  1,
+                                       0,  0, 0, 'a', 1, 0, 0, 0, 'b'};
+    struct mf_buf buf = {0};
+    mf_command_encode(&command, &buf);
+    assert_int_equal(buf.len, sizeof(expected));
+    assert_memory_equal(buf.data, expected, sizeof(expected));
+    mf_buf_free(&buf);
+}
+
+static void what_the_encoder_would_not_write_is_corrupt(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *what;
+        uint8_t bytes[16];
+        size_t len;
+    } cases[] = {
+        {"nothing", {0}, 0},
+        {"op 0", {0, 0, 0, 0, 0}, 5},
+        {"an op between two ranges", {6, 0, 0, 0, 0}, 5},
+        {"an op past the last", {97, 0, 0, 0, 0}, 5},
+        {"an unknown flag", {5, 0, 2, 0, 0}, 5},
+        {"an unknown expiry", {5, 0, 0, 3, 0}, 5},
+        {"an id of 65 bytes", {5, 0, 0, 0, 65}, 5},
+        {"an id that is cut", {5, 0, 0, 0, 2, 'i'}, 6},
+        {"a key that is cut", {1, 0, 0, 0, 0, 2, 0, 0, 0, 'k'}, 10},
+        {"more keys than bytes", {34, 0, 0, 0, 0, 255, 255, 255, 255, 0, 0, 0, 0}, 13},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct mf_reader r = mf_reader_of(mf_bytes_of(cases[i].bytes, cases[i].len));
+        struct mf_command command;
+        struct mf_item *items = NULL;
+        uint32_t cap = 0;
+        enum mf_err err = mf_command_decode(&r, &command, &items, &cap);
+        if (err != MF_CORRUPT)
+            fail_msg("%s was accepted", cases[i].what);
+        assert_null(items);
+    }
+}
+
+static void ops_have_names_and_only_some_write(void **state)
+{
+    (void)state;
+    assert_string_equal(mf_op_name(MF_OP_GET), "get");
+    assert_string_equal(mf_op_name(MF_OP_EXPIRE_DUE), "expire_due");
+    assert_string_equal(mf_op_name(MF_OP_NONE), "?");
+    assert_string_equal(mf_op_name((enum mf_opcode)1000), "?");
+    for (size_t i = 0; i < OP_COUNT; i++)
+        assert_int_equal(mf_op_is_write(ops[i]), ops[i] >= MF_OP_SET);
+    assert_false(mf_op_is_write(MF_OP_NONE));
+    assert_false(mf_op_is_write((enum mf_opcode)1000));
+}
+
+static void make_result(struct mf_rand *rand, struct mf_result *result)
+{
+    *result = (struct mf_result){.kind = (enum mf_result_kind)mf_rand_below(rand, 8)};
+    struct mf_bytes bytes = some_bytes(rand, 60);
+    switch (result->kind) {
+    case MF_RESULT_NIL:
+        break;
+    case MF_RESULT_BOOL:
+        result->integer = (int64_t)mf_rand_below(rand, 2);
+        break;
+    case MF_RESULT_INT:
+        result->integer = (int64_t)mf_rand_next(rand);
+        break;
+    case MF_RESULT_BYTES:
+        result->value = bytes;
+        break;
+    case MF_RESULT_WRITTEN:
+        result->version = mf_rand_next(rand);
+        result->with_old = mf_rand_below(rand, 2) == 0;
+        result->has_old = result->with_old && mf_rand_below(rand, 2) == 0;
+        result->value = result->has_old ? bytes : mf_bytes_of(NULL, 0);
+        break;
+    case MF_RESULT_META:
+        result->version = mf_rand_next(rand);
+        result->ttl_ms = (int64_t)mf_rand_below(rand, 1000) - 1;
+        result->value = bytes;
+        break;
+    case MF_RESULT_LIST:
+        result->count = (uint32_t)mf_rand_below(rand, bytes.len + 1);
+        result->value = bytes;
+        break;
+    case MF_RESULT_ERROR:
+        result->err = (enum mf_err)(1 + mf_rand_below(rand, MF_ERR_COUNT - 1));
+        result->value = bytes;
+        break;
+    }
+}
+
+static void any_result_is_read_back_as_it_was(void **state)
+{
+    (void)state;
+    struct mf_rand rand = {2};
+    struct mf_buf buf = {0};
+    for (int i = 0; i < 5000; i++) {
+        struct mf_result a;
+        struct mf_result b;
+        make_result(&rand, &a);
+        mf_buf_clear(&buf, SIZE_MAX);
+        mf_result_encode(&a, &buf);
+        struct mf_reader r = mf_reader_of(mf_buf_view(&buf));
+        assert_int_equal(mf_result_decode(&r, &b), MF_OK);
+        assert_int_equal(mf_reader_left(&r), 0);
+        assert_true(a.kind == b.kind && a.err == b.err && a.integer == b.integer);
+        assert_true(a.version == b.version && a.ttl_ms == b.ttl_ms && a.count == b.count);
+        assert_true(a.with_old == b.with_old && a.has_old == b.has_old);
+        assert_true(mf_bytes_equal(a.value, b.value));
+    }
+    mf_buf_free(&buf);
+}
+
+static void a_list_holds_results_one_after_the_other(void **state)
+{
+    (void)state;
+    struct mf_buf buf = {0};
+    mf_buf_u8(&buf, 0xee); // something before it
+    size_t list = mf_result_list_begin(&buf, 3);
+    mf_result_int(&buf, -5);
+    mf_result_nil(&buf);
+    mf_result_bytes(&buf, mf_bytes_str("x"));
+    mf_result_list_end(&buf, list);
+    mf_result_bool(&buf, true); // something after it
+
+    struct mf_reader r = mf_reader_of(mf_buf_view(&buf));
+    mf_read_u8(&r);
+    struct mf_result result;
+    assert_int_equal(mf_result_decode(&r, &result), MF_OK);
+    assert_int_equal(result.kind, MF_RESULT_LIST);
+    assert_int_equal(result.count, 3);
+    struct mf_reader elements = mf_reader_of(result.value);
+    struct mf_result element;
+    assert_int_equal(mf_result_decode(&elements, &element), MF_OK);
+    assert_int_equal(element.integer, -5);
+    assert_int_equal(mf_result_decode(&elements, &element), MF_OK);
+    assert_int_equal(element.kind, MF_RESULT_NIL);
+    assert_int_equal(mf_result_decode(&elements, &element), MF_OK);
+    assert_true(mf_bytes_equal(element.value, mf_bytes_str("x")));
+    assert_int_equal(mf_reader_left(&elements), 0);
+    assert_int_equal(mf_result_decode(&r, &result), MF_OK);
+    assert_int_equal(result.integer, 1);
+    mf_buf_free(&buf);
+}
+
+static void an_error_without_a_message_has_the_codes_own(void **state)
+{
+    (void)state;
+    struct mf_buf buf = {0};
+    mf_result_error(&buf, MF_BUSY, NULL);
+    mf_result_error(&buf, MF_BUSY, "go away");
+    struct mf_reader r = mf_reader_of(mf_buf_view(&buf));
+    struct mf_result result;
+    assert_int_equal(mf_result_decode(&r, &result), MF_OK);
+    assert_true(mf_bytes_equal(result.value, mf_bytes_str(mf_err_text(MF_BUSY))));
+    assert_int_equal(mf_result_decode(&r, &result), MF_OK);
+    assert_int_equal(result.err, MF_BUSY);
+    assert_true(mf_bytes_equal(result.value, mf_bytes_str("go away")));
+    mf_buf_free(&buf);
+}
+
+// Changes, cuts or extends bytes, and returns them in memory of exactly their size, so that a
+// sanitizer sees any read past them.
+static uint8_t *mutate(struct mf_rand *rand, const struct mf_buf *from, size_t *len)
+{
+    *len = mf_rand_below(rand, 4) == 0 ? mf_rand_below(rand, from->len + 1) : from->len;
+    uint8_t *bytes = mf_alloc(*len);
+    memcpy(bytes, from->data, *len);
+    for (uint64_t changes = mf_rand_below(rand, 4); *len > 0 && changes > 0; changes--)
+        bytes[mf_rand_below(rand, *len)] = (uint8_t)mf_rand_next(rand);
+    return bytes;
+}
+
+static void mutated_bytes_are_refused_or_have_one_form_only(void **state)
+{
+    (void)state;
+    struct mf_rand rand = {3};
+    struct mf_buf buf = {0};
+    struct mf_buf again = {0};
+    struct mf_item *decoded_items = NULL;
+    uint32_t cap = 0;
+    unsigned accepted = 0;
+    for (int i = 0; i < 100000; i++) {
+        bool command_turn = i % 2 == 0;
+        struct mf_item items[ITEMS_MAX];
+        struct mf_command command;
+        struct mf_result result;
+        mf_buf_clear(&buf, SIZE_MAX);
+        mf_buf_clear(&again, SIZE_MAX);
+        make_command(&rand, &command, items);
+        make_result(&rand, &result);
+        if (command_turn)
+            mf_command_encode(&command, &buf);
+        else
+            mf_result_encode(&result, &buf);
+        size_t len;
+        uint8_t *bytes = mutate(&rand, &buf, &len);
+        struct mf_reader r = mf_reader_of(mf_bytes_of(bytes, len));
+        enum mf_err err = command_turn ? mf_command_decode(&r, &command, &decoded_items, &cap)
+                                       : mf_result_decode(&r, &result);
+        if (err == MF_OK && command_turn)
+            mf_command_encode(&command, &again);
+        else if (err == MF_OK)
+            mf_result_encode(&result, &again);
+        else
+            assert_int_equal(err, MF_CORRUPT);
+        accepted += err == MF_OK;
+        if (err == MF_OK)
+            assert_true(
+                mf_bytes_equal(mf_buf_view(&again), mf_bytes_of(bytes, (size_t)(r.at - bytes))));
+        free(bytes);
+    }
+    assert_in_range(accepted, 1000, 99000);
+    free(decoded_items);
+    mf_buf_free(&again);
+    mf_buf_free(&buf);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(any_command_is_read_back_as_it_was),
+        cmocka_unit_test(the_bytes_of_a_set_are_those_that_logs_hold),
+        cmocka_unit_test(the_bytes_of_a_del_count_its_keys),
+        cmocka_unit_test(what_the_encoder_would_not_write_is_corrupt),
+        cmocka_unit_test(ops_have_names_and_only_some_write),
+        cmocka_unit_test(any_result_is_read_back_as_it_was),
+        cmocka_unit_test(a_list_holds_results_one_after_the_other),
+        cmocka_unit_test(an_error_without_a_message_has_the_codes_own),
+        cmocka_unit_test(mutated_bytes_are_refused_or_have_one_form_only),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
