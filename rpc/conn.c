@@ -314,7 +314,8 @@ static void read_input(struct mf_conn *conn)
     size_t got = (size_t)n;
     if (input->len == 0) {
         size_t used = offer(conn, mf_bytes_of(pool->scratch, got));
-        mf_buf_put(input, pool->scratch + used, got - used);
+        if (used < got)
+            mf_buf_put(input, pool->scratch + used, got - used);
         return;
     }
     size_t in_place = got < room ? got : room;
