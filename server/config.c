@@ -14,7 +14,7 @@
 #include "base/bytes.h"
 #include "server/config_table.h"
 
-#define VALUE_SHOWN_MAX 100 // bytes of a value that a message repeats
+#define VALUE_SHOWN_MAX 140 // bytes of a name or value that a message repeats
 #define SECTION_BYTES_MAX 64
 #define HEARTBEATS_PER_LEASE 4
 
@@ -76,8 +76,10 @@ static enum mf_err complain(struct loader *loader, enum origin origin, unsigned 
 static enum mf_err unknown_key(struct loader *loader, enum origin origin, unsigned line,
                                const char *section, const char *name, const char *value)
 {
-    char full[2 * SECTION_BYTES_MAX + 2];
+    char full[VALUE_SHOWN_MAX + 1];
     snprintf(full, sizeof(full), "%.*s.%.*s", SECTION_BYTES_MAX, section, SECTION_BYTES_MAX, name);
+    char full_shown[VALUE_SHOWN_MAX + 4];
+    show(NULL, full, full_shown);
     char shown[VALUE_SHOWN_MAX + 4];
     show(NULL, value, shown);
     bool section_known = mf_config_section_known(section);
@@ -89,7 +91,7 @@ static enum mf_err unknown_key(struct loader *loader, enum origin origin, unsign
     char why[320];
     snprintf(why, sizeof(why), "unknown %s: expected one of %s", section_known ? "key" : "section",
              known);
-    return complain(loader, origin, line, full, shown, why);
+    return complain(loader, origin, line, full_shown, shown, why);
 }
 
 // Complains about a key by where its value came from.

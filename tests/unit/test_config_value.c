@@ -43,6 +43,7 @@ static const struct value_case value_cases[] = {
     {"node.id", "65536", "an integer from 1 to 65535"},
     {"node.id", "65537", "an integer from 1 to 65535"},
     {"node.id", "18446744073709551617", "an integer from 1 to 65535"},
+    {"node.id", "18446744073709551621", "an integer from 1 to 65535"},
     {"node.id", "-1", "an integer from 1 to 65535"},
     {"node.id", "+1", "an integer from 1 to 65535"},
     {"node.id", "1.0", "an integer from 1 to 65535"},
