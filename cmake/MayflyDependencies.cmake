@@ -33,3 +33,9 @@ add_library(dep_ev INTERFACE)
 target_include_directories(dep_ev SYSTEM INTERFACE ${LIBEV_INCLUDE_DIR})
 target_link_libraries(dep_ev INTERFACE ${LIBEV_LIBRARY})
 add_library(dep::ev ALIAS dep_ev)
+
+# Optional: readiness for systemd.
+pkg_check_modules(systemd QUIET IMPORTED_TARGET libsystemd)
+if(systemd_FOUND)
+    add_library(dep::systemd ALIAS PkgConfig::systemd)
+endif()

@@ -132,14 +132,14 @@ static void prove(enum mf_peer_role role, struct mf_bytes secret, const uint8_t 
 
 static void put_text(struct mf_buf *out, struct mf_bytes text)
 {
-    assert(text.len <= UINT8_MAX);
-    mf_buf_u8(out, (uint8_t)text.len);
+    assert(text.len <= MF_PEER_TEXT_BYTES_MAX);
+    mf_buf_u16(out, (uint16_t)text.len);
     mf_buf_put(out, text.data, text.len);
 }
 
 static struct mf_bytes get_text(struct mf_reader *r)
 {
-    return mf_read_bytes(r, mf_read_u8(r));
+    return mf_read_bytes(r, mf_read_u16(r));
 }
 
 static void put_fields(struct mf_buf *out, const struct mf_peer_hello *hello)

@@ -19,6 +19,7 @@
 #include "base/err.h"
 
 #define MF_PEER_HELLO_BYTES_MAX 8192u
+#define MF_PEER_TEXT_BYTES_MAX 512u
 #define MF_PEER_NONCE_BYTES 32u
 #define MF_PEER_PROOF_BYTES 32u
 #define MF_PEER_PROTOCOL 1u
@@ -56,7 +57,7 @@ MF_MUST_USE enum mf_err mf_peer_body_open(struct mf_peer_reader *reader, struct 
 // MF_OK, MF_NOT_FOUND at the end, MF_CORRUPT.
 MF_MUST_USE enum mf_err mf_peer_item_next(struct mf_peer_reader *reader, struct mf_peer_item *item);
 
-// What a node says of itself. Strings are views, at most 255 bytes each.
+// What a node says of itself. Strings are views, at most MF_PEER_TEXT_BYTES_MAX bytes each.
 struct mf_peer_hello {
     uint16_t node;
     uint16_t to;          // whom the caller believes to reach; the welcome's sender

@@ -11,6 +11,7 @@
 #include "base/bytes.h"
 #include "base/command.h"
 #include "base/err.h"
+#include "server/task.h"
 
 struct mf_op {
     struct mf_op *next; // for the list it is in
@@ -29,7 +30,14 @@ struct mf_op {
     enum mf_err status;
     uint16_t leader;
     struct mf_buf result;
-    void *owner; // of whoever made it
+    // The way back: a request of the reactor `home` on this node, or of node `from_node`.
+    uint16_t home;
+    uint16_t from_node;  // 0 = this node
+    uint64_t from_id;    // what that node calls it
+    uint8_t hops;        // times it was sent on since it last waited
+    bool sent;           // another node has it or had it, and may have carried it out
+    struct mf_task task; // for crossing to another reactor
+    void *owner;         // of whoever made it
 };
 
 // Copies the command's binary form. The deadline, owner and result are the caller's to fill.

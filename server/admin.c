@@ -1,0 +1,198 @@
+// The layout of the cluster and the counters of the node; see admin.h.
+#include "server/admin.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "rpc/msgpack_rpc.h"
+#include "server/snapshotter.h"
+#include "shards/slots.h"
+
+#define LOAD(value) atomic_load_explicit(&(value), memory_order_relaxed)
+
+static void pack_text_or_nil(struct mf_buf *out, const char *name, const char *text)
+{
+    mf_pack_str(out, name);
+    if (text[0] == '\0')
+        mf_pack_nil(out);
+    else
+        mf_pack_str(out, text);
+}
+
+static void pack_member(struct mf_buf *out, struct mf_node *node, uint32_t i)
+{
+    const struct mf_member *member = &node->members[i];
+    bool self = i == node->self;
+    pthread_mutex_lock(&node->mutex);
+    struct mf_node_addresses addresses = self ? node->addresses : member->addresses;
+    pthread_mutex_unlock(&node->mutex);
+    mf_pack_map(out, 7);
+    mf_pack_str(out, "id");
+    mf_pack_uint(out, member->id);
+    pack_text_or_nil(out, "peer", member->peer);
+    pack_text_or_nil(out, "rpc", addresses.rpc);
+    pack_text_or_nil(out, "resp", addresses.resp);
+    pack_text_or_nil(out, "resp_cluster", addresses.resp_cluster);
+    pack_text_or_nil(out, "http", addresses.http);
+    mf_pack_str(out, "alive");
+    mf_pack_bool(out, self || LOAD(member->up));
+}
+
+static void pack_index(struct mf_buf *out, const char *name, bool held, uint64_t value)
+{
+    mf_pack_str(out, name);
+    if (held)
+        mf_pack_uint(out, value);
+    else
+        mf_pack_nil(out);
+}
+
+static void pack_shard(struct mf_buf *out, const struct mf_node *node, uint32_t shard)
+{
+    const struct mf_shard_status *status = &node->shards[shard];
+    bool held = mf_node_holds(node, shard);
+    uint16_t first;
+    uint16_t last;
+    mf_shard_slots(shard, node->config.shards, &first, &last);
+    mf_pack_map(out, 8);
+    mf_pack_str(out, "id");
+    mf_pack_uint(out, shard);
+    mf_pack_str(out, "slots");
+    mf_pack_array(out, 1);
+    mf_pack_array(out, 2);
+    mf_pack_uint(out, first);
+    mf_pack_uint(out, last);
+    mf_pack_str(out, "leader");
+    mf_pack_uint(out, LOAD(status->leader));
+    mf_pack_str(out, "replicas");
+    uint32_t indexes[MF_NODES_MAX];
+    uint32_t count = mf_node_replicas(node, shard, indexes);
+    mf_pack_array(out, count);
+    for (uint32_t i = 0; i < count; i++)
+        mf_pack_uint(out, node->members[indexes[i]].id);
+    pack_index(out, "ballot", held, LOAD(status->ballot));
+    pack_index(out, "chosen", held, LOAD(status->chosen));
+    pack_index(out, "applied", held, LOAD(status->applied));
+    pack_index(out, "first", held, LOAD(status->first));
+}
+
+void mf_admin_cluster(struct mf_reactor *reactor, mf_admin_done *done, void *arg)
+{
+    struct mf_node *node = reactor->node;
+    struct mf_buf out = {0};
+    mf_pack_map(&out, 4);
+    mf_pack_str(&out, "name");
+    mf_pack_str(&out, node->config.name);
+    mf_pack_str(&out, "node");
+    mf_pack_uint(&out, node->config.id);
+    mf_pack_str(&out, "nodes");
+    mf_pack_array(&out, node->member_count);
+    for (uint32_t i = 0; i < node->member_count; i++)
+        pack_member(&out, node, i);
+    mf_pack_str(&out, "shards");
+    mf_pack_array(&out, node->config.shards);
+    for (uint32_t i = 0; i < node->config.shards; i++)
+        pack_shard(&out, node, i);
+    done(arg, MF_OK, NULL, mf_buf_view(&out));
+    mf_buf_free(&out);
+}
+
+struct totals {
+    uint64_t requests, errors, forwarded, crossed, turns, expired, elections_won;
+    uint64_t wal_syncs, wal_bytes, wal_sync_us_max, wal_sync_us_total, wal_pending_bytes;
+    uint64_t keys, bytes, leading, held;
+};
+
+static void add_reactor(struct totals *totals, struct mf_reactor *reactor)
+{
+    const struct mf_reactor_counters *counters = &reactor->counters;
+    totals->requests += LOAD(counters->requests);
+    totals->errors += LOAD(counters->errors);
+    totals->forwarded += LOAD(counters->forwarded);
+    totals->crossed += LOAD(counters->crossed);
+    totals->turns += LOAD(counters->turns);
+    totals->expired += LOAD(counters->expired);
+    totals->elections_won += LOAD(counters->elections_won);
+    if (reactor->wal == NULL)
+        return;
+    struct mf_wal_stats stats;
+    mf_wal_stats(reactor->wal, &stats);
+    totals->wal_syncs += stats.syncs;
+    totals->wal_bytes += stats.bytes;
+    totals->wal_sync_us_total += stats.sync_us_total;
+    if (stats.sync_us_max > totals->wal_sync_us_max)
+        totals->wal_sync_us_max = stats.sync_us_max;
+    totals->wal_pending_bytes += mf_wal_pending_bytes(reactor->wal);
+}
+
+static void add_shards(struct totals *totals, const struct mf_node *node)
+{
+    for (uint32_t i = 0; i < node->config.shards; i++) {
+        if (!mf_node_holds(node, i))
+            continue;
+        totals->held++;
+        totals->keys += LOAD(node->shards[i].keys);
+        totals->bytes += LOAD(node->shards[i].bytes);
+        if (LOAD(node->shards[i].leader) == node->config.id)
+            totals->leading++;
+    }
+}
+
+void mf_admin_stats(struct mf_reactor *reactor, mf_admin_done *done, void *arg)
+{
+    struct mf_node *node = reactor->node;
+    struct totals totals = {0};
+    for (uint32_t i = 0; i < node->reactor_count; i++)
+        add_reactor(&totals, node->reactors[i]);
+    add_shards(&totals, node);
+    const struct {
+        const char *name;
+        uint64_t value;
+    } rows[] = {
+        {"node", node->config.id},
+        {"uptime_ms", (mf_mono_us() - node->started_us) / 1000},
+        {"threads", node->reactor_count},
+        {"clients", LOAD(node->clients)},
+        {"requests", totals.requests},
+        {"errors", totals.errors},
+        {"forwarded", totals.forwarded},
+        {"crossed_reactors", totals.crossed},
+        {"turns", totals.turns},
+        {"shards_held", totals.held},
+        {"shards_leading", totals.leading},
+        {"elections_won", totals.elections_won},
+        {"keys", totals.keys},
+        {"store_bytes", totals.bytes},
+        {"keys_expired", totals.expired},
+        {"wal_syncs", totals.wal_syncs},
+        {"wal_bytes", totals.wal_bytes},
+        {"wal_sync_us_max", totals.wal_sync_us_max},
+        {"wal_sync_us_total", totals.wal_sync_us_total},
+        {"wal_pending_bytes", totals.wal_pending_bytes},
+    };
+    struct mf_buf out = {0};
+    mf_pack_map(&out, sizeof(rows) / sizeof(rows[0]) + 1);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        mf_pack_str(&out, rows[i].name);
+        mf_pack_uint(&out, rows[i].value);
+    }
+    // Equal on every replica at an equal log index: [shard, applied, hash] of each shard held.
+    mf_pack_str(&out, "shard_hashes");
+    mf_pack_array(&out, (uint32_t)totals.held);
+    for (uint32_t i = 0; i < node->config.shards; i++) {
+        if (!mf_node_holds(node, i))
+            continue;
+        mf_pack_array(&out, 3);
+        mf_pack_uint(&out, i);
+        mf_pack_uint(&out, LOAD(node->shards[i].applied));
+        mf_pack_uint(&out, LOAD(node->shards[i].hash));
+    }
+    done(arg, MF_OK, NULL, mf_buf_view(&out));
+    mf_buf_free(&out);
+}
+
+void mf_admin_snapshot(struct mf_reactor *reactor, struct mf_bytes name, mf_admin_done *done,
+                       void *arg)
+{
+    mf_snapshotter_start(reactor->node->snapshotter, reactor, name, done, arg);
+}

@@ -1,0 +1,188 @@
+// Locking and identifying the data folder; see data_dir.h.
+#include "server/data_dir.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "base/log.h"
+#include "snapshot/reader.h"
+
+#define PATH_BYTES 4400
+#define META_BYTES 4096
+
+static void fail(char *message, size_t size, const char *what, const char *path)
+{
+    snprintf(message, size, "%s %s: %s", what, path, strerror(errno));
+}
+
+static bool sync_folder(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool fine = fd >= 0 && fsync(fd) == 0;
+    if (fd >= 0)
+        close(fd);
+    return fine;
+}
+
+static enum mf_err create_folder(const char *path, char *message, size_t size)
+{
+    if (mkdir(path, 0750) != 0 && errno != EEXIST) {
+        fail(message, size, "cannot create the data folder", path);
+        return MF_IO;
+    }
+    char *copy = mf_strdup(path);
+    bool fine = sync_folder(dirname(copy));
+    free(copy);
+    if (!fine)
+        fail(message, size, "cannot sync the folder above", path);
+    return fine ? MF_OK : MF_IO;
+}
+
+static enum mf_err lock_folder(const char *folder, char *message, size_t size)
+{
+    char path[PATH_BYTES];
+    snprintf(path, sizeof(path), "%s/lock", folder);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+    if (fd < 0) {
+        fail(message, size, "cannot open", path);
+        return MF_IO;
+    }
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+        return MF_OK; // kept open, and so locked, until the process ends
+    if (errno == EWOULDBLOCK)
+        snprintf(message, size,
+                 "the data folder %s is in use by another mayflyd; give this node its own "
+                 "node.data_dir",
+                 folder);
+    else
+        fail(message, size, "cannot lock", path);
+    close(fd);
+    return MF_IO;
+}
+
+static enum mf_err read_genesis(struct mf_node *node, char *message, size_t size)
+{
+    char path[PATH_BYTES];
+    snprintf(path, sizeof(path), "%s/genesis.mfs", node->config.data_dir);
+    if (access(path, F_OK) != 0)
+        return MF_OK;
+    struct mf_snapshot_reader *reader = NULL;
+    enum mf_err err = mf_snapshot_open(path, &reader, message, size);
+    if (err != MF_OK)
+        return err;
+    struct mf_snapshot_summary summary;
+    mf_snapshot_summary(reader, &summary);
+    mf_snapshot_close(reader);
+    if (summary.shard_count != node->config.shards || summary.shards != node->config.shards) {
+        snprintf(message, size,
+                 "%s was made for cluster.shards = %u, the configuration says %u: restore the "
+                 "snapshot again with this configuration",
+                 path, summary.shard_count, node->config.shards);
+        return MF_BAD_REQUEST;
+    }
+    node->genesis = summary.identity;
+    return MF_OK;
+}
+
+static void describe(const struct mf_node *node, char *out, size_t size)
+{
+    const struct mf_config *config = &node->config;
+    snprintf(out, size,
+             "mayfly-node 1\nnode.id = %u\ncluster.name = %s\ncluster.shards = %u\n"
+             "cluster.replicas = %u\ncluster.nodes = %s\ndurability = %s\n"
+             "genesis = %016" PRIx64 "\n",
+             config->id, config->name, config->shards, node->replica_count, node->members_text,
+             config->durability == MF_DURABILITY_NONE ? "memory" : "log", node->genesis);
+}
+
+// Written aside, synced, renamed, and the folder synced.
+static enum mf_err write_meta(const char *folder, const char *text, char *message, size_t size)
+{
+    char path[PATH_BYTES];
+    char aside[PATH_BYTES + 8];
+    snprintf(path, sizeof(path), "%s/node.meta", folder);
+    snprintf(aside, sizeof(aside), "%s.tmp", path);
+    int fd = open(aside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
+    size_t len = strlen(text);
+    bool fine = fd >= 0 && write(fd, text, len) == (ssize_t)len && fsync(fd) == 0;
+    if (fd >= 0)
+        fine = close(fd) == 0 && fine;
+    fine = fine && rename(aside, path) == 0 && sync_folder(folder);
+    if (!fine)
+        fail(message, size, "cannot write", path);
+    return fine ? MF_OK : MF_IO;
+}
+
+// Names the first line that differs, as the operator knows it.
+static void tell_difference(const char *folder, const char *had, const char *has, char *message,
+                            size_t size)
+{
+    while (*had != '\0' && *has != '\0') {
+        size_t had_len = strcspn(had, "\n");
+        size_t has_len = strcspn(has, "\n");
+        if (had_len != has_len || memcmp(had, has, had_len) != 0)
+            break;
+        had += had_len + (had[had_len] == '\n');
+        has += has_len + (has[has_len] == '\n');
+    }
+    snprintf(message, size,
+             "the data folder %s was made with \"%.*s\", the configuration says \"%.*s\": these "
+             "are fixed when a cluster is first formed",
+             folder, (int)strcspn(had, "\n"), had, (int)strcspn(has, "\n"), has);
+}
+
+static enum mf_err check_meta(struct mf_node *node, char *message, size_t size)
+{
+    char path[PATH_BYTES];
+    char text[META_BYTES];
+    char found[META_BYTES] = "";
+    const char *folder = node->config.data_dir;
+    snprintf(path, sizeof(path), "%s/node.meta", folder);
+    describe(node, text, sizeof(text));
+    FILE *file = fopen(path, "re");
+    if (file == NULL && errno == ENOENT) {
+        node->may_vote = true;
+        return write_meta(folder, text, message, size);
+    }
+    if (file == NULL) {
+        fail(message, size, "cannot read", path);
+        return MF_IO;
+    }
+    size_t got = fread(found, 1, sizeof(found) - 1, file);
+    found[got] = '\0';
+    fclose(file);
+    if (strcmp(found, text) != 0) {
+        tell_difference(folder, found, text, message, size);
+        return MF_BAD_REQUEST;
+    }
+    // What was only in memory is forgotten, promises too. Alone, a node has promised nobody.
+    node->may_vote = node->config.durability != MF_DURABILITY_NONE || node->replica_count == 1;
+    if (!node->may_vote)
+        mf_log(MF_WARN,
+               "durability.mode is none and this node has run before: it may have forgotten "
+               "promises, so it learns from the others and does not vote. To form a new, empty "
+               "cluster, stop all nodes and remove their data folders (this one: %s)",
+               folder);
+    return MF_OK;
+}
+
+enum mf_err mf_data_dir_open(struct mf_node *node, char *message, size_t message_size)
+{
+    enum mf_err err = create_folder(node->config.data_dir, message, message_size);
+    if (err == MF_OK)
+        err = lock_folder(node->config.data_dir, message, message_size);
+    if (err == MF_OK)
+        err = read_genesis(node, message, message_size);
+    if (err == MF_OK)
+        err = check_meta(node, message, message_size);
+    return err;
+}

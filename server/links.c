@@ -1,0 +1,350 @@
+// Outgoing links, frames and liveness; incoming ones are in links_in.c.
+#include "server/links.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "server/links_internal.h"
+#include "server/router.h"
+
+// A frame is closed and another begun at this size.
+#define FRAME_BYTES (4u << 20)
+// With this much unsent to a peer, Paxos messages to it are dropped: it is not reading, and what
+// it misses is sent again when it does.
+#define UNSENT_BYTES_MAX (64u << 20)
+#define RECONNECT_US UINT64_C(100000)
+
+struct mf_links *mf_links_new(struct mf_reactor *reactor)
+{
+    struct mf_links *links = mf_calloc(1, sizeof(*links));
+    links->reactor = reactor;
+    for (uint32_t i = 0; i < reactor->node->member_count; i++)
+        links->out[i] = (struct mf_link){.links = links, .member = i};
+    return links;
+}
+
+void mf_links_free(struct mf_links *links)
+{
+    if (links == NULL)
+        return;
+    for (uint32_t i = 0; i < links->reactor->node->member_count; i++)
+        mf_buf_free(&links->out[i].frame);
+    free(links);
+}
+
+void mf_links_hello(const struct mf_node *node, uint16_t to, uint16_t reactor,
+                    struct mf_peer_hello *hello)
+{
+    *hello = (struct mf_peer_hello){.node = node->config.id,
+                                    .to = to,
+                                    .reactor = reactor,
+                                    .incarnation = node->incarnation,
+                                    .shards = node->config.shards,
+                                    .replicas = node->replica_count,
+                                    .genesis = node->genesis,
+                                    .members = mf_bytes_str(node->members_text),
+                                    .cluster = mf_bytes_str(node->config.name),
+                                    .peer = mf_bytes_str(node->bound_peer),
+                                    .rpc = mf_bytes_str(node->addresses.rpc),
+                                    .resp = mf_bytes_str(node->addresses.resp),
+                                    .resp_cluster = mf_bytes_str(node->addresses.resp_cluster),
+                                    .http = mf_bytes_str(node->addresses.http)};
+}
+
+static void each_replica(struct mf_reactor *reactor, uint16_t node,
+                         void (*call)(struct mf_replica *replica, const struct mf_replica_env *env,
+                                      uint16_t node))
+{
+    struct mf_replica_env env = mf_reactor_env(reactor);
+    for (uint32_t i = 0; i < reactor->shard_count; i++) {
+        struct mf_owned_shard *shard = &reactor->shards[i];
+        if (shard->replica == NULL)
+            continue;
+        env.random = mf_rand_next(&reactor->rand);
+        call(shard->replica, &env, node);
+        mf_reactor_touch(shard);
+    }
+}
+
+// The listener's welcome: the peer has proved itself, and frames may flow.
+static enum mf_err on_welcome(struct mf_link *link, struct mf_bytes body)
+{
+    struct mf_node *node = link->links->reactor->node;
+    struct mf_peer_hello hello;
+    uint8_t their_nonce[MF_PEER_NONCE_BYTES];
+    enum mf_err err =
+        mf_peer_get_hello(body, &hello, MF_PEER_LISTENER, mf_bytes_str(node->config.secret),
+                          link->nonce, their_nonce);
+    if (err != MF_OK || hello.node != node->members[link->member].id)
+        return err != MF_OK ? err : MF_CORRUPT;
+    link->state = LINK_READY;
+    each_replica(link->links->reactor, hello.node, mf_replica_peer_up);
+    mf_router_node_reachable(link->links->reactor, hello.node);
+    return MF_OK;
+}
+
+static enum mf_err on_challenge(struct mf_link *link, struct mf_bytes body)
+{
+    struct mf_reactor *reactor = link->links->reactor;
+    uint8_t their_nonce[MF_PEER_NONCE_BYTES];
+    enum mf_err err = mf_peer_get_challenge(body, their_nonce);
+    if (err != MF_OK)
+        return err;
+    struct mf_peer_hello hello;
+    mf_links_hello(reactor->node, reactor->node->members[link->member].id, reactor->index, &hello);
+    mf_entropy(link->nonce, sizeof(link->nonce));
+    mf_peer_put_hello(mf_conn_output(link->conn), &hello, MF_PEER_CALLER,
+                      mf_bytes_str(reactor->node->config.secret), their_nonce, link->nonce);
+    mf_conn_wrote(link->conn);
+    link->state = LINK_GREETED;
+    return MF_OK;
+}
+
+static enum mf_err on_data(void *arg, struct mf_conn *conn, struct mf_bytes input, size_t *used)
+{
+    (void)conn;
+    struct mf_link *link = arg;
+    if (link->state == LINK_READY)
+        return MF_CORRUPT; // the listener has nothing more to say on this link
+    struct mf_bytes body;
+    enum mf_err err = mf_peer_hello_split(input, used, &body);
+    if (err == MF_AGAIN) {
+        *used = 0;
+        return MF_OK;
+    }
+    if (err != MF_OK)
+        return err;
+    return link->state == LINK_CONNECTING ? on_challenge(link, body) : on_welcome(link, body);
+}
+
+static void on_closed(void *arg, struct mf_conn *conn, const char *reason)
+{
+    (void)conn;
+    struct mf_link *link = arg;
+    struct mf_reactor *reactor = link->links->reactor;
+    const struct mf_member *member = &reactor->node->members[link->member];
+    if (link->state == LINK_READY) {
+        mf_log(MF_INFO, "link to node %u at %s closed: %s", member->id, member->peer, reason);
+        mf_router_link_lost(reactor, member->id);
+    } else {
+        mf_log(MF_DEBUG, "no link to node %u at %s: %s", member->id, member->peer, reason);
+    }
+    link->state = LINK_IDLE;
+    link->conn = NULL;
+    link->retry_us = mf_reactor_now_us(reactor) + RECONNECT_US;
+    mf_buf_clear(&link->frame, 0);
+}
+
+static const struct mf_conn_ops out_ops = {.data = on_data, .closed = on_closed};
+
+static void start_connecting(struct mf_link *link, uint64_t now_us)
+{
+    struct mf_reactor *reactor = link->links->reactor;
+    struct mf_conn_limits limits = {.input_max_bytes = MF_PEER_HELLO_BYTES_MAX + 4,
+                                    .output_pause_bytes = SIZE_MAX,
+                                    .output_max_bytes = SIZE_MAX};
+    link->retry_us = now_us + RECONNECT_US;
+    int fd = mf_connect_start(&reactor->node->members[link->member].address);
+    if (fd < 0)
+        return;
+    link->conn = mf_conn_new(reactor->peer_pool, fd, true, &limits, &out_ops, link);
+    link->state = LINK_CONNECTING;
+    link->give_up_us = now_us + (uint64_t)reactor->node->config.lease_ms * 1000 * 4;
+}
+
+static struct mf_buf *open_frame(struct mf_link *link)
+{
+    if (link->frame.len == 0)
+        mf_peer_frame_begin(&link->frame);
+    return &link->frame;
+}
+
+static void close_frame(struct mf_link *link)
+{
+    if (link->frame.len == 0)
+        return;
+    link->sent_us = mf_mono_us();
+    mf_peer_frame_end(&link->frame, link->sent_us);
+    mf_buf_put(mf_conn_output(link->conn), link->frame.data, link->frame.len);
+    mf_conn_wrote(link->conn);
+    mf_buf_clear(&link->frame, 1u << 20);
+}
+
+void mf_links_flush(struct mf_links *links)
+{
+    for (uint32_t i = 0; i < links->reactor->node->member_count; i++) {
+        if (links->out[i].state == LINK_READY)
+            close_frame(&links->out[i]);
+    }
+}
+
+static struct mf_link *ready_link(struct mf_links *links, uint16_t node)
+{
+    int member = mf_node_member(links->reactor->node, node);
+    struct mf_link *link = member >= 0 ? &links->out[member] : NULL;
+    return link != NULL && link->state == LINK_READY ? link : NULL;
+}
+
+static void end_item(struct mf_link *link, size_t begun)
+{
+    mf_peer_item_end(&link->frame, begun);
+    if (link->frame.len > FRAME_BYTES)
+        close_frame(link);
+}
+
+void mf_links_send_paxos(struct mf_links *links, uint32_t shard, const struct mf_paxos_msg *msg)
+{
+    struct mf_link *link = ready_link(links, msg->to);
+    if (link == NULL || mf_conn_unsent_bytes(link->conn) > UNSENT_BYTES_MAX)
+        return;
+    struct mf_buf *frame = open_frame(link);
+    size_t begun = mf_peer_item_begin(frame, MF_PEER_PAXOS, shard);
+    mf_paxos_msg_encode(msg, frame);
+    end_item(link, begun);
+}
+
+bool mf_links_send_forward(struct mf_links *links, uint16_t node, const struct mf_op *op,
+                           uint64_t id)
+{
+    struct mf_link *link = ready_link(links, node);
+    if (link == NULL || mf_conn_unsent_bytes(link->conn) > UNSENT_BYTES_MAX)
+        return false;
+    uint64_t now_us = mf_reactor_now_us(links->reactor);
+    uint64_t left_ms = op->deadline_us > now_us ? (op->deadline_us - now_us) / 1000 : 0;
+    struct mf_buf *frame = open_frame(link);
+    size_t begun = mf_peer_item_begin(frame, MF_PEER_FORWARD, op->shard);
+    mf_buf_u64(frame, id);
+    mf_buf_u32(frame, left_ms > UINT32_MAX ? UINT32_MAX : (uint32_t)left_ms);
+    mf_buf_put(frame, op->command.data, op->command.len);
+    end_item(link, begun);
+    return true;
+}
+
+void mf_links_send_reply(struct mf_links *links, uint16_t node, const struct mf_op *op)
+{
+    struct mf_link *link = ready_link(links, node);
+    if (link == NULL)
+        return; // the asker times out, or asks again
+    struct mf_buf *frame = open_frame(link);
+    size_t begun = mf_peer_item_begin(frame, MF_PEER_REPLY, op->shard);
+    mf_buf_u64(frame, op->from_id);
+    mf_buf_u16(frame, (uint16_t)op->status);
+    mf_buf_u16(frame, op->leader);
+    if (op->status == MF_OK)
+        mf_buf_put(frame, op->result.data, op->result.len);
+    end_item(link, begun);
+}
+
+uint64_t mf_links_node_mono_us(struct mf_links *links, uint16_t node_id, uint64_t now_us)
+{
+    struct mf_node *node = links->reactor->node;
+    int member = mf_node_member(node, node_id);
+    if (member < 0)
+        return 0;
+    // A new process has a clock of its own: not before every replica here knows of it.
+    uint64_t incarnation =
+        atomic_load_explicit(&node->members[member].incarnation, memory_order_acquire);
+    uint64_t offset =
+        atomic_load_explicit(&node->members[member].clock_offset_us, memory_order_relaxed);
+    if (incarnation == 0 || incarnation != links->incarnations[member] || offset == 0)
+        return 0;
+    return now_us + offset;
+}
+
+struct notice {
+    struct mf_task task;
+    uint32_t member;
+    uint64_t incarnation; // 0: silent
+};
+
+static void suspect_here(struct mf_reactor *reactor, struct mf_task *task)
+{
+    struct notice *notice = (struct notice *)task;
+    struct mf_link *link = &reactor->links->out[notice->member];
+    uint16_t id = reactor->node->members[notice->member].id;
+    if (notice->incarnation != 0)
+        reactor->links->incarnations[notice->member] = notice->incarnation;
+    each_replica(reactor, id, mf_replica_suspect);
+    mf_router_node_lost(reactor, id);
+    // The old connection leads to a process that is gone or stuck; the new one starts afresh.
+    if (link->conn != NULL && notice->incarnation != 0)
+        mf_conn_close(link->conn, "the peer has restarted");
+    free(notice);
+}
+
+void mf_links_suspect_everywhere(struct mf_reactor *reactor, uint32_t member, uint64_t incarnation)
+{
+    for (uint32_t i = 0; i < reactor->node->reactor_count; i++) {
+        struct notice *notice = mf_calloc(1, sizeof(*notice));
+        notice->task.run = suspect_here;
+        notice->member = member;
+        notice->incarnation = incarnation;
+        mf_reactor_send(reactor, (uint16_t)i, &notice->task);
+    }
+}
+
+static void up_here(struct mf_reactor *reactor, struct mf_task *task)
+{
+    struct notice *notice = (struct notice *)task;
+    if (reactor->links->out[notice->member].state == LINK_READY)
+        each_replica(reactor, reactor->node->members[notice->member].id, mf_replica_peer_up);
+    free(notice);
+}
+
+static void up_everywhere(struct mf_reactor *reactor, uint32_t member)
+{
+    for (uint32_t i = 0; i < reactor->node->reactor_count; i++) {
+        struct notice *notice = mf_calloc(1, sizeof(*notice));
+        notice->task.run = up_here;
+        notice->member = member;
+        mf_reactor_send(reactor, (uint16_t)i, &notice->task);
+    }
+}
+
+// Reactor 0 judges who is alive, for all reactors of the node.
+static void judge(struct mf_links *links, uint64_t now_us)
+{
+    struct mf_node *node = links->reactor->node;
+    for (uint32_t i = 0; i < node->member_count; i++) {
+        struct mf_member *member = &node->members[i];
+        uint64_t heard_us = atomic_load_explicit(&member->heard_us, memory_order_relaxed);
+        if (i == node->self || heard_us == 0)
+            continue;
+        bool up = heard_us + (uint64_t)node->config.lease_ms * 1000 > now_us;
+        if (up == atomic_load_explicit(&member->up, memory_order_relaxed))
+            continue;
+        atomic_store_explicit(&member->up, up, memory_order_relaxed);
+        mf_log(up ? MF_INFO : MF_WARN, up ? "node %u is up" : "node %u is silent for %u ms",
+               member->id, node->config.lease_ms);
+        if (up)
+            up_everywhere(links->reactor, i);
+        else
+            mf_links_suspect_everywhere(links->reactor, i, 0);
+    }
+}
+
+void mf_links_tick(struct mf_links *links)
+{
+    struct mf_node *node = links->reactor->node;
+    uint64_t now_us = mf_reactor_now_us(links->reactor);
+    uint64_t heartbeat_us = (uint64_t)node->config.heartbeat_ms * 1000;
+    for (uint32_t i = 0; i < node->member_count; i++) {
+        struct mf_link *link = &links->out[i];
+        if (i == node->self)
+            continue;
+        if (link->state == LINK_IDLE && now_us >= link->retry_us)
+            start_connecting(link, now_us);
+        else if (link->state != LINK_IDLE && link->state != LINK_READY &&
+                 now_us >= link->give_up_us)
+            mf_conn_close(link->conn, "no answer to the greeting");
+        else if (link->state == LINK_READY && links->reactor->index == 0 &&
+                 now_us >= link->sent_us + heartbeat_us / 2)
+            open_frame(link);
+    }
+    mf_links_drop_silent(links, now_us);
+    if (links->reactor->index == 0)
+        judge(links, now_us);
+}

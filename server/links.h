@@ -1,0 +1,37 @@
+// Links to the other nodes: one outgoing link per peer and reactor, and whatever comes in.
+//
+// All that a reactor's replicas want to tell one peer in a turn leaves as one frame. Messages to a
+// peer that cannot be reached are dropped: Paxos sends again, and forwarded ops are watched by the
+// router. Also the node's liveness: a member that is silent for lease_ms, or whose process is a new
+// one, is suspected on every reactor.
+//
+// Everything here runs on the reactor's own thread.
+#ifndef MF_SERVER_LINKS_H
+#define MF_SERVER_LINKS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "consensus/paxos_msg.h"
+#include "server/op.h"
+#include "server/reactor.h"
+
+struct mf_links *mf_links_new(struct mf_reactor *reactor);
+void mf_links_free(struct mf_links *links);
+// Takes over a connection that came in on the peer port.
+void mf_links_accepted(struct mf_links *links, int fd);
+// Starts connecting, reconnecting and heartbeats; call about every half heartbeat.
+void mf_links_tick(struct mf_links *links);
+// End of turn: hands each peer's frame to its connection.
+void mf_links_flush(struct mf_links *links);
+
+void mf_links_send_paxos(struct mf_links *links, uint32_t shard, const struct mf_paxos_msg *msg);
+// False when the node cannot be reached now. The op stays the caller's.
+bool mf_links_send_forward(struct mf_links *links, uint16_t node, const struct mf_op *op,
+                           uint64_t id);
+void mf_links_send_reply(struct mf_links *links, uint16_t node, const struct mf_op *op);
+
+// See struct mf_replica_ops.
+uint64_t mf_links_node_mono_us(struct mf_links *links, uint16_t node, uint64_t now_us);
+
+#endif

@@ -1,0 +1,272 @@
+// Incoming links: the listener's side of the greeting, and frames on their way to their shards.
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "server/links_internal.h"
+#include "server/router.h"
+
+#define GREETING_BYTES_MAX (MF_PEER_HELLO_BYTES_MAX + 4)
+// A caller that has not proved itself within this time is dropped.
+#define GREETING_US UINT64_C(5000000)
+#define COMPLAIN_US UINT64_C(1000000)
+
+struct mf_in_link {
+    struct mf_links *links;
+    struct mf_conn *conn;
+    struct mf_in_link *next; // among those that have not greeted
+    uint64_t greet_by_us;
+    bool ready;
+    uint32_t member;
+    uint64_t incarnation;
+    uint8_t nonce[MF_PEER_NONCE_BYTES];
+};
+
+static void complain(struct mf_links *links, const struct mf_conn *conn, const char *what)
+{
+    uint64_t now_us = mf_reactor_now_us(links->reactor);
+    if (now_us < links->complained_us + COMPLAIN_US)
+        return;
+    links->complained_us = now_us;
+    mf_log(MF_WARN, "peer connection from %s refused: %s", mf_conn_peer_name(conn), what);
+}
+
+static void forget_greeting(struct mf_in_link *in)
+{
+    struct mf_in_link **at = &in->links->greeting;
+    while (*at != NULL && *at != in)
+        at = &(*at)->next;
+    if (*at != NULL)
+        *at = in->next;
+}
+
+static const char *misfit(const struct mf_node *node, const struct mf_peer_hello *hello)
+{
+    if (!mf_bytes_equal(hello->cluster, mf_bytes_str(node->config.name)))
+        return "it is of another cluster (cluster.name differs)";
+    if (hello->to != node->config.id)
+        return "it looks for a node with another id (check cluster.nodes)";
+    if (hello->node == node->config.id)
+        return "it has our own node id";
+    if (mf_node_member(node, hello->node) < 0)
+        return "its id is not in cluster.nodes";
+    if (hello->shards != node->config.shards || hello->replicas != node->replica_count)
+        return "cluster.shards or cluster.replicas differ";
+    if (!mf_bytes_equal(hello->members, mf_bytes_str(node->members_text)))
+        return "cluster.nodes differs";
+    if (hello->genesis != node->genesis)
+        return "it began with another snapshot (restore the same one on every node)";
+    return NULL;
+}
+
+static void copy_text(char *out, size_t size, struct mf_bytes text)
+{
+    snprintf(out, size, "%.*s", (int)text.len, (const char *)text.data);
+}
+
+static void learn_addresses(struct mf_node *node, struct mf_member *member,
+                            const struct mf_peer_hello *hello)
+{
+    pthread_mutex_lock(&node->mutex);
+    copy_text(member->addresses.rpc, sizeof(member->addresses.rpc), hello->rpc);
+    copy_text(member->addresses.resp, sizeof(member->addresses.resp), hello->resp);
+    copy_text(member->addresses.resp_cluster, sizeof(member->addresses.resp_cluster),
+              hello->resp_cluster);
+    copy_text(member->addresses.http, sizeof(member->addresses.http), hello->http);
+    pthread_mutex_unlock(&node->mutex);
+}
+
+static enum mf_err on_hello(struct mf_in_link *in, struct mf_conn *conn, struct mf_bytes body)
+{
+    struct mf_reactor *reactor = in->links->reactor;
+    struct mf_node *node = reactor->node;
+    struct mf_peer_hello hello;
+    uint8_t their_nonce[MF_PEER_NONCE_BYTES];
+    enum mf_err err = mf_peer_get_hello(body, &hello, MF_PEER_CALLER,
+                                        mf_bytes_str(node->config.secret), in->nonce, their_nonce);
+    const char *why = err == MF_UNAUTHORIZED ? "it does not know the cluster secret"
+                      : err != MF_OK         ? "it does not speak the peer protocol"
+                                             : misfit(node, &hello);
+    if (why != NULL) {
+        complain(in->links, conn, why);
+        return err != MF_OK ? err : MF_UNAUTHORIZED;
+    }
+    in->member = (uint32_t)mf_node_member(node, hello.node);
+    in->incarnation = hello.incarnation;
+    struct mf_member *member = &node->members[in->member];
+    learn_addresses(node, member, &hello);
+    // Whoever sees a new process first tells all reactors. Its clock is unknown until a frame
+    // comes.
+    if (atomic_load(&member->incarnation) != hello.incarnation) {
+        atomic_store(&member->clock_offset_us, 0);
+        if (atomic_exchange(&member->incarnation, hello.incarnation) != hello.incarnation)
+            mf_links_suspect_everywhere(reactor, in->member, hello.incarnation);
+    }
+    struct mf_peer_hello welcome;
+    mf_links_hello(node, hello.node, reactor->index, &welcome);
+    mf_peer_put_hello(mf_conn_output(conn), &welcome, MF_PEER_LISTENER,
+                      mf_bytes_str(node->config.secret), their_nonce, in->nonce);
+    mf_conn_wrote(conn);
+    in->ready = true;
+    forget_greeting(in);
+    return MF_OK;
+}
+
+struct paxos_task {
+    struct mf_task task;
+    uint32_t shard;
+    uint64_t mono_us;
+    struct mf_paxos_msg msg;
+};
+
+static void receive_paxos(struct mf_reactor *reactor, struct mf_task *task)
+{
+    struct paxos_task *paxos = (struct paxos_task *)task;
+    struct mf_owned_shard *shard = mf_reactor_shard(reactor, paxos->shard);
+    if (shard->replica != NULL) {
+        struct mf_replica_env env = mf_reactor_env(reactor);
+        mf_replica_receive(shard->replica, &env, &paxos->msg, paxos->mono_us);
+        mf_reactor_touch(shard);
+    }
+    mf_paxos_msg_free(&paxos->msg);
+    free(paxos);
+}
+
+static enum mf_err take_paxos(struct mf_in_link *in, const struct mf_peer_item *item,
+                              uint64_t mono_us)
+{
+    struct mf_reactor *reactor = in->links->reactor;
+    struct mf_reader reader = mf_reader_of(item->bytes);
+    struct mf_paxos_msg msg;
+    if (mf_paxos_msg_decode(&reader, &msg) != MF_OK)
+        return MF_CORRUPT;
+    msg.from = reactor->node->members[in->member].id;
+    msg.to = reactor->node->config.id;
+    struct paxos_task *paxos = mf_calloc(1, sizeof(*paxos));
+    paxos->task.run = receive_paxos;
+    paxos->shard = item->shard;
+    paxos->mono_us = mono_us;
+    paxos->msg = msg;
+    mf_reactor_send(reactor, mf_reactor_of_shard(reactor->node, item->shard), &paxos->task);
+    return MF_OK;
+}
+
+static enum mf_err take_item(struct mf_in_link *in, const struct mf_peer_item *item,
+                             uint64_t mono_us)
+{
+    struct mf_reactor *reactor = in->links->reactor;
+    uint16_t from = reactor->node->members[in->member].id;
+    if (item->shard >= reactor->node->config.shards)
+        return MF_CORRUPT;
+    struct mf_reader reader = mf_reader_of(item->bytes);
+    switch (item->kind) {
+    case MF_PEER_PAXOS:
+        return take_paxos(in, item, mono_us);
+    case MF_PEER_FORWARD: {
+        uint64_t id = mf_read_u64(&reader);
+        uint32_t left_ms = mf_read_u32(&reader);
+        struct mf_bytes command = mf_read_bytes(&reader, mf_reader_left(&reader));
+        return reader.failed
+                   ? MF_CORRUPT
+                   : mf_router_forwarded(reactor, from, item->shard, id, left_ms, command);
+    }
+    case MF_PEER_REPLY: {
+        uint64_t id = mf_read_u64(&reader);
+        uint16_t status = mf_read_u16(&reader);
+        uint16_t leader = mf_read_u16(&reader);
+        struct mf_bytes result = mf_read_bytes(&reader, mf_reader_left(&reader));
+        return reader.failed || status >= MF_ERR_COUNT
+                   ? MF_CORRUPT
+                   : mf_router_replied(reactor, id, (enum mf_err)status, leader, result);
+    }
+    }
+    return MF_CORRUPT;
+}
+
+static enum mf_err on_frame(struct mf_in_link *in, struct mf_bytes body)
+{
+    struct mf_member *member = &in->links->reactor->node->members[in->member];
+    if (atomic_load(&member->incarnation) != in->incarnation)
+        return MF_CORRUPT; // left over from a process that has been replaced
+    struct mf_peer_reader frame;
+    enum mf_err err = mf_peer_body_open(&frame, body);
+    if (err != MF_OK)
+        return err;
+    uint64_t now_us = mf_mono_us();
+    atomic_store_explicit(&member->clock_offset_us, frame.mono_us - now_us, memory_order_relaxed);
+    atomic_store_explicit(&member->heard_us, now_us, memory_order_relaxed);
+    struct mf_peer_item item;
+    while ((err = mf_peer_item_next(&frame, &item)) == MF_OK) {
+        err = take_item(in, &item, frame.mono_us);
+        if (err != MF_OK)
+            return err;
+    }
+    return err == MF_NOT_FOUND ? MF_OK : err;
+}
+
+static enum mf_err on_data(void *arg, struct mf_conn *conn, struct mf_bytes input, size_t *used)
+{
+    struct mf_in_link *in = arg;
+    const struct mf_config *config = &in->links->reactor->node->config;
+    size_t frame_max = 2 * (size_t)config->request_bytes_max + (64u << 20);
+    *used = 0;
+    while (*used < input.len) {
+        struct mf_bytes rest = mf_bytes_of(input.data + *used, input.len - *used);
+        struct mf_bytes body;
+        size_t size = 0;
+        enum mf_err err = in->ready ? mf_peer_frame_split(rest, frame_max, &size, &body)
+                                    : mf_peer_hello_split(rest, &size, &body);
+        if (err == MF_AGAIN)
+            return MF_OK;
+        if (err == MF_OK)
+            err = in->ready ? on_frame(in, body) : on_hello(in, conn, body);
+        else
+            complain(in->links, conn, "what it sent is no peer message");
+        if (err != MF_OK)
+            return err;
+        *used += size;
+    }
+    return MF_OK;
+}
+
+void mf_links_drop_silent(struct mf_links *links, uint64_t now_us)
+{
+    for (struct mf_in_link *in = links->greeting; in != NULL; in = in->next) {
+        if (now_us >= in->greet_by_us)
+            mf_conn_close(in->conn, "it did not greet in time");
+    }
+}
+
+static void on_closed(void *arg, struct mf_conn *conn, const char *reason)
+{
+    struct mf_in_link *in = arg;
+    forget_greeting(in);
+    if (in->ready)
+        mf_log(MF_DEBUG, "link from node %u (%s) closed: %s",
+               in->links->reactor->node->members[in->member].id, mf_conn_peer_name(conn), reason);
+    free(in);
+}
+
+static const struct mf_conn_ops in_ops = {.data = on_data, .closed = on_closed};
+
+void mf_links_accepted(struct mf_links *links, int fd)
+{
+    const struct mf_config *config = &links->reactor->node->config;
+    // Until the greeting is done mf_peer_hello_split bounds what is read.
+    struct mf_conn_limits limits = {.input_max_bytes =
+                                        2 * (size_t)config->request_bytes_max + (64u << 20) + 16,
+                                    .output_pause_bytes = GREETING_BYTES_MAX,
+                                    .output_max_bytes = 4 * GREETING_BYTES_MAX};
+    struct mf_in_link *in = mf_calloc(1, sizeof(*in));
+    in->links = links;
+    mf_entropy(in->nonce, sizeof(in->nonce));
+    struct mf_conn *conn = mf_conn_new(links->reactor->peer_pool, fd, false, &limits, &in_ops, in);
+    in->conn = conn;
+    in->greet_by_us = mf_reactor_now_us(links->reactor) + GREETING_US;
+    in->next = links->greeting;
+    links->greeting = in;
+    mf_peer_put_challenge(mf_conn_output(conn), in->nonce);
+    mf_conn_wrote(conn);
+}

@@ -1,0 +1,39 @@
+// What the files of the links share. Not for anybody else.
+#ifndef MF_SERVER_LINKS_INTERNAL_H
+#define MF_SERVER_LINKS_INTERNAL_H
+
+#include "rpc/peer_frame.h"
+#include "server/links.h"
+
+enum mf_link_state { LINK_IDLE, LINK_CONNECTING, LINK_GREETED, LINK_READY };
+
+struct mf_link {
+    struct mf_links *links;
+    uint32_t member;
+    enum mf_link_state state;
+    struct mf_conn *conn; // NULL when idle
+    uint64_t retry_us;
+    uint64_t give_up_us;
+    uint64_t sent_us; // the last frame
+    uint8_t nonce[MF_PEER_NONCE_BYTES];
+    struct mf_buf frame; // of this turn
+};
+
+struct mf_in_link;
+
+struct mf_links {
+    struct mf_reactor *reactor;
+    struct mf_link out[MF_NODES_MAX];
+    uint64_t incarnations[MF_NODES_MAX]; // the processes that our replicas know of
+    struct mf_in_link *greeting;         // callers that have not proved themselves yet
+    uint64_t complained_us;              // refusals are logged at most once a second
+};
+
+// links_in.c: drops callers that let us wait.
+void mf_links_drop_silent(struct mf_links *links, uint64_t now_us);
+void mf_links_hello(const struct mf_node *node, uint16_t to, uint16_t reactor,
+                    struct mf_peer_hello *hello);
+// incarnation: of the new process, or 0 when the node is only silent.
+void mf_links_suspect_everywhere(struct mf_reactor *reactor, uint32_t member, uint64_t incarnation);
+
+#endif

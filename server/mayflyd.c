@@ -1,0 +1,277 @@
+// mayflyd: one node. Reads the configuration, recovers, runs the reactors, waits for signals.
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#ifdef MF_HAVE_SYSTEMD
+#include <systemd/sd-daemon.h>
+#endif
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/rand.h"
+#include "server/config.h"
+#include "server/data_dir.h"
+#include "server/reactor.h"
+#include "server/recovery.h"
+#include "server/snapshotter.h"
+
+#define MESSAGE_BYTES 1024
+// Crossing a ring may take a few rounds when everything ends at once.
+#define DRAIN_ROUNDS 8
+
+struct sockets {
+    int rpc[MF_THREADS_MAX];
+    int peer[MF_THREADS_MAX];
+};
+
+static int refuse(const char *message, int status)
+{
+    fprintf(stderr, "mayflyd: %s\n", message);
+    return status;
+}
+
+static enum mf_err fill_members(struct mf_node *node, char *message, size_t size)
+{
+    const struct mf_config *config = &node->config;
+    size_t used = 0;
+    for (uint32_t i = 0; i < config->node_count; i++) {
+        struct mf_member *member = &node->members[i];
+        member->id = config->nodes[i].id;
+        snprintf(member->peer, sizeof(member->peer), "%s", config->nodes[i].peer);
+        if (member->id == config->id)
+            node->self = i;
+        else if (mf_address_parse(member->peer, &member->address) != MF_OK) {
+            snprintf(message, size, "cluster.nodes: cannot resolve %s (node %u)", member->peer,
+                     member->id);
+            return MF_BAD_REQUEST;
+        }
+        used += (size_t)snprintf(node->members_text + used, sizeof(node->members_text) - used,
+                                 "%s%u", i > 0 ? "," : "", member->id);
+    }
+    node->member_count = config->node_count;
+    node->replica_count =
+        config->replicas < config->node_count ? config->replicas : config->node_count;
+    return MF_OK;
+}
+
+static enum mf_err listen_all(struct mf_node *node, const char *key, const char *text, int *fds,
+                              char *bound, size_t bound_size, char *message, size_t size)
+{
+    struct mf_address address;
+    if (mf_address_parse(text, &address) != MF_OK) {
+        snprintf(message, size, "listen.%s: cannot resolve %s", key, text);
+        return MF_BAD_REQUEST;
+    }
+    if (address.port != 0 && mf_address_in_use(&address)) {
+        snprintf(message, size, "listen.%s: %s is in use by another process", key, text);
+        return MF_IO;
+    }
+    for (uint32_t i = 0; i < node->reactor_count; i++) {
+        fds[i] = mf_listen(&address, message, size);
+        if (fds[i] < 0)
+            return MF_IO;
+    }
+    if (node->config.advertise_host[0] != '\0')
+        snprintf(address.host, sizeof(address.host), "%s", node->config.advertise_host);
+    mf_address_format(&address, bound, bound_size);
+    return MF_OK;
+}
+
+static enum mf_err open_sockets(struct mf_node *node, struct sockets *sockets, char *message,
+                                size_t size)
+{
+    const struct mf_config *config = &node->config;
+    for (uint32_t i = 0; i < MF_THREADS_MAX; i++)
+        sockets->rpc[i] = sockets->peer[i] = -1;
+    enum mf_err err = MF_OK;
+    if (config->rpc[0] != '\0')
+        err = listen_all(node, "rpc", config->rpc, sockets->rpc, node->addresses.rpc,
+                         sizeof(node->addresses.rpc), message, size);
+    if (err == MF_OK && config->peer[0] != '\0')
+        err = listen_all(node, "peer", config->peer, sockets->peer, node->bound_peer,
+                         sizeof(node->bound_peer), message, size);
+    return err;
+}
+
+static enum mf_err open_node(struct mf_node *node, char *message, size_t size)
+{
+    enum mf_err err = fill_members(node, message, size);
+    if (err == MF_OK)
+        err = mf_data_dir_open(node, message, size);
+    if (err != MF_OK)
+        return err;
+    node->shards = mf_calloc(node->config.shards, sizeof(*node->shards));
+    node->reactors = mf_calloc(node->reactor_count, sizeof(struct mf_reactor *));
+    for (uint32_t i = 0; i < node->reactor_count; i++)
+        node->reactors[i] = mf_reactor_new(node, (uint16_t)i);
+    node->snapshotter = mf_snapshotter_new(node);
+    struct sockets sockets;
+    err = open_sockets(node, &sockets, message, size);
+    if (err == MF_OK)
+        err = mf_recover(node, message, size);
+    for (uint32_t i = 0; i < node->reactor_count && err == MF_OK; i++)
+        err = mf_reactor_open(node->reactors[i], sockets.rpc[i], sockets.peer[i], message, size);
+    return err;
+}
+
+static void announce(const struct mf_node *node)
+{
+    printf("ready node=%u", node->config.id);
+    if (node->addresses.rpc[0] != '\0')
+        printf(" rpc=%s", node->addresses.rpc);
+    if (node->bound_peer[0] != '\0')
+        printf(" peer=%s", node->bound_peer);
+    printf("\n");
+    fflush(stdout);
+#ifdef MF_HAVE_SYSTEMD
+    sd_notify(0, "READY=1");
+#endif
+    mf_log(MF_INFO, "mayflyd %s is ready: node %u of cluster %s, %u shards, %u reactors, %s",
+           MF_VERSION, node->config.id, node->config.name, node->config.shards, node->reactor_count,
+           node->config.durability == MF_DURABILITY_NONE ? "memory only" : "fsync");
+}
+
+// What can change while the node runs: the log level and the passwords.
+static void reload(struct mf_node *node, int argc, char **argv)
+{
+    struct mf_config *fresh = mf_calloc(1, sizeof(*fresh));
+    struct mf_config_options options;
+    char message[MESSAGE_BYTES];
+    if (mf_config_load(argc, argv, fresh, &options, message, sizeof(message)) != MF_OK) {
+        mf_log(MF_ERROR, "SIGHUP: the configuration is refused, the old one stays: %s", message);
+    } else {
+        mf_log_set_level(fresh->log_level);
+        // Reactors may be reading the old text, so it is never freed: one string a SIGHUP.
+        atomic_store(&node->password, mf_strdup(fresh->password));
+        mf_log(MF_INFO, "SIGHUP: log level and passwords are read again");
+    }
+    free(fresh);
+}
+
+static void wait_for_end(struct mf_node *node, const sigset_t *signals, int argc, char **argv)
+{
+    for (;;) {
+        int signal = 0;
+        if (sigwait(signals, &signal) != 0)
+            continue;
+        if (signal == SIGHUP) {
+            reload(node, argc, argv);
+            continue;
+        }
+        mf_log(MF_INFO, "%s: stopping", signal == SIGTERM ? "SIGTERM" : "SIGINT");
+        return;
+    }
+}
+
+static void stop_node(struct mf_node *node)
+{
+#ifdef MF_HAVE_SYSTEMD
+    sd_notify(0, "STOPPING=1");
+#endif
+    atomic_store(&node->stopping, true);
+    for (uint32_t i = 0; i < node->reactor_count; i++)
+        mf_reactor_stop(node->reactors[i]);
+    for (uint32_t i = 0; i < node->reactor_count; i++)
+        mf_reactor_join(node->reactors[i]);
+    mf_snapshotter_stop(node->snapshotter);
+}
+
+static void drain(struct mf_node *node)
+{
+    for (uint32_t round = 0; round < DRAIN_ROUNDS; round++) {
+        for (uint32_t i = 0; i < node->reactor_count; i++)
+            mf_reactor_drain(node->reactors[i]);
+    }
+}
+
+static void close_node(struct mf_node *node)
+{
+    for (uint32_t i = 0; i < node->reactor_count; i++)
+        mf_reactor_close(node->reactors[i]);
+    drain(node);
+    for (uint32_t i = 0; i < node->reactor_count; i++)
+        mf_reactor_end_ops(node->reactors[i]);
+    drain(node);
+    for (uint32_t i = 0; i < node->reactor_count; i++)
+        mf_reactor_free(node->reactors[i]);
+    mf_snapshotter_free(node->snapshotter);
+    free(node->reactors);
+    free(node->shards);
+}
+
+static void warn_of_what_is_not_there(const struct mf_config *config)
+{
+    if (config->durability == MF_DURABILITY_OS)
+        mf_log(MF_WARN, "durability.mode = os is served as fsync, which promises more");
+    if (config->tls_cert[0] != '\0')
+        mf_log(MF_WARN, "security.tls_* has no effect: this version does not speak TLS");
+    if (config->memory_bytes_max != 0)
+        mf_log(MF_WARN, "memory.max_bytes has no effect: this version does not evict");
+}
+
+static int run_node(struct mf_node *node, int argc, char **argv)
+{
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL); // inherited by every thread
+    signal(SIGPIPE, SIG_IGN);
+    mf_log_start(node->config.log_level, node->config.log_format, node->config.id);
+    warn_of_what_is_not_there(&node->config);
+    char message[MESSAGE_BYTES] = "";
+    enum mf_err err = open_node(node, message, sizeof(message));
+    if (err != MF_OK) {
+        mf_log_stop();
+        return refuse(message, 1);
+    }
+    for (uint32_t i = 0; i < node->reactor_count; i++) {
+        if (mf_reactor_start(node->reactors[i]) != MF_OK) {
+            mf_log_stop();
+            return refuse("cannot start a thread", 1);
+        }
+    }
+    announce(node);
+    wait_for_end(node, &signals, argc, argv);
+    stop_node(node);
+    close_node(node);
+    bool failed = atomic_load(&node->failed);
+    mf_log(MF_INFO, failed ? "stopped after a failure" : "stopped");
+    mf_log_stop();
+    return failed ? 1 : 0;
+}
+
+int main(int argc, char **argv)
+{
+    struct mf_node *node = mf_calloc(1, sizeof(*node));
+    struct mf_config_options options;
+    char message[MESSAGE_BYTES];
+    if (mf_config_load(argc, argv, &node->config, &options, message, sizeof(message)) != MF_OK) {
+        free(node);
+        return refuse(message, 2);
+    }
+    int status = 0;
+    if (options.help) {
+        printf("Usage: mayflyd [--config FILE] [--SECTION.KEY=VALUE ...] [--check-config]\n\n");
+        mf_config_print_reference();
+    } else if (options.version) {
+        printf("mayflyd %s\n", MF_VERSION);
+    } else if (options.check_only) {
+        printf("the configuration is sound\n");
+    } else {
+        pthread_mutex_init(&node->mutex, NULL);
+        atomic_store(&node->password, node->config.password);
+        node->reactor_count = node->config.threads;
+        node->started_us = mf_mono_us();
+        mf_entropy(&node->incarnation, sizeof(node->incarnation));
+        node->incarnation |= 1;
+        status = run_node(node, argc, argv);
+    }
+    free(node);
+    return status;
+}

@@ -1,0 +1,85 @@
+// What all reactors of one node share: the configuration, the other nodes, and the shards' state as
+// last published. Everything mutable here is atomic or under the mutex that is named beside it.
+#ifndef MF_SERVER_NODE_H
+#define MF_SERVER_NODE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "rpc/conn.h"
+#include "rpc/peer_frame.h"
+#include "server/config.h"
+
+struct mf_reactor;
+struct mf_snapshotter;
+
+// Where clients find a node, as it says itself.
+struct mf_node_addresses {
+    char rpc[300];
+    char resp[300];
+    char resp_cluster[300];
+    char http[300];
+};
+
+struct mf_member {
+    uint16_t id;
+    char peer[300];
+    struct mf_address address;
+    // Written by whichever reactor hears from the node, read by all. Relaxed: each is a reading of
+    // its own, and a little old is fine.
+    _Atomic uint64_t heard_us;          // our monotonic clock at its last frame
+    _Atomic uint64_t clock_offset_us;   // its monotonic clock minus ours then, modulo 2^64
+    _Atomic uint64_t incarnation;       // of the process that runs there; 0 = never heard
+    _Atomic bool up;                    // as reactor 0 judges
+    struct mf_node_addresses addresses; // under mf_node.mutex
+};
+
+// One shard as its owner last published it (relaxed, for `cluster` and statistics).
+struct mf_shard_status {
+    _Atomic uint32_t leader;
+    _Atomic uint64_t ballot;
+    _Atomic uint64_t chosen;
+    _Atomic uint64_t applied;
+    _Atomic uint64_t first;
+    _Atomic uint64_t keys;
+    _Atomic uint64_t bytes;
+    _Atomic uint64_t hash;
+};
+
+struct mf_node {
+    struct mf_config config; // constant once the reactors run
+    uint64_t incarnation;    // random for this process
+    uint64_t genesis;        // see struct mf_peer_hello
+    uint32_t replica_count;  // copies of each shard: at most as many as there are nodes
+    bool may_vote;           // false: this node may have forgotten its promises
+    char members_text[MF_PEER_TEXT_BYTES_MAX];
+    uint64_t started_us;
+
+    struct mf_member members[MF_NODES_MAX]; // in the order of config.nodes
+    uint32_t member_count;
+    uint32_t self; // our index among them
+
+    struct mf_reactor **reactors;
+    uint32_t reactor_count;
+    struct mf_shard_status *shards;
+    struct mf_snapshotter *snapshotter;
+    struct mf_node_addresses addresses; // our own, as bound
+    char bound_peer[300];
+
+    _Atomic(const char *) password; // replaced by SIGHUP; old ones are kept until the end
+    _Atomic uint32_t clients;
+    _Atomic bool stopping;
+    _Atomic bool failed; // it stops because it cannot go on: exit 1
+    pthread_mutex_t mutex;
+};
+
+// The index of a node among the members, or -1.
+int mf_node_member(const struct mf_node *node, uint16_t id);
+// The members that hold a shard: fills indexes (at least MF_VOTERS_MAX places), returns how many.
+// Shard s is on the members s, s+1, ... modulo their number, so every node leads its share.
+uint32_t mf_node_replicas(const struct mf_node *node, uint32_t shard, uint32_t *indexes);
+bool mf_node_holds(const struct mf_node *node, uint32_t shard);
+
+#endif

@@ -1,0 +1,555 @@
+// The reactor's loop and its turn; see reactor.h.
+//
+// Shared with other threads: the inbox (a ring), `durable` (stored by the WAL's thread with
+// release, loaded here with acquire), the counters (relaxed), and what node.h lists.
+#include "server/reactor.h"
+
+#include <assert.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "server/links.h"
+#include "server/router.h"
+#include "server/session.h"
+
+#define INBOX_SLOTS 4096
+#define SWEEP_S 0.02
+// An orderly stop waits this long for requests under way.
+#define STOP_US UINT64_C(2000000)
+#define WAL_SEGMENT_BYTES (UINT64_C(64) << 20)
+
+uint16_t mf_reactor_of_shard(const struct mf_node *node, uint32_t shard)
+{
+    return (uint16_t)(shard % node->reactor_count);
+}
+
+struct mf_owned_shard *mf_reactor_shard(struct mf_reactor *reactor, uint32_t shard)
+{
+    assert(mf_reactor_of_shard(reactor->node, shard) == reactor->index);
+    return &reactor->shards[shard / reactor->node->reactor_count];
+}
+
+uint64_t mf_reactor_now_us(const struct mf_reactor *reactor)
+{
+    (void)reactor;
+    return mf_mono_us();
+}
+
+struct mf_replica_env mf_reactor_env(struct mf_reactor *reactor)
+{
+    return (struct mf_replica_env){
+        .now_us = mf_mono_us(), .wall_us = mf_wall_us(), .random = mf_rand_next(&reactor->rand)};
+}
+
+void mf_reactor_touch(struct mf_owned_shard *shard)
+{
+    if (shard->listed || shard->replica == NULL)
+        return;
+    shard->listed = true;
+    shard->next_dirty = shard->reactor->dirty;
+    shard->reactor->dirty = shard;
+}
+
+// Crossing between threads.
+
+void mf_reactor_send(struct mf_reactor *from, uint16_t to, struct mf_task *task)
+{
+    task->next = NULL;
+    if (from->out_last[to] != NULL)
+        from->out_last[to]->next = task;
+    else
+        from->out_first[to] = task;
+    from->out_last[to] = task;
+}
+
+void mf_reactor_post(struct mf_reactor *to, struct mf_task *task)
+{
+    task->next = NULL;
+    while (!mf_ring_push(to->inbox, task))
+        sched_yield();
+    ev_async_send(to->loop, &to->wake);
+}
+
+// A chain that does not fit stays for the next turn, which the timer brings soon.
+static bool send_chains(struct mf_reactor *reactor)
+{
+    bool all = true;
+    for (uint32_t i = 0; i < reactor->node->reactor_count; i++) {
+        if (reactor->out_first[i] == NULL || i == reactor->index)
+            continue;
+        struct mf_reactor *to = reactor->node->reactors[i];
+        if (!mf_ring_push(to->inbox, reactor->out_first[i])) {
+            all = false;
+            continue;
+        }
+        reactor->out_first[i] = NULL;
+        reactor->out_last[i] = NULL;
+        ev_async_send(to->loop, &to->wake);
+    }
+    return all;
+}
+
+static void run_chain(struct mf_reactor *reactor, struct mf_task *chain)
+{
+    while (chain != NULL) {
+        struct mf_task *task = chain;
+        chain = task->next; // running may free it
+        task->run(reactor, task);
+    }
+}
+
+static void run_own_tasks(struct mf_reactor *reactor)
+{
+    struct mf_task *chain = reactor->out_first[reactor->index];
+    reactor->out_first[reactor->index] = NULL;
+    reactor->out_last[reactor->index] = NULL;
+    run_chain(reactor, chain);
+}
+
+static void on_wake(struct ev_loop *loop, ev_async *watcher, int events)
+{
+    (void)loop;
+    (void)events;
+    struct mf_reactor *reactor = watcher->data;
+    struct mf_task *chain;
+    while ((chain = mf_ring_pop(reactor->inbox)) != NULL)
+        run_chain(reactor, chain);
+}
+
+// Persistence.
+
+static void on_durable(void *arg, uint64_t sequence)
+{
+    struct mf_reactor *reactor = arg;
+    atomic_store_explicit(&reactor->durable, sequence, memory_order_release);
+    ev_async_send(reactor->loop, &reactor->wal_wake);
+}
+
+// Without its log a node can promise nothing: it stops, and the others take over.
+static void on_wal_failed(void *arg, const char *message)
+{
+    struct mf_reactor *reactor = arg;
+    mf_log(MF_ERROR, "the write-ahead log failed, the node stops: %s", message);
+    atomic_store(&reactor->node->failed, true);
+    kill(getpid(), SIGTERM);
+}
+
+static struct mf_persist *persist_at(struct mf_reactor *reactor, size_t i)
+{
+    return &reactor->persists[(reactor->persist_first + i) % reactor->persist_cap];
+}
+
+static void add_persist(struct mf_reactor *reactor, struct mf_owned_shard *shard, uint64_t seq)
+{
+    if (reactor->persist_count == reactor->persist_cap) {
+        size_t cap = reactor->persist_cap == 0 ? 64 : reactor->persist_cap * 2;
+        struct mf_persist *persists = mf_calloc(cap, sizeof(*persists));
+        for (size_t i = 0; i < reactor->persist_count; i++)
+            persists[i] = *persist_at(reactor, i);
+        free(reactor->persists);
+        reactor->persists = persists;
+        reactor->persist_first = 0;
+        reactor->persist_cap = cap;
+    }
+    reactor->persist_count++;
+    reactor->persist_new++;
+    *persist_at(reactor, reactor->persist_count - 1) =
+        (struct mf_persist){.seq = seq, .shard = shard};
+}
+
+// Reports all acceptances up to this hand-over, the oldest first.
+static void report_durable(struct mf_reactor *reactor, uint64_t wal_seq)
+{
+    struct mf_replica_env env = mf_reactor_env(reactor);
+    while (reactor->persist_count > reactor->persist_new &&
+           persist_at(reactor, 0)->wal_seq <= wal_seq) {
+        struct mf_persist persist = *persist_at(reactor, 0);
+        reactor->persist_first = (reactor->persist_first + 1) % reactor->persist_cap;
+        reactor->persist_count--;
+        mf_replica_persisted(persist.shard->replica, &env, persist.seq);
+        mf_reactor_touch(persist.shard);
+    }
+}
+
+static void on_wal_wake(struct ev_loop *loop, ev_async *watcher, int events)
+{
+    (void)loop;
+    (void)events;
+    struct mf_reactor *reactor = watcher->data;
+    report_durable(reactor, atomic_load_explicit(&reactor->durable, memory_order_acquire));
+}
+
+// Without a WAL, what is in memory is as durable as it gets.
+static void submit_wal(struct mf_reactor *reactor)
+{
+    uint64_t wal_seq = reactor->wal != NULL ? mf_wal_submit(reactor->wal) : 0;
+    for (; reactor->persist_new > 0; reactor->persist_new--)
+        persist_at(reactor, reactor->persist_count - reactor->persist_new)->wal_seq = wal_seq;
+    if (reactor->wal == NULL)
+        report_durable(reactor, 0);
+}
+
+// The replicas' outside.
+
+static void replica_reply(void *ctx, struct mf_op *op)
+{
+    mf_router_outcome(ctx, op);
+}
+
+static void replica_persist(void *ctx, uint32_t group, const struct mf_wal_record *records,
+                            uint32_t count, uint64_t seq)
+{
+    (void)group;
+    struct mf_owned_shard *shard = ctx;
+    if (shard->reactor->wal != NULL) {
+        for (uint32_t i = 0; i < count; i++)
+            mf_wal_put(shard->reactor->wal, &records[i]);
+    }
+    if (seq != 0)
+        add_persist(shard->reactor, shard, seq);
+}
+
+static void replica_send(void *ctx, uint32_t group, const struct mf_paxos_msg *msg)
+{
+    struct mf_owned_shard *shard = ctx;
+    mf_links_send_paxos(shard->reactor->links, group, msg);
+}
+
+static uint64_t replica_node_mono(void *ctx, uint16_t node, uint64_t now_us)
+{
+    struct mf_owned_shard *shard = ctx;
+    return mf_links_node_mono_us(shard->reactor->links, node, now_us);
+}
+
+static void replica_applied(void *ctx, uint32_t group, uint64_t index, uint64_t log_time_us,
+                            uint64_t expired)
+{
+    (void)log_time_us;
+    struct mf_owned_shard *shard = ctx;
+    if (expired == 0)
+        return;
+    atomic_fetch_add_explicit(&shard->reactor->counters.expired, expired, memory_order_relaxed);
+    mf_log(MF_DEBUG, "shard=%u index=%llu expired=%llu", group, (unsigned long long)index,
+           (unsigned long long)expired);
+}
+
+static void replica_leader_changed(void *ctx, uint32_t group, uint16_t leader, mf_ballot_t ballot)
+{
+    struct mf_owned_shard *shard = ctx;
+    if (leader == 0)
+        mf_log(MF_DEBUG, "shard=%u has no leader", group);
+    else
+        mf_log(MF_INFO, "shard=%u is led by node %u since ballot %llu.%u", group, leader,
+               (unsigned long long)mf_ballot_round(ballot), mf_ballot_node(ballot));
+    if (leader == shard->reactor->node->config.id)
+        atomic_fetch_add_explicit(&shard->reactor->counters.elections_won, 1, memory_order_relaxed);
+    mf_router_leader_changed(shard);
+}
+
+static void replica_fatal(void *ctx, uint32_t group, const char *what)
+{
+    struct mf_owned_shard *shard = ctx;
+    mf_log(MF_ERROR, "shard=%u: %s; the node stops", group, what);
+    atomic_store(&shard->reactor->node->failed, true);
+    kill(getpid(), SIGTERM);
+}
+
+const struct mf_replica_ops mf_reactor_replica_ops = {.reply = replica_reply,
+                                                      .persist = replica_persist,
+                                                      .send = replica_send,
+                                                      .node_mono_us = replica_node_mono,
+                                                      .applied = replica_applied,
+                                                      .leader_changed = replica_leader_changed,
+                                                      .fatal = replica_fatal};
+
+// The turn.
+
+static void publish(struct mf_owned_shard *shard, const struct mf_replica_env *env)
+{
+    struct mf_shard_status *status = &shard->reactor->node->shards[shard->id];
+    struct mf_replica_info info;
+    struct mf_shard_counters counters;
+    mf_replica_info(shard->replica, env, &info);
+    mf_shard_counters(mf_replica_shard(shard->replica), &counters);
+    atomic_store_explicit(&status->leader, info.leader, memory_order_relaxed);
+    atomic_store_explicit(&status->ballot, info.ballot, memory_order_relaxed);
+    atomic_store_explicit(&status->chosen, info.chosen, memory_order_relaxed);
+    atomic_store_explicit(&status->applied, info.applied, memory_order_relaxed);
+    atomic_store_explicit(&status->first, info.first, memory_order_relaxed);
+    atomic_store_explicit(&status->keys, mf_shard_keys(mf_replica_shard(shard->replica)),
+                          memory_order_relaxed);
+    atomic_store_explicit(&status->bytes, counters.bytes, memory_order_relaxed);
+    atomic_store_explicit(&status->hash, mf_shard_rolling_hash(mf_replica_shard(shard->replica)),
+                          memory_order_relaxed);
+}
+
+static void set_timer_of(struct mf_owned_shard *shard, uint64_t now_us)
+{
+    struct mf_heap *timers = &shard->reactor->timers;
+    uint64_t next = mf_replica_next_tick_us(shard->replica, now_us);
+    uint64_t due_us = next == MF_NEVER ? 0 : next;
+    if (due_us == shard->due_us)
+        return;
+    if (shard->due_us != 0)
+        mf_heap_remove(timers, &shard->timer.node);
+    shard->due_us = due_us;
+    if (due_us == 0)
+        return;
+    shard->timer.node.bits = mf_heap_node_bits(due_us, shard->id);
+    assert(mf_heap_node_bytes(shard->timer.node.bits) <= sizeof(shard->timer));
+    mf_heap_node_set(&shard->timer.node, due_us, shard->id);
+    mf_heap_push(timers, &shard->timer.node);
+}
+
+static void flush_dirty(struct mf_reactor *reactor)
+{
+    while (reactor->dirty != NULL) {
+        struct mf_owned_shard *shard = reactor->dirty;
+        reactor->dirty = shard->next_dirty;
+        shard->listed = false;
+        struct mf_replica_env env = mf_reactor_env(reactor);
+        mf_replica_flush(shard->replica, &env);
+        set_timer_of(shard, env.now_us);
+        publish(shard, &env);
+    }
+}
+
+static void arm_timer(struct mf_reactor *reactor, bool soon)
+{
+    const struct mf_heap_node *top = mf_heap_top(&reactor->timers);
+    if (top == NULL && !soon) {
+        ev_timer_stop(reactor->loop, &reactor->timer);
+        return;
+    }
+    uint64_t now_us = mf_mono_us();
+    uint64_t due_us = soon ? now_us + 100 : mf_heap_node_deadline(top);
+    double wait_s = due_us > now_us ? (double)(due_us - now_us) / 1e6 : 0.0;
+    // libev takes a repeat of 0 for "stop".
+    reactor->timer.repeat = wait_s > 1e-6 ? wait_s : 1e-6;
+    ev_timer_again(reactor->loop, &reactor->timer);
+}
+
+static void on_turn(struct ev_loop *loop, ev_prepare *watcher, int events)
+{
+    (void)loop;
+    (void)events;
+    struct mf_reactor *reactor = watcher->data;
+    atomic_fetch_add_explicit(&reactor->counters.turns, 1, memory_order_relaxed);
+    do {
+        run_own_tasks(reactor);
+        flush_dirty(reactor);
+        submit_wal(reactor);
+    } while (reactor->dirty != NULL || reactor->out_first[reactor->index] != NULL);
+    mf_links_flush(reactor->links);
+    arm_timer(reactor, !send_chains(reactor));
+}
+
+static void on_timer(struct ev_loop *loop, ev_timer *watcher, int events)
+{
+    (void)loop;
+    (void)events;
+    struct mf_reactor *reactor = watcher->data;
+    struct mf_replica_env env = mf_reactor_env(reactor);
+    struct mf_heap_node *top;
+    while ((top = mf_heap_top(&reactor->timers)) != NULL &&
+           mf_heap_node_deadline(top) <= env.now_us) {
+        struct mf_owned_shard *shard =
+            (struct mf_owned_shard *)(void *)((char *)top -
+                                              offsetof(struct mf_owned_shard, timer.node));
+        mf_heap_remove(&reactor->timers, top);
+        shard->due_us = 0;
+        env.random = mf_rand_next(&reactor->rand);
+        mf_replica_tick(shard->replica, &env);
+        mf_reactor_touch(shard);
+    }
+}
+
+static void try_stop(struct mf_reactor *reactor)
+{
+    bool idle = true;
+    for (uint32_t i = 0; i < reactor->node->reactor_count; i++)
+        idle = idle && atomic_load(&reactor->node->reactors[i]->idle);
+    if (idle || mf_mono_us() >= reactor->stop_by_us)
+        ev_break(reactor->loop, EVBREAK_ALL);
+}
+
+static void on_sweep(struct ev_loop *loop, ev_timer *watcher, int events)
+{
+    (void)loop;
+    (void)events;
+    struct mf_reactor *reactor = watcher->data;
+    mf_links_tick(reactor->links);
+    mf_router_tick(reactor);
+    atomic_store(&reactor->idle, reactor->stop_by_us != 0 && reactor->in_flight == 0);
+    if (reactor->stop_by_us != 0)
+        try_stop(reactor);
+}
+
+static void accept_client(void *arg, int fd)
+{
+    mf_session_accepted(arg, fd);
+}
+
+static void accept_peer(void *arg, int fd)
+{
+    struct mf_reactor *reactor = arg;
+    mf_links_accepted(reactor->links, fd);
+}
+
+static void begin_stop(struct mf_reactor *reactor, struct mf_task *task)
+{
+    free(task);
+    reactor->stop_by_us = mf_mono_us() + STOP_US;
+    mf_listener_free(reactor->rpc_listener);
+    reactor->rpc_listener = NULL;
+}
+
+void mf_reactor_stop(struct mf_reactor *reactor)
+{
+    struct mf_task *task = mf_calloc(1, sizeof(*task));
+    task->run = begin_stop;
+    mf_reactor_post(reactor, task);
+}
+
+// Life cycle.
+
+static void init_watchers(struct mf_reactor *reactor)
+{
+    ev_async_init(&reactor->wake, on_wake);
+    reactor->wake.data = reactor;
+    ev_async_start(reactor->loop, &reactor->wake);
+    ev_async_init(&reactor->wal_wake, on_wal_wake);
+    reactor->wal_wake.data = reactor;
+    ev_async_start(reactor->loop, &reactor->wal_wake);
+    ev_prepare_init(&reactor->turn, on_turn);
+    reactor->turn.data = reactor;
+    ev_prepare_start(reactor->loop, &reactor->turn);
+    ev_init(&reactor->timer, on_timer);
+    reactor->timer.data = reactor;
+    ev_timer_init(&reactor->sweep, on_sweep, SWEEP_S, SWEEP_S);
+    reactor->sweep.data = reactor;
+    ev_timer_start(reactor->loop, &reactor->sweep);
+}
+
+struct mf_reactor *mf_reactor_new(struct mf_node *node, uint16_t index)
+{
+    struct mf_reactor *reactor = mf_calloc(1, sizeof(*reactor));
+    reactor->node = node;
+    reactor->index = index;
+    mf_entropy(&reactor->rand.state, sizeof(reactor->rand.state));
+    reactor->loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
+    reactor->inbox = mf_ring_new(INBOX_SLOTS);
+    reactor->out_first = mf_calloc(node->reactor_count, sizeof(*reactor->out_first));
+    reactor->out_last = mf_calloc(node->reactor_count, sizeof(*reactor->out_last));
+    reactor->pool = mf_conn_pool_new(reactor->loop);
+    reactor->peer_pool = mf_conn_pool_new(reactor->loop);
+    mf_conn_pool_idle_timeout(reactor->pool, (uint64_t)node->config.idle_timeout_s * 1000000);
+    mf_heap_init(&reactor->timers);
+    reactor->shard_count =
+        (node->config.shards + node->reactor_count - 1 - index) / node->reactor_count;
+    reactor->shards = mf_calloc(reactor->shard_count, sizeof(*reactor->shards));
+    for (uint32_t i = 0; i < reactor->shard_count; i++) {
+        struct mf_owned_shard *shard = &reactor->shards[i];
+        shard->reactor = reactor;
+        shard->id = index + i * node->reactor_count;
+    }
+    reactor->links = mf_links_new(reactor);
+    reactor->router = mf_router_new(reactor);
+    init_watchers(reactor);
+    return reactor;
+}
+
+enum mf_err mf_reactor_open(struct mf_reactor *reactor, int rpc_fd, int peer_fd, char *message,
+                            size_t message_size)
+{
+    struct mf_node *node = reactor->node;
+    if (node->config.durability != MF_DURABILITY_NONE) {
+        char folder[sizeof(node->config.data_dir) + 8];
+        snprintf(folder, sizeof(folder), "%s/wal", node->config.data_dir);
+        struct mf_wal_config config = {.folder = folder,
+                                       .stream = reactor->index,
+                                       .segment_bytes = WAL_SEGMENT_BYTES,
+                                       .sync = true,
+                                       .durable = on_durable,
+                                       .failed = on_wal_failed,
+                                       .arg = reactor};
+        enum mf_err err = mf_wal_open(&config, &reactor->wal, message, message_size);
+        if (err != MF_OK)
+            return err;
+    }
+    if (rpc_fd >= 0)
+        reactor->rpc_listener = mf_listener_new(reactor->loop, rpc_fd, accept_client, reactor);
+    if (peer_fd >= 0)
+        reactor->peer_listener = mf_listener_new(reactor->loop, peer_fd, accept_peer, reactor);
+    for (uint32_t i = 0; i < reactor->shard_count; i++)
+        mf_reactor_touch(&reactor->shards[i]);
+    return MF_OK;
+}
+
+static void *run(void *arg)
+{
+    struct mf_reactor *reactor = arg;
+    ev_run(reactor->loop, 0);
+    return NULL;
+}
+
+enum mf_err mf_reactor_start(struct mf_reactor *reactor)
+{
+    if (pthread_create(&reactor->thread, NULL, run, reactor) != 0)
+        return MF_IO;
+    char name[16];
+    snprintf(name, sizeof(name), "reactor-%u", reactor->index);
+    pthread_setname_np(reactor->thread, name);
+    return MF_OK;
+}
+
+void mf_reactor_join(struct mf_reactor *reactor)
+{
+    pthread_join(reactor->thread, NULL);
+}
+
+void mf_reactor_close(struct mf_reactor *reactor)
+{
+    mf_listener_free(reactor->rpc_listener);
+    mf_listener_free(reactor->peer_listener);
+    mf_wal_close(reactor->wal);
+    mf_conn_pool_free(reactor->pool);
+    mf_conn_pool_free(reactor->peer_pool);
+}
+
+// Tasks between reactors run here until none is left: all threads have ended.
+void mf_reactor_drain(struct mf_reactor *reactor)
+{
+    run_own_tasks(reactor);
+    on_wake(reactor->loop, &reactor->wake, 0);
+    send_chains(reactor);
+}
+
+void mf_reactor_end_ops(struct mf_reactor *reactor)
+{
+    for (uint32_t i = 0; i < reactor->shard_count; i++) {
+        mf_replica_free(reactor->shards[i].replica);
+        reactor->shards[i].replica = NULL;
+    }
+    mf_router_free(reactor->router);
+    reactor->router = NULL;
+}
+
+void mf_reactor_free(struct mf_reactor *reactor)
+{
+    mf_links_free(reactor->links);
+    mf_ring_free(reactor->inbox);
+    mf_heap_free(&reactor->timers);
+    ev_loop_destroy(reactor->loop);
+    free(reactor->out_first);
+    free(reactor->out_last);
+    free(reactor->persists);
+    free(reactor->shards);
+    free(reactor);
+}

@@ -1,0 +1,141 @@
+// A reactor: one thread, one libev loop, and the shards it owns.
+//
+// A turn of the loop takes what sockets, timers, the WAL and other reactors have brought, and ends
+// with one flush: replicas propose and apply, the WAL gets one hand-over, every peer one frame,
+// every other reactor one chain of tasks, every connection one write.
+#ifndef MF_SERVER_REACTOR_H
+#define MF_SERVER_REACTOR_H
+
+#include <ev.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/hist.h"
+#include "base/rand.h"
+#include "base/ring.h"
+#include "consensus/wal.h"
+#include "rpc/conn.h"
+#include "server/node.h"
+#include "server/op.h"
+#include "server/replica.h"
+#include "server/task.h"
+#include "ttl/heap.h"
+
+struct mf_links;
+struct mf_router;
+struct mf_sessions;
+
+// A shard owned by this reactor. `replica` is NULL when this node holds no copy: then ops for the
+// shard are only passed on.
+struct mf_owned_shard {
+    struct mf_reactor *reactor;
+    uint32_t id;
+    struct mf_replica *replica;
+    uint16_t leader_hint; // without a replica: who led when last heard
+    uint32_t next_try;    // without a hint: which copy to ask next
+    uint64_t due_us;      // when the replica's tick is due; 0 = no timer
+    union {
+        struct mf_heap_node node;
+        uint8_t room[24];
+    } timer;     // in mf_reactor.timers while due_us is not 0
+    bool listed; // in the list of shards to flush
+    struct mf_owned_shard *next_dirty;
+    struct mf_op_list parked; // ops waiting for a leader
+};
+
+// Acceptances waiting for the disk, in the order of hand-overs.
+struct mf_persist {
+    uint64_t wal_seq;
+    uint64_t seq;
+    struct mf_owned_shard *shard;
+};
+
+// Counted by the reactor, read by any (relaxed).
+struct mf_reactor_counters {
+    _Atomic uint64_t requests;
+    _Atomic uint64_t errors;
+    _Atomic uint64_t forwarded;
+    _Atomic uint64_t crossed;
+    _Atomic uint64_t turns;
+    _Atomic uint64_t expired;
+    _Atomic uint64_t elections_won;
+};
+
+struct mf_reactor {
+    struct mf_node *node;
+    uint16_t index;
+    pthread_t thread;
+    struct ev_loop *loop;
+    ev_async wake;     // the inbox has something
+    ev_async wal_wake; // `durable` has grown
+    ev_prepare turn;
+    ev_timer timer; // the earliest replica timer
+    ev_timer sweep; // parked and forwarded ops, heartbeats
+    struct mf_rand rand;
+
+    struct mf_ring *inbox;      // chains of struct mf_task
+    struct mf_task **out_first; // per reactor: tasks of this turn
+    struct mf_task **out_last;
+
+    struct mf_conn_pool *pool; // clients
+    struct mf_conn_pool *peer_pool;
+    struct mf_listener *rpc_listener;
+    struct mf_listener *peer_listener;
+
+    struct mf_owned_shard *shards; // shard id = index + i * reactor_count
+    uint32_t shard_count;
+    struct mf_owned_shard *dirty;
+    struct mf_heap timers;
+
+    struct mf_wal *wal; // NULL: nothing is persisted
+    _Atomic uint64_t durable;
+    struct mf_persist *persists; // a ring
+    size_t persist_first;
+    size_t persist_count;
+    size_t persist_cap;
+    size_t persist_new; // at the end, not yet submitted
+
+    struct mf_links *links;
+    struct mf_router *router;
+    struct mf_reactor_counters counters;
+    uint64_t stop_by_us; // stopping: give up waiting then; 0 = running
+    uint32_t in_flight;  // requests of this reactor's clients
+    _Atomic bool idle;   // stopping, and nothing of ours is under way
+};
+
+// Before the threads run: the reactor and the places of its shards, without replicas yet.
+struct mf_reactor *mf_reactor_new(struct mf_node *node, uint16_t index);
+extern const struct mf_replica_ops mf_reactor_replica_ops; // ctx: the struct mf_owned_shard
+// The shard's place; asserts that this reactor owns it.
+struct mf_owned_shard *mf_reactor_shard(struct mf_reactor *reactor, uint32_t shard);
+uint16_t mf_reactor_of_shard(const struct mf_node *node, uint32_t shard);
+
+// Opens the WAL stream and takes over listening sockets (-1 = none). MF_IO with a message.
+MF_MUST_USE enum mf_err mf_reactor_open(struct mf_reactor *reactor, int rpc_fd, int peer_fd,
+                                        char *message, size_t message_size);
+MF_MUST_USE enum mf_err mf_reactor_start(struct mf_reactor *reactor);
+// Any thread: no new clients; the loop ends when nothing is under way on any reactor, or soon.
+void mf_reactor_stop(struct mf_reactor *reactor);
+void mf_reactor_join(struct mf_reactor *reactor);
+// Taking the node apart, when all threads have ended. Each step for all reactors before the next:
+// close (sockets, WAL), end_ops (what clients wait for ends), drain (until nothing crosses), free.
+void mf_reactor_close(struct mf_reactor *reactor);
+void mf_reactor_end_ops(struct mf_reactor *reactor);
+void mf_reactor_drain(struct mf_reactor *reactor);
+void mf_reactor_free(struct mf_reactor *reactor);
+
+// From the reactor's own thread: runs the task on another reactor (or this one), at the end of the
+// turn and in order.
+void mf_reactor_send(struct mf_reactor *from, uint16_t to, struct mf_task *task);
+// From a thread that is no reactor; may wait for room.
+void mf_reactor_post(struct mf_reactor *to, struct mf_task *task);
+
+// Asks for a flush of the shard's replica before the turn ends.
+void mf_reactor_touch(struct mf_owned_shard *shard);
+struct mf_replica_env mf_reactor_env(struct mf_reactor *reactor);
+uint64_t mf_reactor_now_us(const struct mf_reactor *reactor);
+
+#endif

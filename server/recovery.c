@@ -1,0 +1,145 @@
+// Replicas from disk; see recovery.h.
+#include "server/recovery.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/rand.h"
+#include "server/reactor.h"
+#include "snapshot/reader.h"
+
+#define EXPIRE_BATCH 1024
+#define BATCH_BYTES (UINT64_C(1) << 20)
+#define WINDOW_ENTRIES 64
+#define WINDOW_BYTES (UINT64_C(8) << 20)
+#define LEARN_BYTES (UINT64_C(1) << 20)
+#define RESEND_US UINT64_C(200000)
+#define CHOSEN_DELAY_US UINT64_C(10000)
+#define MARK_INTERVAL_US UINT64_C(1000000)
+#define PENDING_OPS_MAX 100000
+
+static void configure(const struct mf_node *node, uint32_t shard, struct mf_replica_config *config)
+{
+    uint32_t indexes[MF_NODES_MAX];
+    uint32_t count = mf_node_replicas(node, shard, indexes);
+    uint64_t lease_us = (uint64_t)node->config.lease_ms * 1000;
+    *config = (struct mf_replica_config){.expire_batch = EXPIRE_BATCH,
+                                         .batch_bytes = BATCH_BYTES,
+                                         .mark_interval_us = MARK_INTERVAL_US,
+                                         .pending_ops_max = PENDING_OPS_MAX};
+    mf_entropy(&config->tag_seed, sizeof(config->tag_seed));
+    struct mf_paxos_config *paxos = &config->paxos;
+    paxos->group = shard;
+    paxos->self = node->config.id;
+    paxos->voter_count = (uint8_t)count;
+    for (uint32_t i = 0; i < count; i++)
+        paxos->voters[i] = node->members[indexes[i]].id;
+    paxos->may_vote = node->may_vote;
+    paxos->election_us = lease_us;
+    // The first of a shard's members campaigns at once, so that leaders are spread evenly; the
+    // others give it time, and time to be heard when it leads already.
+    bool first = indexes[0] == node->self;
+    paxos->first_election_us = count == 1 ? 0
+                               : first    ? lease_us / 2
+                                          : lease_us * 3 / 2 + mf_mono_us() % lease_us;
+    paxos->resend_us = RESEND_US;
+    paxos->chosen_delay_us = CHOSEN_DELAY_US;
+    paxos->window_entries = WINDOW_ENTRIES;
+    paxos->window_bytes = WINDOW_BYTES;
+    paxos->learn_bytes = LEARN_BYTES;
+}
+
+static struct mf_owned_shard *owned(struct mf_node *node, uint32_t shard)
+{
+    return mf_reactor_shard(node->reactors[mf_reactor_of_shard(node, shard)], shard);
+}
+
+struct replay {
+    struct mf_node *node;
+    char *message;
+    size_t message_size;
+};
+
+static enum mf_err replay_record(void *arg, const struct mf_wal_record *record)
+{
+    struct replay *replay = arg;
+    struct mf_node *node = replay->node;
+    if (record->group >= node->config.shards || !mf_node_holds(node, record->group)) {
+        snprintf(replay->message, replay->message_size,
+                 "the write-ahead log has records of shard %u, which this node does not hold",
+                 record->group);
+        return MF_BAD_REQUEST;
+    }
+    mf_replica_restore(owned(node, record->group)->replica, record);
+    return MF_OK;
+}
+
+static enum mf_err replay_wal(struct mf_node *node, char *message, size_t size)
+{
+    char folder[sizeof(node->config.data_dir) + 8];
+    snprintf(folder, sizeof(folder), "%s/wal", node->config.data_dir);
+    uint64_t started_us = mf_mono_us();
+    struct mf_wal_recovery recovery;
+    message[0] = '\0';
+    struct replay replay = {.node = node, .message = message, .message_size = size};
+    enum mf_err err = mf_wal_recover(folder, &recovery, replay_record, &replay);
+    if (err != MF_OK) {
+        if (message[0] == '\0')
+            snprintf(message, size, "%s", recovery.message);
+        return err;
+    }
+    if (recovery.files > 0)
+        mf_log(MF_INFO, "write-ahead log: %llu records in %llu files, %.1f MB, read in %.3f s%s",
+               (unsigned long long)recovery.records, (unsigned long long)recovery.files,
+               (double)recovery.bytes / 1e6, (double)(mf_mono_us() - started_us) / 1e6,
+               recovery.torn > 0 ? "; an unfinished last write was dropped" : "");
+    return MF_OK;
+}
+
+static enum mf_err load_shard(struct mf_snapshot_reader *genesis, uint32_t shard,
+                              struct mf_shard *state, uint64_t *log_us, uint64_t *wall_us,
+                              char *message, size_t size)
+{
+    const struct mf_snapshot_shard *section = mf_snapshot_section(genesis, shard);
+    *log_us = section->meta.log_time_us;
+    *wall_us = section->wall_us;
+    return mf_snapshot_load(genesis, shard, state, message, size);
+}
+
+enum mf_err mf_recover(struct mf_node *node, char *message, size_t size)
+{
+    struct mf_snapshot_reader *genesis = NULL;
+    enum mf_err err = MF_OK;
+    uint64_t *bases = mf_calloc(node->config.shards, 2 * sizeof(*bases)); // log and wall time
+    if (node->genesis != 0) {
+        char path[sizeof(node->config.data_dir) + 16];
+        snprintf(path, sizeof(path), "%s/genesis.mfs", node->config.data_dir);
+        err = mf_snapshot_open(path, &genesis, message, size);
+    }
+    uint64_t now_us = mf_mono_us();
+    for (uint32_t i = 0; i < node->config.shards && err == MF_OK; i++) {
+        if (!mf_node_holds(node, i))
+            continue;
+        uint64_t hash_seed;
+        mf_entropy(&hash_seed, sizeof(hash_seed));
+        struct mf_shard *state = mf_shard_new(i, hash_seed);
+        if (genesis != NULL)
+            err = load_shard(genesis, i, state, &bases[2 * i], &bases[2 * i + 1], message, size);
+        struct mf_replica_config config;
+        configure(node, i, &config);
+        struct mf_owned_shard *shard = owned(node, i);
+        shard->replica = mf_replica_new(&config, state, &mf_reactor_replica_ops, shard, now_us);
+    }
+    mf_snapshot_close(genesis);
+    if (err == MF_OK && node->config.durability != MF_DURABILITY_NONE)
+        err = replay_wal(node, message, size);
+    for (uint32_t i = 0; i < node->config.shards && err == MF_OK; i++) {
+        if (mf_node_holds(node, i))
+            mf_replica_restore_done(owned(node, i)->replica, bases[2 * i], bases[2 * i + 1]);
+    }
+    free(bases);
+    return err;
+}

@@ -1,0 +1,228 @@
+// Splitting commands by shard and joining their results; see request.h.
+#include "server/request.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "server/router.h"
+#include "shards/slots.h"
+
+// One shard's part: the items order[first .. first + count - 1] of the command.
+struct part {
+    struct mf_op *op; // with its outcome, once it is back
+    uint32_t first;
+    uint32_t count;
+};
+
+struct request {
+    mf_request_done *done;
+    void *arg;
+    enum mf_opcode op;
+    bool write;
+    uint32_t items;
+    uint32_t waiting; // parts that are out
+    uint32_t part_count;
+    struct part *parts;
+    uint32_t *order; // item numbers, grouped by shard; NULL when all are in one part
+};
+
+static bool by_items(enum mf_opcode op)
+{
+    return op == MF_OP_MGET || op == MF_OP_HAS || op == MF_OP_DEL || op == MF_OP_MSET;
+}
+
+static void free_request(struct request *request)
+{
+    for (uint32_t i = 0; i < request->part_count; i++)
+        mf_op_free(request->parts[i].op);
+    free(request->parts);
+    free(request->order);
+    free(request);
+}
+
+// A part that failed decides for all. One that may have had an effect makes the whole unknown, and
+// so does one that surely had none when another part of a write went through.
+static enum mf_err worst(const struct request *request)
+{
+    enum mf_err err = MF_OK;
+    uint32_t fine = 0;
+    for (uint32_t i = 0; i < request->part_count; i++) {
+        enum mf_err status = request->parts[i].op->status;
+        if (status == MF_OK)
+            fine++;
+        else if (err == MF_OK || status == MF_TIMEOUT)
+            err = status;
+    }
+    return err != MF_OK && request->write && fine > 0 ? MF_TIMEOUT : err;
+}
+
+static void join_sum(const struct request *request, struct mf_result *joined)
+{
+    *joined = (struct mf_result){.kind = MF_RESULT_INT};
+    for (uint32_t i = 0; i < request->part_count; i++) {
+        struct mf_reader reader = mf_reader_of(mf_buf_view(&request->parts[i].op->result));
+        struct mf_result result;
+        if (mf_result_decode(&reader, &result) != MF_OK || result.kind == MF_RESULT_ERROR) {
+            *joined = result;
+            return;
+        }
+        joined->integer += result.integer;
+    }
+}
+
+// Puts each part's elements where the client asked for them.
+static void join_list(const struct request *request, struct mf_result *joined, struct mf_buf *out)
+{
+    struct mf_bytes *elements = mf_calloc(request->items, sizeof(*elements));
+    for (uint32_t i = 0; i < request->part_count; i++) {
+        const struct part *part = &request->parts[i];
+        struct mf_reader reader = mf_reader_of(mf_buf_view(&part->op->result));
+        struct mf_result list;
+        enum mf_err err = mf_result_decode(&reader, &list);
+        assert(err == MF_OK && list.kind == MF_RESULT_LIST && list.count == part->count);
+        (void)err;
+        struct mf_reader at = mf_reader_of(list.value);
+        for (uint32_t k = 0; k < part->count; k++) {
+            const uint8_t *start = at.at;
+            struct mf_result element;
+            err = mf_result_decode(&at, &element);
+            assert(err == MF_OK);
+            elements[request->order[part->first + k]] = mf_bytes_of(start, (size_t)(at.at - start));
+        }
+    }
+    for (uint32_t i = 0; i < request->items; i++)
+        mf_buf_put(out, elements[i].data, elements[i].len);
+    free(elements);
+    *joined = (struct mf_result){
+        .kind = MF_RESULT_LIST, .count = request->items, .value = mf_buf_view(out)};
+}
+
+static void finish(struct mf_reactor *reactor, struct request *request)
+{
+    struct mf_result joined = {.kind = MF_RESULT_ERROR, .err = worst(request)};
+    struct mf_buf scratch = {0};
+    bool list = request->op == MF_OP_MGET || request->op == MF_OP_HAS;
+    if (joined.err == MF_OK && request->part_count == 1) {
+        struct mf_reader reader = mf_reader_of(mf_buf_view(&request->parts[0].op->result));
+        if (mf_result_decode(&reader, &joined) != MF_OK)
+            joined = (struct mf_result){.kind = MF_RESULT_ERROR, .err = MF_INTERNAL};
+    } else if (joined.err == MF_OK && list) {
+        join_list(request, &joined, &scratch);
+    } else if (joined.err == MF_OK) {
+        join_sum(request, &joined);
+    }
+    reactor->in_flight--;
+    request->done(request->arg, &joined);
+    mf_buf_free(&scratch);
+    free_request(request);
+}
+
+void mf_request_op_done(struct mf_reactor *reactor, struct mf_op *op)
+{
+    struct request *request = op->owner;
+    assert(request->waiting > 0);
+    if (--request->waiting == 0)
+        finish(reactor, request);
+}
+
+struct placed {
+    uint32_t shard;
+    uint32_t item;
+};
+
+static int compare_placed(const void *left, const void *right)
+{
+    const struct placed *a = left;
+    const struct placed *b = right;
+    if (a->shard != b->shard)
+        return a->shard < b->shard ? -1 : 1;
+    return (a->item > b->item) - (a->item < b->item);
+}
+
+static void add_part(struct request *request, uint32_t shard, const struct mf_command *command,
+                     uint32_t first, uint32_t count)
+{
+    struct part *part = &request->parts[request->part_count++];
+    *part = (struct part){.op = mf_op_new(shard, command), .first = first, .count = count};
+}
+
+static void split_by_items(const struct mf_reactor *reactor, struct request *request,
+                           const struct mf_command *command)
+{
+    uint32_t count = command->item_count;
+    struct placed *placed = mf_calloc(count, sizeof(*placed));
+    for (uint32_t i = 0; i < count; i++)
+        placed[i] = (struct placed){
+            mf_shard_of_key(command->items[i].key, reactor->node->config.shards), i};
+    qsort(placed, count, sizeof(*placed), compare_placed);
+    request->order = mf_calloc(count, sizeof(*request->order));
+    request->parts = mf_calloc(count, sizeof(*request->parts));
+    struct mf_item *items = mf_calloc(count, sizeof(*items));
+    for (uint32_t first = 0; first < count;) {
+        uint32_t end = first;
+        while (end < count && placed[end].shard == placed[first].shard) {
+            request->order[end] = placed[end].item;
+            items[end] = command->items[placed[end].item];
+            end++;
+        }
+        struct mf_command part = *command;
+        part.items = &items[first];
+        part.item_count = end - first;
+        add_part(request, placed[first].shard, &part, first, end - first);
+        first = end;
+    }
+    free(items);
+    free(placed);
+}
+
+static void split(const struct mf_reactor *reactor, struct request *request,
+                  const struct mf_command *command)
+{
+    if (by_items(command->op)) {
+        split_by_items(reactor, request, command);
+        return;
+    }
+    bool everywhere = command->op == MF_OP_SIZE || command->op == MF_OP_FLUSH;
+    uint32_t shards = reactor->node->config.shards;
+    request->parts = mf_calloc(everywhere ? shards : 1, sizeof(*request->parts));
+    if (!everywhere) {
+        add_part(request, mf_shard_of_key(command->items[0].key, shards), command, 0, 1);
+        return;
+    }
+    for (uint32_t i = 0; i < shards; i++)
+        add_part(request, i, command, 0, 0);
+}
+
+void mf_request_start(struct mf_reactor *reactor, const struct mf_command *command,
+                      mf_request_done *done, void *arg)
+{
+    bool list = command->op == MF_OP_MGET || command->op == MF_OP_HAS;
+    if (by_items(command->op) && command->item_count == 0) {
+        struct mf_result nothing = {.kind = list ? MF_RESULT_LIST : MF_RESULT_INT};
+        done(arg, &nothing);
+        return;
+    }
+    struct request *request = mf_calloc(1, sizeof(*request));
+    request->done = done;
+    request->arg = arg;
+    request->op = command->op;
+    request->write = mf_op_is_write(command->op);
+    request->items = command->item_count;
+    split(reactor, request, command);
+    reactor->in_flight++;
+    // The last answer may come while we submit, and frees the request.
+    uint32_t count = request->part_count;
+    struct part *parts = request->parts;
+    request->waiting = count + 1;
+    uint64_t deadline_us =
+        mf_reactor_now_us(reactor) + (uint64_t)reactor->node->config.request_timeout_ms * 1000;
+    for (uint32_t i = 0; i < count; i++) {
+        struct mf_op *op = parts[i].op;
+        op->home = reactor->index;
+        op->owner = request;
+        op->deadline_us = deadline_us;
+        mf_router_submit(reactor, op);
+    }
+    if (--request->waiting == 0)
+        finish(reactor, request);
+}

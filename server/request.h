@@ -1,0 +1,23 @@
+// A client's request while its shards work on it: split into one op a shard, joined into one reply.
+//
+// Lives on the reactor of the client's connection.
+#ifndef MF_SERVER_REQUEST_H
+#define MF_SERVER_REQUEST_H
+
+#include <stdint.h>
+
+#include "base/command.h"
+#include "base/result.h"
+#include "server/op.h"
+#include "server/reactor.h"
+
+// Called once with the joined result; views live during the call.
+typedef void mf_request_done(void *arg, const struct mf_result *result);
+
+// Starts a command; done may be called before this returns. The command's views may die afterwards.
+void mf_request_start(struct mf_reactor *reactor, const struct mf_command *command,
+                      mf_request_done *done, void *arg);
+// From the router: one op has come back.
+void mf_request_op_done(struct mf_reactor *reactor, struct mf_op *op);
+
+#endif

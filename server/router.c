@@ -1,0 +1,357 @@
+// Routing of ops; see router.h.
+#include "server/router.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "server/links.h"
+#include "server/request.h"
+
+// After this many nodes said "not me" in a row, the op waits a moment: the group is electing.
+#define HOPS_MAX 4
+// A write is refused while this much is on its way to the disk.
+#define WAL_PENDING_BYTES_MAX (256u << 20)
+
+// An op that another node is working on. Ids are (reactor, generation, place in the table), so an
+// answer finds its op without a search and a late one finds nothing.
+struct forward {
+    struct mf_op *op; // NULL = free
+    uint16_t node;
+    uint32_t generation;
+    uint32_t next_free;
+};
+
+struct mf_router {
+    struct mf_reactor *reactor;
+    struct forward *forwards;
+    uint32_t forward_cap;
+    uint32_t free_head; // UINT32_MAX = none
+    uint32_t parked;
+};
+
+static void route(struct mf_owned_shard *shard, struct mf_op *op);
+
+struct mf_router *mf_router_new(struct mf_reactor *reactor)
+{
+    struct mf_router *router = mf_calloc(1, sizeof(*router));
+    router->reactor = reactor;
+    router->free_head = UINT32_MAX;
+    return router;
+}
+
+static uint64_t forward_id(const struct mf_router *router, uint32_t place)
+{
+    return (uint64_t)router->reactor->index << 56 |
+           (uint64_t)(router->forwards[place].generation & 0xffffff) << 32 | place;
+}
+
+static uint32_t take_place(struct mf_router *router)
+{
+    if (router->free_head == UINT32_MAX) {
+        uint32_t cap = router->forward_cap == 0 ? 64 : router->forward_cap * 2;
+        router->forwards = mf_realloc(router->forwards, cap * sizeof(*router->forwards));
+        for (uint32_t i = router->forward_cap; i < cap; i++)
+            router->forwards[i] = (struct forward){.next_free = i + 1 < cap ? i + 1 : UINT32_MAX};
+        router->free_head = router->forward_cap;
+        router->forward_cap = cap;
+    }
+    uint32_t place = router->free_head;
+    router->free_head = router->forwards[place].next_free;
+    return place;
+}
+
+static struct mf_op *free_place(struct mf_router *router, uint32_t place)
+{
+    struct forward *forward = &router->forwards[place];
+    struct mf_op *op = forward->op;
+    forward->op = NULL;
+    forward->generation++;
+    forward->next_free = router->free_head;
+    router->free_head = place;
+    return op;
+}
+
+static void return_home(struct mf_reactor *reactor, struct mf_task *task)
+{
+    struct mf_op *op = (struct mf_op *)(void *)((char *)task - offsetof(struct mf_op, task));
+    mf_request_op_done(reactor, op);
+}
+
+// The op has its outcome: back to whoever made it.
+static void complete(struct mf_reactor *reactor, struct mf_op *op, enum mf_err status)
+{
+    op->status = status;
+    if (op->from_node != 0) {
+        mf_links_send_reply(reactor->links, op->from_node, op);
+        mf_op_free(op);
+        return;
+    }
+    op->task.run = return_home;
+    if (op->home == reactor->index)
+        return_home(reactor, &op->task);
+    else
+        mf_reactor_send(reactor, op->home, &op->task);
+}
+
+static void park(struct mf_owned_shard *shard, struct mf_op *op)
+{
+    op->hops = 0;
+    shard->reactor->router->parked++;
+    mf_op_push(&shard->parked, op);
+}
+
+static bool forward_to(struct mf_owned_shard *shard, struct mf_op *op, uint16_t node)
+{
+    struct mf_router *router = shard->reactor->router;
+    uint32_t place = take_place(router);
+    if (!mf_links_send_forward(shard->reactor->links, node, op, forward_id(router, place))) {
+        free_place(router, place);
+        return false;
+    }
+    router->forwards[place].op = op;
+    router->forwards[place].node = node;
+    op->sent = true;
+    atomic_fetch_add_explicit(&shard->reactor->counters.forwarded, 1, memory_order_relaxed);
+    return true;
+}
+
+// Where to try: the replica's leader, or, without a replica here, the last one heard of, or one
+// copy after the other. 0 = nowhere now.
+static uint16_t target(struct mf_owned_shard *shard)
+{
+    struct mf_node *node = shard->reactor->node;
+    if (shard->replica != NULL) {
+        return mf_paxos_leader(mf_replica_paxos(shard->replica));
+    }
+    if (shard->leader_hint != 0)
+        return shard->leader_hint;
+    uint32_t copies[MF_NODES_MAX];
+    uint32_t count = mf_node_replicas(node, shard->id, copies);
+    return node->members[copies[shard->next_try++ % count]].id;
+}
+
+static void route(struct mf_owned_shard *shard, struct mf_op *op)
+{
+    struct mf_reactor *reactor = shard->reactor;
+    uint16_t self = reactor->node->config.id;
+    if (op->write && reactor->wal != NULL &&
+        mf_wal_pending_bytes(reactor->wal) > WAL_PENDING_BYTES_MAX) {
+        complete(reactor, op, MF_BUSY);
+        return;
+    }
+    if (shard->replica != NULL && (op->local || op->from_node != 0 || target(shard) == self)) {
+        struct mf_replica_env env = mf_reactor_env(reactor);
+        mf_replica_submit(shard->replica, &env, op);
+        mf_reactor_touch(shard);
+        return;
+    }
+    if (op->from_node != 0) { // no copy here: the asker has an odd view of the cluster
+        op->leader = 0;
+        complete(reactor, op, MF_NOT_LEADER);
+        return;
+    }
+    uint16_t node = target(shard);
+    if (node == 0 || node == self || ++op->hops > HOPS_MAX || !forward_to(shard, op, node))
+        park(shard, op);
+}
+
+static void arrive(struct mf_reactor *reactor, struct mf_task *task)
+{
+    struct mf_op *op = (struct mf_op *)(void *)((char *)task - offsetof(struct mf_op, task));
+    route(mf_reactor_shard(reactor, op->shard), op);
+}
+
+void mf_router_submit(struct mf_reactor *reactor, struct mf_op *op)
+{
+    uint16_t owner = mf_reactor_of_shard(reactor->node, op->shard);
+    op->task.run = arrive;
+    if (owner == reactor->index) {
+        arrive(reactor, &op->task);
+        return;
+    }
+    atomic_fetch_add_explicit(&reactor->counters.crossed, 1, memory_order_relaxed);
+    mf_reactor_send(reactor, owner, &op->task);
+}
+
+void mf_router_outcome(struct mf_owned_shard *shard, struct mf_op *op)
+{
+    bool retry = op->status == MF_NOT_LEADER && op->from_node == 0 &&
+                 !atomic_load_explicit(&shard->reactor->node->stopping, memory_order_relaxed);
+    uint16_t leader = target(shard);
+    if (retry && leader != 0 && leader != shard->reactor->node->config.id)
+        route(shard, op);
+    else if (retry)
+        park(shard, op); // leader_changed or the next tick takes it up again
+    else
+        complete(shard->reactor, op,
+                 op->status == MF_NOT_LEADER && op->from_node == 0 ? MF_SHUTTING_DOWN : op->status);
+}
+
+enum mf_err mf_router_forwarded(struct mf_reactor *reactor, uint16_t from, uint32_t shard,
+                                uint64_t id, uint32_t left_ms, struct mf_bytes command)
+{
+    struct mf_op *op = NULL;
+    enum mf_err err = mf_op_from_bytes(shard, command, &op);
+    if (err != MF_OK)
+        return err;
+    op->from_node = from;
+    op->from_id = id;
+    op->deadline_us = mf_reactor_now_us(reactor) + (uint64_t)left_ms * 1000;
+    mf_router_submit(reactor, op);
+    return MF_OK;
+}
+
+struct answer {
+    struct mf_task task;
+    uint64_t id;
+    enum mf_err status;
+    uint16_t leader;
+    struct mf_buf result;
+};
+
+static void take_answer(struct mf_reactor *reactor, struct mf_task *task)
+{
+    struct answer *answer = (struct answer *)task;
+    struct mf_router *router = reactor->router;
+    uint32_t place = (uint32_t)answer->id;
+    if (place < router->forward_cap && router->forwards[place].op != NULL &&
+        forward_id(router, place) == answer->id) {
+        struct mf_op *op = free_place(router, place);
+        struct mf_owned_shard *shard = mf_reactor_shard(reactor, op->shard);
+        if (answer->status != MF_NOT_LEADER) {
+            mf_buf_put(&op->result, answer->result.data, answer->result.len);
+            complete(reactor, op, answer->status);
+        } else {
+            shard->leader_hint = answer->leader;
+            uint16_t self = reactor->node->config.id;
+            bool known = answer->leader != 0 && answer->leader != self && op->hops < HOPS_MAX;
+            op->hops++;
+            if (!known || !forward_to(shard, op, answer->leader))
+                park(shard, op);
+        }
+    }
+    mf_buf_free(&answer->result);
+    free(answer);
+}
+
+enum mf_err mf_router_replied(struct mf_reactor *reactor, uint64_t id, enum mf_err status,
+                              uint16_t leader, struct mf_bytes result)
+{
+    uint32_t to = (uint32_t)(id >> 56);
+    if (to >= reactor->node->reactor_count)
+        return MF_CORRUPT;
+    struct answer *answer = mf_calloc(1, sizeof(*answer));
+    answer->task.run = take_answer;
+    answer->id = id;
+    answer->status = status;
+    answer->leader = leader;
+    mf_buf_put(&answer->result, result.data, result.len);
+    mf_reactor_send(reactor, (uint16_t)to, &answer->task);
+    return MF_OK;
+}
+
+static void unpark(struct mf_owned_shard *shard)
+{
+    for (uint32_t left = shard->parked.count; left > 0; left--) {
+        shard->reactor->router->parked--;
+        route(shard, mf_op_pop(&shard->parked));
+    }
+}
+
+// Ops that a node may have carried out or not. `decide`: nothing more will be heard from it.
+static void recall(struct mf_reactor *reactor, uint16_t node, bool decide)
+{
+    struct mf_router *router = reactor->router;
+    for (uint32_t i = 0; i < router->forward_cap; i++) {
+        struct mf_op *op = router->forwards[i].op;
+        if (op == NULL || router->forwards[i].node != node)
+            continue;
+        bool again = !op->write || op->has_id;
+        if (!again && !decide)
+            continue;
+        free_place(router, i);
+        if (again)
+            park(mf_reactor_shard(reactor, op->shard), op);
+        else
+            complete(reactor, op, MF_TIMEOUT);
+    }
+}
+
+void mf_router_node_lost(struct mf_reactor *reactor, uint16_t node)
+{
+    for (uint32_t i = 0; i < reactor->shard_count; i++) {
+        if (reactor->shards[i].leader_hint == node)
+            reactor->shards[i].leader_hint = 0;
+    }
+    recall(reactor, node, true);
+}
+
+void mf_router_link_lost(struct mf_reactor *reactor, uint16_t node)
+{
+    recall(reactor, node, false);
+}
+
+void mf_router_node_reachable(struct mf_reactor *reactor, uint16_t node)
+{
+    (void)node;
+    for (uint32_t i = 0; i < reactor->shard_count; i++)
+        unpark(&reactor->shards[i]);
+}
+
+void mf_router_leader_changed(struct mf_owned_shard *shard)
+{
+    unpark(shard);
+}
+
+// A parked write that was sent elsewhere before and has an id may have had its effect.
+static enum mf_err late(const struct mf_op *op)
+{
+    return op->write && op->sent && op->has_id ? MF_TIMEOUT : MF_NO_QUORUM;
+}
+
+static void retry_parked(struct mf_owned_shard *shard, uint64_t now_us)
+{
+    for (uint32_t left = shard->parked.count; left > 0; left--) {
+        struct mf_op *op = mf_op_pop(&shard->parked);
+        shard->reactor->router->parked--;
+        if (op->deadline_us <= now_us)
+            complete(shard->reactor, op, late(op));
+        else
+            route(shard, op);
+    }
+}
+
+void mf_router_tick(struct mf_reactor *reactor)
+{
+    struct mf_router *router = reactor->router;
+    uint64_t now_us = mf_reactor_now_us(reactor);
+    if (router->parked > 0) {
+        for (uint32_t i = 0; i < reactor->shard_count; i++)
+            retry_parked(&reactor->shards[i], now_us);
+    }
+    for (uint32_t i = 0; i < router->forward_cap; i++) {
+        struct mf_op *op = router->forwards[i].op;
+        if (op == NULL || op->deadline_us > now_us)
+            continue;
+        free_place(router, i);
+        complete(reactor, op, op->write ? MF_TIMEOUT : MF_NO_QUORUM);
+    }
+}
+
+void mf_router_free(struct mf_router *router)
+{
+    if (router == NULL)
+        return;
+    struct mf_reactor *reactor = router->reactor;
+    for (uint32_t i = 0; i < reactor->shard_count; i++) {
+        struct mf_op *op;
+        while ((op = mf_op_pop(&reactor->shards[i].parked)) != NULL)
+            complete(reactor, op, MF_SHUTTING_DOWN);
+    }
+    for (uint32_t i = 0; i < router->forward_cap; i++) {
+        if (router->forwards[i].op != NULL)
+            complete(reactor, free_place(router, i), MF_TIMEOUT);
+    }
+    free(router->forwards);
+    free(router);
+}

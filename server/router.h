@@ -1,0 +1,41 @@
+// The router: brings each op to the replica that can serve it, and its outcome back.
+//
+// An op starts at the reactor that owns its shard. If the replica there leads, it serves the op;
+// otherwise the op is forwarded to the leader's node, or parked until a leader is known. What a
+// replica or node refuses as MF_NOT_LEADER had no effect and is tried elsewhere until its deadline.
+// A write that was sent to a node which then died has an unknown outcome: it is sent again only if
+// it carries an id, otherwise it ends as MF_TIMEOUT. Everything runs on the owner's thread.
+#ifndef MF_SERVER_ROUTER_H
+#define MF_SERVER_ROUTER_H
+
+#include <stdint.h>
+
+#include "server/op.h"
+#include "server/reactor.h"
+
+struct mf_router;
+struct mf_router *mf_router_new(struct mf_reactor *reactor);
+void mf_router_free(struct mf_router *router); // ops still held end as MF_SHUTTING_DOWN
+
+// From the reactor where the op was made (op->home): takes it to its shard's owner.
+void mf_router_submit(struct mf_reactor *reactor, struct mf_op *op);
+// From the replica, through mf_replica_ops.reply.
+void mf_router_outcome(struct mf_owned_shard *shard, struct mf_op *op);
+// From a link: another node's op, and an answer to one of ours. MF_CORRUPT for bytes that are none.
+MF_MUST_USE enum mf_err mf_router_forwarded(struct mf_reactor *reactor, uint16_t from,
+                                            uint32_t shard, uint64_t id, uint32_t left_ms,
+                                            struct mf_bytes command);
+MF_MUST_USE enum mf_err mf_router_replied(struct mf_reactor *reactor, uint64_t id,
+                                          enum mf_err status, uint16_t leader,
+                                          struct mf_bytes result);
+// The node's process is gone or silent: what was forwarded there is decided now.
+void mf_router_node_lost(struct mf_reactor *reactor, uint16_t node);
+// Our link to it broke: what can be sent again is.
+void mf_router_link_lost(struct mf_reactor *reactor, uint16_t node);
+void mf_router_node_reachable(struct mf_reactor *reactor, uint16_t node);
+// A shard's leader is (un)known now: parked ops may go.
+void mf_router_leader_changed(struct mf_owned_shard *shard);
+// Deadlines and retries; call every few tens of milliseconds.
+void mf_router_tick(struct mf_reactor *reactor);
+
+#endif

@@ -1,0 +1,281 @@
+// MessagePack-RPC sessions: bytes to requests, results to replies; see session.h.
+//
+// A reply may come when the client is gone: calls count their session, and the last one frees it.
+#include "server/session.h"
+
+#include <openssl/crypto.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "rpc/msgpack_rpc.h"
+#include "rpc/msgpack_scan.h"
+#include "server/admin.h"
+#include "server/request.h"
+
+// Requests that one connection may have under way; more wait in its socket.
+#define IN_FLIGHT_MAX 1024
+#define OUTPUT_PAUSE_BYTES (16u << 20)
+
+struct session {
+    struct mf_reactor *reactor;
+    struct mf_conn *conn; // NULL when closed
+    uint32_t calls;       // requests under way
+    bool authorized;
+    struct mf_msgpack_scan scan;
+    struct mf_rpc_request request; // being parsed
+};
+
+struct call {
+    struct session *session;
+    uint32_t msgid;
+    bool silent; // a notification
+};
+
+static void release(struct session *session)
+{
+    if (session->conn != NULL || session->calls > 0)
+        return;
+    mf_rpc_request_free(&session->request);
+    free(session);
+}
+
+static struct call *begin_call(struct session *session)
+{
+    struct call *call = mf_alloc(sizeof(*call));
+    *call = (struct call){.session = session,
+                          .msgid = session->request.msgid,
+                          .silent = session->request.notification};
+    session->calls++;
+    mf_conn_in_flight(session->conn, 1, IN_FLIGHT_MAX);
+    return call;
+}
+
+static void end_call(struct call *call)
+{
+    struct session *session = call->session;
+    free(call);
+    session->calls--;
+    if (session->conn != NULL) {
+        mf_conn_in_flight(session->conn, -1, IN_FLIGHT_MAX);
+        mf_conn_wrote(session->conn);
+    }
+    release(session);
+}
+
+static void on_result(void *arg, const struct mf_result *result)
+{
+    struct call *call = arg;
+    struct session *session = call->session;
+    if (result->kind == MF_RESULT_ERROR)
+        atomic_fetch_add_explicit(&session->reactor->counters.errors, 1, memory_order_relaxed);
+    if (session->conn != NULL && !call->silent)
+        mf_rpc_reply_result(mf_conn_output(session->conn), call->msgid, result);
+    end_call(call);
+}
+
+// An administrative reply: `packed` is the result, already in MessagePack.
+static void on_packed(void *arg, enum mf_err err, const char *message, struct mf_bytes packed)
+{
+    struct call *call = arg;
+    struct session *session = call->session;
+    if (session->conn != NULL && !call->silent) {
+        struct mf_buf *out = mf_conn_output(session->conn);
+        if (err != MF_OK) {
+            mf_rpc_reply_error(out, call->msgid, err, message);
+        } else {
+            mf_rpc_reply_begin(out, call->msgid);
+            mf_buf_put(out, packed.data, packed.len);
+        }
+    }
+    end_call(call);
+}
+
+static bool matches(struct mf_bytes given, const char *wanted, size_t len)
+{
+    // Length is not secret; content is compared in constant time.
+    return given.len == len && (len == 0 || CRYPTO_memcmp(given.data, wanted, len) == 0);
+}
+
+// `configured` is one password for any user, or user:password pairs with commas between them.
+static bool password_fits(const char *configured, struct mf_bytes user, struct mf_bytes password)
+{
+    if (strchr(configured, ':') == NULL)
+        return matches(password, configured, strlen(configured));
+    for (const char *pair = configured; *pair != '\0';) {
+        size_t pair_len = strcspn(pair, ",");
+        const char *colon = memchr(pair, ':', pair_len);
+        if (colon != NULL && matches(user, pair, (size_t)(colon - pair)) &&
+            matches(password, colon + 1, pair_len - (size_t)(colon - pair) - 1))
+            return true;
+        pair += pair_len;
+        pair += strspn(pair, ", ");
+    }
+    return false;
+}
+
+static const char *password_of(const struct session *session)
+{
+    return atomic_load(&session->reactor->node->password);
+}
+
+static bool is_open(const struct session *session)
+{
+    return session->authorized || password_of(session)[0] == '\0';
+}
+
+static void reply_error(struct session *session, enum mf_err err, const char *message)
+{
+    atomic_fetch_add_explicit(&session->reactor->counters.errors, 1, memory_order_relaxed);
+    if (session->request.notification)
+        return;
+    mf_rpc_reply_error(mf_conn_output(session->conn), session->request.msgid, err, message);
+    mf_conn_wrote(session->conn);
+}
+
+static void hello(struct session *session)
+{
+    const struct mf_node *node = session->reactor->node;
+    const char *configured = password_of(session);
+    const struct mf_rpc_request *request = &session->request;
+    session->authorized = configured[0] == '\0' ||
+                          password_fits(configured, request->hello_user, request->hello_password);
+    if (!session->authorized) {
+        reply_error(session, MF_UNAUTHORIZED, "user and password do not fit");
+        return;
+    }
+    if (request->notification)
+        return;
+    struct mf_buf *out = mf_conn_output(session->conn);
+    mf_rpc_reply_begin(out, request->msgid);
+    mf_pack_map(out, 5);
+    mf_pack_str(out, "server");
+    mf_pack_str(out, "mayfly");
+    mf_pack_str(out, "version");
+    mf_pack_str(out, MF_VERSION);
+    mf_pack_str(out, "node");
+    mf_pack_uint(out, node->config.id);
+    mf_pack_str(out, "cluster");
+    mf_pack_str(out, node->config.name);
+    mf_pack_str(out, "shards");
+    mf_pack_uint(out, node->config.shards);
+    mf_conn_wrote(session->conn);
+}
+
+static void dispatch(struct session *session)
+{
+    struct mf_rpc_request *request = &session->request;
+    struct mf_reactor *reactor = session->reactor;
+    bool public = request->method == MF_METHOD_PING || request->method == MF_METHOD_HELLO;
+    if (!public && !is_open(session)) {
+        reply_error(session, MF_UNAUTHORIZED, "say hello with a user and password first");
+        return;
+    }
+    if (!public && atomic_load_explicit(&reactor->node->stopping, memory_order_relaxed)) {
+        reply_error(session, MF_SHUTTING_DOWN, NULL);
+        return;
+    }
+    switch (request->method) {
+    case MF_METHOD_PING:
+        if (!request->notification) {
+            mf_rpc_reply_begin(mf_conn_output(session->conn), request->msgid);
+            mf_pack_str(mf_conn_output(session->conn), "pong");
+            mf_conn_wrote(session->conn);
+        }
+        break;
+    case MF_METHOD_HELLO:
+        hello(session);
+        break;
+    case MF_METHOD_COMMAND:
+        mf_request_start(reactor, &request->command, on_result, begin_call(session));
+        break;
+    case MF_METHOD_CLUSTER:
+        mf_admin_cluster(reactor, on_packed, begin_call(session));
+        break;
+    case MF_METHOD_STATS:
+        mf_admin_stats(reactor, on_packed, begin_call(session));
+        break;
+    case MF_METHOD_SNAPSHOT:
+        mf_admin_snapshot(reactor, request->name, on_packed, begin_call(session));
+        break;
+    }
+}
+
+// Bytes that are no message: answered if the msgid came before the fault, then closed.
+static enum mf_err refuse(struct session *session, struct mf_bytes input, enum mf_err err)
+{
+    struct mf_msgpack_in in = {.reader = mf_reader_of(input)};
+    struct mf_msgpack_token array;
+    struct mf_msgpack_token type;
+    struct mf_msgpack_token msgid;
+    bool readable = mf_msgpack_next(&in, &array) == MF_OK && array.type == MF_MP_ARRAY &&
+                    array.count == 4 && mf_msgpack_next(&in, &type) == MF_OK &&
+                    type.type == MF_MP_UINT && type.uinteger == 0 &&
+                    mf_msgpack_next(&in, &msgid) == MF_OK && msgid.type == MF_MP_UINT &&
+                    msgid.uinteger <= UINT32_MAX;
+    session->request.notification = !readable;
+    session->request.msgid = readable ? (uint32_t)msgid.uinteger : 0;
+    if (err == MF_TOO_LARGE)
+        reply_error(session, MF_TOO_LARGE, "the request is over limits.max_request");
+    else
+        reply_error(session, MF_BAD_REQUEST, "the bytes are not a MessagePack object");
+    return err;
+}
+
+static enum mf_err on_data(void *arg, struct mf_conn *conn, struct mf_bytes input, size_t *used)
+{
+    (void)conn;
+    struct session *session = arg;
+    const struct mf_config *config = &session->reactor->node->config;
+    size_t size = 0;
+    *used = 0;
+    enum mf_err err = mf_msgpack_scan(&session->scan, input, config->request_bytes_max, &size);
+    if (err == MF_AGAIN)
+        return MF_OK;
+    if (err != MF_OK)
+        return refuse(session, input, err);
+    *used = size;
+    atomic_fetch_add_explicit(&session->reactor->counters.requests, 1, memory_order_relaxed);
+    struct mf_rpc_limits limits = {.key_bytes_max = config->key_bytes_max,
+                                   .value_bytes_max = config->value_bytes_max};
+    struct mf_rpc_request *request = &session->request;
+    mf_rpc_parse(mf_bytes_of(input.data, size), &limits, request);
+    if (request->err == MF_OK) {
+        dispatch(session);
+        return MF_OK;
+    }
+    if (request->fatal && !request->has_msgid)
+        request->notification = true;
+    reply_error(session, request->err, request->message);
+    return request->fatal ? request->err : MF_OK;
+}
+
+static void on_closed(void *arg, struct mf_conn *conn, const char *reason)
+{
+    struct session *session = arg;
+    mf_log(MF_DEBUG, "client %s closed: %s", mf_conn_peer_name(conn), reason);
+    atomic_fetch_sub_explicit(&session->reactor->node->clients, 1, memory_order_relaxed);
+    session->conn = NULL;
+    release(session);
+}
+
+static const struct mf_conn_ops ops = {.data = on_data, .closed = on_closed};
+
+void mf_session_accepted(struct mf_reactor *reactor, int fd)
+{
+    struct mf_node *node = reactor->node;
+    if (atomic_fetch_add_explicit(&node->clients, 1, memory_order_relaxed) >=
+        node->config.clients_max) {
+        atomic_fetch_sub_explicit(&node->clients, 1, memory_order_relaxed);
+        close(fd);
+        return;
+    }
+    struct mf_conn_limits limits = {.input_max_bytes = node->config.request_bytes_max + 64,
+                                    .output_pause_bytes = OUTPUT_PAUSE_BYTES,
+                                    .output_max_bytes = 4 * (size_t)node->config.request_bytes_max +
+                                                        OUTPUT_PAUSE_BYTES};
+    struct session *session = mf_calloc(1, sizeof(*session));
+    session->reactor = reactor;
+    session->conn = mf_conn_new(reactor->pool, fd, false, &limits, &ops, session);
+}
