@@ -340,6 +340,7 @@ static void times_are_taken_to_their_bounds_and_not_beyond(void **state)
          "BAD_REQUEST: set: option expire_at is 9007199254740992, "
          "expected Unix time as an integer of milliseconds, below 2^53"},
         {"\"set\" [\"k\" \"v\" {\"expire_at\" 0}]", "set k=v at:0us"},
+        {"\"set\" [\"k\" \"v\" {\"expire_at\" -5}]", "set k=v at:0us"},
         {"\"set\" [\"k\" \"v\" {\"expire_at\" -9223372036854775808}]", "set k=v at:0us"},
     };
     CHECK(cases);

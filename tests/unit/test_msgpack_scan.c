@@ -180,6 +180,14 @@ static void a_claim_over_the_limit_is_refused_with_its_head(void **state)
     }
 }
 
+static void a_head_over_the_limit_is_refused_with_its_first_byte(void **state)
+{
+    (void)state;
+    const uint8_t bin32 = 0xc6;
+    assert_int_equal(scan_both_ways(mf_bytes_of(&bin32, 1), 5).err, MF_AGAIN);
+    assert_int_equal(scan_both_ways(mf_bytes_of(&bin32, 1), 4).err, MF_TOO_LARGE);
+}
+
 static void what_came_before_counts_against_a_later_claim(void **state)
 {
     (void)state;
@@ -418,6 +426,7 @@ int main(void)
         cmocka_unit_test(a_random_object_ends_where_it_ends_however_it_arrives),
         cmocka_unit_test(garbage_gets_the_same_verdict_however_it_arrives),
         cmocka_unit_test(a_claim_over_the_limit_is_refused_with_its_head),
+        cmocka_unit_test(a_head_over_the_limit_is_refused_with_its_first_byte),
         cmocka_unit_test(what_came_before_counts_against_a_later_claim),
         cmocka_unit_test(a_claim_within_the_limit_waits_without_looking_further),
         cmocka_unit_test(sixteen_levels_are_taken_and_seventeen_are_not),
