@@ -234,15 +234,19 @@ static void want_spare(struct mf_wal *wal)
 // The writer: goes on in the next segment. Waits for the preparer where it must.
 static enum mf_err roll_over(struct mf_wal *wal)
 {
+    bool asked = false;
     pthread_mutex_lock(&wal->lock);
-    if (wal->spare.state == SPARE_NONE || (wal->spare.state == SPARE_FAILED && !wal->spare.final))
-        want_spare(wal);
-    while (wal->spare.state == SPARE_WANTED)
+    while (wal->spare.state != SPARE_READY) {
+        if (wal->spare.state == SPARE_FAILED && (wal->spare.final || asked)) {
+            enum mf_err err = mf_wal_explain(&wal->writing, MF_IO, "%s", wal->spare.message);
+            pthread_mutex_unlock(&wal->lock);
+            return err;
+        }
+        if (wal->spare.state != SPARE_WANTED) {
+            asked = true;
+            want_spare(wal);
+        }
         pthread_cond_wait(&wal->spare_changed, &wal->lock);
-    if (wal->spare.state == SPARE_FAILED) {
-        enum mf_err err = mf_wal_explain(&wal->writing, MF_IO, "%s", wal->spare.message);
-        pthread_mutex_unlock(&wal->lock);
-        return err;
     }
     struct segment next = wal->spare.segment;
     wal->spare.state = SPARE_NONE;
@@ -466,7 +470,9 @@ enum mf_err mf_wal_open_on(const struct mf_wal_disk *disk, const struct mf_wal_c
     wal->config = *config;
     wal->path = mf_strdup(config->folder);
     wal->config.folder = wal->path;
-    wal->segment_bytes = (config->segment_bytes + MF_WAL_ALIGN - 1) / MF_WAL_ALIGN * MF_WAL_ALIGN;
+    wal->segment_bytes = config->segment_bytes / MF_WAL_ALIGN * MF_WAL_ALIGN;
+    if (wal->segment_bytes < MF_WAL_ALIGN)
+        wal->segment_bytes = MF_WAL_ALIGN; // every batch gets a file of its own
     wal->writing = (struct mf_wal_folder){.disk = disk, .path = wal->path, .sync = config->sync};
     wal->preparing = wal->writing;
     wal->segment.fd = -1;

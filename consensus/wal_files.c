@@ -19,9 +19,9 @@
 #include <unistd.h>
 
 #define TEMPORARY ".tmp"
-// A new file is filled in steps, each synced, so that the commits of the file in use never wait
+// A new file is filled in small steps, each synced, so that no commit to the file in use waits
 // behind a whole segment on its way to disk.
-#define FILL_BYTES (1u << 20)
+#define FILL_BYTES (256u * 1024u)
 
 static int open_real(const char *path, int flags, mode_t mode)
 {
@@ -275,32 +275,27 @@ enum mf_err mf_wal_file_sync(struct mf_wal_folder *folder, int fd, const char *n
 static enum mf_err fill(struct mf_wal_folder *folder, int fd, const char *name,
                         const struct mf_wal_file_id *id, uint64_t bytes, const atomic_bool *stop)
 {
-    struct mf_buf header = {0};
-    mf_wal_put_header(&header, id);
-    enum mf_err err = mf_wal_file_write(folder, fd, name, mf_buf_view(&header), 0);
-    mf_buf_free(&header);
-    if (!folder->sync || err != MF_OK)
-        return err;
+    struct mf_buf content = {0};
+    mf_wal_put_header(&content, id);
+    if (!folder->sync)
+        bytes = content.len;
+    memset(mf_buf_reserve(&content, FILL_BYTES - content.len), 0, FILL_BYTES - content.len);
+    content.len = FILL_BYTES;
 
-    uint8_t *zeros = mf_calloc(1, FILL_BYTES);
-    uint64_t offset = MF_WAL_ALIGN;
-    while (offset < bytes && err == MF_OK) {
+    enum mf_err err = MF_OK;
+    for (uint64_t offset = 0; offset < bytes && err == MF_OK; offset += FILL_BYTES) {
         // Relaxed: the flag orders nothing but itself; whoever set it joins the thread.
         if (atomic_load_explicit(stop, memory_order_relaxed)) {
             err = mf_wal_explain(folder, MF_SHUTTING_DOWN, "stopped while creating %s", name);
             break;
         }
         size_t step = bytes - offset < FILL_BYTES ? (size_t)(bytes - offset) : FILL_BYTES;
-        err = mf_wal_file_write(folder, fd, name, mf_bytes_of(zeros, step), offset);
+        err = mf_wal_file_write(folder, fd, name, mf_bytes_of(content.data, step), offset);
         if (err == MF_OK)
             err = mf_wal_file_sync(folder, fd, name);
-        offset += step;
+        memset(content.data, 0, MF_WAL_ALIGN);
     }
-    free(zeros);
-    if (err == MF_OK && folder->disk->fsync(fd) != 0) {
-        folder->sync_failed = true;
-        err = explain_errno(folder, "sync", name);
-    }
+    mf_buf_free(&content);
     return err;
 }
 

@@ -23,8 +23,8 @@
 struct mf_wal_disk {
     int (*open)(const char *path, int flags, mode_t mode);
     ssize_t (*pwrite)(int fd, const void *data, size_t len, off_t offset);
-    int (*fdatasync)(int fd); // files
-    int (*fsync)(int fd);     // new files and folders
+    int (*fdatasync)(int fd); // files: data and what it takes to read it, such as a new length
+    int (*fsync)(int fd);     // folders
     int (*close)(int fd);
     int (*rename)(const char *from, const char *to);
     int (*unlink)(const char *path);
@@ -73,9 +73,9 @@ void mf_wal_file_name(struct mf_wal_file file, char name[MF_WAL_NAME_BYTES]);
 MF_MUST_USE enum mf_err mf_wal_file_read(struct mf_wal_folder *folder, struct mf_wal_file file,
                                          struct mf_buf *content);
 
-// Makes a file of `bytes` bytes: header, then zeros, on disk with its name. Without sync only the
-// header is written. Replaces an empty one of this name. *fd is open for writing. A true `stop`
-// ends the making early with MF_SHUTTING_DOWN. MF_IO.
+// Makes a file of `bytes` bytes (at least MF_WAL_ALIGN): header, then zeros, on disk with its name.
+// Without sync only the header is written. Replaces an empty one of this name. *fd is open for
+// writing. A true `stop` ends the making early with MF_SHUTTING_DOWN. MF_IO.
 MF_MUST_USE enum mf_err mf_wal_file_create(struct mf_wal_folder *folder,
                                            const struct mf_wal_file_id *id, uint64_t bytes,
                                            const atomic_bool *stop, int *fd);
