@@ -6,8 +6,8 @@
 // are even). Every bucket but the last of a chain is full, and one that was appended holds at least
 // two entries: a chain of one bucket takes 7 entries, of two 13, of three 19.
 //
-// Readers run through a chain at any time. They load the word, then the slots whose tag fits, then
-// the last slot for the link. An entry that moves is put at its new place first; then the map's
+// Readers run through a chain at any time. They load the word, then the last slot, once, and the
+// slots whose tag fits. An entry that moves is put at its new place first; then the map's
 // count of moves is raised; then it is taken from its old place. Hence a reader that has missed a
 // moved entry finds the count changed: it saw the old place emptied, which was released after the
 // count, and it looked there before the new place was filled, which came before the count. Each

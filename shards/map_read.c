@@ -170,23 +170,28 @@ static const struct mf_bucket *find_bucket(struct mf_map *map, uint64_t hash)
     return first != NULL ? first + mf_map_offset(index) : NULL;
 }
 
+// The last slot is loaded once: as an entry and, again, as the link it would be two different
+// things when the bucket behind it is folded into it in between, and what moved would be in
+// neither.
 static const struct mf_entry *search(const struct mf_bucket *bucket, struct mf_bytes key,
                                      uint8_t tag)
 {
+    const unsigned end = MF_BUCKET_SLOTS - 1;
     while (bucket != NULL) {
         uint64_t word = atomic_load_explicit(&bucket->word, memory_order_acquire);
+        uintptr_t last = atomic_load_explicit(&bucket->slots[end], memory_order_acquire);
         unsigned match = mf_bucket_match(word, tag);
         for (; match != 0; match &= match - 1) {
-            uintptr_t slot =
-                atomic_load_explicit(&bucket->slots[__builtin_ctz(match)], memory_order_acquire);
+            unsigned i = (unsigned)__builtin_ctz(match);
+            uintptr_t slot = last;
+            if (i != end)
+                slot = atomic_load_explicit(&bucket->slots[i], memory_order_acquire);
             if (slot == 0 || mf_slot_is_link(slot))
                 continue;
             const struct mf_entry *entry = mf_slot_entry(slot);
             if (mf_bytes_equal(mf_entry_key(entry), key))
                 return entry;
         }
-        uintptr_t last =
-            atomic_load_explicit(&bucket->slots[MF_BUCKET_SLOTS - 1], memory_order_acquire);
         bucket = mf_slot_is_link(last) ? mf_slot_bucket(last) : NULL;
     }
     return NULL;
