@@ -1,0 +1,94 @@
+// What must hold at every step, seen from outside: by somebody who reads every disk and every
+// frame.
+//
+// Whether a value is chosen is decided here by what is durable on a majority of disks, not by what
+// any node believes. Against that are held: what nodes send, what they call chosen, what they have
+// after a restart, what they apply, and what clients are told.
+#ifndef SIM_CHECKS_H
+#define SIM_CHECKS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "clocks.h"
+#include "consensus/paxos_msg.h"
+#include "consensus/wal_format.h"
+#include "plan.h"
+
+struct sim;
+struct sim_node;
+struct sim_op;
+
+// A value proposed in a slot at a ballot, and the nodes on whose disks it is accepted at that
+// ballot.
+struct sim_vote {
+    mf_ballot_t ballot;
+    uint64_t value; // hash of payload and log time
+    uint32_t nodes; // bit i: node index i
+};
+
+// What a node holds durably in a slot.
+struct sim_accepted {
+    mf_ballot_t ballot;
+    uint64_t value;
+};
+
+struct sim_slot {
+    struct sim_vote *votes;
+    uint32_t vote_count;
+    struct sim_accepted accepted[SIM_NODES_MAX];
+    bool chosen;
+    uint64_t value;
+    uint64_t log_time_us;
+    struct mf_buf payload;
+    // As first applied by any node.
+    bool applied;
+    uint64_t rolling_hash;
+    uint64_t applied_log_us;
+    bool has_state_hash;
+    uint64_t state_hash;
+};
+
+// Who used a ballot.
+struct sim_ballot {
+    mf_ballot_t ballot;
+    uint32_t life;
+};
+
+struct sim_group_checks {
+    struct sim_slot *slots; // slots[i] is slot i + 1
+    uint64_t slot_count;
+    uint64_t slot_cap;
+    uint64_t chosen;                     // everything up to here is chosen
+    uint64_t log_time_us;                // the largest of those
+    mf_ballot_t promised[SIM_NODES_MAX]; // durably
+    uint64_t chosen_seen[SIM_NODES_MAX]; // as last reported in this life
+    struct sim_ballot *ballots;
+    uint32_t ballot_count;
+    uint32_t ballot_cap;
+    struct sim_clock_checks clock;
+};
+
+struct sim_checks {
+    struct sim_group_checks groups[SIM_GROUPS_MAX];
+};
+
+void sim_checks_free(struct sim *sim);
+
+// A node hands a record to its disk; the record has become durable (also: is found at a restart).
+void sim_checks_written(struct sim_node *node, const struct mf_wal_record *record);
+void sim_checks_durable(struct sim_node *node, const struct mf_wal_record *record);
+void sim_checks_sent(struct sim_node *node, uint32_t group, const struct mf_paxos_msg *msg);
+void sim_checks_applied(struct sim_node *node, uint32_t group, uint64_t slot, uint64_t log_time_us);
+void sim_checks_leads(struct sim_node *node, uint32_t group, mf_ballot_t ballot);
+// After a restart, all records restored.
+void sim_checks_restored(struct sim_node *node);
+void sim_checks_turn(struct sim_node *node);
+// An answer is on its way to the client.
+void sim_checks_answered(struct sim *sim, const struct sim_op *op);
+// Nothing of it was ever carried out.
+void sim_checks_refused(struct sim *sim, const struct sim_op *op);
+// The storm is over and all have come together.
+void sim_checks_end(struct sim *sim);
+
+#endif

@@ -1,0 +1,142 @@
+// Stretches and the line that log clocks must keep to; see clocks.h.
+#include "clocks.h"
+
+#include <stdlib.h>
+
+#include "ttl/log_clock.h"
+#include "world.h"
+
+#define ALWAYS UINT64_MAX
+// Rounding, and what happens within one turn.
+#define SLACK_US UINT64_C(2000)
+
+static struct sim_clock_checks *checks_of(const struct sim_node *node, uint32_t group)
+{
+    return &node->sim->checks.groups[group].clock;
+}
+
+static struct sim_stretch *open_stretch(struct sim_clock_checks *clock)
+{
+    if (clock->stretch_count == 0)
+        return NULL;
+    struct sim_stretch *last = &clock->stretches[clock->stretch_count - 1];
+    return last->to_us == ALWAYS ? last : NULL;
+}
+
+static void begin_stretch(struct sim *sim, uint32_t group)
+{
+    struct sim_clock_checks *clock = &sim->checks.groups[group].clock;
+    if (clock->stretch_count == clock->stretch_cap) {
+        clock->stretch_cap = clock->stretch_cap == 0 ? 4 : clock->stretch_cap * 2;
+        clock->stretches =
+            mf_realloc(clock->stretches, clock->stretch_cap * sizeof(*clock->stretches));
+    }
+    clock->stretches[clock->stretch_count++] =
+        (struct sim_stretch){.from_us = sim->now_us, .to_us = ALWAYS};
+    clock->base_log_us = 0;
+    sim_trace(sim, 0, "group %u: a majority follows the log clock from here on", group);
+}
+
+// Followers of one unbroken line are a majority, or they are not. When a stretch ends, those who
+// are left still go by its clock, and may bring it back into a later leadership: no new one begins
+// before the last of them is gone.
+static void judge(struct sim *sim, uint32_t group)
+{
+    struct sim_clock_checks *clock = &sim->checks.groups[group].clock;
+    uint32_t quorum = sim->plan.node_count / 2u + 1;
+    bool majority = (uint32_t)__builtin_popcount(clock->followers) >= quorum;
+    struct sim_stretch *open = open_stretch(clock);
+    if (open != NULL && !majority) {
+        open->to_us = sim->now_us;
+        clock->spoiled = true;
+        sim_trace(sim, 0, "group %u: no majority follows the log clock any more", group);
+    }
+    if (clock->followers == 0)
+        clock->spoiled = false;
+    if (open == NULL && majority && !clock->spoiled)
+        begin_stretch(sim, group);
+}
+
+static void follows(struct sim_node *node, uint32_t group)
+{
+    checks_of(node, group)->followers |= 1u << node->index;
+    judge(node->sim, group);
+}
+
+void sim_clocks_heard(struct sim_node *node, uint32_t group, const struct mf_paxos_msg *msg)
+{
+    bool of_leader = msg->type == MF_PAXOS_ACCEPT || msg->type == MF_PAXOS_CHOSEN ||
+                     msg->type == MF_PAXOS_READ_PROBE;
+    const struct mf_paxos *paxos = mf_replica_paxos(node->replicas[group]);
+    if (of_leader && msg->stamp.source == MF_CLOCK_LIVE && mf_paxos_leader(paxos) == msg->from &&
+        msg->ballot >= mf_paxos_ballot(paxos))
+        follows(node, group);
+}
+
+void sim_clocks_down(struct sim_node *node)
+{
+    for (uint32_t group = 0; group < node->sim->plan.group_count; group++) {
+        checks_of(node, group)->followers &= ~(1u << node->index);
+        judge(node->sim, group);
+    }
+}
+
+// Drift of the monotonic clocks; and for each leader what it did not hear of in time: the reading
+// it goes by is as old as its frame, aged at a rate that is safe, and travelled once more with a
+// promise, which waited for a disk.
+uint64_t sim_clocks_slack_us(const struct sim *sim, uint32_t group, uint32_t stretch,
+                             uint64_t span_us)
+{
+    const struct sim_stretch *at = &sim->checks.groups[group].clock.stretches[stretch - 1];
+    uint64_t sync_us = 0;
+    for (uint16_t i = 0; i < sim->plan.node_count; i++) {
+        uint64_t longest_us = sim->nodes[i].disk.sync_us_max;
+        sync_us = longest_us > sync_us ? longest_us : sync_us;
+    }
+    uint64_t each_us = 2 * sim->network.age_us_max + 2 * sync_us + 4 * sim->plan.turn_us_max +
+                       span_us / MF_CLOCK_DRIFT;
+    return span_us * sim->plan.drift_ppm_max * 2 / 1000000 + at->leaders * each_us + SLACK_US;
+}
+
+void sim_clocks_proposed(struct sim_node *node, uint32_t group, mf_ballot_t ballot,
+                         uint64_t log_time_us)
+{
+    const struct sim *sim = node->sim;
+    struct sim_clock_checks *clock = checks_of(node, group);
+    struct sim_stretch *open = open_stretch(clock);
+    // Elected past somebody whose clock no majority followed: there may be two clocks now.
+    if (open == NULL && ballot != clock->last_ballot &&
+        (clock->followers & ~(1u << node->index)) != 0)
+        clock->spoiled = true;
+    follows(node, group);
+    open = open_stretch(clock);
+    if (open != NULL && ballot != clock->last_ballot)
+        open->leaders++;
+    clock->last_ballot = ballot;
+    if (open == NULL)
+        return;
+    if (clock->base_log_us == 0) {
+        clock->base_us = sim->now_us;
+        clock->base_log_us = log_time_us;
+        return;
+    }
+    uint64_t span_us = sim->now_us - clock->base_us;
+    uint64_t slack_us = sim_clocks_slack_us(sim, group, clock->stretch_count, span_us);
+    int64_t off_us = (int64_t)(log_time_us - clock->base_log_us) - (int64_t)span_us;
+    if ((uint64_t)llabs(off_us) > slack_us)
+        sim_fail(sim, "the log clock keeps to true time while a majority follows it",
+                 "node %u, group %u: in %llu us the log clock went %lld us too far; %llu would be "
+                 "drift and delay",
+                 (unsigned)node->id, group, (unsigned long long)span_us, (long long)off_us,
+                 (unsigned long long)slack_us);
+}
+
+uint32_t sim_clocks_stretch(const struct sim *sim, uint32_t group, uint64_t from_us, uint64_t to_us)
+{
+    const struct sim_clock_checks *clock = &sim->checks.groups[group].clock;
+    for (uint32_t i = 0; i < clock->stretch_count; i++) {
+        if (clock->stretches[i].from_us <= from_us && to_us <= clock->stretches[i].to_us)
+            return i + 1;
+    }
+    return 0;
+}

@@ -1,0 +1,51 @@
+// The log clocks against true time.
+//
+// While a majority of a group has followed its leader's clock without a break, the log clock must
+// keep to true time over any change of leader and whatever the wall clocks do: it may drift as the
+// monotonic clocks do, and at each change of leader be late by what the new leader did not hear of
+// in time. Such a time is called a stretch. Between stretches (a majority was down at once) only
+// what the log itself promises holds: its times do not go back.
+#ifndef SIM_CLOCKS_H
+#define SIM_CLOCKS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "consensus/paxos_msg.h"
+
+struct sim;
+struct sim_node;
+
+struct sim_stretch {
+    uint64_t from_us; // true time
+    uint64_t to_us;   // UINT64_MAX while it lasts
+    uint32_t leaders; // whose first proposal was in it
+};
+
+struct sim_clock_checks {
+    uint32_t followers; // bit i: node index i has heard the leader's clock in this life, or leads
+    bool spoiled;       // a stretch has ended, and somebody still goes by its clock
+    struct sim_stretch *stretches;
+    uint32_t stretch_count;
+    uint32_t stretch_cap;
+    // The first proposal of the stretch: later ones must be in line with it.
+    uint64_t base_us;
+    uint64_t base_log_us;    // 0 = none yet
+    mf_ballot_t last_ballot; // of the last proposal
+};
+
+// A message was handled; the node may follow its sender's clock now.
+void sim_clocks_heard(struct sim_node *node, uint32_t group, const struct mf_paxos_msg *msg);
+void sim_clocks_down(struct sim_node *node);
+// The node, leading with this ballot, has given a new entry this log time.
+void sim_clocks_proposed(struct sim_node *node, uint32_t group, mf_ballot_t ballot,
+                         uint64_t log_time_us);
+
+// The number (from 1) of the group's stretch that holds all of from_us..to_us; 0 when none does.
+uint32_t sim_clocks_stretch(const struct sim *sim, uint32_t group, uint64_t from_us,
+                            uint64_t to_us);
+// How far the log clock may be off after running for span_us in that stretch.
+uint64_t sim_clocks_slack_us(const struct sim *sim, uint32_t group, uint32_t stretch,
+                             uint64_t span_us);
+
+#endif

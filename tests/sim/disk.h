@@ -1,0 +1,69 @@
+// A node's disk: log files in the real format, group commit, and what a crash leaves of it.
+//
+// Records that come in while a sync is running go into the next batch, as in the server. At a crash
+// the batch under way is lost, torn, or there: any of its sectors may have landed, and the others
+// hold zeros, noise, or what an older file left there.
+#ifndef SIM_DISK_H
+#define SIM_DISK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/rand.h"
+#include "consensus/wal_format.h"
+
+struct sim;
+struct sim_node;
+
+// The records of one hand-over, whose number (0: none) is reported when they are durable.
+struct sim_hand_over {
+    uint32_t group;
+    uint64_t seq;
+};
+
+struct sim_batch {
+    struct mf_wal_record *records; // payloads are the batch's
+    uint32_t record_count;
+    uint32_t record_cap;
+    struct sim_hand_over *hand_overs;
+    uint32_t hand_over_count;
+    uint32_t hand_over_cap;
+};
+
+struct sim_file {
+    struct mf_wal_file_id id;
+    struct mf_buf bytes;
+    uint64_t batches; // that are durable
+};
+
+struct sim_disk {
+    struct mf_rand rand;
+    struct sim_file *files; // the last is written to
+    uint32_t file_count;
+    uint32_t file_cap;
+    struct sim_batch gathering;
+    struct sim_batch syncing;
+    struct mf_buf sync_bytes; // the batch under way
+    bool busy;
+    uint64_t sync_us_max; // the longest sync so far
+};
+
+void sim_disk_init(struct sim_disk *disk, uint64_t seed);
+void sim_disk_free(struct sim_disk *disk);
+
+// Scans every file, in order, then starts a new one. record() gets every record of every batch.
+void sim_disk_recover(struct sim_node *node,
+                      void (*record)(struct sim_node *node, const struct mf_wal_record *record));
+void sim_disk_write(struct sim_node *node, const struct mf_wal_record *records, uint32_t count,
+                    uint32_t group, uint64_t seq);
+// The turn is over: starts a sync when there is something to write and none is under way.
+void sim_disk_kick(struct sim_node *node);
+// The sync is done: durable() for each hand-over in order, after durable_record() for each record.
+void sim_disk_synced(struct sim_node *node,
+                     void (*durable_record)(struct sim_node *node,
+                                            const struct mf_wal_record *record),
+                     void (*durable)(struct sim_node *node, const struct sim_hand_over *hand_over));
+void sim_disk_crash(struct sim_node *node);
+
+#endif

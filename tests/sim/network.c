@@ -1,0 +1,194 @@
+// Sending, losing and delaying frames; see network.h.
+#include "network.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "world.h"
+
+void sim_network_init(struct sim *sim)
+{
+    sim->network = (struct sim_network){.rand = {.state = sim->plan.seed ^ 0x6e6574}};
+}
+
+void sim_frame_free(struct sim_frame *frame)
+{
+    mf_buf_free(&frame->message);
+    free(frame);
+}
+
+static uint64_t draw_delay(struct sim *sim)
+{
+    struct mf_rand *rand = &sim->network.rand;
+    const struct sim_plan *plan = &sim->plan;
+    uint64_t delay_us = plan->delay_us_min + mf_rand_below(rand, plan->delay_us_spread);
+    if (sim_chance(rand, plan->slow_permille))
+        delay_us += mf_rand_below(rand, plan->slow_us_max);
+    return delay_us;
+}
+
+static void put_on_wire(struct sim *sim, struct sim_frame *frame)
+{
+    struct sim_link *link = &sim->network.links[frame->from][frame->to];
+    uint64_t arrival_us = sim->now_us + draw_delay(sim);
+    if (sim->plan.in_order && arrival_us < link->last_arrival_us)
+        arrival_us = link->last_arrival_us;
+    link->last_arrival_us = arrival_us;
+    sim_schedule(sim, arrival_us, SIM_FRAME, frame->to, 0, frame);
+}
+
+static struct sim_frame *copy_frame(const struct sim_frame *frame)
+{
+    struct sim_frame *copy = mf_alloc(sizeof(*copy));
+    *copy = *frame;
+    copy->message = (struct mf_buf){0};
+    mf_buf_put(&copy->message, frame->message.data, frame->message.len);
+    return copy;
+}
+
+void sim_network_send(struct sim *sim, uint16_t from, uint16_t to, uint64_t mono_us, uint32_t group,
+                      const struct mf_paxos_msg *msg)
+{
+    struct mf_rand *rand = &sim->network.rand;
+    const struct sim_link *link = &sim->network.links[from][to];
+    sim->stats.frames++;
+    if (link->cut || sim_chance(rand, sim->plan.loss_permille)) {
+        sim->stats.frames_lost++;
+        if (msg != NULL)
+            sim_trace(sim, 0, "loses %s from node %u to node %u", mf_paxos_type_name(msg->type),
+                      from + 1u, to + 1u);
+        return;
+    }
+    struct sim_frame *frame = mf_calloc(1, sizeof(*frame));
+    frame->from = from;
+    frame->to = to;
+    frame->from_life = sim->nodes[from].life;
+    frame->to_life = sim->nodes[to].life;
+    frame->link_epoch = link->epoch;
+    frame->sent_us = sim->now_us;
+    frame->mono_us = mono_us;
+    frame->heartbeat = msg == NULL;
+    frame->group = group;
+    if (msg != NULL) {
+        mf_paxos_msg_encode(msg, &frame->message);
+        sim->digest =
+            mf_hash_mix(sim->digest, mf_hash64(mf_buf_view(&frame->message), sim->now_us));
+    }
+    if (sim_chance(rand, sim->plan.twice_permille))
+        put_on_wire(sim, copy_frame(frame));
+    put_on_wire(sim, frame);
+}
+
+bool sim_network_arrives(struct sim *sim, const struct sim_frame *frame)
+{
+    const struct sim_link *link = &sim->network.links[frame->from][frame->to];
+    const struct sim_node *to = &sim->nodes[frame->to];
+    bool connected = !link->cut && link->epoch == frame->link_epoch;
+    bool same_process = to->life == frame->to_life || sim->plan.ghosts;
+    if (!connected || !to->up || !same_process) {
+        sim->stats.frames_lost++;
+        return false;
+    }
+    uint64_t age_us = sim->now_us - frame->sent_us;
+    if (age_us > sim->network.age_us_max)
+        sim->network.age_us_max = age_us;
+    return true;
+}
+
+static void cut(struct sim *sim, uint16_t from, uint16_t to)
+{
+    sim->network.links[from][to].cut = true;
+}
+
+static void cut_around(struct sim *sim, uint16_t node, bool out, bool in)
+{
+    for (uint16_t other = 0; other < sim->plan.node_count; other++) {
+        if (other == node)
+            continue;
+        if (out)
+            cut(sim, node, other);
+        if (in)
+            cut(sim, other, node);
+    }
+    sim_trace(sim, 0, "cuts node %u off%s", node + 1u,
+              out && in ? ""
+              : out     ? ": nobody hears it"
+                        : ": it hears nobody");
+}
+
+static void cut_in_two(struct sim *sim)
+{
+    uint64_t side = mf_rand_next(&sim->network.rand);
+    for (uint16_t from = 0; from < sim->plan.node_count; from++) {
+        for (uint16_t to = 0; to < sim->plan.node_count; to++) {
+            if (((side >> from) & 1) != ((side >> to) & 1))
+                cut(sim, from, to);
+        }
+    }
+    sim_trace(sim, 0, "cuts the network in two, sides %llu",
+              (unsigned long long)(side & ((1u << sim->plan.node_count) - 1)));
+}
+
+static void cut_some_links(struct sim *sim)
+{
+    uint32_t permille = (uint32_t)sim_between(&sim->network.rand, 100, 600);
+    for (uint16_t from = 0; from < sim->plan.node_count; from++) {
+        for (uint16_t to = 0; to < sim->plan.node_count; to++) {
+            if (from != to && sim_chance(&sim->network.rand, permille)) {
+                cut(sim, from, to);
+                sim_trace(sim, 0, "cuts the way from node %u to node %u", from + 1u, to + 1u);
+            }
+        }
+    }
+}
+
+void sim_network_partition(struct sim *sim)
+{
+    struct mf_rand *rand = &sim->network.rand;
+    sim->stats.partitions++;
+    sim_network_heal(sim);
+    uint16_t node = (uint16_t)mf_rand_below(rand, sim->plan.node_count);
+    switch (mf_rand_below(rand, 6)) {
+    case 0:
+        cut_around(sim, node, true, true);
+        break;
+    case 1:
+        cut_around(sim, node, true, false);
+        break;
+    case 2:
+        cut_around(sim, node, false, true);
+        break;
+    case 3:
+        cut_in_two(sim);
+        break;
+    case 4:
+        cut_some_links(sim);
+        break;
+    default: // a time without
+        break;
+    }
+}
+
+void sim_network_reset_link(struct sim *sim)
+{
+    uint16_t count = sim->plan.node_count;
+    if (count < 2)
+        return;
+    uint16_t a = (uint16_t)mf_rand_below(&sim->network.rand, count);
+    uint16_t b = (uint16_t)((a + 1 + mf_rand_below(&sim->network.rand, count - 1u)) % count);
+    sim->network.links[a][b].epoch++;
+    sim->network.links[b][a].epoch++;
+    sim->nodes[a].peers[b].fresh = true;
+    sim->nodes[b].peers[a].fresh = true;
+    sim_trace(sim, 0, "breaks the connection between node %u and node %u", a + 1u, b + 1u);
+}
+
+void sim_network_heal(struct sim *sim)
+{
+    for (uint16_t from = 0; from < SIM_NODES_MAX; from++) {
+        for (uint16_t to = 0; to < SIM_NODES_MAX; to++)
+            sim->network.links[from][to].cut = false;
+    }
+    sim_trace(sim, 0, "joins all links");
+}

@@ -1,0 +1,58 @@
+// The network between the nodes: frames that are late, lost, doubled and overtaken, and links that
+// break one way or both.
+//
+// A frame carries one message of a group, or none (a heartbeat), and with it what every frame
+// between two nodes carries: the sender's monotonic clock and which process sent it. Messages are
+// encoded when they are sent and decoded where they arrive.
+#ifndef SIM_NETWORK_H
+#define SIM_NETWORK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/rand.h"
+#include "consensus/paxos_msg.h"
+#include "plan.h"
+
+struct sim;
+
+struct sim_frame {
+    uint16_t from; // indexes of nodes
+    uint16_t to;
+    uint32_t from_life;
+    uint32_t to_life;
+    uint32_t link_epoch; // frames of an earlier epoch died with their connection
+    uint64_t sent_us;    // true time
+    uint64_t mono_us;    // the sender's clock
+    bool heartbeat;
+    uint32_t group;
+    struct mf_buf message; // mf_paxos_msg_encode
+};
+
+struct sim_link {
+    bool cut;
+    uint32_t epoch;
+    uint64_t last_arrival_us;
+};
+
+struct sim_network {
+    struct mf_rand rand;
+    struct sim_link links[SIM_NODES_MAX][SIM_NODES_MAX]; // [from][to]
+    uint64_t age_us_max;                                 // of any frame when it was handled
+};
+
+void sim_network_init(struct sim *sim);
+// Sends to node index `to`. msg NULL: a heartbeat.
+void sim_network_send(struct sim *sim, uint16_t from, uint16_t to, uint64_t mono_us, uint32_t group,
+                      const struct mf_paxos_msg *msg);
+// The frame has come to its receiver: false when it died on the way.
+bool sim_network_arrives(struct sim *sim, const struct sim_frame *frame);
+void sim_frame_free(struct sim_frame *frame);
+
+// Faults.
+void sim_network_partition(struct sim *sim); // draws anew which links are cut
+void sim_network_reset_link(struct sim *sim);
+void sim_network_heal(struct sim *sim);
+
+#endif

@@ -1,0 +1,398 @@
+// A node's life, turns and clocks; see node.h.
+#include "node.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "world.h"
+
+#define HEARTBEAT_US UINT64_C(50000)
+#define SILENCE_US UINT64_C(500000)
+// More timer events than this in a second of one node are a replica that runs in circles.
+#define TICKS_PER_SECOND_MAX 20000u
+// 2023-11-14: any time of day will do.
+#define WALL_EPOCH_US UINT64_C(1700000000000000)
+
+static void start_mono(struct sim_node *node)
+{
+    node->boot_us = node->sim->now_us;
+    node->mono_base_us = sim_between(&node->rand, 1, UINT64_C(100000000000));
+}
+
+void sim_node_init(struct sim *sim, uint16_t index)
+{
+    struct sim_node *node = &sim->nodes[index];
+    *node = (struct sim_node){.sim = sim, .index = index, .id = (uint16_t)(index + 1)};
+    node->rand.state = sim->plan.seed * 31 + index;
+    uint64_t drift = mf_rand_below(&node->rand, 2 * sim->plan.drift_ppm_max + 1);
+    node->drift_ppm = (int64_t)drift - (int64_t)sim->plan.drift_ppm_max;
+    start_mono(node);
+    sim_disk_init(&node->disk, mf_rand_next(&node->rand));
+}
+
+uint64_t sim_node_mono_us(const struct sim_node *node)
+{
+    int64_t passed = (int64_t)(node->sim->now_us - node->boot_us);
+    return node->mono_base_us + (uint64_t)(passed + passed * node->drift_ppm / 1000000);
+}
+
+// The true time at which the monotonic clock reads mono_us, or a little before.
+static uint64_t true_us(const struct sim_node *node, uint64_t mono_us)
+{
+    uint64_t now_us = sim_node_mono_us(node);
+    if (mono_us <= now_us)
+        return node->sim->now_us;
+    int64_t left = (int64_t)(mono_us - now_us);
+    return node->sim->now_us + (uint64_t)(left - left * node->drift_ppm / 1000000);
+}
+
+uint64_t sim_node_wall_us(const struct sim_node *node)
+{
+    return WALL_EPOCH_US + node->sim->now_us + (uint64_t)node->wall_offset_us;
+}
+
+struct mf_replica_env sim_node_env(struct sim_node *node)
+{
+    return (struct mf_replica_env){.now_us = sim_node_mono_us(node),
+                                   .wall_us = sim_node_wall_us(node),
+                                   .random = mf_rand_next(&node->rand)};
+}
+
+static void on_reply(void *ctx, struct mf_op *op)
+{
+    struct sim_node *node = ctx;
+    if (node->ending)
+        sim_client_op_back(node->sim, node, op, true);
+    else
+        mf_op_push(&node->answers, op);
+}
+
+static void on_persist(void *ctx, uint32_t group, const struct mf_wal_record *records,
+                       uint32_t count, uint64_t seq)
+{
+    struct sim_node *node = ctx;
+    char text[SIM_TEXT_MAX];
+    for (uint32_t i = 0; i < count; i++) {
+        sim_trace(node->sim, node->id, "group %u writes that it %s", group,
+                  sim_record_text(&records[i], text, sizeof(text)));
+        sim_checks_written(node, &records[i]);
+    }
+    sim_disk_write(node, records, count, group, seq);
+}
+
+static void on_send(void *ctx, uint32_t group, const struct mf_paxos_msg *msg)
+{
+    struct sim_node *node = ctx;
+    char text[SIM_TEXT_MAX];
+    sim_trace(node->sim, node->id, "group %u sends node %u %s", group, (unsigned)msg->to,
+              sim_message_text(msg, text, sizeof(text)));
+    sim_checks_sent(node, group, msg);
+    sim_network_send(node->sim, node->index, (uint16_t)(msg->to - 1), sim_node_mono_us(node), group,
+                     msg);
+}
+
+static uint64_t on_node_mono_us(void *ctx, uint16_t id, uint64_t now_us)
+{
+    const struct sim_node *node = ctx;
+    if (id == node->id)
+        return now_us;
+    const struct sim_peer *peer = &node->peers[id - 1];
+    return peer->reading_us == 0 ? 0 : peer->reading_us + (now_us - peer->reading_at_us);
+}
+
+static void on_applied(void *ctx, uint32_t group, uint64_t index, uint64_t log_time_us,
+                       uint64_t expired)
+{
+    struct sim_node *node = ctx;
+    node->sim->stats.expired += expired;
+    sim_trace(node->sim, node->id, "group %u applies slot %llu at log time %llu", group,
+              (unsigned long long)index, (unsigned long long)log_time_us);
+    sim_checks_applied(node, group, index, log_time_us);
+}
+
+static void on_leader_changed(void *ctx, uint32_t group, uint16_t leader, mf_ballot_t ballot)
+{
+    struct sim_node *node = ctx;
+    char text[32];
+    sim_ballot_text(ballot, text, sizeof(text));
+    if (leader == 0)
+        sim_trace(node->sim, node->id, "group %u knows no leader", group);
+    else if (leader == node->id)
+        sim_trace(node->sim, node->id, "group %u LEADS with ballot %s", group, text);
+    else
+        sim_trace(node->sim, node->id, "group %u follows node %u", group, (unsigned)leader);
+    if (leader == node->id)
+        sim_checks_leads(node, group, ballot);
+}
+
+static void on_fatal(void *ctx, uint32_t group, const char *what)
+{
+    const struct sim_node *node = ctx;
+    sim_fail(node->sim, "a log that was chosen can be applied", "node %u, group %u: %s",
+             (unsigned)node->id, group, what);
+}
+
+static const struct mf_replica_ops replica_ops = {.reply = on_reply,
+                                                  .persist = on_persist,
+                                                  .send = on_send,
+                                                  .node_mono_us = on_node_mono_us,
+                                                  .applied = on_applied,
+                                                  .leader_changed = on_leader_changed,
+                                                  .fatal = on_fatal};
+
+static void start_replica(struct sim_node *node, uint32_t group)
+{
+    struct mf_replica_config config = node->sim->plan.replica;
+    config.tag_seed = mf_rand_next(&node->rand);
+    config.paxos.group = group;
+    config.paxos.self = node->id;
+    config.paxos.voter_count = (uint8_t)node->sim->plan.node_count;
+    for (uint16_t i = 0; i < node->sim->plan.node_count; i++)
+        config.paxos.voters[i] = (uint16_t)(i + 1);
+    config.paxos.first_election_us =
+        config.paxos.election_us + mf_rand_below(&node->rand, config.paxos.election_us);
+    struct mf_shard *shard = mf_shard_new(group, mf_rand_next(&node->rand));
+    node->replicas[group] =
+        mf_replica_new(&config, shard, &replica_ops, node, sim_node_mono_us(node));
+}
+
+static void restore_record(struct sim_node *node, const struct mf_wal_record *record)
+{
+    sim_checks_durable(node, record);
+    mf_replica_restore(node->replicas[record->group], record);
+}
+
+void sim_node_start(struct sim_node *node)
+{
+    struct sim *sim = node->sim;
+    node->life++;
+    node->up = true;
+    memset(node->peers, 0, sizeof(node->peers));
+    node->tick_at_us = 0;
+    node->turn_scheduled = false;
+    node->paused_until_us = 0;
+    sim_trace(sim, node->id, "starts, life %u", node->life);
+    for (uint32_t group = 0; group < sim->plan.group_count; group++)
+        start_replica(node, group);
+    sim_disk_recover(node, restore_record);
+    for (uint32_t group = 0; group < sim->plan.group_count; group++)
+        mf_replica_restore_done(node->replicas[group], 0, 0);
+    sim_checks_restored(node);
+    for (uint16_t i = 0; i < sim->plan.node_count; i++)
+        node->peers[i].heard_us = sim_node_mono_us(node);
+    sim_schedule(sim, sim->now_us + 1, SIM_HEARTBEAT, node->index, 0, NULL);
+    sim_node_turn(node);
+}
+
+static void end_replicas(struct sim_node *node)
+{
+    node->ending = true;
+    while (node->answers.count > 0)
+        sim_client_op_back(node->sim, node, mf_op_pop(&node->answers), true);
+    for (uint32_t group = 0; group < node->sim->plan.group_count; group++) {
+        mf_replica_free(node->replicas[group]);
+        node->replicas[group] = NULL;
+    }
+    node->ending = false;
+    if (node->ops_inside != 0)
+        sim_fail(node->sim, "every op comes back", "node %u ended with %u ops lost",
+                 (unsigned)node->id, node->ops_inside);
+}
+
+void sim_node_crash(struct sim_node *node, bool reboot)
+{
+    sim_trace(node->sim, node->id, reboot ? "loses power" : "is killed");
+    node->sim->stats.crashes++;
+    end_replicas(node);
+    sim_disk_crash(node);
+    sim_clocks_down(node);
+    node->up = false;
+    if (reboot)
+        start_mono(node);
+}
+
+void sim_node_free(struct sim_node *node)
+{
+    if (node->up)
+        end_replicas(node);
+    sim_disk_free(&node->disk);
+}
+
+static void schedule_tick(struct sim_node *node)
+{
+    uint64_t now_us = sim_node_mono_us(node);
+    uint64_t next_us = MF_NEVER;
+    for (uint32_t group = 0; group < node->sim->plan.group_count; group++) {
+        uint64_t due_us = mf_replica_next_tick_us(node->replicas[group], now_us);
+        next_us = due_us < next_us ? due_us : next_us;
+    }
+    if (next_us == MF_NEVER)
+        return;
+    uint64_t at_us = true_us(node, next_us);
+    if (at_us <= node->sim->now_us)
+        at_us = node->sim->now_us + 1;
+    if (node->tick_at_us != 0 && node->tick_at_us <= at_us)
+        return;
+    node->tick_at_us = at_us;
+    sim_schedule(node->sim, at_us, SIM_TICK, node->index, 0, NULL);
+}
+
+void sim_node_turn(struct sim_node *node)
+{
+    node->turn_scheduled = false;
+    for (uint32_t group = 0; group < node->sim->plan.group_count; group++) {
+        struct mf_replica_env env = sim_node_env(node);
+        if (mf_replica_dirty(node->replicas[group]))
+            mf_replica_flush(node->replicas[group], &env);
+    }
+    sim_disk_kick(node);
+    sim_checks_turn(node);
+    while (node->answers.count > 0)
+        sim_client_op_back(node->sim, node, mf_op_pop(&node->answers), false);
+    schedule_tick(node);
+}
+
+// Something has happened here: the turn comes now, or gathers what else happens for a while.
+static void touch(struct sim_node *node)
+{
+    if (node->turn_scheduled)
+        return;
+    if (node->sim->plan.turn_us_max == 0) {
+        sim_node_turn(node);
+        return;
+    }
+    node->turn_scheduled = true;
+    uint64_t wait_us = mf_rand_below(&node->rand, node->sim->plan.turn_us_max);
+    sim_schedule(node->sim, node->sim->now_us + wait_us, SIM_TURN, node->index, 0, NULL);
+}
+
+void sim_node_tick(struct sim_node *node)
+{
+    if (node->tick_at_us > node->sim->now_us)
+        return; // an earlier one was scheduled later, and has been here
+    node->tick_at_us = 0;
+    uint64_t now_us = sim_node_mono_us(node);
+    if (now_us - node->tick_window_us > 1000000) {
+        node->tick_window_us = now_us;
+        node->ticks_in_window = 0;
+    }
+    if (++node->ticks_in_window > TICKS_PER_SECOND_MAX)
+        sim_fail(node->sim, "a timer that fires gets something done",
+                 "node %u asked for more than %u ticks within a second", (unsigned)node->id,
+                 TICKS_PER_SECOND_MAX);
+    for (uint32_t group = 0; group < node->sim->plan.group_count; group++) {
+        struct mf_replica_env env = sim_node_env(node);
+        if (mf_replica_next_tick_us(node->replicas[group], now_us) <= now_us)
+            mf_replica_tick(node->replicas[group], &env);
+    }
+    touch(node);
+}
+
+static void suspect(struct sim_node *node, uint16_t peer)
+{
+    sim_trace(node->sim, node->id, "suspects node %u", peer + 1u);
+    for (uint32_t group = 0; group < node->sim->plan.group_count; group++) {
+        struct mf_replica_env env = sim_node_env(node);
+        mf_replica_suspect(node->replicas[group], &env, (uint16_t)(peer + 1));
+    }
+}
+
+void sim_node_heartbeat(struct sim_node *node)
+{
+    uint64_t now_us = sim_node_mono_us(node);
+    for (uint16_t i = 0; i < node->sim->plan.node_count; i++) {
+        struct sim_peer *peer = &node->peers[i];
+        if (i == node->index)
+            continue;
+        sim_network_send(node->sim, node->index, i, now_us, 0, NULL);
+        if (!peer->silent && now_us - peer->heard_us > SILENCE_US) {
+            peer->silent = true;
+            suspect(node, i);
+        }
+    }
+    sim_schedule(node->sim, true_us(node, now_us + HEARTBEAT_US), SIM_HEARTBEAT, node->index, 0,
+                 NULL);
+    touch(node);
+}
+
+static void greet(struct sim_node *node, uint16_t peer)
+{
+    for (uint32_t group = 0; group < node->sim->plan.group_count; group++) {
+        struct mf_replica_env env = sim_node_env(node);
+        mf_replica_peer_up(node->replicas[group], &env, (uint16_t)(peer + 1));
+    }
+}
+
+// Any frame shows that its sender lives, and in which life. False: it is from a former one.
+static bool hear(struct sim_node *node, const struct sim_frame *frame)
+{
+    struct sim_peer *peer = &node->peers[frame->from];
+    uint64_t now_us = sim_node_mono_us(node);
+    if (frame->from_life < peer->life)
+        return false;
+    bool greets = peer->silent || peer->fresh || frame->from_life != peer->life;
+    if (frame->from_life != peer->life) {
+        if (peer->life != 0)
+            suspect(node, frame->from);
+        *peer = (struct sim_peer){.life = frame->from_life};
+    }
+    peer->heard_us = now_us;
+    peer->silent = false;
+    peer->fresh = false;
+    if (frame->mono_us > peer->reading_us) {
+        peer->reading_us = frame->mono_us;
+        peer->reading_at_us = now_us;
+    }
+    if (greets)
+        greet(node, frame->from);
+    return true;
+}
+
+static void handle_message(struct sim_node *node, const struct sim_frame *frame)
+{
+    struct mf_paxos_msg msg;
+    struct mf_reader reader = mf_reader_of(mf_buf_view(&frame->message));
+    if (mf_paxos_msg_decode(&reader, &msg) != MF_OK || mf_reader_left(&reader) != 0)
+        sim_fail(node->sim, "a message that was encoded can be decoded", "node %u to node %u",
+                 frame->from + 1u, (unsigned)node->id);
+    msg.from = (uint16_t)(frame->from + 1);
+    msg.to = node->id;
+    char text[SIM_TEXT_MAX];
+    sim_trace(node->sim, node->id, "group %u gets from node %u %s", frame->group, frame->from + 1u,
+              sim_message_text(&msg, text, sizeof(text)));
+    struct mf_replica_env env = sim_node_env(node);
+    mf_replica_receive(node->replicas[frame->group], &env, &msg, frame->mono_us);
+    sim_clocks_heard(node, frame->group, &msg);
+    mf_paxos_msg_free(&msg);
+}
+
+void sim_node_receive(struct sim_node *node, struct sim_frame *frame)
+{
+    if (sim_network_arrives(node->sim, frame) && hear(node, frame)) {
+        if (!frame->heartbeat)
+            handle_message(node, frame);
+        touch(node);
+    }
+    sim_frame_free(frame);
+}
+
+static void on_durable(struct sim_node *node, const struct sim_hand_over *hand_over)
+{
+    struct mf_replica_env env = sim_node_env(node);
+    mf_replica_persisted(node->replicas[hand_over->group], &env, hand_over->seq);
+}
+
+void sim_node_synced(struct sim_node *node)
+{
+    sim_disk_synced(node, sim_checks_durable, on_durable);
+    touch(node);
+    sim_disk_kick(node);
+}
+
+void sim_node_submit(struct sim_node *node, struct mf_op *op)
+{
+    struct mf_replica_env env = sim_node_env(node);
+    node->ops_inside++;
+    mf_replica_submit(node->replicas[op->shard], &env, op);
+    touch(node);
+}

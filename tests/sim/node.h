@@ -1,0 +1,78 @@
+// A node: replicas of every group on one disk, with the liveness, timers and turns that the server
+// gives them, and with clocks of its own.
+//
+// The monotonic clock starts anywhere and runs a little fast or slow; it goes on over a restart of
+// the process and starts anew with a reboot. The wall clock is right until it is set.
+#ifndef SIM_NODE_H
+#define SIM_NODE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/rand.h"
+#include "consensus/paxos.h"
+#include "disk.h"
+#include "plan.h"
+#include "server/op.h"
+#include "server/replica.h"
+
+struct sim;
+struct sim_frame;
+
+// What a node knows of another.
+struct sim_peer {
+    uint32_t life;          // of the process last heard of; 0 = none
+    uint64_t heard_us;      // our clock
+    uint64_t reading_us;    // its clock in its last frame ...
+    uint64_t reading_at_us; // ... and ours then
+    bool silent;            // said to be suspect
+    bool fresh;             // the link is new
+};
+
+struct sim_node {
+    struct sim *sim;
+    uint16_t index;
+    uint16_t id; // index + 1
+    bool up;
+    uint32_t life;
+    struct mf_rand rand;
+    // Clocks.
+    uint64_t boot_us; // true time at which the monotonic clock read mono_base_us
+    uint64_t mono_base_us;
+    int64_t drift_ppm;
+    int64_t wall_offset_us;
+    // This life.
+    struct mf_replica *replicas[SIM_GROUPS_MAX];
+    struct sim_peer peers[SIM_NODES_MAX];
+    uint64_t paused_until_us;
+    uint64_t tick_at_us; // true time of the next SIM_TICK; 0 = none is scheduled
+    uint64_t tick_window_us;
+    uint32_t ticks_in_window;
+    bool turn_scheduled;
+    bool ending; // replies of the ending process go nowhere
+    uint32_t ops_inside;
+    struct mf_op_list answers; // of this turn
+    struct sim_disk disk;
+};
+
+void sim_node_init(struct sim *sim, uint16_t index);
+void sim_node_free(struct sim_node *node);
+
+void sim_node_start(struct sim_node *node);
+// The process ends between two instructions; `reboot`: the machine does.
+void sim_node_crash(struct sim_node *node, bool reboot);
+
+uint64_t sim_node_mono_us(const struct sim_node *node);
+uint64_t sim_node_wall_us(const struct sim_node *node);
+struct mf_replica_env sim_node_env(struct sim_node *node);
+
+// Events.
+void sim_node_tick(struct sim_node *node);
+void sim_node_turn(struct sim_node *node);
+void sim_node_heartbeat(struct sim_node *node);
+void sim_node_receive(struct sim_node *node, struct sim_frame *frame);
+void sim_node_synced(struct sim_node *node);
+// Takes the op.
+void sim_node_submit(struct sim_node *node, struct mf_op *op);
+
+#endif

@@ -1,0 +1,116 @@
+// Drawing a plan; see plan.h.
+#include "plan.h"
+
+#define MS UINT64_C(1000)
+#define SECOND UINT64_C(1000000)
+
+static uint64_t pick(struct mf_rand *rand, const uint64_t *values, size_t count)
+{
+    return values[mf_rand_below(rand, count)];
+}
+#define PICK(rand, ...)                                                                            \
+    pick(rand, (const uint64_t[]){__VA_ARGS__}, sizeof((uint64_t[]){__VA_ARGS__}) / 8)
+
+static void draw_cluster(struct sim_plan *plan, struct mf_rand *rand)
+{
+    plan->node_count = (uint16_t)PICK(rand, 1, 3, 3, 3, 3, 3, 3, 3, 5, 5);
+    plan->group_count = (uint32_t)PICK(rand, 1, 1, 1, 2, 3);
+    plan->storm_us = sim_between(rand, 8, 35) * SECOND;
+    plan->turn_us_max = PICK(rand, 0, 0, 100, 1000);
+    struct mf_replica_config *replica = &plan->replica;
+    replica->paxos.may_vote = true;
+    replica->paxos.election_us = PICK(rand, 100, 200, 400) * MS;
+    replica->paxos.resend_us = PICK(rand, 30, 100, 250) * MS;
+    replica->paxos.chosen_delay_us = PICK(rand, 1, 5, 25) * MS;
+    replica->paxos.window_entries = (uint32_t)PICK(rand, 1, 2, 8, 64, 1024);
+    replica->paxos.window_bytes = PICK(rand, 256, 4096, 1 << 20);
+    replica->paxos.learn_bytes = PICK(rand, 1, 200, 4096, 1 << 16);
+    replica->expire_batch = (uint32_t)PICK(rand, 1, 2, 10, 1000);
+    replica->batch_bytes = PICK(rand, 1, 200, 4096, 1 << 16);
+    replica->mark_interval_us = PICK(rand, 100, 1000, 1000) * MS;
+    replica->pending_ops_max = PICK(rand, 4, 1000, 1000, 1000);
+}
+
+static void draw_workload(struct sim_plan *plan, struct mf_rand *rand)
+{
+    plan->client_count = (uint32_t)sim_between(rand, 1, SIM_CLIENTS_MAX);
+    plan->key_count = (uint32_t)sim_between(rand, 1, SIM_KEYS_MAX);
+    plan->op_max = (uint32_t)sim_between(rand, 150, 600);
+    plan->think_us = plan->storm_us * plan->client_count / plan->op_max;
+    plan->timeout_us = PICK(rand, 300, 1000, 3000) * MS;
+    plan->value_bytes_max = (uint32_t)PICK(rand, 24, 24, 100, 1500);
+    static const uint32_t usual[SIM_WISHES] = {
+        [SIM_WISH_GET] = 25, [SIM_WISH_GET_META] = 8, [SIM_WISH_MGET] = 4,    [SIM_WISH_HAS] = 4,
+        [SIM_WISH_TTL] = 8,  [SIM_WISH_SIZE] = 1,     [SIM_WISH_SET] = 35,    [SIM_WISH_MSET] = 4,
+        [SIM_WISH_DEL] = 8,  [SIM_WISH_EXPIRE] = 6,   [SIM_WISH_PERSIST] = 3, [SIM_WISH_FLUSH] = 1,
+    };
+    for (uint32_t i = 0; i < SIM_WISHES; i++)
+        plan->wishes[i] = sim_chance(rand, 200) ? 0 : usual[i];
+    plan->wishes[SIM_WISH_GET] = usual[SIM_WISH_GET];
+    plan->wishes[SIM_WISH_SET] = usual[SIM_WISH_SET];
+    plan->ttl_permille = (uint32_t)PICK(rand, 0, 300, 700, 1000);
+    plan->ttl_ms_max = PICK(rand, 20, 500, 3000, 3000, 10000);
+    plan->expire_at_permille = (uint32_t)PICK(rand, 0, 0, 100, 500);
+    plan->condition_permille = (uint32_t)PICK(rand, 0, 100, 400);
+    plan->id_permille = (uint32_t)PICK(rand, 0, 300, 1000);
+    plan->twin_permille = (uint32_t)PICK(rand, 0, 100, 400);
+    plan->echo_permille = (uint32_t)PICK(rand, 0, 100, 300);
+    plan->probe_permille = (uint32_t)PICK(rand, 0, 300, 1000);
+    plan->local_permille = (uint32_t)PICK(rand, 0, 0, 100);
+    plan->astray_permille = (uint32_t)PICK(rand, 50, 300, 1000);
+}
+
+static void draw_network(struct sim_plan *plan, struct mf_rand *rand)
+{
+    plan->delay_us_min = PICK(rand, 20, 100, 1000);
+    plan->delay_us_spread = PICK(rand, 50, 1000, 1000, 20 * MS);
+    plan->in_order = sim_chance(rand, 300);
+    plan->ghosts = sim_chance(rand, 200);
+    if (sim_chance(rand, 300)) {
+        plan->slow_permille = (uint32_t)PICK(rand, 5, 50, 200);
+        plan->slow_us_max = PICK(rand, 50, 300, 2000) * MS;
+    }
+    if (sim_chance(rand, 400))
+        plan->loss_permille = (uint32_t)PICK(rand, 10, 50, 200, 400, 800);
+    if (sim_chance(rand, 300))
+        plan->twice_permille = (uint32_t)PICK(rand, 10, 200);
+    if (sim_chance(rand, 500))
+        plan->partition_us = PICK(rand, 500, 2000, 6000) * MS;
+    if (sim_chance(rand, 250))
+        plan->link_reset_us = PICK(rand, 200, 2000) * MS;
+}
+
+static void draw_machines(struct sim_plan *plan, struct mf_rand *rand)
+{
+    if (sim_chance(rand, 600)) {
+        plan->crash_us = PICK(rand, 1000, 3000, 8000) * MS;
+        plan->blackout_permille = (uint32_t)PICK(rand, 0, 0, 100, 500);
+        plan->reboot_permille = (uint32_t)PICK(rand, 0, 500, 1000);
+        plan->down_us_max = PICK(rand, 100, 2000, 8000) * MS;
+    }
+    if (sim_chance(rand, 250)) {
+        plan->pause_us = PICK(rand, 1000, 4000) * MS;
+        plan->pause_us_max = PICK(rand, 100, 800, 3000) * MS;
+    }
+    plan->drift_ppm_max = (uint32_t)PICK(rand, 0, 20, 100, 100);
+    if (sim_chance(rand, 400))
+        plan->wall_jump_us = PICK(rand, 500, 5000) * MS;
+    plan->sync_us_min = PICK(rand, 100, 500, 5000);
+    plan->sync_us_spread = PICK(rand, 100, 2000, 45 * MS);
+    if (sim_chance(rand, 200)) {
+        plan->stall_permille = (uint32_t)PICK(rand, 2, 20);
+        plan->stall_us_max = PICK(rand, 300, 3000) * MS;
+    }
+    plan->rotate_permille = (uint32_t)PICK(rand, 0, 10, 100);
+    plan->preallocated = sim_chance(rand, 500);
+}
+
+void sim_plan_draw(struct sim_plan *plan, uint64_t seed)
+{
+    struct mf_rand rand = {.state = seed};
+    *plan = (struct sim_plan){.seed = seed};
+    draw_cluster(plan, &rand);
+    draw_workload(plan, &rand);
+    draw_network(plan, &rand);
+    draw_machines(plan, &rand);
+}

@@ -1,0 +1,113 @@
+// What one seed draws: the cluster, the workload, and its own mix and rates of faults.
+//
+// Every seed leaves most kinds of faults out and turns others up. A mix of everything in every run
+// hides what only shows when something is absent: Groce et al., "Swarm Testing" (2012).
+#ifndef SIM_PLAN_H
+#define SIM_PLAN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/rand.h"
+#include "server/replica.h"
+
+#define SIM_NODES_MAX 5u
+#define SIM_GROUPS_MAX 3u
+#define SIM_KEYS_MAX 6u
+#define SIM_CLIENTS_MAX 8u
+
+// What a client may ask for; the weights of a run's workload.
+enum sim_wish {
+    SIM_WISH_GET,
+    SIM_WISH_GET_META,
+    SIM_WISH_MGET,
+    SIM_WISH_HAS,
+    SIM_WISH_TTL,
+    SIM_WISH_SIZE,
+    SIM_WISH_SET,
+    SIM_WISH_MSET,
+    SIM_WISH_DEL,
+    SIM_WISH_EXPIRE,
+    SIM_WISH_PERSIST,
+    SIM_WISH_FLUSH,
+    SIM_WISHES,
+};
+
+struct sim_plan {
+    uint64_t seed;
+    uint16_t node_count;
+    uint32_t group_count;
+    uint64_t storm_us; // faults and clients go on for this long, then everything is healed
+    // Replicas. Group, self, voters and tag seed are filled in for each.
+    struct mf_replica_config replica;
+    uint64_t turn_us_max; // a node gathers events for up to this long before it flushes
+    // Clients.
+    uint32_t client_count;
+    uint32_t key_count; // of each group
+    uint32_t op_max;
+    uint64_t think_us;
+    uint64_t timeout_us;
+    uint32_t value_bytes_max;
+    uint32_t wishes[SIM_WISHES];
+    uint32_t ttl_permille;       // of sets
+    uint64_t ttl_ms_max;         // most TTLs are below
+    uint32_t expire_at_permille; // of TTLs: given as a time of day
+    uint32_t condition_permille; // of sets, dels and expires
+    uint32_t id_permille;        // of writes
+    uint32_t twin_permille;      // of writes with an id: sent to two nodes at once
+    uint32_t echo_permille;      // of writes with an id: sent again when answered
+    uint32_t probe_permille;     // of writes with a TTL: reads around the deadline
+    uint32_t local_permille;     // of reads
+    uint32_t astray_permille;    // sent to any node instead of the leader known
+    // Network.
+    uint64_t delay_us_min;
+    uint64_t delay_us_spread;
+    uint32_t slow_permille; // of frames: late by up to slow_us_max
+    uint64_t slow_us_max;
+    uint32_t loss_permille;
+    uint32_t twice_permille;
+    bool in_order;          // frames between two nodes do not overtake each other
+    bool ghosts;            // frames to a process that ended may reach the one after it
+    uint64_t partition_us;  // mean time between changes, 0 = never
+    uint64_t link_reset_us; // mean time between, 0 = never
+    // Machines.
+    uint64_t crash_us;          // mean time between, 0 = never
+    uint32_t blackout_permille; // of crashes: all nodes at once
+    uint32_t reboot_permille;   // of crashes: the monotonic clock starts anew
+    uint64_t down_us_max;
+    uint64_t pause_us; // mean time between, 0 = never
+    uint64_t pause_us_max;
+    // Clocks.
+    uint32_t drift_ppm_max;
+    uint64_t wall_jump_us; // mean time between, 0 = never: wall clocks are right then
+    // Disks.
+    uint64_t sync_us_min;
+    uint64_t sync_us_spread;
+    uint32_t stall_permille; // of syncs: up to stall_us_max
+    uint64_t stall_us_max;
+    uint32_t rotate_permille; // of syncs: the next batch goes to a new file
+    bool preallocated;        // zeros follow the last batch
+};
+
+void sim_plan_draw(struct sim_plan *plan, uint64_t seed);
+
+// Draws.
+static inline bool sim_chance(struct mf_rand *rand, uint32_t permille)
+{
+    return mf_rand_below(rand, 1000) < permille;
+}
+
+// Both ends included.
+static inline uint64_t sim_between(struct mf_rand *rand, uint64_t low, uint64_t high)
+{
+    return low + mf_rand_below(rand, high - low + 1);
+}
+
+// A waiting time around `mean`, from a twentieth of it to three times as much.
+static inline uint64_t sim_around(struct mf_rand *rand, uint64_t mean)
+{
+    uint64_t half = sim_between(rand, mean / 20, mean);
+    return sim_chance(rand, 500) ? half : half * 2 + mf_rand_below(rand, mean + 1);
+}
+
+#endif

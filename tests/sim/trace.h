@@ -1,0 +1,31 @@
+// The story of a run, one line an event, and the end of a run that broke an invariant.
+#ifndef SIM_TRACE_H
+#define SIM_TRACE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "consensus/ballot.h"
+#include "consensus/paxos_msg.h"
+#include "consensus/wal_format.h"
+
+struct sim;
+
+// Long enough for any of the texts below.
+#define SIM_TEXT_MAX 256
+
+// A line of the story when --trace asks for it; node 0 is the world around the nodes.
+void sim_trace(const struct sim *sim, uint16_t node, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+// The run has broken `rule`: reports seed, time, what happened and the command that replays it, and
+// ends the process with status 1.
+void sim_fail(const struct sim *sim, const char *rule, const char *format, ...)
+    __attribute__((format(printf, 3, 4), noreturn));
+
+// "7.2": round 7 of node 2.
+const char *sim_ballot_text(mf_ballot_t ballot, char *out, size_t size);
+const char *sim_message_text(const struct mf_paxos_msg *msg, char *out, size_t size);
+const char *sim_record_text(const struct mf_wal_record *record, char *out, size_t size);
+
+#endif
