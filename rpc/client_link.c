@@ -165,11 +165,12 @@ static void finish_connecting(struct mayfly_client *client)
         greet(client);
 }
 
-// Takes the list's calls whose last byte is out off it.
-static void account_written(struct mayfly_client *client, struct mf_call_list *list, size_t wrote)
+// Takes the list's calls whose last byte is out off it. now_us was read before they were written:
+// an id's time is never counted from later than when the node could know it.
+static void account_written(struct mayfly_client *client, struct mf_call_list *list, size_t wrote,
+                            uint64_t now_us)
 {
     struct mf_link *link = &client->link;
-    uint64_t now_us = client->clock_us();
     link->wrote_us = now_us;
     link->sent_of_head += wrote;
     while (list->head != NULL && link->sent_of_head >= list->head->len) {
@@ -198,9 +199,10 @@ static void write_queued(struct mayfly_client *client)
             skip = 0;
         }
         struct msghdr message = {.msg_iov = pieces, .msg_iovlen = count};
+        uint64_t now_us = client->clock_us();
         ssize_t wrote = sendmsg(link->fd, &message, MSG_NOSIGNAL);
         if (wrote >= 0) {
-            account_written(client, list, (size_t)wrote);
+            account_written(client, list, (size_t)wrote, now_us);
         } else if (errno == EAGAIN) {
             link->full = true;
             return;
