@@ -59,7 +59,7 @@ class Connection:
         self.address = address
         self.timeout = timeout
         self._next_msgid = 1
-        self._received = []
+        self._kept = []
         self._unpacker = msgpack.Unpacker(raw=False, strict_map_key=False,
                                           max_buffer_size=256 * 1024 * 1024)
         self._socket = socket.create_connection(address, timeout=timeout)
@@ -130,21 +130,21 @@ class Connection:
 
     def closed_by_server(self, timeout=10.0):
         """Reads until the server closes; True if it did, and False if `timeout` passed first.
-        Responses on the way are kept for receive()."""
+        Responses on the way are left for kept()."""
         deadline = time.monotonic() + timeout
         try:
             while True:
-                message = self._receive_message(max(0.001, deadline - time.monotonic()),
-                                                fresh=True)
-                self._received.append(message)
+                self._kept.append(self.receive(max(0.001, deadline - time.monotonic())))
         except TimeoutError:
             return False
         except OSError:
             return True
 
-    def _receive_message(self, timeout, fresh=False):
-        if self._received and not fresh:
-            return self._received.pop(0)
+    def kept(self):
+        """The responses that closed_by_server() met."""
+        return self._kept
+
+    def _receive_message(self, timeout):
         deadline = time.monotonic() + (self.timeout if timeout is None else timeout)
         while True:
             try:

@@ -238,21 +238,26 @@ class Cluster:
         self._overrides = overrides or {}
 
     def start(self):
-        """Starts all nodes and waits until every shard has a leader."""
+        """Starts all nodes and waits until every shard has a leader that all agree on."""
+        self.start_with(lambda node: None)
+        self.wait_settled()
+        return self
+
+    def start_with(self, change):
+        """Starts all nodes, each after change(node) on its settings, and waits for nothing more."""
         for attempt in range(5):
             self._prepare(attempt)
+            for node in self.nodes:
+                change(node)
             try:
                 for node in self.nodes:
                     node.start()
                 for node in self.nodes:
                     node.wait_ready()
-                break
+                return
             except BindFailure:
                 self.kill()
-        else:
-            raise BindFailure("found no free ports in five attempts")
-        self.wait_settled()
-        return self
+        raise BindFailure("found no free ports in five attempts")
 
     def restart(self):
         """Starts all nodes, which are down, on their old data."""

@@ -1,5 +1,6 @@
 """What a test function is given: its folder, its seed, its clusters."""
 
+import functools
 import pathlib
 import random
 
@@ -67,6 +68,12 @@ class Context:
 
     def bin(self, name):
         return self._binaries / name
+
+    @functools.cached_property
+    def sanitized(self):
+        """Whether the programs carry a sanitizer: several times slower and fatter."""
+        program = self.bin("mayflyd").read_bytes()
+        return b"__asan_init" in program or b"__tsan_init" in program
 
     def note(self, text):
         """A figure that is worth a line even where the test passes."""

@@ -1,0 +1,268 @@
+"""Snapshots: taken under load, checked, damaged, and restored into clusters of another shape."""
+
+import json
+import pathlib
+import shutil
+import threading
+import time
+
+from mayfly_test.check import between, contains, equal, true
+from mayfly_test.client import RpcError
+from mayfly_test.context import limit
+from mayfly_test.judge import read_all
+from mayfly_test.wait import wait_for
+
+HOUR_MS = 3_600_000
+TTL_TOLERANCE_MS = 2000
+
+
+def fill(cluster, rng, count=3000):
+    """Keys of every kind; returns key -> value."""
+    data = {b"empty": b"", b"large": rng.randbytes(3 * 2**20), b"\x00\xff binary \n": b"\r\n\x00",
+            "\u00e4".encode(): "\u20ac".encode(), b"k" * 60_000: b"long key"}
+    for i in range(count):
+        data[b"key:%d" % i] = rng.randbytes(rng.randrange(0, 300))
+    with cluster.node(1).connect(timeout=60) as connection:
+        for key, value in data.items():
+            connection.send("set", key, value, {"ttl": HOUR_MS} if hash_of(key) % 3 == 0 else {})
+        for _ in data:
+            _, error, _ = connection.receive()
+            true(error is None, f"{error}")
+        connection.call("set", "once", "v", {"id": "an id is no key"})
+        connection.call("set", "dying", "v", {"ttl": 3000})
+        connection.call("set", "dead", "v", {"ttl": 1})
+    data[b"once"] = b"v"
+    wait_for(lambda: cluster.node(1).call("get", "dead") is None, 10, "the key to die")
+    return data
+
+
+def hash_of(key):
+    return sum(key)
+
+
+def take(cluster, name="snap.mfs"):
+    """A snapshot of everything: in a cluster of three with three copies any node has it all."""
+    return pathlib.Path(cluster.node(1).call("snapshot", name, timeout=60)["path"])
+
+
+def ttls_of(cluster, keys):
+    with cluster.node(1).connect(timeout=60) as connection:
+        return dict(zip(keys, connection.pipeline([("ttl", key) for key in keys], timeout=60)))
+
+
+def check_same(cluster, data, ttls, wall, what):
+    """The cluster holds just this, and TTLs have gone on by the wall clock."""
+    for node in cluster.nodes:
+        values = read_all(node, data)
+        wrong = [key for key, value in data.items() if values[key] != value]
+        true(not wrong, f"{what}: {len(wrong)} of {len(data)} keys differ through node {node.id}, "
+             f"such as {wrong[:3]!r:.200}")
+    now = ttls_of(cluster, list(ttls))
+    spent = (time.time() - wall) * 1000
+    for key, before in ttls.items():
+        if before == -1:
+            equal(now[key], -1, f"{what}: ttl of {key!r:.60}")
+        else:
+            between(before - spent - TTL_TOLERANCE_MS, now[key], before + TTL_TOLERANCE_MS,
+                    f"{what}: ttl of {key!r:.60} that was {before}")
+    equal(cluster.node(1).call("get", "dead"), None, f"{what}: the key that was dead before")
+    wait_for(lambda: cluster.node(1).call("get", "dying") is None, 10,
+             f"{what}: the key of 3 s to die")
+    wait_for(lambda: cluster.node(1).call("size") == len(data), 10, f"{what}: {len(data)} keys")
+
+
+def one_line(finished, status=1):
+    equal(finished.status, status, f"exit status of\n{finished}\n")
+    equal(finished.stderr.count(b"\n"), 1, f"lines on stderr of\n{finished}\n")
+    equal(finished.stdout, b"", f"stdout of\n{finished}\n")
+
+
+@limit(240)
+def test_a_snapshot_is_inspected_and_verified(t):
+    cluster = t.cluster(3)
+    data = fill(cluster, t.rng)
+    for node in cluster.nodes:
+        made = node.call("snapshot", "snap.mfs", timeout=60)
+        path = pathlib.Path(made["path"])
+        true(len(data) <= made["keys"] <= len(data) + 1, f"keys in {made}")
+        finished = t.run("mayfly-snapshot", "verify", path)
+        equal(finished.status, 0, f"exit status of\n{finished}\n")
+        finished = t.run("mayfly-snapshot", "inspect", path, "-o", "json")
+        equal(finished.status, 0, f"exit status of\n{finished}\n")
+        inspected = json.loads(finished.stdout)
+        equal((inspected["keys"], inspected["shards"], inspected["cluster"]),
+              (made["keys"], 16, "e2e"), "what inspect tells")
+        for output in ("table", "plain"):
+            finished = t.run("mayfly-snapshot", "inspect", path, "-o", output)
+            equal(finished.status, 0, f"exit status of\n{finished}\n")
+            contains(finished.stdout.decode(), str(made["keys"]), f"inspect -o {output}")
+
+
+@limit(240)
+def test_a_damaged_snapshot_is_refused_and_restores_nothing(t):
+    cluster = t.cluster(1)
+    fill(cluster, t.rng, 500)
+    good = take(cluster).read_bytes()
+    fresh = t.cluster(1, name="fresh")
+    bad = t.dir / "bad.mfs"
+    offsets = [0, 1, 8, len(good) // 2, len(good) - 1]
+    offsets += [t.rng.randrange(len(good)) for _ in range(20 if t.quick else 100)]
+    cases = []
+    for offset in offsets:
+        damaged = bytearray(good)
+        damaged[offset] ^= 1 << t.rng.randrange(8)
+        cases.append((f"one bit of byte {offset}", bytes(damaged)))
+    cases += [(f"cut to {size} bytes", good[:size])
+              for size in (0, 1, 30, len(good) // 2, len(good) - 1)]
+    cases.append(("a byte too many", good + b"\0"))
+    cases.append(("something else", b"PK\x03\x04" + b"\0" * 1000))
+    for number, (what, content) in enumerate(cases):
+        bad.write_bytes(content)
+        finished = t.run("mayfly-snapshot", "verify", bad)
+        equal(finished.status, 1, f"{what}: exit status of\n{finished}\n")
+        one_line(finished)
+        if number % 5 == 0:
+            one_line(t.run("mayfly-snapshot", "restore", bad, "-s", fresh.endpoints()))
+            folder = t.dir / "restored"
+            one_line(t.run("mayfly-snapshot", "restore", bad, "--data-dir", folder, "--config",
+                           fresh.node(1).config))
+            true(not folder.exists() or not any(folder.iterdir()), f"{what}: files were left")
+    equal(fresh.node(1).call("size"), 0, "keys after refused restores")
+    one_line(t.run("mayfly-snapshot", "verify", t.dir / "absent.mfs"))
+    one_line(t.run("mayfly-snapshot", "verify", t.dir))
+
+
+def test_usage_errors_of_the_tool_are_one_line(t):
+    for args in ([], ["bogus"], ["verify"], ["inspect", "a", "b"], ["inspect", "a", "-o", "xml"],
+                 ["restore", "a"], ["restore", "a", "--data-dir", "d"], ["verify", "a", "--bogus"],
+                 ["restore", "a", "-s", "127.0.0.1:1", "--data-dir", "d", "--config", "c"]):
+        one_line(t.run("mayfly-snapshot", *args), status=2)
+
+
+@limit(240)
+def test_restoring_into_running_clusters_of_other_shapes(t):
+    source = t.cluster(3, name="source")
+    data = fill(source, t.rng)
+    snapshot = take(source)
+    wall, ttls = time.time(), ttls_of(source, list(data))
+    equal(source.stop(), None, "trouble while stopping")
+    for n, shards in ((1, 5), (3, 64)):
+        target = t.cluster(n, shards=shards, name=f"target-{n}")
+        finished = t.run("mayfly-snapshot", "restore", snapshot, "-s", target.endpoints())
+        equal(finished.status, 0, f"exit status of\n{finished}\n")
+        check_same(target, data, ttls, wall, f"restored into {n} nodes with {shards} shards")
+
+
+@limit(240)
+def test_restoring_into_data_folders_of_new_clusters(t):
+    source = t.cluster(3, name="source")
+    data = fill(source, t.rng)
+    snapshot = take(source)
+    wall, ttls = time.time(), ttls_of(source, list(data))
+    equal(source.stop(), None, "trouble while stopping")
+    for n, shards in ((1, 7), (3, 32)):
+        target = t.cluster(n, shards=shards, name=f"target-{n}", start=False)
+        target.start_with(lambda node: restore_folder(t, snapshot, node))
+        target.wait_settled()
+        what = f"begun with {n} nodes and {shards} shards"
+        check_same(target, data, ttls, wall, what)
+        target.node(1).call("set", "after", "v")
+        target.kill()
+        target.restart()
+        check_same(target, {**data, b"after": b"v"}, ttls, wall, what + ", after a restart")
+
+
+def restore_folder(t, snapshot, node):
+    node.write_config()
+    finished = t.run("mayfly-snapshot", "restore", snapshot, "--data-dir", node.data_dir,
+                     "--config", node.config)
+    equal(finished.status, 0, f"exit status of\n{finished}\n")
+
+
+@limit(240)
+def test_a_folder_that_is_in_use_is_not_restored_into(t):
+    cluster = t.cluster(1)
+    node = cluster.node(1)
+    node.call("set", "k", "v")
+    snapshot = t.dir / "copy.mfs"
+    shutil.copy(take(cluster), snapshot)
+    finished = t.run("mayfly-snapshot", "restore", snapshot, "--data-dir", node.data_dir,
+                     "--config", node.config)
+    one_line(finished)
+    node.kill9()
+    finished = t.run("mayfly-snapshot", "restore", snapshot, "--data-dir", node.data_dir,
+                     "--config", node.config)
+    one_line(finished)
+    node.restart()
+    equal(node.call("get", "k"), b"v", "the value after refused restores")
+
+
+class PairWriter(threading.Thread):
+    """Writes pairs of keys in one shard: always both at once, and one strictly after another."""
+
+    def __init__(self, cluster, number):
+        super().__init__(daemon=True)
+        self.cluster = cluster
+        self.number = number
+        self.stopping = threading.Event()
+        self.rounds = 0
+        self.slowest = 0.0
+        self.trouble = None
+
+    def run(self):
+        tag = "{%d}" % self.number
+        try:
+            with self.cluster.node(1).connect() as connection:
+                while not self.stopping.is_set():
+                    self.rounds += 1
+                    value = str(self.rounds)
+                    began = time.monotonic()
+                    connection.call("mset", [[f"{tag}both1", value], [f"{tag}both2", value]])
+                    connection.call("set", f"{tag}first", value)
+                    connection.call("set", f"{tag}second", value)
+                    self.slowest = max(self.slowest, time.monotonic() - began)
+        except (RpcError, OSError) as error:
+            self.trouble = error
+
+
+@limit(240)
+def test_a_snapshot_under_load_is_a_cut(t):
+    cluster = t.cluster(3, shards=4)
+    filler = [[f"filler{i}", "x" * 1000] for i in range(20_000 if t.quick else 60_000)]
+    for at in range(0, len(filler), 1000):
+        cluster.node(1).call("mset", filler[at:at + 1000], timeout=60)
+    writers = [PairWriter(cluster, number) for number in range(8)]
+    for writer in writers:
+        writer.start()
+    wait_for(lambda: all(writer.rounds > 20 for writer in writers), 30, "writers to be at work")
+    snapshots = []
+    for number in range(5):
+        made = cluster.node(1).call("snapshot", f"cut{number}.mfs", timeout=60)
+        snapshots.append(made)
+        rounds = [writer.rounds for writer in writers]
+        wait_for(lambda rounds=rounds: all(writer.rounds > before for writer, before
+                                           in zip(writers, rounds)), 30, "writers to go on")
+    for writer in writers:
+        writer.stopping.set()
+        writer.join(20)
+        true(writer.trouble is None, f"a writer: {writer.trouble}")
+    t.note(f"{snapshots[0]['keys']} keys, {snapshots[0]['bytes'] >> 20} MB in "
+           f"{snapshots[0]['seconds']:.2f} s; slowest round of three writes meanwhile "
+           f"{max(writer.slowest for writer in writers) * 1000:.0f} ms")
+    for number, made in enumerate(snapshots):
+        fresh = t.cluster(1, shards=4, name=f"cut-{number}")
+        finished = t.run("mayfly-snapshot", "restore", made["path"], "-s", fresh.endpoints())
+        equal(finished.status, 0, f"exit status of\n{finished}\n")
+        check_cut(fresh.node(1), range(8))
+        equal(fresh.node(1).call("size"), made["keys"], "keys")
+        equal(fresh.stop(), None, "trouble while stopping")
+
+
+def check_cut(node, numbers):
+    for number in numbers:
+        names = [b"{%d}%s" % (number, name) for name in (b"both1", b"both2", b"first", b"second")]
+        values = read_all(node, names)
+        both1, both2, first, second = (int(values[name]) for name in names)
+        equal(both2, both1, f"pair {number}, written in one step")
+        true(second <= first <= second + 1 and first <= both1 <= first + 1,
+             f"pair {number}: {both1}, then {first}, then {second} is no moment of its history")
