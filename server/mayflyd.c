@@ -37,11 +37,10 @@ static int refuse(const char *message, int status)
 static enum mf_err fill_members(struct mf_node *node, char *message, size_t size)
 {
     const struct mf_config *config = &node->config;
-    size_t used = 0;
     for (uint32_t i = 0; i < config->node_count; i++) {
         struct mf_member *member = &node->members[i];
         member->id = config->nodes[i].id;
-        snprintf(member->peer, sizeof(member->peer), "%s", config->nodes[i].peer);
+        memcpy(member->peer, config->nodes[i].peer, sizeof(member->peer));
         if (member->id == config->id)
             node->self = i;
         else if (mf_address_parse(member->peer, &member->address) != MF_OK) {
@@ -49,8 +48,10 @@ static enum mf_err fill_members(struct mf_node *node, char *message, size_t size
                      member->id);
             return MF_BAD_REQUEST;
         }
-        used += (size_t)snprintf(node->members_text + used, sizeof(node->members_text) - used,
-                                 "%s%u", i > 0 ? "," : "", member->id);
+        char id[8];
+        snprintf(id, sizeof(id), "%s%u", i > 0 ? "," : "", member->id);
+        strncat(node->members_text, id,
+                sizeof(node->members_text) - 1 - strlen(node->members_text));
     }
     node->member_count = config->node_count;
     node->replica_count =
