@@ -146,7 +146,7 @@ int mf_listen(struct mf_address *address, char *message, size_t message_size)
     struct sockaddr_storage storage;
     socklen_t size;
     if (!to_sockaddr(address, &storage, &size)) {
-        snprintf(message, message_size, "cannot listen on %s: not an address of this machine",
+        snprintf(message, message_size, "cannot listen on %s: the host is not a numeric address",
                  name);
         return -1;
     }

@@ -511,6 +511,18 @@ static void a_refused_peer_reads_its_error_though_it_sent_more(void **state)
     assert_string_equal(end->reason, mf_err_text(MF_BAD_REQUEST));
 }
 
+static void a_peer_that_resets_the_connection_is_told_as_the_reason(void **state)
+{
+    (void)state;
+    struct end *end = open_tcp_end();
+    struct linger reset = {.l_onoff = 1, .l_linger = 0};
+    assert_int_equal(setsockopt(end->far, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)), 0);
+    close(end->far);
+    turns(3);
+    assert_int_equal(end->closed, 1);
+    assert_string_equal(end->reason, "Connection reset by peer");
+}
+
 static void a_graceful_close_with_input_unread_does_not_reset_the_peer(void **state)
 {
     (void)state;
@@ -545,8 +557,8 @@ static void an_idle_connection_owns_no_buffers(void **state)
     turns(2);
     assert_null(end->conn->input.data);
     // A large message grows the buffer by what comes, and takes it away when it goes.
-    memset(line, 'e', sizeof(line) - 2);
-    line[sizeof(line) - 2] = '\n';
+    memset(line, 'e', sizeof(line) - 1);
+    line[sizeof(line) - 4] = '\n'; // and two bytes of the next
     size_t sent = 0;
     while (sent < sizeof(line) - 1) {
         ssize_t n = send(end->far, line + sent, sizeof(line) - 1 - sent, 0);
@@ -557,8 +569,12 @@ static void an_idle_connection_owns_no_buffers(void **state)
     }
     turns(10);
     assert_int_equal(end->lines, 2);
+    assert_int_equal(end->conn->input.len, 2);
     assert_true(end->conn->input.cap <= 16384);
-    for (size_t got = 0; got < sizeof(line) + 2;) {
+    say(end, "\n");
+    turns(2);
+    assert_int_equal(end->lines, 3);
+    for (size_t got = 0; got < sizeof(line) + 3;) {
         got += strlen(hear(end));
         turns(1);
     }
@@ -765,6 +781,7 @@ int main(void)
         TEST(writing_to_a_peer_that_is_gone_closes_quietly),
         TEST(an_unfinished_message_over_the_limit_is_refused),
         TEST(a_refused_peer_reads_its_error_though_it_sent_more),
+        TEST(a_peer_that_resets_the_connection_is_told_as_the_reason),
         TEST(a_graceful_close_with_input_unread_does_not_reset_the_peer),
         TEST(an_idle_connection_owns_no_buffers),
         TEST(a_closing_peer_that_takes_nothing_is_given_up),

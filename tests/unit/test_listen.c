@@ -5,6 +5,7 @@
 #include <stdint.h>
 // cmocka needs the headers above.
 #include <cmocka.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -207,6 +208,18 @@ static void a_listen_that_fails_names_the_address_and_the_reason(void **state)
                         "cannot listen on 192.0.2.1:1234: Cannot assign requested address");
 }
 
+static void a_host_that_is_not_numeric_is_refused_without_a_look_up(void **state)
+{
+    (void)state;
+    char message[256];
+    struct mf_address name = {.host = "localhost", .port = 1};
+    assert_int_equal(mf_connect_start(&name), -1);
+    assert_int_equal(errno, EINVAL);
+    assert_int_equal(mf_listen(&name, message, sizeof(message)), -1);
+    assert_string_equal(message, "cannot listen on localhost:1: the host is not a numeric address");
+    assert_false(mf_address_in_use(&name));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -217,6 +230,7 @@ int main(void)
         TEST(addresses_are_read_strictly),
         TEST(reactors_share_a_port_and_strangers_are_noticed),
         TEST(a_listen_that_fails_names_the_address_and_the_reason),
+        TEST(a_host_that_is_not_numeric_is_refused_without_a_look_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -580,6 +580,19 @@ static void snapshot_names_are_plain_file_names(void **state)
     CHECK(cases);
 }
 
+static void an_extension_is_no_value(void **state)
+{
+    (void)state;
+    static const char text[] = "\x94\x00\x07\xa3get\x91\xd4\x05k"; // fixext 1
+    struct mf_rpc_request request = {0};
+    uint8_t *message;
+    parse_bytes(mf_bytes_of(text, sizeof(text) - 1), &request, &message);
+    assert_int_equal(request.err, MF_BAD_REQUEST);
+    assert_string_equal(request.message, "get: the key is an extension, "
+                                         "expected a string or binary that is not empty");
+    free(message);
+}
+
 static void a_method_that_is_not_known_is_named_in_the_refusal(void **state)
 {
     (void)state;
@@ -833,6 +846,16 @@ static void a_damaged_result_is_an_internal_error_and_a_whole_reply(void **state
     mf_result_error(&elements, MF_BUSY, NULL); // an error has no place inside
     list = (struct mf_result){.kind = MF_RESULT_LIST, .count = 1, .value = mf_buf_view(&elements)};
     expect_result(&list, reply);
+    struct mf_buf nested[6] = {{0}};
+    list = (struct mf_result){.kind = MF_RESULT_LIST};
+    for (size_t level = 0; level < 6; level++) {
+        mf_result_encode(&list, &nested[level]);
+        list.count = 1;
+        list.value = mf_buf_view(&nested[level]);
+    }
+    expect_result(&list, reply); // nobody makes lists this deep
+    for (size_t level = 0; level < 6; level++)
+        mf_buf_free(&nested[level]);
     mf_buf_free(&elements);
 }
 
@@ -883,6 +906,7 @@ int main(void)
         cmocka_unit_test(keys_and_values_of_the_wrong_kind_are_refused),
         cmocka_unit_test(keys_and_values_are_taken_up_to_their_limit),
         cmocka_unit_test(snapshot_names_are_plain_file_names),
+        cmocka_unit_test(an_extension_is_no_value),
         cmocka_unit_test(a_method_that_is_not_known_is_named_in_the_refusal),
         cmocka_unit_test(what_is_no_request_is_fatal_and_answered_where_a_msgid_came_first),
         cmocka_unit_test(msgids_go_from_zero_to_two_to_the_32nd_less_one),
