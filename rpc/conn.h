@@ -20,7 +20,7 @@ struct mf_conn;
 struct mf_conn_pool;
 
 struct mf_conn_limits {
-    size_t input_max_bytes;    // one unfinished message may hold at most this much
+    size_t input_max_bytes; // one unfinished message may hold at most this much
     size_t output_pause_bytes;
     size_t output_max_bytes;
 };
@@ -79,8 +79,8 @@ void mf_address_format(const struct mf_address *address, char *out, size_t size)
 // Binds and listens with SO_REUSEPORT and SO_REUSEADDR; port 0 picks one and stores it in
 // *address. Returns the socket, or -1 with a message that names the address and the reason.
 int mf_listen(struct mf_address *address, char *message, size_t message_size);
-// True when a socket, of this process or another, listens on the address already. SO_REUSEPORT would
-// let a second node share the port unnoticed: ask before the first mf_listen.
+// True when a socket, of this process or another, listens on the address already. SO_REUSEPORT
+// would let a second node share the port unnoticed: ask before the first mf_listen.
 bool mf_address_in_use(const struct mf_address *address);
 // Accepts on a socket made by mf_listen. accepted(arg, fd) takes over the fd.
 struct mf_listener *mf_listener_new(struct ev_loop *loop, int fd,

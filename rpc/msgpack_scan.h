@@ -14,7 +14,7 @@
 
 // All zero is the start of an object.
 struct mf_msgpack_scan {
-    size_t offset;  // bytes of the object already scanned; may point past the bytes seen so far
+    size_t offset; // bytes of the object already scanned; may point past the bytes seen so far
     uint32_t depth;
     uint64_t left[MF_SCAN_DEPTH_MAX]; // elements still to come at each level
 };
@@ -31,15 +31,23 @@ struct mf_msgpack_in {
     struct mf_reader reader;
 };
 enum mf_msgpack_type {
-    MF_MP_NIL, MF_MP_BOOL, MF_MP_INT, MF_MP_UINT, MF_MP_FLOAT, MF_MP_STR, MF_MP_BIN, MF_MP_ARRAY,
-    MF_MP_MAP, MF_MP_EXT
+    MF_MP_NIL,
+    MF_MP_BOOL,
+    MF_MP_INT,
+    MF_MP_UINT,
+    MF_MP_FLOAT,
+    MF_MP_STR,
+    MF_MP_BIN,
+    MF_MP_ARRAY,
+    MF_MP_MAP,
+    MF_MP_EXT
 };
 struct mf_msgpack_token {
     enum mf_msgpack_type type;
-    int64_t integer;        // BOOL, INT (negative)
-    uint64_t uinteger;      // UINT
-    uint32_t count;         // ARRAY elements, MAP pairs
-    struct mf_bytes bytes;  // STR, BIN, EXT (its type byte first)
+    int64_t integer;       // BOOL, INT (negative)
+    uint64_t uinteger;     // UINT
+    uint32_t count;        // ARRAY elements, MAP pairs
+    struct mf_bytes bytes; // STR, BIN, EXT (its type byte first)
 };
 // MF_OK or MF_CORRUPT at the end of input. Array and map contents follow as further tokens.
 MF_MUST_USE enum mf_err mf_msgpack_next(struct mf_msgpack_in *in, struct mf_msgpack_token *token);
