@@ -1,0 +1,560 @@
+// Replicas in scenes: three of them, a mailbox, and a clock that only the script moves.
+//
+// What is shown here is the glue between log and shard: whose reply comes when, what time a key
+// dies at, and what becomes of commands when leadership moves. The simulator searches; this
+// explains.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "server/replica.h"
+
+#define NODES 3
+#define MAIL_MAX 1024
+#define SECOND_US UINT64_C(1000000)
+#define WALL_US UINT64_C(1700000000000000)
+
+struct letter {
+    struct mf_paxos_msg msg;
+    uint64_t mono_us;
+};
+
+struct scene;
+
+struct actor {
+    struct scene *scene;
+    uint16_t id;
+    struct mf_replica *replica;
+    uint64_t applied;
+    uint64_t expired;
+    uint64_t persist_seq;
+};
+
+struct scene {
+    struct actor actors[NODES + 1]; // by node id, from 1
+    bool cut[NODES + 1];            // neither hears nor is heard
+    struct letter mail[MAIL_MAX];
+    uint32_t mail_count;
+    uint64_t now_us;
+    uint32_t replies;
+};
+
+static void on_reply(void *ctx, struct mf_op *op)
+{
+    struct actor *actor = ctx;
+    actor->scene->replies++;
+    op->owner = actor->scene; // marks it as answered
+}
+
+static void on_persist(void *ctx, uint32_t group, const struct mf_wal_record *records,
+                       uint32_t count, uint64_t seq)
+{
+    (void)group;
+    (void)records;
+    (void)count;
+    struct actor *actor = ctx;
+    if (seq != 0)
+        actor->persist_seq = seq;
+}
+
+static void on_send(void *ctx, uint32_t group, const struct mf_paxos_msg *msg)
+{
+    (void)group;
+    struct actor *actor = ctx;
+    struct scene *scene = actor->scene;
+    if (scene->cut[actor->id] || scene->cut[msg->to])
+        return;
+    struct mf_buf bytes = {0};
+    mf_paxos_msg_encode(msg, &bytes);
+    struct mf_reader reader = mf_reader_of(mf_buf_view(&bytes));
+    assert_true(scene->mail_count < MAIL_MAX);
+    struct letter *letter = &scene->mail[scene->mail_count++];
+    assert_int_equal(mf_paxos_msg_decode(&reader, &letter->msg), MF_OK);
+    letter->msg.from = actor->id;
+    letter->msg.to = msg->to;
+    letter->mono_us = scene->now_us;
+    mf_buf_free(&bytes);
+}
+
+static uint64_t on_node_mono(void *ctx, uint16_t node, uint64_t now_us)
+{
+    struct actor *actor = ctx;
+    return actor->scene->cut[node] ? 0 : now_us;
+}
+
+static void on_applied(void *ctx, uint32_t group, uint64_t index, uint64_t log_time_us,
+                       uint64_t expired)
+{
+    (void)group;
+    (void)log_time_us;
+    struct actor *actor = ctx;
+    actor->applied = index;
+    actor->expired += expired;
+}
+
+static void on_fatal(void *ctx, uint32_t group, const char *what)
+{
+    (void)ctx;
+    (void)group;
+    fail_msg("%s", what);
+}
+
+static const struct mf_replica_ops ops = {.reply = on_reply,
+                                          .persist = on_persist,
+                                          .send = on_send,
+                                          .node_mono_us = on_node_mono,
+                                          .applied = on_applied,
+                                          .fatal = on_fatal};
+
+static struct mf_replica_env env_of(const struct scene *scene)
+{
+    return (struct mf_replica_env){.now_us = scene->now_us, .wall_us = WALL_US + scene->now_us};
+}
+
+static void flush(struct actor *actor)
+{
+    struct mf_replica_env env = env_of(actor->scene);
+    do {
+        actor->persist_seq = 0;
+        mf_replica_flush(actor->replica, &env);
+        if (actor->persist_seq != 0)
+            mf_replica_persisted(actor->replica, &env, actor->persist_seq);
+    } while (mf_replica_dirty(actor->replica));
+}
+
+static void settle(struct scene *scene)
+{
+    for (uint16_t id = 1; id <= NODES; id++)
+        flush(&scene->actors[id]);
+    for (uint32_t i = 0; i < scene->mail_count; i++) {
+        struct letter letter = scene->mail[i];
+        struct mf_replica_env env = env_of(scene);
+        struct actor *to = &scene->actors[letter.msg.to];
+        if (!scene->cut[letter.msg.to] && !scene->cut[letter.msg.from]) {
+            mf_replica_receive(to->replica, &env, &letter.msg, letter.mono_us);
+            flush(to);
+        }
+        mf_paxos_msg_free(&letter.msg);
+    }
+    scene->mail_count = 0;
+}
+
+// Lets time pass in small steps, with ticks where they are due.
+static void pass(struct scene *scene, uint64_t us)
+{
+    for (uint64_t end_us = scene->now_us + us; scene->now_us < end_us; scene->now_us += 1000) {
+        struct mf_replica_env env = env_of(scene);
+        for (uint16_t id = 1; id <= NODES; id++) {
+            struct mf_replica *replica = scene->actors[id].replica;
+            if (mf_replica_next_tick_us(replica, env.now_us) <= env.now_us)
+                mf_replica_tick(replica, &env);
+        }
+        settle(scene);
+    }
+}
+
+static void suspect(struct scene *scene, uint16_t lost)
+{
+    struct mf_replica_env env = env_of(scene);
+    for (uint16_t id = 1; id <= NODES; id++) {
+        if (id != lost)
+            mf_replica_suspect(scene->actors[id].replica, &env, lost);
+    }
+}
+
+static void open_scene(struct scene *scene)
+{
+    memset(scene, 0, sizeof(*scene));
+    scene->now_us = 5 * SECOND_US;
+    for (uint16_t id = 1; id <= NODES; id++) {
+        struct mf_replica_config config = {
+            .paxos = {.self = id,
+                      .voters = {1, 2, 3},
+                      .voter_count = NODES,
+                      .may_vote = true,
+                      .election_us = 100000,
+                      .first_election_us = (uint64_t)id * 1000000 - 990000,
+                      .resend_us = 20000,
+                      .chosen_delay_us = 1000,
+                      .window_entries = 8,
+                      .window_bytes = 1 << 20,
+                      .learn_bytes = 1 << 20},
+            .expire_batch = 2,
+            .batch_bytes = 1 << 16,
+            .mark_interval_us = SECOND_US,
+            .tag_seed = (uint64_t)id << 32,
+            .pending_ops_max = 100};
+        struct actor *actor = &scene->actors[id];
+        actor->scene = scene;
+        actor->id = id;
+        actor->replica = mf_replica_new(&config, mf_shard_new(0, id), &ops, actor, scene->now_us);
+        mf_replica_restore_done(actor->replica, 0, 0);
+    }
+    pass(scene, 100000); // node 1 campaigns first, and wins
+}
+
+static void close_scene(struct scene *scene)
+{
+    for (uint16_t id = 1; id <= NODES; id++)
+        mf_replica_free(scene->actors[id].replica);
+}
+
+static struct mf_op *submit(struct scene *scene, uint16_t id, const struct mf_command *command)
+{
+    struct mf_op *op = mf_op_new(0, command);
+    op->deadline_us = scene->now_us + 5 * SECOND_US;
+    struct mf_replica_env env = env_of(scene);
+    mf_replica_submit(scene->actors[id].replica, &env, op);
+    settle(scene);
+    return op;
+}
+
+static struct mf_command set_command(const char *key, const char *value, int64_t ttl_us)
+{
+    struct mf_command command = {.op = MF_OP_SET, .item_count = 1};
+    command.one = (struct mf_item){mf_bytes_str(key), mf_bytes_str(value)};
+    if (ttl_us != 0) {
+        command.expiry = MF_EXPIRY_IN;
+        command.expire_us = ttl_us;
+    }
+    return command;
+}
+
+static struct mf_op *set(struct scene *scene, uint16_t id, const char *key, const char *value,
+                         int64_t ttl_us)
+{
+    struct mf_command command = set_command(key, value, ttl_us);
+    command.items = &command.one;
+    return submit(scene, id, &command);
+}
+
+static struct mf_op *get(struct scene *scene, uint16_t id, const char *key, uint32_t flags)
+{
+    struct mf_command command = {.op = MF_OP_GET, .item_count = 1, .flags = flags};
+    command.one.key = mf_bytes_str(key);
+    command.items = &command.one;
+    return submit(scene, id, &command);
+}
+
+static bool answered(const struct mf_op *op)
+{
+    return op->owner != NULL;
+}
+
+static struct mf_result result_of(const struct mf_op *op)
+{
+    assert_true(answered(op));
+    assert_int_equal(op->status, MF_OK);
+    struct mf_reader reader = mf_reader_of(mf_buf_view(&op->result));
+    struct mf_result result;
+    assert_int_equal(mf_result_decode(&reader, &result), MF_OK);
+    return result;
+}
+
+static void assert_got(struct mf_op *op, const char *value)
+{
+    struct mf_result result = result_of(op);
+    if (value == NULL) {
+        assert_int_equal(result.kind, MF_RESULT_NIL);
+    } else {
+        assert_int_equal(result.kind, MF_RESULT_BYTES);
+        assert_true(mf_bytes_equal(result.value, mf_bytes_str(value)));
+    }
+    mf_op_free(op);
+}
+
+static void assert_written(struct mf_op *op)
+{
+    struct mf_result result = result_of(op);
+    assert_int_equal(result.kind, MF_RESULT_WRITTEN);
+    assert_true(result.version > 0);
+    mf_op_free(op);
+}
+
+static bool leads(const struct scene *scene, uint16_t id)
+{
+    struct mf_replica_env env = env_of(scene);
+    struct mf_replica_info info;
+    mf_replica_info(scene->actors[id].replica, &env, &info);
+    return info.leading;
+}
+
+static void write_is_read_back_and_reaches_every_replica(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_scene(&scene);
+    assert_true(leads(&scene, 1));
+    assert_written(set(&scene, 1, "k", "v", 0));
+    assert_got(get(&scene, 1, "k", 0), "v");
+    pass(&scene, 50000);
+    for (uint16_t id = 1; id <= NODES; id++) {
+        assert_got(get(&scene, id, "k", MF_READ_LOCAL), "v");
+        assert_int_equal(scene.actors[id].applied, scene.actors[1].applied);
+    }
+    close_scene(&scene);
+}
+
+static void follower_refuses_and_names_the_leader(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_scene(&scene);
+    struct mf_op *op = set(&scene, 2, "k", "v", 0);
+    assert_true(answered(op));
+    assert_int_equal(op->status, MF_NOT_LEADER);
+    assert_int_equal(op->leader, 1);
+    mf_op_free(op);
+    close_scene(&scene);
+}
+
+static void key_dies_at_its_deadline_at_one_log_position_everywhere(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_scene(&scene);
+    for (int i = 0; i < 5; i++) {
+        char key[2] = {(char)('a' + i), '\0'};
+        assert_written(set(&scene, 1, key, "v", 50000));
+    }
+    uint64_t before = scene.actors[1].applied;
+    pass(&scene, 48000);
+    assert_got(get(&scene, 1, "a", 0), "v");
+    pass(&scene, 10000);
+    assert_got(get(&scene, 1, "a", 0), NULL);
+    pass(&scene, 100000);
+    for (uint16_t id = 1; id <= NODES; id++) {
+        assert_int_equal(scene.actors[id].expired, 5);
+        // Five keys, two an entry: three entries.
+        assert_int_equal(scene.actors[id].applied, before + 3);
+    }
+    close_scene(&scene);
+}
+
+// Without the wait, the next leader, whose clock runs a message delay behind, could show the key
+// again.
+static void death_is_not_shown_before_an_entry_has_reached_it(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_scene(&scene);
+    assert_written(set(&scene, 1, "k", "v", 50000));
+    pass(&scene, 20000);
+    scene.now_us += 40000; // the deadline passes, and no tick has seen it
+    struct mf_command command = {.op = MF_OP_GET, .item_count = 1};
+    command.one.key = mf_bytes_str("k");
+    command.items = &command.one;
+    struct mf_op *op = mf_op_new(0, &command);
+    op->deadline_us = scene.now_us + SECOND_US;
+    struct mf_replica_env env = env_of(&scene);
+    mf_replica_submit(scene.actors[1].replica, &env, op);
+    // The quorum round alone: probes out, acknowledgements in, but no entry is chosen.
+    uint64_t applied = scene.actors[1].applied;
+    flush(&scene.actors[1]);
+    uint32_t round = scene.mail_count;
+    for (uint32_t i = 0; i < round; i++) {
+        if (scene.mail[i].msg.type != MF_PAXOS_READ_PROBE)
+            continue;
+        struct actor *to = &scene.actors[scene.mail[i].msg.to];
+        mf_replica_receive(to->replica, &env, &scene.mail[i].msg, scene.mail[i].mono_us);
+        flush(to);
+    }
+    for (uint32_t i = round; i < scene.mail_count; i++) {
+        if (scene.mail[i].msg.type != MF_PAXOS_READ_ACK)
+            continue;
+        mf_replica_receive(scene.actors[1].replica, &env, &scene.mail[i].msg,
+                           scene.mail[i].mono_us);
+    }
+    flush(&scene.actors[1]);
+    assert_false(answered(op));
+    assert_int_equal(scene.actors[1].applied, applied);
+    settle(&scene);
+    settle(&scene);
+    assert_true(scene.actors[1].applied > applied);
+    assert_got(op, NULL);
+    close_scene(&scene);
+}
+
+static void ttl_goes_on_through_a_change_of_leader(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_scene(&scene);
+    assert_written(set(&scene, 1, "k", "v", 2 * SECOND_US));
+    pass(&scene, SECOND_US);
+    scene.cut[1] = true;
+    suspect(&scene, 1);
+    pass(&scene, 300000);
+    uint16_t heir = leads(&scene, 2) ? 2 : 3;
+    assert_true(leads(&scene, heir));
+    assert_got(get(&scene, heir, "k", 0), "v");
+    pass(&scene, 600000); // 1.9 s of 2
+    assert_got(get(&scene, heir, "k", 0), "v");
+    pass(&scene, 150000); // past it
+    assert_got(get(&scene, heir, "k", 0), NULL);
+    close_scene(&scene);
+}
+
+static void absolute_expiry_is_turned_into_log_time_once(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_scene(&scene);
+    struct mf_command command = set_command("k", "v", 0);
+    command.items = &command.one;
+    command.expiry = MF_EXPIRY_AT;
+    command.expire_us = (int64_t)(WALL_US + scene.now_us + 50000);
+    assert_written(submit(&scene, 1, &command));
+    pass(&scene, 45000);
+    assert_got(get(&scene, 1, "k", 0), "v");
+    pass(&scene, 10000);
+    assert_got(get(&scene, 1, "k", 0), NULL);
+    command.expire_us = (int64_t)WALL_US - 1; // long past: written, and dead at once
+    assert_written(submit(&scene, 1, &command));
+    assert_got(get(&scene, 1, "k", 0), NULL);
+    close_scene(&scene);
+}
+
+static void proposal_that_lost_its_slot_comes_back_as_not_applied(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_scene(&scene);
+    scene.cut[1] = true;
+    struct mf_op *lost = set(&scene, 1, "k", "lost", 0); // accepted by node 1 alone
+    assert_false(answered(lost));
+    suspect(&scene, 1);
+    pass(&scene, 300000);
+    uint16_t heir = leads(&scene, 2) ? 2 : 3;
+    assert_written(set(&scene, heir, "k", "kept", 0));
+    scene.cut[1] = false;
+    struct mf_replica_env env = env_of(&scene);
+    mf_replica_peer_up(scene.actors[heir].replica, &env, 1);
+    pass(&scene, 300000);
+    assert_true(answered(lost));
+    assert_int_equal(lost->status, MF_NOT_LEADER);
+    assert_false(lost->proposed);
+    mf_op_free(lost);
+    assert_got(get(&scene, heir, "k", 0), "kept");
+    close_scene(&scene);
+}
+
+static void proposal_adopted_by_the_next_leader_is_answered_as_done(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_scene(&scene);
+    struct mf_command command = set_command("k", "v", 0);
+    command.items = &command.one;
+    struct mf_op *op = mf_op_new(0, &command);
+    op->deadline_us = scene.now_us + 5 * SECOND_US;
+    struct mf_replica_env env = env_of(&scene);
+    mf_replica_submit(scene.actors[1].replica, &env, op);
+    flush(&scene.actors[1]);
+    for (uint32_t i = 0; i < scene.mail_count; i++) {
+        struct letter *letter = &scene.mail[i];
+        if (letter->msg.to == 2) { // node 2 accepts; nobody hears of it
+            mf_replica_receive(scene.actors[2].replica, &env, &letter->msg, letter->mono_us);
+            scene.cut[2] = true;
+            flush(&scene.actors[2]);
+            scene.cut[2] = false;
+        }
+        mf_paxos_msg_free(&letter->msg);
+    }
+    scene.mail_count = 0;
+    scene.cut[1] = true;
+    suspect(&scene, 1);
+    pass(&scene, 400000);
+    uint16_t heir = leads(&scene, 2) ? 2 : 3;
+    scene.cut[1] = false;
+    env = env_of(&scene);
+    mf_replica_peer_up(scene.actors[heir].replica, &env, 1);
+    pass(&scene, 300000);
+    assert_written(op);
+    assert_got(get(&scene, heir, "k", 0), "v");
+    close_scene(&scene);
+}
+
+static void repeated_id_has_its_effect_once_even_through_another_leader(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_scene(&scene);
+    struct mf_command command = set_command("k", "v", 0);
+    command.items = &command.one;
+    command.flags = MF_NX;
+    command.id = mf_bytes_str("request-1");
+    struct mf_op *first = submit(&scene, 1, &command);
+    uint64_t version = result_of(first).version;
+    mf_op_free(first);
+    scene.cut[1] = true;
+    suspect(&scene, 1);
+    pass(&scene, 400000);
+    uint16_t heir = leads(&scene, 2) ? 2 : 3;
+    struct mf_op *again = submit(&scene, heir, &command);
+    assert_int_equal(result_of(again).version, version);
+    mf_op_free(again);
+    close_scene(&scene);
+}
+
+static void without_a_majority_a_write_times_out_and_a_read_is_refused(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_scene(&scene);
+    scene.cut[2] = scene.cut[3] = true;
+    struct mf_op *write = set(&scene, 1, "k", "v", 0);
+    struct mf_op *read = get(&scene, 1, "k", 0);
+    pass(&scene, 4 * SECOND_US);
+    assert_false(answered(write) || answered(read));
+    pass(&scene, 2 * SECOND_US);
+    assert_true(answered(write) && answered(read));
+    assert_int_equal(write->status, MF_TIMEOUT);
+    assert_int_equal(read->status, MF_NO_QUORUM);
+    mf_op_free(write);
+    mf_op_free(read);
+    close_scene(&scene);
+}
+
+static void too_many_pending_ops_are_shed_as_busy(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_scene(&scene);
+    scene.cut[2] = scene.cut[3] = true;
+    struct mf_op *held[100];
+    for (int i = 0; i < 100; i++)
+        held[i] = set(&scene, 1, "k", "v", 0);
+    struct mf_op *shed = set(&scene, 1, "k", "v", 0);
+    assert_true(answered(shed));
+    assert_int_equal(shed->status, MF_BUSY);
+    mf_op_free(shed);
+    close_scene(&scene);
+    for (int i = 0; i < 100; i++) {
+        assert_true(answered(held[i]));
+        mf_op_free(held[i]);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(write_is_read_back_and_reaches_every_replica),
+        cmocka_unit_test(follower_refuses_and_names_the_leader),
+        cmocka_unit_test(key_dies_at_its_deadline_at_one_log_position_everywhere),
+        cmocka_unit_test(death_is_not_shown_before_an_entry_has_reached_it),
+        cmocka_unit_test(ttl_goes_on_through_a_change_of_leader),
+        cmocka_unit_test(absolute_expiry_is_turned_into_log_time_once),
+        cmocka_unit_test(proposal_that_lost_its_slot_comes_back_as_not_applied),
+        cmocka_unit_test(proposal_adopted_by_the_next_leader_is_answered_as_done),
+        cmocka_unit_test(repeated_id_has_its_effect_once_even_through_another_leader),
+        cmocka_unit_test(without_a_majority_a_write_times_out_and_a_read_is_refused),
+        cmocka_unit_test(too_many_pending_ops_are_shed_as_busy),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
