@@ -67,8 +67,6 @@ static enum mf_err read_footer(struct mf_snapshot_reader *reader, uint8_t **byte
     const char *fault =
         mf_snapshot_get_trailer(mf_bytes_of(trailer, sizeof(trailer)), source->bytes,
                                 &reader->footer_offset, &footer_bytes);
-    if (fault == NULL && reader->footer_offset < reader->header.bytes)
-        fault = "names a footer that begins within the header";
     if (fault != NULL)
         return fail_part(reader, message, "trailer", at, fault);
     *size = (size_t)footer_bytes;

@@ -70,9 +70,8 @@ static enum mf_err look_at_end(struct walk *walk)
         return err;
     uint64_t offset;
     uint64_t size;
-    if (mf_snapshot_get_trailer(mf_bytes_of(trailer, sizeof(trailer)), bytes, &offset, &size) !=
-            NULL ||
-        offset < walk->begin)
+    struct mf_bytes end = mf_bytes_of(trailer, sizeof(trailer));
+    if (mf_snapshot_get_trailer(end, bytes, &offset, &size) != NULL)
         return MF_OK;
     if (!mf_snapshot_make_room(&walk->rooms.stored, (size_t)size))
         return mf_snapshot_fail(MF_OUT_OF_MEMORY, walk->message, walk->message_size,
