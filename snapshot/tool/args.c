@@ -1,0 +1,207 @@
+// Turns the command line into a verb and its arguments; see args.h.
+#include "snapshot/tool/args.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char usage[] =
+    "Usage: mayfly-snapshot VERB FILE [FLAG...]\n"
+    "Looks at snapshot files of Mayfly and restores them. No server is needed, but for -s.\n"
+    "\n"
+    "  verify FILE\n"
+    "      Check every byte. A damaged file: one line that says what is wrong and where, exit 1.\n"
+    "  inspect FILE [-o json|table|plain]\n"
+    "      What the file holds, shard by shard, by its index alone.\n"
+    "  restore FILE --data-dir DIR --config CONFIG\n"
+    "      Make DIR the data folder of one node of a new cluster of CONFIG's name and number of\n"
+    "      shards. Run it on every node with the same FILE, before the first start.\n"
+    "  restore FILE -s ADDR[,ADDR...] [--user USER] [--password PASSWORD]\n"
+    "      Set every key of the file in a running cluster. Without the flags, user and password\n"
+    "      are those of MAYFLY_USER and MAYFLY_PASSWORD.\n"
+    "\n"
+    "  --help      this text\n"
+    "  --version   the version\n"
+    "\n"
+    "Exit status: 0 done, 1 failed, 2 the command line is wrong.\n";
+
+static const struct tool_verb verbs[] = {
+    {"verify", tool_verify, ""},
+    {"inspect", tool_inspect, "-o"},
+    {"restore", tool_restore, "--data-dir --config -s --user --password"},
+};
+
+static const char verb_names[] = "expected verify, inspect or restore";
+
+struct flag {
+    const char *name;
+    const char *expected;
+    const char **value;
+};
+
+enum { FLAGS = 6 };
+
+static const struct tool_verb *find_verb(const char *name)
+{
+    for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
+        if (strcmp(verbs[i].name, name) == 0)
+            return &verbs[i];
+    }
+    return NULL;
+}
+
+static bool takes(const struct tool_verb *verb, const char *flag)
+{
+    size_t len = strlen(flag);
+    for (const char *at = strstr(verb->flags, flag); at != NULL; at = strstr(at + 1, flag)) {
+        if ((at == verb->flags || at[-1] == ' ') && (at[len] == ' ' || at[len] == '\0'))
+            return true;
+    }
+    return false;
+}
+
+// The flag that `arg` begins with: `-o VALUE`, `-oVALUE`, `--flag VALUE` or `--flag=VALUE`. *inside
+// is the value that is in `arg` itself, or NULL.
+static const struct flag *find_flag(const struct flag *flags, const char *arg, const char **inside)
+{
+    for (size_t i = 0; i < FLAGS; i++) {
+        size_t len = strlen(flags[i].name);
+        if (strncmp(arg, flags[i].name, len) != 0)
+            continue;
+        bool is_long = flags[i].name[1] == '-';
+        if (is_long && arg[len] != '\0' && arg[len] != '=')
+            continue;
+        *inside = arg[len] == '\0' ? NULL : arg + len + is_long;
+        return &flags[i];
+    }
+    return NULL;
+}
+
+static int take_flag(const struct flag *flags, int argc, char **argv, int *i)
+{
+    const char *value;
+    const struct flag *flag = find_flag(flags, argv[*i], &value);
+    if (flag == NULL)
+        return tool_fail(EXIT_USAGE, "%s: unknown flag: --help lists those there are", argv[*i]);
+    if (*flag->value != NULL)
+        return tool_fail(EXIT_USAGE, "%s: repeated: expected the flag once", flag->name);
+    if (value == NULL && *i + 1 < argc)
+        value = argv[++*i];
+    if (value == NULL || value[0] == '\0')
+        return tool_fail(EXIT_USAGE, "%s: no value: expected %s", flag->name, flag->expected);
+    *flag->value = value;
+    return -1;
+}
+
+// Flags may stand before the verb, so this is known only at the end.
+static int check_flags(const struct tool_verb *verb, const struct flag *flags)
+{
+    for (size_t i = 0; i < FLAGS; i++) {
+        if (*flags[i].value == NULL || takes(verb, flags[i].name))
+            continue;
+        bool none = verb->flags[0] == '\0';
+        return tool_fail(EXIT_USAGE, "%s: not a flag of %s: expected %s", flags[i].name, verb->name,
+                         none ? "none" : verb->flags);
+    }
+    return -1;
+}
+
+static int parse_output(const char *text, enum tool_output *output)
+{
+    const struct {
+        const char *name;
+        enum tool_output output;
+    } outputs[] = {{"json", OUTPUT_JSON}, {"table", OUTPUT_TABLE}, {"plain", OUTPUT_PLAIN}};
+    for (size_t i = 0; i < sizeof(outputs) / sizeof(outputs[0]); i++) {
+        if (strcmp(outputs[i].name, text) == 0) {
+            *output = outputs[i].output;
+            return -1;
+        }
+    }
+    return tool_fail(EXIT_USAGE, "-o %s: expected json, table or plain", text);
+}
+
+static int take_operand(const char *arg, const struct tool_verb **verb, struct tool_args *args)
+{
+    if (*verb == NULL) {
+        *verb = find_verb(arg);
+        return *verb != NULL ? -1 : tool_fail(EXIT_USAGE, "%s: unknown verb: %s", arg, verb_names);
+    }
+    if (args->file != NULL)
+        return tool_fail(EXIT_USAGE, "%s: one argument too many: expected one FILE", arg);
+    if (arg[0] == '\0')
+        return tool_fail(EXIT_USAGE, "FILE is empty: expected the path of a snapshot file");
+    args->file = arg;
+    return -1;
+}
+
+// restore goes to one of two places.
+static int check_target(const struct tool_args *args)
+{
+    bool folder = args->data_dir != NULL || args->config != NULL;
+    bool cluster = args->endpoints != NULL || args->user != NULL || args->password != NULL;
+    if (folder && cluster)
+        return tool_fail(EXIT_USAGE, "%s and %s: expected -s, or --data-dir with --config",
+                         args->data_dir != NULL ? "--data-dir" : "--config",
+                         args->endpoints != NULL ? "-s"
+                         : args->user != NULL    ? "--user"
+                                                 : "--password");
+    if (!folder && args->endpoints == NULL)
+        return tool_fail(EXIT_USAGE,
+                         "restore: no target: expected -s ADDR, or --data-dir DIR --config CONFIG");
+    if (folder && args->data_dir == NULL)
+        return tool_fail(EXIT_USAGE, "--config alone: expected --data-dir DIR with it");
+    if (folder && args->config == NULL)
+        return tool_fail(EXIT_USAGE, "--data-dir alone: expected --config CONFIG with it");
+    return -1;
+}
+
+static int check_all(const struct tool_verb *verb, const struct tool_args *args,
+                     const struct flag *flags)
+{
+    if (verb == NULL)
+        return tool_fail(EXIT_USAGE, "no verb: %s, or --help", verb_names);
+    int status = check_flags(verb, flags);
+    if (status != -1)
+        return status;
+    if (args->file == NULL)
+        return tool_fail(EXIT_USAGE, "%s: no FILE: expected the path of a snapshot file",
+                         verb->name);
+    return verb->run == tool_restore ? check_target(args) : -1;
+}
+
+int tool_parse(int argc, char **argv, const struct tool_verb **verb, struct tool_args *args)
+{
+    const char *output = NULL;
+    *verb = NULL;
+    *args = (struct tool_args){.file = NULL};
+    const struct flag flags[FLAGS] = {
+        {"-o", "json, table or plain", &output},
+        {"--data-dir", "a folder", &args->data_dir},
+        {"--config", "a configuration file", &args->config},
+        {"-s", "ADDR[,ADDR...]", &args->endpoints},
+        {"--user", "a name", &args->user},
+        {"--password", "a password", &args->password},
+    };
+    int status = -1;
+    bool operands_only = false;
+    for (int i = 1; i < argc && status == -1; i++) {
+        const char *arg = argv[i];
+        if (operands_only || arg[0] != '-' || arg[1] == '\0') {
+            status = take_operand(arg, verb, args);
+        } else if (strcmp(arg, "--") == 0) {
+            operands_only = true;
+        } else if (strcmp(arg, "--help") == 0) {
+            fputs(usage, stdout);
+            return EXIT_FINE;
+        } else if (strcmp(arg, "--version") == 0) {
+            puts("mayfly-snapshot " MF_VERSION);
+            return EXIT_FINE;
+        } else {
+            status = take_flag(flags, argc, argv, &i);
+        }
+    }
+    if (status == -1 && output != NULL)
+        status = parse_output(output, &args->output);
+    return status != -1 ? status : check_all(*verb, args, flags);
+}

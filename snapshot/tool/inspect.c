@@ -1,0 +1,101 @@
+// The verb inspect: what a file holds, from its header and index. JSON is printed here, text in
+// inspect_text.c.
+#include "snapshot/tool/inspect.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+
+#include "snapshot/tool/tool.h"
+
+double inspect_ratio(uint64_t raw_bytes, uint64_t stored_bytes)
+{
+    return stored_bytes > 0 ? (double)raw_bytes / (double)stored_bytes : 0;
+}
+
+// Exact wherever JSON's integers reach, which is everywhere in a file that Mayfly wrote.
+static json_t *number(uint64_t value)
+{
+    return value <= INT64_MAX ? json_integer((json_int_t)value) : json_real((double)value);
+}
+
+static json_t *hex(uint64_t value)
+{
+    char text[17];
+    snprintf(text, sizeof(text), "%016" PRIx64, value);
+    return json_string(text);
+}
+
+static json_t *text(const char *bytes)
+{
+    json_t *string = json_string(bytes);
+    if (string != NULL)
+        return string;
+    // Not UTF-8.
+    char escaped[4 * 4096 + 1];
+    return json_string(inspect_escape(bytes, escaped, sizeof(escaped)));
+}
+
+static json_t *section_json(const struct mf_snapshot_shard *section)
+{
+    json_t *json = json_object();
+    json_object_set_new(json, "shard", number(section->shard));
+    json_object_set_new(json, "keys", number(section->meta.keys));
+    json_object_set_new(json, "ids", number(section->meta.ids));
+    json_object_set_new(json, "applied", number(section->meta.applied));
+    json_object_set_new(json, "log_time_us", number(section->meta.log_time_us));
+    json_object_set_new(json, "wall_us", number(section->wall_us));
+    json_object_set_new(json, "version", number(section->meta.version));
+    json_object_set_new(json, "rolling_hash", hex(section->meta.rolling_hash));
+    json_object_set_new(json, "blocks", number(section->blocks));
+    json_object_set_new(json, "raw_bytes", number(section->raw_bytes));
+    json_object_set_new(json, "stored_bytes", number(section->stored_bytes));
+    double ratio = inspect_ratio(section->raw_bytes, section->stored_bytes);
+    json_object_set_new(json, "ratio", json_real(ratio));
+    return json;
+}
+
+static void inspect_json(const struct inspected *inspected)
+{
+    const struct mf_snapshot_summary *summary = &inspected->summary;
+    json_t *json = json_object();
+    json_object_set_new(json, "file", text(inspected->file));
+    json_object_set_new(json, "format", number(summary->version));
+    json_object_set_new(json, "cluster", text(summary->cluster));
+    json_object_set_new(json, "shard_count", number(summary->shard_count));
+    json_object_set_new(json, "created_us", number(summary->created_us));
+    json_object_set_new(json, "bytes", number(summary->file_bytes));
+    json_object_set_new(json, "identity", hex(summary->identity));
+    json_object_set_new(json, "shards", number(summary->shards));
+    json_object_set_new(json, "keys", number(summary->keys));
+    json_object_set_new(json, "ids", number(summary->ids));
+    json_t *sections = json_array();
+    for (uint32_t i = 0; i < summary->shards; i++)
+        json_array_append_new(sections, section_json(mf_snapshot_section(inspected->reader, i)));
+    json_object_set_new(json, "sections", sections);
+    json_dumpf(json, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
+    putchar('\n');
+    json_decref(json);
+}
+
+int tool_inspect(const struct tool_args *args)
+{
+    struct mf_snapshot_reader *reader = tool_open(args);
+    if (reader == NULL)
+        return EXIT_FAILED;
+    struct inspected inspected = {.file = args->file, .reader = reader};
+    mf_snapshot_summary(reader, &inspected.summary);
+    switch (args->output) {
+    case OUTPUT_JSON:
+        inspect_json(&inspected);
+        break;
+    case OUTPUT_TABLE:
+        inspect_table(&inspected);
+        break;
+    case OUTPUT_PLAIN:
+        inspect_plain(&inspected);
+        break;
+    }
+    mf_snapshot_close(reader);
+    return EXIT_FINE;
+}

@@ -1,0 +1,23 @@
+// The forms in which inspect prints what a file holds.
+#ifndef MF_SNAPSHOT_TOOL_INSPECT_H
+#define MF_SNAPSHOT_TOOL_INSPECT_H
+
+#include "snapshot/reader.h"
+
+struct inspected {
+    const char *file;
+    struct mf_snapshot_summary summary;
+    const struct mf_snapshot_reader *reader; // for its sections
+};
+
+// How many bytes of records one stored byte stands for; 0 for a section without blocks.
+double inspect_ratio(uint64_t raw_bytes, uint64_t stored_bytes);
+
+// Text without control characters or bytes above ASCII: these become \xNN, a backslash \\.
+// Returns `out`, of `size` bytes, cut to what fits.
+const char *inspect_escape(const char *text, char *out, size_t size);
+
+void inspect_table(const struct inspected *inspected);
+void inspect_plain(const struct inspected *inspected);
+
+#endif

@@ -1,0 +1,105 @@
+// Pipelined sets through the client library; see push.h.
+//
+// Deadlines travel as Unix time, worked out as for a new cluster. A key whose time is past is sent
+// all the same: the cluster's clock decides, and it replaces what the cluster had.
+#include "snapshot/tool/push.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "mayfly/client.h"
+#include "snapshot/reshard.h"
+
+struct push {
+    struct mayfly_client *client;
+    const struct mf_snapshot_shard *section;
+    struct push_totals *totals;
+    bool failed;
+    char *message;
+    size_t message_size;
+};
+
+static void note_failure(struct push *push, const char *why)
+{
+    if (!push->failed)
+        snprintf(push->message, push->message_size, "%s", why);
+    push->failed = true;
+}
+
+static void take_reply(void *cookie, const struct mayfly_reply *reply)
+{
+    struct push *push = cookie;
+    if (reply->err != MAYFLY_OK)
+        note_failure(push, reply->message);
+    else
+        push->totals->keys += 1;
+}
+
+// To the millisecond and never early.
+static int64_t expire_at_ms(const struct mf_snapshot_shard *section, uint64_t deadline_us)
+{
+    uint64_t at_us =
+        mf_snapshot_absolute_deadline(deadline_us, section->meta.log_time_us, section->wall_us);
+    uint64_t at_ms = at_us / 1000 + (at_us % 1000 != 0);
+    return at_ms < (uint64_t)MAYFLY_TTL_MS_MAX ? (int64_t)at_ms : MAYFLY_TTL_MS_MAX;
+}
+
+static enum mf_err push_record(void *arg, const struct mf_record *record)
+{
+    struct push *push = arg;
+    if (record->is_id) {
+        push->totals->ids_left_out += 1;
+        return MF_OK;
+    }
+    struct mayfly_bytes key = {record->key.data, record->key.len};
+    struct mayfly_bytes value = {record->value.data, record->value.len};
+    struct mayfly_request request = {
+        .method = MAYFLY_METHOD_SET, .keys = &key, .values = &value, .count = 1};
+    if (record->deadline_us != MF_NO_DEADLINE) {
+        request.options.flags = MAYFLY_FLAG_EXPIRE_AT;
+        request.options.expire_at_ms = expire_at_ms(push->section, record->deadline_us);
+    }
+    enum mayfly_err err = mayfly_submit(push->client, &request, take_reply, push);
+    while (err == MAYFLY_ERR_WINDOW_FULL && !push->failed) {
+        (void)mayfly_poll(push->client, -1);
+        err = mayfly_submit(push->client, &request, take_reply, push);
+    }
+    if (err != MAYFLY_OK)
+        note_failure(push, mayfly_client_error(push->client));
+    return push->failed ? MF_IO : MF_OK;
+}
+
+static const char *or_environment(const char *value, const char *name)
+{
+    return value != NULL ? value : getenv(name);
+}
+
+int push_all(struct mf_snapshot_reader *reader, const struct tool_args *args,
+             struct push_totals *totals, char *message, size_t message_size)
+{
+    *totals = (struct push_totals){0};
+    struct mayfly_client_options options = {
+        .endpoints = args->endpoints,
+        .user = or_environment(args->user, "MAYFLY_USER"),
+        .password = or_environment(args->password, "MAYFLY_PASSWORD"),
+        .name = "mayfly-snapshot",
+    };
+    struct push push = {.totals = totals, .message = message, .message_size = message_size};
+    push.client = mayfly_client_new(&options, message, message_size);
+    if (push.client == NULL)
+        return EXIT_USAGE;
+    if (mayfly_client_connect(push.client) != MAYFLY_OK)
+        note_failure(&push, mayfly_client_error(push.client));
+    struct mf_snapshot_summary summary;
+    mf_snapshot_summary(reader, &summary);
+    for (uint32_t i = 0; i < summary.shards && !push.failed; i++) {
+        char reading[1024];
+        push.section = mf_snapshot_section(reader, i);
+        if (mf_snapshot_read(reader, i, push_record, &push, reading, sizeof(reading)) != MF_OK)
+            note_failure(&push, reading);
+    }
+    mayfly_drain(push.client);
+    mayfly_client_free(push.client);
+    return push.failed ? EXIT_FAILED : EXIT_FINE;
+}

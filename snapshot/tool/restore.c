@@ -1,0 +1,81 @@
+// The verb restore: the content of a file into the data folder of a node that has not started yet,
+// or into a running cluster (push.c). Either way the whole file is proven sound first.
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "server/config.h"
+#include "snapshot/genesis.h"
+#include "snapshot/tool/push.h"
+#include "snapshot/tool/tool.h"
+
+static void warn_of_missing_shards(const struct tool_args *args,
+                                   const struct mf_snapshot_reader *reader)
+{
+    struct mf_snapshot_summary summary;
+    mf_snapshot_summary(reader, &summary);
+    if (summary.shards < summary.shard_count)
+        fprintf(stderr,
+                "mayfly-snapshot: %s: holds %" PRIu32 " of the cluster's %" PRIu32
+                " shards: the keys of the others are not restored\n",
+                args->file, summary.shards, summary.shard_count);
+}
+
+static int restore_folder(const struct tool_args *args)
+{
+    char message[1024];
+    struct mf_config *config = mf_calloc(1, sizeof(*config));
+    int status = EXIT_FAILED;
+    struct mf_snapshot_reader *reader = NULL;
+    if (mf_config_read_file(args->config, config, message, sizeof(message)) != MF_OK) {
+        status = tool_fail(EXIT_USAGE, "%s", message);
+        goto out;
+    }
+    reader = tool_open(args);
+    if (reader == NULL)
+        goto out;
+    struct mf_snapshot_totals totals;
+    uint64_t ids_left_out;
+    if (mf_snapshot_write_genesis(reader, args->data_dir, config->name, config->shards, &totals,
+                                  &ids_left_out, message, sizeof(message)) != MF_OK) {
+        tool_fail(EXIT_FAILED, "%s", message);
+        goto out;
+    }
+    warn_of_missing_shards(args, reader);
+    printf("%s/%s: %" PRIu64 " shards, %" PRIu64 " keys, %" PRIu64
+           " ids left out, identity %016" PRIx64 "\n",
+           args->data_dir, MF_GENESIS_FILE, totals.shards, totals.keys, ids_left_out,
+           totals.identity);
+    status = EXIT_FINE;
+out:
+    mf_snapshot_close(reader);
+    free(config);
+    return status;
+}
+
+static int restore_cluster(const struct tool_args *args)
+{
+    struct mf_snapshot_reader *reader = tool_open_verified(args);
+    if (reader == NULL)
+        return EXIT_FAILED;
+    struct push_totals totals;
+    char message[1024];
+    int status = push_all(reader, args, &totals, message, sizeof(message));
+    if (status == EXIT_FINE) {
+        warn_of_missing_shards(args, reader);
+        printf("%s: %" PRIu64 " keys set, %" PRIu64 " ids left out\n", args->endpoints, totals.keys,
+               totals.ids_left_out);
+    } else if (status == EXIT_USAGE) {
+        tool_fail(status, "-s %s: %s", args->endpoints, message);
+    } else {
+        tool_fail(status, "restoring into %s: %s (%" PRIu64 " keys are set)", args->endpoints,
+                  message, totals.keys);
+    }
+    mf_snapshot_close(reader);
+    return status;
+}
+
+int tool_restore(const struct tool_args *args)
+{
+    return args->data_dir != NULL ? restore_folder(args) : restore_cluster(args);
+}

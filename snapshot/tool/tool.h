@@ -1,0 +1,35 @@
+// mayfly-snapshot: what its verbs are given, and how they end.
+#ifndef MF_SNAPSHOT_TOOL_H
+#define MF_SNAPSHOT_TOOL_H
+
+#include "snapshot/reader.h"
+
+enum { EXIT_FINE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+enum tool_output { OUTPUT_TABLE, OUTPUT_JSON, OUTPUT_PLAIN };
+
+// What the command line said; NULL where it said nothing.
+struct tool_args {
+    const char *file;
+    enum tool_output output;
+    const char *data_dir;
+    const char *config;
+    const char *endpoints;
+    const char *user;
+    const char *password;
+};
+
+// The verbs. Each prints its result, or one line on stderr, and returns the exit status.
+int tool_verify(const struct tool_args *args);
+int tool_inspect(const struct tool_args *args);
+int tool_restore(const struct tool_args *args);
+
+// Prints `mayfly-snapshot: ...` on stderr and returns `status`.
+int tool_fail(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+// Opens args->file; NULL after printing why not, for EXIT_FAILED.
+struct mf_snapshot_reader *tool_open(const struct tool_args *args);
+// The same, with every block checked.
+struct mf_snapshot_reader *tool_open_verified(const struct tool_args *args);
+
+#endif
