@@ -209,7 +209,7 @@ static uint64_t gather(struct mf_wal *wal, struct hand_over **list, struct mf_wa
 {
     uint64_t sequence = 0;
     *handed_bytes = 0;
-    mf_buf_clear(&wal->out, GATHER_BYTES + KEEP_BYTES);
+    mf_buf_clear(&wal->out, 2 * GATHER_BYTES);
     mf_wal_batch_begin(batch, &wal->out);
     while (*list != NULL &&
            (*handed_bytes == 0 || *handed_bytes + (*list)->bytes.len <= GATHER_BYTES)) {
@@ -503,6 +503,8 @@ enum mf_err mf_wal_open(const struct mf_wal_config *config, struct mf_wal **out,
 
 void mf_wal_close(struct mf_wal *wal)
 {
+    if (wal == NULL)
+        return;
     pthread_mutex_lock(&wal->lock);
     wal->closing = true;
     pthread_cond_signal(&wal->work_changed);

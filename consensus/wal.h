@@ -73,7 +73,7 @@ struct mf_wal_stats {
 void mf_wal_stats(const struct mf_wal *wal, struct mf_wal_stats *stats);
 
 // The owner's thread: writes and syncs all that was submitted, ends the threads, closes. No
-// callback comes after it.
+// callback comes after it. NULL is fine.
 void mf_wal_close(struct mf_wal *wal);
 
 #endif

@@ -441,6 +441,7 @@ static void a_folder_that_cannot_be_made_is_an_error_with_a_message(void **state
     char message[512];
     assert_int_equal(mf_wal_open(&config, &wal, message, sizeof message), MF_IO);
     assert_null(wal);
+    mf_wal_close(wal);
     assert_string_equal(message,
                         "cannot create /nonexistent/mayfly/wal: No such file or directory");
     sink_free(&sink);

@@ -374,7 +374,7 @@ static void what_a_killed_process_reported_is_there(void **state)
         // The kill falls wherever the child is when so many reports have come.
         uint64_t reported = 0;
         uint64_t sequence;
-        for (uint64_t left = 1 + mf_rand_below(&rand, 40); left > 0; left--) {
+        for (uint64_t left = 1 + mf_rand_below(&rand, 16); left > 0; left--) {
             assert_int_equal(read(ends[0], &sequence, sizeof sequence), sizeof sequence);
             reported = sequence;
         }
