@@ -23,7 +23,12 @@ static struct sim_stretch *open_stretch(struct sim_clock_checks *clock)
     return last->to_us == ALWAYS ? last : NULL;
 }
 
-static void begin_stretch(struct sim *sim, uint32_t group)
+static bool majority_follows(const struct sim *sim, const struct sim_clock_checks *clock)
+{
+    return (uint32_t)__builtin_popcount(clock->followers) >= sim->plan.node_count / 2u + 1;
+}
+
+static void begin_stretch(struct sim *sim, uint32_t group, uint64_t log_time_us)
 {
     struct sim_clock_checks *clock = &sim->checks.groups[group].clock;
     if (clock->stretch_count == clock->stretch_cap) {
@@ -33,34 +38,9 @@ static void begin_stretch(struct sim *sim, uint32_t group)
     }
     clock->stretches[clock->stretch_count++] =
         (struct sim_stretch){.from_us = sim->now_us, .to_us = ALWAYS};
-    clock->base_log_us = 0;
+    clock->base_us = sim->now_us;
+    clock->base_log_us = log_time_us;
     sim_trace(sim, 0, "group %u: a majority follows the log clock from here on", group);
-}
-
-// Followers of one unbroken line are a majority, or they are not. When a stretch ends, those who
-// are left still go by its clock, and may bring it back into a later leadership: no new one begins
-// before the last of them is gone.
-static void judge(struct sim *sim, uint32_t group)
-{
-    struct sim_clock_checks *clock = &sim->checks.groups[group].clock;
-    uint32_t quorum = sim->plan.node_count / 2u + 1;
-    bool majority = (uint32_t)__builtin_popcount(clock->followers) >= quorum;
-    struct sim_stretch *open = open_stretch(clock);
-    if (open != NULL && !majority) {
-        open->to_us = sim->now_us;
-        clock->spoiled = true;
-        sim_trace(sim, 0, "group %u: no majority follows the log clock any more", group);
-    }
-    if (clock->followers == 0)
-        clock->spoiled = false;
-    if (open == NULL && majority && !clock->spoiled)
-        begin_stretch(sim, group);
-}
-
-static void follows(struct sim_node *node, uint32_t group)
-{
-    checks_of(node, group)->followers |= 1u << node->index;
-    judge(node->sim, group);
 }
 
 void sim_clocks_heard(struct sim_node *node, uint32_t group, const struct mf_paxos_msg *msg)
@@ -70,14 +50,25 @@ void sim_clocks_heard(struct sim_node *node, uint32_t group, const struct mf_pax
     const struct mf_paxos *paxos = mf_replica_paxos(node->replicas[group]);
     if (of_leader && msg->stamp.source == MF_CLOCK_LIVE && mf_paxos_leader(paxos) == msg->from &&
         msg->ballot >= mf_paxos_ballot(paxos))
-        follows(node, group);
+        checks_of(node, group)->followers |= 1u << node->index;
 }
 
+// When a stretch ends, those who are left still go by its clock, and may bring it back into a later
+// leadership: no new one begins before the last of them is gone.
 void sim_clocks_down(struct sim_node *node)
 {
-    for (uint32_t group = 0; group < node->sim->plan.group_count; group++) {
-        checks_of(node, group)->followers &= ~(1u << node->index);
-        judge(node->sim, group);
+    const struct sim *sim = node->sim;
+    for (uint32_t group = 0; group < sim->plan.group_count; group++) {
+        struct sim_clock_checks *clock = checks_of(node, group);
+        struct sim_stretch *open = open_stretch(clock);
+        clock->followers &= ~(1u << node->index);
+        if (open != NULL && !majority_follows(sim, clock)) {
+            open->to_us = sim->now_us;
+            clock->spoiled = true;
+            sim_trace(sim, 0, "group %u: no majority follows the log clock any more", group);
+        }
+        if (clock->followers == 0)
+            clock->spoiled = false;
     }
 }
 
@@ -98,28 +89,10 @@ uint64_t sim_clocks_slack_us(const struct sim *sim, uint32_t group, uint32_t str
     return span_us * sim->plan.drift_ppm_max * 2 / 1000000 + at->leaders * each_us + SLACK_US;
 }
 
-void sim_clocks_proposed(struct sim_node *node, uint32_t group, mf_ballot_t ballot,
-                         uint64_t log_time_us)
+static void check_line(struct sim_node *node, uint32_t group, uint64_t log_time_us)
 {
     const struct sim *sim = node->sim;
-    struct sim_clock_checks *clock = checks_of(node, group);
-    struct sim_stretch *open = open_stretch(clock);
-    // Elected past somebody whose clock no majority followed: there may be two clocks now.
-    if (open == NULL && ballot != clock->last_ballot &&
-        (clock->followers & ~(1u << node->index)) != 0)
-        clock->spoiled = true;
-    follows(node, group);
-    open = open_stretch(clock);
-    if (open != NULL && ballot != clock->last_ballot)
-        open->leaders++;
-    clock->last_ballot = ballot;
-    if (open == NULL)
-        return;
-    if (clock->base_log_us == 0) {
-        clock->base_us = sim->now_us;
-        clock->base_log_us = log_time_us;
-        return;
-    }
+    const struct sim_clock_checks *clock = checks_of(node, group);
     uint64_t span_us = sim->now_us - clock->base_us;
     uint64_t slack_us = sim_clocks_slack_us(sim, group, clock->stretch_count, span_us);
     int64_t off_us = (int64_t)(log_time_us - clock->base_log_us) - (int64_t)span_us;
@@ -129,6 +102,31 @@ void sim_clocks_proposed(struct sim_node *node, uint32_t group, mf_ballot_t ball
                  "drift and delay",
                  (unsigned)node->id, group, (unsigned long long)span_us, (long long)off_us,
                  (unsigned long long)slack_us);
+}
+
+// A stretch begins with a proposal whose log time is beyond all that was proposed before: what was
+// left unchosen by then can come back without moving the clock.
+void sim_clocks_proposed(struct sim_node *node, uint32_t group, mf_ballot_t ballot,
+                         uint64_t log_time_us)
+{
+    struct sim_clock_checks *clock = checks_of(node, group);
+    struct sim_stretch *open = open_stretch(clock);
+    uint32_t self = 1u << node->index;
+    bool new_leader = ballot != clock->last_ballot;
+    // Elected past somebody whose clock no majority followed: there may be two clocks now.
+    if (open == NULL && new_leader && (clock->followers & ~self) != 0)
+        clock->spoiled = true;
+    clock->followers |= self;
+    clock->last_ballot = ballot;
+    if (open != NULL) {
+        open->leaders += new_leader;
+        check_line(node, group, log_time_us);
+    } else if (!clock->spoiled && log_time_us >= clock->log_time_max &&
+               majority_follows(node->sim, clock)) {
+        begin_stretch(node->sim, group, log_time_us);
+    }
+    if (log_time_us > clock->log_time_max)
+        clock->log_time_max = log_time_us;
 }
 
 uint32_t sim_clocks_stretch(const struct sim *sim, uint32_t group, uint64_t from_us, uint64_t to_us)

@@ -28,10 +28,11 @@ struct sim_clock_checks {
     struct sim_stretch *stretches;
     uint32_t stretch_count;
     uint32_t stretch_cap;
-    // The first proposal of the stretch: later ones must be in line with it.
+    // The proposal that began the stretch: later ones must be in line with it.
     uint64_t base_us;
-    uint64_t base_log_us;    // 0 = none yet
+    uint64_t base_log_us;
     mf_ballot_t last_ballot; // of the last proposal
+    uint64_t log_time_max;   // of any proposal
 };
 
 // A message was handled; the node may follow its sender's clock now.

@@ -85,7 +85,7 @@ static void set_death_window(const struct sim *sim, const struct sim_op *op, str
     uint64_t late_us;
     if (op->expiry == MF_EXPIRY_IN) {
         early_us = op->call_us + (uint64_t)op->expire_us;
-        late_us = by_us + (uint64_t)op->expire_us;
+        late_us = by_us != LINEAR_NEVER ? by_us + (uint64_t)op->expire_us : by_us;
     } else if (sim->plan.wall_jump_us == 0) {
         early_us = (uint64_t)op->expire_us - (sim_node_wall_us(&sim->nodes[0]) - sim->now_us);
         late_us = early_us > by_us ? early_us : by_us;
@@ -93,7 +93,8 @@ static void set_death_window(const struct sim *sim, const struct sim_op *op, str
         return; // by a wall clock that was set at will
     }
     out->dies_from_us = early_us > slack_us ? early_us - slack_us : 0;
-    out->dies_until_us = late_us + slack_us;
+    if (by_us != LINEAR_NEVER)
+        out->dies_until_us = late_us + slack_us;
 }
 
 static struct mf_result decode(const struct sim *sim, const struct sim_op *op,
