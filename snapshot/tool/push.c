@@ -30,10 +30,13 @@ static void note_failure(struct push *push, const char *why)
 static void take_reply(void *cookie, const struct mayfly_reply *reply)
 {
     struct push *push = cookie;
-    if (reply->err != MAYFLY_OK)
-        note_failure(push, reply->message);
-    else
+    if (reply->err == MAYFLY_OK) {
         push->totals->keys += 1;
+        return;
+    }
+    char why[512];
+    snprintf(why, sizeof(why), "%s: %s", mayfly_err_name(reply->err), reply->message);
+    note_failure(push, why);
 }
 
 // To the millisecond and never early.
