@@ -22,7 +22,7 @@
 #define SWEEP_S 0.02
 // An orderly stop waits this long for requests under way.
 #define STOP_US UINT64_C(2000000)
-#define WAL_SEGMENT_BYTES (UINT64_C(64) << 20)
+#define WAL_SEGMENT_BYTES (UINT64_C(16) << 20)
 
 uint16_t mf_reactor_of_shard(const struct mf_node *node, uint32_t shard)
 {
