@@ -18,7 +18,7 @@ struct mf_snapshot_reader;
 struct mf_snapshot_shard {
     uint32_t shard;
     struct mf_shard_meta meta;
-    uint64_t wall_us;   // wall clock at the cut
+    uint64_t wall_us; // wall clock at the cut
     uint64_t blocks;
     uint64_t raw_bytes;
     uint64_t stored_bytes; // in the file, block headers included
@@ -30,10 +30,10 @@ struct mf_snapshot_summary {
     uint32_t shard_count; // of the cluster that wrote it
     uint64_t created_us;
     uint64_t file_bytes;
-    uint64_t identity;    // hash of the footer: equal for equal content
+    uint64_t identity; // hash of the footer: equal for equal content
     uint64_t keys;
     uint64_t ids;
-    uint32_t shards;      // sections in this file
+    uint32_t shards; // sections in this file
 };
 
 // Opens and checks header, trailer and footer, and that the index leaves no byte between header and
@@ -61,7 +61,8 @@ MF_MUST_USE enum mf_err mf_snapshot_read(struct mf_snapshot_reader *reader, uint
 MF_MUST_USE enum mf_err mf_snapshot_load(struct mf_snapshot_reader *reader, uint32_t i,
                                          struct mf_shard *shard, char *message,
                                          size_t message_size);
-// Checks every block and every record of the file.
+// Checks every block and every record of the file, in bounded memory: a key that is twice in a
+// section is found only by loading it.
 MF_MUST_USE enum mf_err mf_snapshot_verify(struct mf_snapshot_reader *reader, char *message,
                                            size_t message_size);
 

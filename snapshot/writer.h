@@ -19,13 +19,13 @@
 struct mf_snapshot_writer;
 
 struct mf_snapshot_info {
-    const char *cluster;    // name, at most 255 bytes
-    uint32_t shard_count;   // of the whole cluster, 1..16384
-    uint64_t created_us;    // Unix time
+    const char *cluster;  // name, at most 255 bytes
+    uint32_t shard_count; // of the whole cluster, 1..16384
+    uint64_t created_us;  // Unix time
 };
 
-// Creates `path`.tmp-<pid>, so one process has one writer for a path at a time. MF_IO with a message
-// when it cannot.
+// Creates `path`.tmp-<pid>, so one process has one writer for a path at a time. MF_IO with a
+// message when it cannot.
 MF_MUST_USE enum mf_err mf_snapshot_create(const char *path, const struct mf_snapshot_info *info,
                                            struct mf_snapshot_writer **out, char *message,
                                            size_t message_size);
@@ -52,9 +52,9 @@ struct mf_snapshot_totals {
     uint64_t identity; // as struct mf_snapshot_summary has it
 };
 // Footer, fsync, rename to `path`, fsync of the folder; frees the writer. Every shard begun must
-// have been ended; totals may be NULL. On failure the temporary file is removed, `path` is as it was, and message tells
-// why. One failure comes later: when the folder cannot be synced, `path` already is the new file,
-// whole, but a power loss may bring the old one back.
+// have been ended; totals may be NULL. On failure the temporary file is removed, `path` is as it
+// was, and message tells why. One failure comes later: when the folder cannot be synced, `path`
+// already is the new file, whole, but a power loss may bring the old one back.
 MF_MUST_USE enum mf_err mf_snapshot_commit(struct mf_snapshot_writer *writer,
                                            struct mf_snapshot_totals *totals, char *message,
                                            size_t message_size);
