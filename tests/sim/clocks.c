@@ -43,6 +43,13 @@ static void begin_stretch(struct sim *sim, uint32_t group, uint64_t log_time_us)
     sim_trace(sim, 0, "group %u: a majority follows the log clock from here on", group);
 }
 
+static void end_stretch(struct sim *sim, uint32_t group, struct sim_stretch *open)
+{
+    open->to_us = sim->now_us;
+    sim->checks.groups[group].clock.spoiled = true;
+    sim_trace(sim, 0, "group %u: no majority follows one log clock any more", group);
+}
+
 void sim_clocks_heard(struct sim_node *node, uint32_t group, const struct mf_paxos_msg *msg)
 {
     bool of_leader = msg->type == MF_PAXOS_ACCEPT || msg->type == MF_PAXOS_CHOSEN ||
@@ -62,11 +69,8 @@ void sim_clocks_down(struct sim_node *node)
         struct sim_clock_checks *clock = checks_of(node, group);
         struct sim_stretch *open = open_stretch(clock);
         clock->followers &= ~(1u << node->index);
-        if (open != NULL && !majority_follows(sim, clock)) {
-            open->to_us = sim->now_us;
-            clock->spoiled = true;
-            sim_trace(sim, 0, "group %u: no majority follows the log clock any more", group);
-        }
+        if (open != NULL && !majority_follows(sim, clock))
+            end_stretch(node->sim, group, open);
         if (clock->followers == 0)
             clock->spoiled = false;
     }
@@ -113,9 +117,13 @@ void sim_clocks_proposed(struct sim_node *node, uint32_t group, mf_ballot_t ball
     struct sim_stretch *open = open_stretch(clock);
     uint32_t self = 1u << node->index;
     bool new_leader = ballot != clock->last_ballot;
-    // Elected past somebody whose clock no majority followed: there may be two clocks now.
+    // Elected past somebody whose clock no majority followed: there are two clocks now.
     if (open == NULL && new_leader && (clock->followers & ~self) != 0)
         clock->spoiled = true;
+    if (open != NULL && ballot < clock->base_ballot) {
+        end_stretch(node->sim, group, open);
+        open = NULL;
+    }
     clock->followers |= self;
     clock->last_ballot = ballot;
     if (open != NULL) {
@@ -124,6 +132,7 @@ void sim_clocks_proposed(struct sim_node *node, uint32_t group, mf_ballot_t ball
     } else if (!clock->spoiled && log_time_us >= clock->log_time_max &&
                majority_follows(node->sim, clock)) {
         begin_stretch(node->sim, group, log_time_us);
+        clock->base_ballot = ballot;
     }
     if (log_time_us > clock->log_time_max)
         clock->log_time_max = log_time_us;

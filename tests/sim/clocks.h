@@ -31,6 +31,7 @@ struct sim_clock_checks {
     // The proposal that began the stretch: later ones must be in line with it.
     uint64_t base_us;
     uint64_t base_log_us;
+    mf_ballot_t base_ballot;
     mf_ballot_t last_ballot; // of the last proposal
     uint64_t log_time_max;   // of any proposal
 };

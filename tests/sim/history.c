@@ -88,7 +88,8 @@ static void set_death_window(const struct sim *sim, const struct sim_op *op, str
         late_us = by_us != LINEAR_NEVER ? by_us + (uint64_t)op->expire_us : by_us;
     } else if (sim->plan.wall_jump_us == 0) {
         early_us = (uint64_t)op->expire_us - (sim_node_wall_us(&sim->nodes[0]) - sim->now_us);
-        late_us = early_us > by_us ? early_us : by_us;
+        // Turned into a TTL when proposed, which counts from when it is chosen.
+        late_us = by_us != LINEAR_NEVER ? early_us + (by_us - op->call_us) : by_us;
     } else {
         return; // by a wall clock that was set at will
     }
@@ -255,13 +256,14 @@ static void tell_story(const struct sim *sim, const struct key_history *history,
         char until[32] = "without an answer";
         if (at->return_us != LINEAR_NEVER)
             snprintf(until, sizeof(until), "to %.6f", (double)(at->return_us - SIM_START_US) / 1e6);
-        snprintf(out + used, size - used, "\n    %.6f %s: %s: %s, value %llu",
+        snprintf(out + used, size - used, "\n    %.6f %s: %s: %s, value %llu, ttl %llu us",
                  (double)(at->call_us - SIM_START_US) / 1e6, until,
                  sim_op_text(op, text, sizeof(text)),
                  at->hit == LINEAR_UNTOLD ? "?"
                  : at->hit == LINEAR_YES  ? "yes"
                                           : "no",
-                 (unsigned long long)(at->tells_value ? at->seen_value / SIM_OP_KEYS_MAX : 0));
+                 (unsigned long long)(at->tells_value ? at->seen_value / SIM_OP_KEYS_MAX : 0),
+                 (unsigned long long)at->ttl_left_us);
     }
 }
 
