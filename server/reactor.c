@@ -20,6 +20,7 @@
 
 #define INBOX_SLOTS 4096
 #define SWEEP_S 0.02
+#define TELL_US UINT64_C(1000000)
 // An orderly stop waits this long for requests under way.
 #define STOP_US UINT64_C(2000000)
 #define WAL_SEGMENT_BYTES (UINT64_C(16) << 20)
@@ -242,11 +243,8 @@ static void replica_applied(void *ctx, uint32_t group, uint64_t index, uint64_t 
 static void replica_leader_changed(void *ctx, uint32_t group, uint16_t leader, mf_ballot_t ballot)
 {
     struct mf_owned_shard *shard = ctx;
-    if (leader == 0)
-        mf_log(MF_DEBUG, "shard=%u has no leader", group);
-    else
-        mf_log(MF_INFO, "shard=%u is led by node %u since ballot %llu.%u", group, leader,
-               (unsigned long long)mf_ballot_round(ballot), mf_ballot_node(ballot));
+    mf_log(MF_DEBUG, "shard=%u leader=%u promised=%llu.%u", group, leader,
+           (unsigned long long)mf_ballot_round(ballot), mf_ballot_node(ballot));
     if (leader == shard->reactor->node->config.id)
         atomic_fetch_add_explicit(&shard->reactor->counters.elections_won, 1, memory_order_relaxed);
     mf_router_leader_changed(shard);
@@ -379,6 +377,29 @@ static void try_stop(struct mf_reactor *reactor)
         ev_break(reactor->loop, EVBREAK_ALL);
 }
 
+// One line for all shards that changed hands, about once a second: a node may hold thousands.
+static void tell_leadership(struct mf_reactor *reactor)
+{
+    const struct mf_node *node = reactor->node;
+    uint64_t now_us = mf_mono_us();
+    if (reactor->index != 0 || now_us < reactor->tell_us)
+        return;
+    reactor->tell_us = now_us + TELL_US;
+    struct mf_leadership now = {0};
+    for (uint32_t i = 0; i < node->config.shards; i++) {
+        uint32_t leader = atomic_load_explicit(&node->shards[i].leader, memory_order_relaxed);
+        now.here += leader == node->config.id;
+        now.elsewhere += leader != 0 && leader != node->config.id;
+        now.nowhere += leader == 0 && mf_node_holds(node, i);
+    }
+    if (memcmp(&now, &reactor->told, sizeof(now)) == 0)
+        return;
+    reactor->told = now;
+    mf_log(now.nowhere > 0 ? MF_WARN : MF_INFO,
+           "of %u shards this node leads %u, others lead %u, %u have no leader",
+           node->config.shards, now.here, now.elsewhere, now.nowhere);
+}
+
 static void on_sweep(struct ev_loop *loop, ev_timer *watcher, int events)
 {
     (void)loop;
@@ -386,6 +407,7 @@ static void on_sweep(struct ev_loop *loop, ev_timer *watcher, int events)
     struct mf_reactor *reactor = watcher->data;
     mf_links_tick(reactor->links);
     mf_router_tick(reactor);
+    tell_leadership(reactor);
     atomic_store(&reactor->idle, reactor->stop_by_us != 0 && reactor->in_flight == 0);
     if (reactor->stop_by_us != 0)
         try_stop(reactor);
@@ -442,6 +464,7 @@ struct mf_reactor *mf_reactor_new(struct mf_node *node, uint16_t index)
     struct mf_reactor *reactor = mf_calloc(1, sizeof(*reactor));
     reactor->node = node;
     reactor->index = index;
+    reactor->tell_us = node->started_us + TELL_US;
     mf_entropy(&reactor->rand.state, sizeof(reactor->rand.state));
     reactor->loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
     reactor->inbox = mf_ring_new(INBOX_SLOTS);

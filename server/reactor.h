@@ -64,6 +64,13 @@ struct mf_reactor_counters {
     _Atomic uint64_t elections_won;
 };
 
+// How many shards have their leader where.
+struct mf_leadership {
+    uint32_t here;
+    uint32_t elsewhere;
+    uint32_t nowhere;
+};
+
 struct mf_reactor {
     struct mf_node *node;
     uint16_t index;
@@ -101,6 +108,8 @@ struct mf_reactor {
     struct mf_links *links;
     struct mf_router *router;
     struct mf_reactor_counters counters;
+    struct mf_leadership told; // as last logged (reactor 0)
+    uint64_t tell_us;
     uint64_t stop_by_us; // stopping: give up waiting then; 0 = running
     uint32_t in_flight;  // requests of this reactor's clients
     _Atomic bool idle;   // stopping, and nothing of ours is under way
