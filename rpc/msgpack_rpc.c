@@ -115,7 +115,7 @@ static bool take_count(struct parser *p, const char *what, const char *expected,
 
 static bool take_keys(struct parser *p)
 {
-    uint32_t count;
+    uint32_t count = 0;
     if (!take_count(p, "the first parameter", "an array of keys", &count))
         return false;
     for (uint32_t i = 0; i < count; i++) {
@@ -128,7 +128,7 @@ static bool take_keys(struct parser *p)
 
 static bool take_pairs(struct parser *p)
 {
-    uint32_t count;
+    uint32_t count = 0;
     if (!take_count(p, "the first parameter", "an array of [key, value] pairs", &count))
         return false;
     for (uint32_t i = 0; i < count; i++) {

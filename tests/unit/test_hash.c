@@ -30,6 +30,24 @@ static void crc16_gives_the_published_values(void **state)
     assert_int_equal(mf_crc16(mf_bytes_str("somekey")) % 16384, 11058);
 }
 
+// Bit by bit, as the polynomial says, beside the table: every byte in every state it can meet.
+static void crc16_equals_the_division_bit_by_bit(void **state)
+{
+    (void)state;
+    for (uint32_t first = 0; first < 256; first++) {
+        for (uint32_t second = 0; second < 256; second++) {
+            const uint8_t bytes[2] = {(uint8_t)first, (uint8_t)second};
+            uint32_t crc = 0;
+            for (size_t i = 0; i < 2; i++) {
+                crc ^= (uint32_t)bytes[i] << 8;
+                for (int bit = 0; bit < 8; bit++)
+                    crc = (crc & 0x8000) != 0 ? ((crc << 1) ^ 0x1021) & 0xffff : crc << 1;
+            }
+            assert_int_equal(mf_crc16(mf_bytes_of(bytes, 2)), crc);
+        }
+    }
+}
+
 static void crc16_takes_bytes_above_127(void **state)
 {
     (void)state;
@@ -80,6 +98,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(crc16_gives_the_published_values),
+        cmocka_unit_test(crc16_equals_the_division_bit_by_bit),
         cmocka_unit_test(crc16_takes_bytes_above_127),
         cmocka_unit_test(hash64_depends_on_the_bytes_and_on_the_seed),
         cmocka_unit_test(hash64_of_nothing_is_xxh3s),
