@@ -82,7 +82,7 @@ static enum mf_err decode_list(struct mf_reader *r, struct mf_result *result)
     result->count = mf_read_u32(r);
     uint64_t len = mf_read_u64(r);
     // Every element takes at least its kind.
-    if (len > mf_reader_left(r) || result->count > len)
+    if (result->count > len)
         return MF_CORRUPT;
     result->value = mf_read_bytes(r, (size_t)len);
     return MF_OK;

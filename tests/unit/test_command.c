@@ -151,15 +151,16 @@ static void what_the_encoder_would_not_write_is_corrupt(void **state)
         size_t len;
     } cases[] = {
         {"nothing", {0}, 0},
-        {"op 0", {0, 0, 0, 0, 0}, 5},
-        {"an op between two ranges", {6, 0, 0, 0, 0}, 5},
-        {"an op past the last", {97, 0, 0, 0, 0}, 5},
-        {"an unknown flag", {5, 0, 2, 0, 0}, 5},
-        {"an unknown expiry", {5, 0, 0, 3, 0}, 5},
+        {"op 0", {0, 0, 0, 0, 0}, 16},
+        {"an op between two ranges", {6, 0, 0, 0, 0}, 16},
+        {"an op past the last", {97, 0, 0, 0, 0}, 16},
+        {"an unknown flag", {5, 0, 2, 0, 0}, 16},
+        {"an unknown expiry", {5, 0, 0, 3, 0}, 16},
         {"an id of 65 bytes", {5, 0, 0, 0, 65}, 5},
         {"an id that is cut", {5, 0, 0, 0, 2, 'i'}, 6},
         {"a key that is cut", {1, 0, 0, 0, 0, 2, 0, 0, 0, 'k'}, 10},
         {"more keys than bytes", {34, 0, 0, 0, 0, 255, 255, 255, 255, 0, 0, 0, 0}, 13},
+        {"room for one key of three", {34, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0}, 13},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct mf_reader r = mf_reader_of(mf_bytes_of(cases[i].bytes, cases[i].len));
@@ -278,6 +279,17 @@ static void a_list_holds_results_one_after_the_other(void **state)
     mf_buf_free(&buf);
 }
 
+static void a_list_of_more_results_than_bytes_is_corrupt(void **state)
+{
+    (void)state;
+    struct mf_buf buf = {0};
+    struct mf_result result = {.kind = MF_RESULT_LIST, .count = 3, .value = mf_bytes_str("ab")};
+    mf_result_encode(&result, &buf);
+    struct mf_reader r = mf_reader_of(mf_buf_view(&buf));
+    assert_int_equal(mf_result_decode(&r, &result), MF_CORRUPT);
+    mf_buf_free(&buf);
+}
+
 static void an_error_without_a_message_has_the_codes_own(void **state)
 {
     (void)state;
@@ -361,6 +373,7 @@ int main(void)
         cmocka_unit_test(ops_have_names_and_only_some_write),
         cmocka_unit_test(any_result_is_read_back_as_it_was),
         cmocka_unit_test(a_list_holds_results_one_after_the_other),
+        cmocka_unit_test(a_list_of_more_results_than_bytes_is_corrupt),
         cmocka_unit_test(an_error_without_a_message_has_the_codes_own),
         cmocka_unit_test(mutated_bytes_are_refused_or_have_one_form_only),
     };

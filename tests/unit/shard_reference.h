@@ -1,0 +1,376 @@
+// What a shard should do, said again in the plainest way: two arrays and loops over them.
+//
+// Written from the description of the commands and not from shards/: no map, no heap, no entry, no
+// parity. Keys and values are numbers; names and bytes are made from them.
+#ifndef MF_TESTS_SHARD_REFERENCE_H
+#define MF_TESTS_SHARD_REFERENCE_H
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/command.h"
+#include "base/result.h"
+
+#define REF_KEYS 250u
+#define REF_IDS 60u
+#define REF_NEVER UINT64_MAX
+#define REF_VALUE_MAX 6000u
+
+struct ref_slot {
+    bool there;
+    uint64_t version;
+    uint64_t deadline_us;
+    uint64_t value;       // a key's
+    struct mf_buf result; // an id's
+};
+
+struct ref {
+    struct ref_slot keys[REF_KEYS];
+    struct ref_slot ids[REF_IDS];
+    uint64_t now_us;
+    uint64_t version;
+};
+
+// The name of key or id `n`: short ones, and some long ones.
+static inline struct mf_bytes ref_name(size_t n, char *text)
+{
+    int len = sprintf(text, n % 16 == 3 ? "%zu-%0300d" : "%zu-%d", n, 0);
+    return mf_bytes_of(text, (size_t)len);
+}
+#define REF_NAME_MAX 340u
+
+static inline size_t ref_number(struct mf_bytes name)
+{
+    return strtoul((const char *)name.data, NULL, 10);
+}
+
+// The bytes of value `value`, in a buffer of REF_VALUE_MAX: 0 to 60 of them, seldom many.
+static inline struct mf_bytes ref_value(uint64_t value, uint8_t *bytes)
+{
+    size_t len = value % 61;
+    if (value % 64 == 11)
+        len = 300;
+    if (value % 256 == 12)
+        len = 4000 + value % 2000;
+    for (size_t i = 0; i < len; i++)
+        bytes[i] = (uint8_t)(value * 7 + i);
+    if (len >= sizeof(value))
+        memcpy(bytes, &value, sizeof(value));
+    return mf_bytes_of(bytes, len);
+}
+
+static inline bool ref_dead(const struct ref_slot *slot, uint64_t now_us)
+{
+    return slot->deadline_us != REF_NEVER && slot->deadline_us <= now_us;
+}
+
+// Takes a dead key out, which is a change, and says whether there is a live one.
+static inline bool ref_alive(struct ref *ref, struct ref_slot *slot)
+{
+    if (slot->there && ref_dead(slot, ref->now_us)) {
+        slot->there = false;
+        ref->version++;
+    }
+    return slot->there;
+}
+
+static inline uint64_t ref_deadline(const struct ref *ref, int64_t ttl_us)
+{
+    if (ttl_us <= 0)
+        return ref->now_us;
+    uint64_t sum_us = ref->now_us + (uint64_t)ttl_us;
+    return sum_us < ref->now_us || sum_us == REF_NEVER ? REF_NEVER - 1 : sum_us;
+}
+
+static inline void ref_put(struct ref *ref, struct ref_slot *slot, uint64_t value,
+                           uint64_t deadline_us)
+{
+    slot->there = true;
+    slot->value = value;
+    slot->version = ++ref->version;
+    slot->deadline_us = deadline_us;
+}
+
+static inline uint64_t ref_wanted(const struct ref *ref, const struct mf_command *c,
+                                  const struct ref_slot *slot, bool alive)
+{
+    if (c->expiry == MF_EXPIRY_IN)
+        return ref_deadline(ref, c->expire_us);
+    return (c->flags & MF_KEEP_TTL) != 0 && alive ? slot->deadline_us : REF_NEVER;
+}
+
+static inline void ref_set(struct ref *ref, const struct mf_command *c, const uint64_t *values,
+                           struct mf_buf *out)
+{
+    uint8_t bytes[REF_VALUE_MAX];
+    struct ref_slot *slot = &ref->keys[ref_number(c->items[0].key)];
+    bool alive = ref_alive(ref, slot);
+    bool written = true;
+    if ((c->flags & MF_NX) != 0 && alive)
+        written = false;
+    if ((c->flags & MF_XX) != 0 && !alive)
+        written = false;
+    if ((c->flags & MF_IF_VERSION) != 0 && c->if_version != (alive ? slot->version : 0))
+        written = false;
+    struct mf_result result = {.kind = MF_RESULT_WRITTEN};
+    result.with_old = (c->flags & MF_WITH_OLD) != 0;
+    result.has_old = result.with_old && alive;
+    if (result.has_old)
+        result.value = ref_value(slot->value, bytes);
+    if (written) {
+        ref_put(ref, slot, values[0], ref_wanted(ref, c, slot, alive));
+        result.version = slot->version;
+    }
+    mf_result_encode(&result, out);
+}
+
+static inline void ref_del(struct ref *ref, const struct mf_command *c, struct mf_buf *out)
+{
+    int64_t count = 0;
+    for (uint32_t i = 0; i < c->item_count; i++) {
+        struct ref_slot *slot = &ref->keys[ref_number(c->items[i].key)];
+        if (!ref_alive(ref, slot))
+            continue;
+        if ((c->flags & MF_IF_VERSION) != 0 && c->if_version != slot->version)
+            continue;
+        slot->there = false;
+        ref->version++;
+        count++;
+    }
+    mf_result_int(out, count);
+}
+
+static inline void ref_expire(struct ref *ref, const struct mf_command *c, struct mf_buf *out)
+{
+    struct ref_slot *slot = &ref->keys[ref_number(c->items[0].key)];
+    bool holds = ref_alive(ref, slot);
+    // REF_NEVER is the largest number, so it compares as no end at all.
+    uint64_t wanted_us = ref_deadline(ref, c->expire_us);
+    if ((c->flags & MF_NX) != 0)
+        holds = holds && slot->deadline_us == REF_NEVER;
+    if ((c->flags & MF_XX) != 0)
+        holds = holds && slot->deadline_us != REF_NEVER;
+    if ((c->flags & MF_GT) != 0)
+        holds = holds && wanted_us > slot->deadline_us;
+    if ((c->flags & MF_LT) != 0)
+        holds = holds && wanted_us < slot->deadline_us;
+    if (holds && c->expire_us <= 0) {
+        slot->there = false;
+        ref->version++;
+    } else if (holds && wanted_us != slot->deadline_us) {
+        slot->deadline_us = wanted_us;
+        slot->version = ++ref->version;
+    }
+    mf_result_bool(out, holds);
+}
+
+static inline void ref_persist(struct ref *ref, const struct mf_command *c, struct mf_buf *out)
+{
+    struct ref_slot *slot = &ref->keys[ref_number(c->items[0].key)];
+    bool had = ref_alive(ref, slot) && slot->deadline_us != REF_NEVER;
+    if (had) {
+        slot->deadline_us = REF_NEVER;
+        slot->version = ++ref->version;
+    }
+    mf_result_bool(out, had);
+}
+
+static inline void ref_flush(struct ref *ref, struct mf_buf *out)
+{
+    int64_t alive = 0;
+    bool any = false;
+    for (size_t i = 0; i < REF_KEYS; i++) {
+        any = any || ref->keys[i].there;
+        alive += ref->keys[i].there && !ref_dead(&ref->keys[i], ref->now_us);
+        ref->keys[i].there = false;
+    }
+    ref->version += any;
+    mf_result_int(out, alive);
+}
+
+// The earlier of two slots by deadline, then version; NULL is later than all.
+static inline struct ref_slot *ref_earlier(struct ref_slot *a, struct ref_slot *b)
+{
+    if (a == NULL || b == NULL)
+        return a == NULL ? b : a;
+    if (a->deadline_us != b->deadline_us)
+        return a->deadline_us < b->deadline_us ? a : b;
+    return a->version < b->version ? a : b;
+}
+
+static inline struct ref_slot *ref_first_due(struct ref *ref)
+{
+    struct ref_slot *first = NULL;
+    for (size_t i = 0; i < REF_KEYS; i++) {
+        if (ref->keys[i].there && ref_dead(&ref->keys[i], ref->now_us))
+            first = ref_earlier(first, &ref->keys[i]);
+    }
+    for (size_t i = 0; i < REF_IDS; i++) {
+        if (ref->ids[i].there && ref_dead(&ref->ids[i], ref->now_us))
+            first = ref_earlier(first, &ref->ids[i]);
+    }
+    return first;
+}
+
+static inline void ref_expire_due(struct ref *ref, uint32_t limit, struct mf_buf *out)
+{
+    int64_t popped = 0;
+    for (; popped < limit; popped++) {
+        struct ref_slot *first = ref_first_due(ref);
+        if (first == NULL)
+            break;
+        bool is_key = first >= ref->keys && first < ref->keys + REF_KEYS;
+        ref->version += is_key;
+        first->there = false;
+    }
+    mf_result_int(out, popped);
+}
+
+// Reads: dead is dead at `now_us`. Sets *again where a death is newer than the last entry.
+static inline const struct ref_slot *ref_look(const struct ref *ref, struct mf_bytes name,
+                                              uint64_t now_us, bool *again)
+{
+    const struct ref_slot *slot = &ref->keys[ref_number(name)];
+    if (!slot->there)
+        return NULL;
+    if (ref_dead(slot, now_us) && !ref_dead(slot, ref->now_us))
+        *again = true;
+    return ref_dead(slot, now_us) ? NULL : slot;
+}
+
+static inline int64_t ref_ttl(const struct ref_slot *slot, uint64_t now_us)
+{
+    if (slot->deadline_us == REF_NEVER)
+        return -1;
+    uint64_t left_us = slot->deadline_us - now_us;
+    return (int64_t)(left_us / 1000 + (left_us % 1000 > 0 ? 1 : 0));
+}
+
+static inline void ref_read_one(const struct mf_command *c, const struct ref_slot *slot,
+                                uint64_t now_us, struct mf_buf *out)
+{
+    uint8_t bytes[REF_VALUE_MAX];
+    struct mf_result result = {.kind = MF_RESULT_NIL};
+    if (c->op == MF_OP_TTL) {
+        mf_result_int(out, slot == NULL ? -2 : ref_ttl(slot, now_us));
+        return;
+    }
+    if (c->op == MF_OP_HAS) {
+        mf_result_bool(out, slot != NULL);
+        return;
+    }
+    if (slot != NULL) {
+        result.kind = MF_RESULT_BYTES;
+        result.value = ref_value(slot->value, bytes);
+    }
+    if (slot != NULL && c->op == MF_OP_GET && (c->flags & MF_WITH_META) != 0) {
+        result.kind = MF_RESULT_META;
+        result.version = slot->version;
+        result.ttl_ms = ref_ttl(slot, now_us);
+    }
+    mf_result_encode(&result, out);
+}
+
+static inline int64_t ref_size(const struct ref *ref, uint64_t now_us, bool *again)
+{
+    int64_t count = 0;
+    for (size_t i = 0; i < REF_KEYS; i++) {
+        char text[REF_NAME_MAX];
+        count += ref_look(ref, ref_name(i, text), now_us, again) != NULL;
+    }
+    return count;
+}
+
+// True: answered. False: a death has to be logged first.
+static inline bool ref_read(const struct ref *ref, const struct mf_command *c, uint64_t now_us,
+                            struct mf_buf *out)
+{
+    struct mf_buf elements = {0};
+    bool again = false;
+    if (c->op == MF_OP_SIZE) {
+        mf_result_int(&elements, ref_size(ref, now_us, &again));
+    } else {
+        for (uint32_t i = 0; i < c->item_count; i++) {
+            const struct ref_slot *slot = ref_look(ref, c->items[i].key, now_us, &again);
+            ref_read_one(c, slot, now_us, &elements);
+        }
+    }
+    if (c->op == MF_OP_MGET || c->op == MF_OP_HAS) {
+        struct mf_result list = {.kind = MF_RESULT_LIST, .count = c->item_count};
+        list.value = mf_buf_view(&elements);
+        mf_result_encode(&list, out);
+    } else {
+        mf_buf_put(out, elements.data, elements.len);
+    }
+    mf_buf_free(&elements);
+    return !again || (c->flags & MF_READ_LOCAL) != 0;
+}
+
+static inline void ref_write(struct ref *ref, const struct mf_command *c, const uint64_t *values,
+                             struct mf_buf *out)
+{
+    switch (c->op) {
+    case MF_OP_SET:
+        ref_set(ref, c, values, out);
+        break;
+    case MF_OP_MSET:
+        for (uint32_t i = 0; i < c->item_count; i++) {
+            struct ref_slot *slot = &ref->keys[ref_number(c->items[i].key)];
+            ref_alive(ref, slot);
+            ref_put(ref, slot, values[i], ref_wanted(ref, c, slot, false));
+        }
+        mf_result_int(out, c->item_count);
+        break;
+    case MF_OP_DEL:
+        ref_del(ref, c, out);
+        break;
+    case MF_OP_EXPIRE:
+        ref_expire(ref, c, out);
+        break;
+    case MF_OP_PERSIST:
+        ref_persist(ref, c, out);
+        break;
+    case MF_OP_FLUSH:
+        ref_flush(ref, out);
+        break;
+    case MF_OP_EXPIRE_DUE:
+        ref_expire_due(ref, c->limit, out);
+        break;
+    default:
+        ref_read(ref, c, ref->now_us, out);
+        break;
+    }
+}
+
+// One command of an entry at ref->now_us, whose values are values[]. Appends its result.
+static inline void ref_apply(struct ref *ref, const struct mf_command *c, const uint64_t *values,
+                             struct mf_buf *out)
+{
+    if (c->id.len == 0 || !mf_op_is_write(c->op)) {
+        ref_write(ref, c, values, out);
+        return;
+    }
+    struct ref_slot *slot = &ref->ids[ref_number(c->id)];
+    if (slot->there && !ref_dead(slot, ref->now_us)) {
+        mf_buf_put(out, slot->result.data, slot->result.len);
+        return;
+    }
+    slot->there = false;
+    size_t before = out->len;
+    ref_write(ref, c, values, out);
+    slot->there = true;
+    slot->version = ++ref->version;
+    slot->deadline_us = ref_deadline(ref, 600 * INT64_C(1000000));
+    mf_buf_clear(&slot->result, SIZE_MAX);
+    mf_buf_put(&slot->result, out->data + before, out->len - before);
+}
+
+static inline void ref_free(struct ref *ref)
+{
+    for (size_t i = 0; i < REF_IDS; i++)
+        mf_buf_free(&ref->ids[i].result);
+}
+
+#endif
