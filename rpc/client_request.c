@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define COUNT_MAX ((size_t)1 << 22) // more would not come back as one reply tree
+#define COUNT_MAX ((size_t)1 << 20) // keys in one request, as the server has it
 
 enum layout {
     LAYOUT_NONE,      // []

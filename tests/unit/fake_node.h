@@ -2,8 +2,8 @@
 // misbehaves on demand. One thread serves all its connections; a test's handler runs in that thread
 // for every request. Handlers of all nodes exclude each other by one lock, which a test takes too
 // where it shares something with them before fake_node_stop.
-#ifndef TEST_FAKE_NODE_H
-#define TEST_FAKE_NODE_H
+#ifndef MF_UNIT_FAKE_NODE_H
+#define MF_UNIT_FAKE_NODE_H
 
 #include <stdbool.h>
 #include <stdint.h>

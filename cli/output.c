@@ -1,0 +1,270 @@
+// JSON, escapes and tables; see output.h.
+#include "cli/output.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CELL_CHARACTERS_MAX 72 // a longer one is cut in a table
+
+static const char base64_digits[] =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+void cli_base64(struct mf_bytes bytes, struct mf_buf *out)
+{
+    for (size_t i = 0; i < bytes.len; i += 3) {
+        size_t have = bytes.len - i < 3 ? bytes.len - i : 3;
+        uint32_t group = (uint32_t)bytes.data[i] << 16;
+        if (have > 1)
+            group |= (uint32_t)bytes.data[i + 1] << 8;
+        if (have > 2)
+            group |= bytes.data[i + 2];
+        char text[4] = {base64_digits[group >> 18], base64_digits[group >> 12 & 63],
+                        have > 1 ? base64_digits[group >> 6 & 63] : '=',
+                        have > 2 ? base64_digits[group & 63] : '='};
+        mf_buf_put(out, text, sizeof text);
+    }
+}
+
+static bool digit_value(uint8_t digit, uint32_t *value)
+{
+    const char *at = digit != '\0' ? strchr(base64_digits, digit) : NULL;
+    if (at == NULL)
+        return false;
+    *value = (uint32_t)(at - base64_digits);
+    return true;
+}
+
+bool cli_unbase64(struct mf_bytes text, struct mf_buf *out)
+{
+    if (text.len % 4 != 0)
+        return false;
+    for (size_t i = 0; i < text.len; i += 4) {
+        bool last = i + 4 == text.len;
+        size_t have = 3;
+        if (last && text.data[i + 3] == '=')
+            have = text.data[i + 2] == '=' ? 1 : 2;
+        uint32_t group = 0;
+        for (size_t j = 0; j < 4; j++) {
+            uint32_t digit = 0;
+            if (j <= have && !digit_value(text.data[i + j], &digit))
+                return false;
+            group = group << 6 | digit;
+        }
+        // Bits that the padding leaves over must be zero: one text for each value.
+        if ((group & ((1u << (8 * (3 - have))) - 1)) != 0)
+            return false;
+        uint8_t bytes[3] = {(uint8_t)(group >> 16), (uint8_t)(group >> 8), (uint8_t)group};
+        mf_buf_put(out, bytes, have);
+    }
+    return true;
+}
+
+json_t *cli_json_bytes(struct mayfly_bytes bytes)
+{
+    json_t *text = json_stringn(bytes.len > 0 ? bytes.data : "", bytes.len); // checks the UTF-8
+    if (text != NULL)
+        return text;
+    struct mf_buf base64 = {0};
+    cli_base64(mf_bytes_of(bytes.data, bytes.len), &base64);
+    json_t *object = json_object();
+    json_object_set_new(object, "base64", json_stringn((const char *)base64.data, base64.len));
+    mf_buf_free(&base64);
+    return object;
+}
+
+// A map's key as text: methods use strings only, whatever else comes is shown as JSON.
+static void set_member(json_t *object, const struct mayfly_value *key, json_t *member)
+{
+    if (key->type == MAYFLY_TYPE_STRING || key->type == MAYFLY_TYPE_BYTES) {
+        struct mf_buf name = {0};
+        mf_buf_put(&name, key->bytes.data, key->bytes.len);
+        mf_buf_u8(&name, '\0');
+        if (json_object_set(object, (const char *)name.data, member) == 0) {
+            mf_buf_free(&name);
+            json_decref(member);
+            return;
+        }
+        mf_buf_free(&name);
+    }
+    json_t *shown = cli_json_value(key);
+    char *name = json_dumps(shown, JSON_ENCODE_ANY);
+    json_object_set_new(object, name != NULL ? name : "?", member);
+    free(name);
+    json_decref(shown);
+}
+
+json_t *cli_json_value(const struct mayfly_value *value)
+{
+    json_t *json = NULL;
+    switch (value->type) {
+    case MAYFLY_TYPE_NIL:
+        return json_null();
+    case MAYFLY_TYPE_BOOL:
+        return json_boolean(value->boolean);
+    case MAYFLY_TYPE_INT:
+        return json_integer(value->integer);
+    case MAYFLY_TYPE_UINT:
+        return json_real((double)value->uinteger);
+    case MAYFLY_TYPE_DOUBLE:
+        json = json_real(value->number);
+        return json != NULL ? json : json_null(); // not a number
+    case MAYFLY_TYPE_STRING:
+    case MAYFLY_TYPE_BYTES:
+        return cli_json_bytes(value->bytes);
+    case MAYFLY_TYPE_ARRAY:
+        json = json_array();
+        for (size_t i = 0; i < value->count; i++)
+            json_array_append_new(json, cli_json_value(&value->items[i]));
+        break;
+    case MAYFLY_TYPE_MAP:
+        json = json_object();
+        for (size_t i = 0; i < value->count; i++)
+            set_member(json, &value->items[2 * i], cli_json_value(&value->items[2 * i + 1]));
+        break;
+    }
+    return json;
+}
+
+void cli_print_json(FILE *out, json_t *json)
+{
+    json_dumpf(json, out, JSON_ENCODE_ANY | JSON_REAL_PRECISION(15));
+    fputc('\n', out);
+    json_decref(json);
+}
+
+void cli_escape(struct mf_bytes bytes, struct mf_buf *out)
+{
+    for (size_t i = 0; i < bytes.len; i++) {
+        uint8_t byte = bytes.data[i];
+        const char *escape = byte == '\t'   ? "\\t"
+                             : byte == '\n' ? "\\n"
+                             : byte == '\r' ? "\\r"
+                             : byte == '\\' ? "\\\\"
+                                            : NULL;
+        if (escape != NULL)
+            mf_buf_put(out, escape, 2);
+        else
+            mf_buf_u8(out, byte);
+    }
+}
+
+struct cli_table cli_table_of(const char *const *heads, size_t columns)
+{
+    return (struct cli_table){.columns = columns, .heads = heads};
+}
+
+void cli_table_free(struct cli_table *table)
+{
+    for (size_t i = 0; i < table->cell_count; i++)
+        free(table->cells[i]);
+    free(table->cells);
+}
+
+static void add_cell(struct cli_table *table, char *text)
+{
+    if (table->cell_count == table->cell_cap) {
+        table->cell_cap = table->cell_cap > 0 ? table->cell_cap * 2 : 64;
+        table->cells = mf_realloc(table->cells, table->cell_cap * sizeof table->cells[0]);
+    }
+    table->cells[table->cell_count++] = text;
+}
+
+void cli_table_cell(struct cli_table *table, const char *format, ...)
+{
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    cli_table_bytes(table, mayfly_str(text));
+}
+
+static size_t characters(const char *text)
+{
+    size_t count = 0;
+    for (; *text != '\0'; text++)
+        count += ((unsigned char)*text & 0xc0) != 0x80; // a UTF-8 character's first byte
+    return count;
+}
+
+void cli_table_bytes(struct cli_table *table, struct mayfly_bytes bytes)
+{
+    const uint8_t *data = bytes.data;
+    json_t *checked = json_stringn(bytes.len > 0 ? bytes.data : "", bytes.len);
+    bool utf8 = checked != NULL;
+    struct mf_buf text = {0};
+    json_decref(checked);
+    for (size_t i = 0; i < bytes.len; i++) {
+        char escape[5];
+        if (data[i] >= 0x20 && data[i] != 0x7f && (data[i] < 0x80 || utf8)) {
+            mf_buf_u8(&text, data[i]);
+            continue;
+        }
+        snprintf(escape, sizeof escape, "\\x%02x", data[i]);
+        mf_buf_put(&text, escape, 4);
+    }
+    mf_buf_u8(&text, '\0');
+    add_cell(table, (char *)text.data);
+}
+
+// Bytes of the first CELL_CHARACTERS_MAX characters.
+static size_t cut(const char *text)
+{
+    size_t count = 0;
+    size_t i = 0;
+    for (; text[i] != '\0'; i++) {
+        count += ((unsigned char)text[i] & 0xc0) != 0x80;
+        if (count > CELL_CHARACTERS_MAX)
+            break;
+    }
+    return i;
+}
+
+static size_t width_of(const char *text)
+{
+    size_t width = characters(text);
+    return width > CELL_CHARACTERS_MAX ? CELL_CHARACTERS_MAX + 3 : width;
+}
+
+static void print_cell(FILE *out, const char *text, size_t width, bool last)
+{
+    size_t bytes = cut(text);
+    fwrite(text, 1, bytes, out);
+    if (text[bytes] != '\0')
+        fputs("...", out);
+    for (size_t used = width_of(text); !last && used < width + 2; used++)
+        fputc(' ', out);
+}
+
+static void print_row(FILE *out, const char *const *cells, const size_t *widths, size_t columns)
+{
+    for (size_t i = 0; i < columns; i++)
+        print_cell(out, cells[i], widths[i], i + 1 == columns);
+    fputc('\n', out);
+}
+
+void cli_table_print(const struct cli_table *table, FILE *out, bool plain)
+{
+    const char *const *cells = (const char *const *)table->cells;
+    size_t rows = table->cell_count / table->columns;
+    size_t widths[16] = {0};
+    for (size_t i = 0; i < table->columns; i++)
+        widths[i] = characters(table->heads[i]);
+    for (size_t i = 0; i < table->cell_count; i++) {
+        size_t width = width_of(cells[i]);
+        if (width > widths[i % table->columns])
+            widths[i % table->columns] = width;
+    }
+    if (!plain)
+        print_row(out, table->heads, widths, table->columns);
+    for (size_t row = 0; row < rows; row++) {
+        const char *const *first = cells + row * table->columns;
+        if (!plain) {
+            print_row(out, first, widths, table->columns);
+            continue;
+        }
+        for (size_t i = 0; i < table->columns; i++)
+            fprintf(out, "%s%c", first[i], i + 1 < table->columns ? '\t' : '\n');
+    }
+}

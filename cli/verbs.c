@@ -1,0 +1,66 @@
+// The command table: one row a verb. Parsing, help and running all go by it.
+#include "cli/cli.h"
+
+#define ANY_NUMBER SIZE_MAX
+
+const struct cli_verb cli_verbs[] = {
+    {"get", "KEY", "Print a key's value; exit 1 and print nothing when it is absent",
+     "Plain output is the value's bytes and a newline, or the bytes alone with --raw.\n"
+     "Other outputs have the version and the TTL as well (-1: none).\n",
+     1, 1, CLI_TAKES(LOCAL) | CLI_TAKES(RAW), CLI_PLAIN, cli_get},
+    {"mget", "KEY...", "Print the values of many keys; exit 1 when one is absent",
+     "Plain output is a line KEY<TAB>VALUE for each key that exists, escaped so that `load` reads\n"
+     "it back.\n",
+     1, ANY_NUMBER, CLI_TAKES(LOCAL), CLI_PLAIN, cli_mget},
+    {"set", "KEY VALUE", "Write a key; VALUE - is read from standard input",
+     "Prints OK, or with --get the value before, if there was one. A condition that did not hold:\n"
+     "one line on stderr, exit 1, and nothing is written.\n",
+     2, 2,
+     CLI_TAKES(TTL) | CLI_TAKES(EXPIRE_AT) | CLI_TAKES(KEEP_TTL) | CLI_TAKES(NX) | CLI_TAKES(XX) |
+         CLI_TAKES(GET) | CLI_TAKES(IF_VERSION),
+     CLI_PLAIN, cli_set},
+    {"mset", "KEY VALUE [KEY VALUE]...", "Write many keys, at once for the keys of one shard", "",
+     2, ANY_NUMBER, CLI_TAKES(TTL), CLI_PLAIN, cli_mset},
+    {"del", "KEY...", "Delete keys; print how many there were",
+     "With --if-version, of one key only: exit 1 when nothing was deleted.\n", 1, ANY_NUMBER,
+     CLI_TAKES(IF_VERSION), CLI_PLAIN, cli_del},
+    {"has", "KEY...", "Print true or false for each key; exit 1 when one is absent", "", 1,
+     ANY_NUMBER, 0, CLI_PLAIN, cli_has},
+    {"expire", "KEY MS", "Give a key a time to live; 0 or less deletes it",
+     "Prints true, or false with exit 1 when there is no such key or a condition did not hold.\n",
+     2, 2, CLI_TAKES(NX) | CLI_TAKES(XX) | CLI_TAKES(GT) | CLI_TAKES(LT), CLI_PLAIN, cli_expire},
+    {"persist", "KEY", "Take a key's time to live away",
+     "Prints true, or false with exit 1 when there was none.\n", 1, 1, 0, CLI_PLAIN, cli_persist},
+    {"ttl", "KEY", "Print the milliseconds a key has left; -1: no TTL; -2, exit 1: no key", "", 1,
+     1, 0, CLI_PLAIN, cli_ttl},
+    {"size", "", "Print the number of live keys in the cluster", "", 0, 0, 0, CLI_PLAIN, cli_size},
+    {"flush", "", "Drop every key of the cluster; print how many there were", "", 0, 0, 0,
+     CLI_PLAIN, cli_flush},
+    {"ping", "", "Ask a node for a sign of life", "", 0, 0, 0, CLI_PLAIN, cli_ping},
+    {"cluster", "", "Print the nodes and shards as the connected node sees them", "", 0, 0, 0,
+     CLI_TABLE, cli_cluster},
+    {"status", "", "Print one line for each node: alive, shards led, keys, lag",
+     "Asks every node of the cluster. STATE is alive, dead (its peers say so) or unreachable "
+     "(from\n"
+     "here). LAG is how many log entries its furthest shard has still to apply.\n",
+     0, 0, 0, CLI_TABLE, cli_status},
+    {"stats", "", "Print the counters of the connected node", "", 0, 0, 0, CLI_TABLE, cli_stats},
+    {"snapshot", "NAME", "Write a snapshot of the connected node's shards under that name",
+     "Prints the file's path on the node. NAME is 1 to 64 of A-Z a-z 0-9 . _ - with no leading\n"
+     "dot; the same name replaces the old file. --timeout is 600000 unless given.\n",
+     1, 1, 0, CLI_PLAIN, cli_snapshot},
+    {"load", "[FILE|-]", "Write many records from a file or standard input",
+     "tsv: a line KEY<TAB>VALUE[<TAB>TTL_MS] a record; \\t \\n \\r \\\\ stand for tab, newline,\n"
+     "carriage return and backslash. ndjson: a JSON object a line with \"key\" or \"key_base64\",\n"
+     "\"value\" or \"value_base64\", and \"ttl\" (ms) or \"expire_at\" (Unix ms), which may be "
+     "null.\n"
+     "Records are retried through failovers and never applied twice; the last of a repeated key\n"
+     "wins. --timeout is 60000 unless given. A summary comes last. Exit 1 unless every record was\n"
+     "acknowledged.\n",
+     0, 1,
+     CLI_TAKES(TTL) | CLI_TAKES(FORMAT) | CLI_TAKES(WINDOW) | CLI_TAKES(SKIP_BAD) |
+         CLI_TAKES(QUIET) | CLI_TAKES(ACKED),
+     CLI_PLAIN, cli_load},
+};
+
+const size_t cli_verb_count = sizeof cli_verbs / sizeof cli_verbs[0];
