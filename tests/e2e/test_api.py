@@ -271,7 +271,7 @@ def test_size_and_flush(api):
     api.gives(0, "size")
     api.gives(0, "flush", {})
     keys = [api.key(str(i)) for i in range(100)]
-    api.gives(100, "mset", [[key, "v"] for key in keys], {"id": b"ids are no keys %d" % api.node.id})
+    api.gives(100, "mset", [[key, "v"] for key in keys], {"id": api.id()})
     api.gives(100, "size")
     api.gives(10, "mset", [[key, "w"] for key in keys[:10]])
     api.gives(100, "size", {})
@@ -380,9 +380,9 @@ def test_unknown_methods(api):
 def test_ids_are_1_to_64_bytes_and_any(api):
     for length in (1, 64):
         key = api.key(f"id{length}")
-        first = api.written("set", key, "a", {"id": (api.label.encode() * 64)[:length]})
-        equal(api.written("set", key, "b", {"id": (api.label.encode() * 64)[:length]}), first,
-              "the result of the repeated id")
+        some_id = api.t.rng.randbytes(length)
+        first = api.written("set", key, "a", {"id": some_id})
+        equal(api.written("set", key, "b", {"id": some_id}), first, "the result of the repeated id")
 
 
 # Wire rules: msgids, notifications, what is no request.
@@ -511,7 +511,7 @@ def test_a_request_may_come_in_single_bytes(api):
 @everywhere
 def test_an_id_has_its_effect_once_whichever_node_is_asked(api):
     key = api.key()
-    options = {"id": api.key("id")[-64:]}
+    options = {"id": api.id()}
     first = api.written("set", key, "first", options)
     for node in api.other_nodes():
         other = Api(api.t, api.cluster, node)
@@ -524,7 +524,7 @@ def test_an_id_has_its_effect_once_whichever_node_is_asked(api):
         api.gives(1, "del", [key])
         equal(other.written("set", key, "first", options), first, "the result after a delete")
         other.gives(None, "get", key)
-        first = api.written("set", key, "first", options := {"id": b"again" + options["id"][:50]})
+        first = api.written("set", key, "first", options := {"id": api.id(f"again {node.id}")})
         other.connection.close()
 
 
@@ -532,9 +532,9 @@ def test_an_id_has_its_effect_once_whichever_node_is_asked(api):
 def test_refusals_by_a_condition_are_repeated_under_an_id(api):
     key = api.key()
     api.written("set", key, "a")
-    api.gives(None, "set", key, "b", {"nx": True, "id": api.label})
+    api.gives(None, "set", key, "b", {"nx": True, "id": api.id()})
     api.gives(1, "del", [key])
-    api.gives(None, "set", key, "b", {"nx": True, "id": api.label})
+    api.gives(None, "set", key, "b", {"nx": True, "id": api.id()})
     api.gives(None, "get", key)
 
 
@@ -543,7 +543,7 @@ def test_every_write_takes_an_id(api):
     keys = [api.key(str(i)) for i in range(20)]
 
     def twice(expected, name, method, *params):
-        options = {**(params[-1] if isinstance(params[-1], dict) else {}), "id": api.key(name)[-64:]}
+        options = {**(params[-1] if isinstance(params[-1], dict) else {}), "id": api.id(name)}
         params = [param for param in params if not isinstance(param, dict)]
         for _ in range(2):
             api.gives(expected, method, *params, options)
@@ -557,29 +557,29 @@ def test_every_write_takes_an_id(api):
     api.gives(20, "mset", [[key, "v"] for key in keys])
     twice(20, "flush", "flush", {})
     api.gives(0, "size")
-    result = api.call("set", keys[0], "w", {"get": True, "id": api.key("get")[-64:]})
+    result = api.call("set", keys[0], "w", {"get": True, "id": api.id("get")})
     equal(result["old"], None, "the value before")
-    api.gives(result, "set", keys[0], "w", {"get": True, "id": api.key("get")[-64:]})
+    api.gives(result, "set", keys[0], "w", {"get": True, "id": api.id("get")})
 
 
 @everywhere
 def test_a_repeated_mset_does_not_undo_what_came_later(api):
     keys = [api.key(str(i)) for i in range(10)]
     pairs = [[key, "old"] for key in keys]
-    api.gives(10, "mset", pairs, {"id": api.label})
+    api.gives(10, "mset", pairs, {"id": api.id()})
     api.gives(10, "mset", [[key, "new"] for key in keys])
-    api.gives(10, "mset", pairs, {"id": api.label})
+    api.gives(10, "mset", pairs, {"id": api.id()})
     api.gives([b"new"] * 10, "mget", keys)
 
 
 @everywhere
 def test_an_id_stands_for_the_first_command_in_its_shard(api):
     a, b = api.key("{one shard}a"), api.key("{one shard}b")
-    first = api.written("set", a, "v", {"id": api.label})
-    equal(api.written("set", b, "v", {"id": api.label}), first, "another key under the same id")
+    first = api.written("set", a, "v", {"id": api.id()})
+    equal(api.written("set", b, "v", {"id": api.id()}), first, "another key under the same id")
     api.gives(None, "get", b)
     elsewhere = key_in_slots(api.key("elsewhere"), *slots_of_another_shard(api, a))
-    api.written("set", elsewhere, "w", {"id": api.label})
+    api.written("set", elsewhere, "w", {"id": api.id()})
     api.gives(b"w", "get", elsewhere)
 
 
@@ -591,9 +591,9 @@ def slots_of_another_shard(api, key):
 @everywhere
 def test_a_bad_request_does_not_use_up_its_id(api):
     key = api.key()
-    api.refused("BAD_REQUEST", "set", key, "v", {"ttl": 0, "id": api.label})
-    api.refused("TOO_LARGE", "set", key.ljust(MAX_KEY + 1), "v", {"id": api.label})
-    api.written("set", key, "v", {"id": api.label})
+    api.refused("BAD_REQUEST", "set", key, "v", {"ttl": 0, "id": api.id()})
+    api.refused("TOO_LARGE", "set", key.ljust(MAX_KEY + 1), "v", {"id": api.id()})
+    api.written("set", key, "v", {"id": api.id()})
     api.gives(b"v", "get", key)
 
 
@@ -602,7 +602,7 @@ def test_the_same_id_at_once_through_all_nodes_has_one_effect(api):
     connections = [node.connect() for node in api.cluster.nodes for _ in range(4)]
     for round_number in range(10):
         key = api.key(str(round_number))
-        options = {"get": True, "id": key[-64:]}
+        options = {"get": True, "id": api.id(f"id {round_number}")}
         for connection in connections:
             connection.send("set", key, "v", options)
         results = [connection.receive()[2] for connection in connections]
@@ -800,7 +800,9 @@ def test_limits_are_those_of_the_configuration(t):
 
 
 def test_a_password_is_asked_for(t):
-    node = t.cluster(1, overrides={"security.password": "ada:s3cret, bob:other"}).node(1)
+    cluster = t.cluster(1, overrides={"security.password": "ada:s3cret, bob:other"},
+                        hello={"user": "ada", "password": "s3cret"})
+    node = cluster.node(1)
 
     def code(connection, method, *params):
         try:
@@ -809,7 +811,7 @@ def test_a_password_is_asked_for(t):
         except RpcError as error:
             return error.code
 
-    with node.connect() as connection:
+    with node.connect(greet=False) as connection:
         equal(code(connection, "ping"), None, "ping")
         for method, params in [("get", ["k"]), ("set", ["k", "v"]), ("size", []), ("cluster", []),
                                ("stats", []), ("snapshot", ["s"]), ("flush", [])]:
@@ -820,5 +822,5 @@ def test_a_password_is_asked_for(t):
         equal(code(connection, "get", "k"), "UNAUTHORIZED", "get after a wrong password")
         equal(code(connection, "hello", {"user": "bob", "password": "other"}), None, "hello")
         equal(code(connection, "set", "k", "v"), None, "set")
-    with node.connect() as connection:
+    with node.connect(greet=False) as connection:
         equal(code(connection, "get", "k"), "UNAUTHORIZED", "get on another connection")

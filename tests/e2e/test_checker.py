@@ -177,6 +177,15 @@ def test_an_unknown_write_with_a_ttl_dies_no_earlier_than_it_could_have_begun(_t
      .ok(5, 6, "get", "b").ok(16.5, 17, "get", "b").bad())
 
 
+def test_a_deadline_counts_from_the_stamp_of_a_write_which_may_be_long_before_its_effect(_t):
+    """The read of the old value shows that the effect came after 4; the stamp may be from 1."""
+    start = (Story().ok(0, 0.5, "set", written(1), value="a")
+             .ok(1, 5, "set", written(2), value="b", ttl=10_000).ok(4, 4.5, "get", "a"))
+    start.ok(11.2, 11.3, "get", None).good()
+    (Story().ok(0, 0.5, "set", written(1), value="a")
+     .ok(1, 5, "set", written(2), value="b", ttl=10_000).ok(10, 10.9, "get", None).bad())
+
+
 def test_a_lost_operation_does_not_bring_an_expiry_forward(_t):
     (Story().ok(0, 1, "set", written(1), value="a", ttl=10_000).lost(2, "persist")
      .ok(5, 6, "get", None).bad())

@@ -314,7 +314,7 @@ def test_two_clusters_do_not_mix(t):
 
 
 def test_replicas_drop_a_batch_of_keys_at_one_log_position(t):
-    cluster = t.cluster(3, shards=4)
+    cluster = t.cluster(3, shards=4, overrides={"log.level": "debug"})
     pairs = pairs_of("{batch}", 500)
     cluster.node(1).call("mset", pairs, {"ttl": 300})
     shard = cluster.shard_of(b"{batch}")

@@ -154,10 +154,12 @@ def test_sigterm_and_sigint_end_a_node_in_order(t):
 
 
 def test_sighup_reads_log_level_and_passwords_again(t):
-    node = t.cluster(1, overrides={"security.password": "old", "log.level": "info"}).node(1)
+    cluster = t.cluster(1, overrides={"security.password": "old", "log.level": "info"},
+                        hello={"password": "old"})
+    node = cluster.node(1)
 
     def admits(password):
-        with node.connect() as connection:
+        with node.connect(greet=False) as connection:
             try:
                 connection.call("hello", {"password": password})
                 return True
@@ -166,7 +168,6 @@ def test_sighup_reads_log_level_and_passwords_again(t):
                 return False
 
     with node.connect() as connection:
-        connection.call("hello", {"password": "old"})
         connection.call("set", "k", "v")
         node.settings["security.password"] = "new"
         node.settings["log.level"] = "debug"

@@ -1,6 +1,7 @@
 """Runs one test body against every way in: a single node, and each node of a cluster of three."""
 
 import functools
+import hashlib
 
 from .check import equal, true
 from .client import RpcError
@@ -23,6 +24,10 @@ class Api:
         """A key of this test and this way in alone; the same name gives the same key."""
         name = name if isinstance(name, bytes) else name.encode()
         return self.t.key(f"{self.label}:".encode() + name)
+
+    def id(self, name="id"):
+        """An id of this test and this way in alone: 64 bytes, the longest there is."""
+        return hashlib.sha256(self.key(name)).hexdigest()
 
     def call(self, method, *params):
         return self.connection.call(method, *params)

@@ -72,8 +72,9 @@ def key_in_slots(prefix, first, last):
 class Node:
     """One mayflyd: its files, its process, and how to reach it."""
 
-    def __init__(self, binary, folder, node_id, settings):
+    def __init__(self, binary, folder, node_id, settings, hello):
         self.binary = binary
+        self.hello = hello         # options of the hello that opens a connection, or None
         self.folder = folder
         self.id = node_id
         self.settings = settings  # section.key -> value
@@ -159,8 +160,11 @@ class Node:
     def signal(self, number):
         self._signal(number)
 
-    def connect(self, timeout=10.0):
-        return Connection(self.rpc, timeout)
+    def connect(self, timeout=10.0, greet=True):
+        connection = Connection(self.rpc, timeout)
+        if greet and self.hello:
+            connection.call("hello", self.hello)
+        return connection
 
     def call(self, method, *params, timeout=10.0):
         """One call over a connection of its own."""
@@ -228,7 +232,7 @@ class Node:
 class Cluster:
     """n nodes. Use it through the test's context, which stops it."""
 
-    def __init__(self, binary, folder, n=3, shards=16, mode="fsync", overrides=None):
+    def __init__(self, binary, folder, n=3, shards=16, mode="fsync", overrides=None, hello=None):
         self.binary = binary
         self.folder = pathlib.Path(folder)
         self.shards = shards
@@ -236,6 +240,7 @@ class Cluster:
         self._n = n
         self._mode = mode
         self._overrides = overrides or {}
+        self._hello = hello
 
     def start(self):
         """Starts all nodes and waits until every shard has a leader that all agree on."""
@@ -271,7 +276,7 @@ class Cluster:
         folder = self.folder / f"attempt-{attempt}" if attempt else self.folder
         folder.mkdir(parents=True, exist_ok=True)
         peers = {i: f"127.0.0.1:{free_port()}" for i in range(1, self._n + 1)}
-        self.nodes = [Node(self.binary, folder, i, self._settings(folder, i, peers))
+        self.nodes = [Node(self.binary, folder, i, self._settings(folder, i, peers), self._hello)
                       for i in peers]
 
     def _settings(self, folder, node_id, peers):

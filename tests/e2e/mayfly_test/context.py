@@ -79,9 +79,9 @@ class Context:
         """A figure that is worth a line even where the test passes."""
         self.notes.append(text)
 
-    def cluster(self, n=3, shards=16, mode="fsync", overrides=None, name="cluster", start=True):
+    def cluster(self, n=3, name="cluster", start=True, **options):
         """A cluster of this test alone, started, and stopped at its end."""
-        cluster = Cluster(self.bin("mayflyd"), self.dir / name, n, shards, mode, overrides)
+        cluster = Cluster(self.bin("mayflyd"), self.dir / name, n, **options)
         self._clusters.append(cluster)
         return cluster.start() if start else cluster
 

@@ -19,12 +19,12 @@ What the register knows beyond values:
 
     versions    a written version must be greater than all before it. The version of a write whose
                 answer was lost is not known; it is fixed by the first answer that tells it.
-    deadlines   where an operation stands in an order bounds the moment of its effect: not before it
-                began nor before any that stands earlier began, not after the first return among
-                all that stand later. So a key with a TTL is certainly alive until `alive_until`
-                (earliest moment of the write, plus TTL) and certainly dead from `dead_from` on
-                (latest moment, plus TTL, plus the slack that the caller grants). In between it dies
-                at some moment, once, and does not come back. Times are the client's monotonic ones.
+    deadlines   a write is stamped with the store's clock between its beginning and its effect, and
+                its effect is not later than the first return among all that stand behind it in the
+                order. So a key with a TTL is certainly alive until `alive_until` (beginning of the
+                write, plus TTL) and certainly dead from `dead_from` on (latest moment of its effect,
+                plus TTL, plus the slack that the caller grants). In between it dies at some moment,
+                once, and does not come back. Times are the client's monotonic ones.
 """
 
 import math
@@ -61,8 +61,8 @@ class Register:
 
     def step(self, state, op, moment):
         """All states that op can lead to from `state`, given its answer; none: it cannot stand
-        here. An operation of unknown outcome has no answer to contradict. moment: the earliest and
-        the latest time of its effect."""
+        here. An operation of unknown outcome has no answer to contradict. moment: the earliest time
+        at which it can have been stamped and the latest at which it can have had its effect."""
         method = getattr(self, "_" + op.kind)
         after = []
         for aged in self._aged(state, moment):
@@ -295,11 +295,9 @@ class _Search:
 
     def _moves(self, frame):
         candidates, first_return = self._candidates(frame)
-        last_ordered = frame.base + frame.mask.bit_length() - 1
-        began = self.known[last_ordered].invoke if last_ordered >= 0 else -math.inf
         for i in candidates:
             op = self.known[i]
-            moment = (max(op.invoke, began), first_return)
+            moment = (op.invoke, first_return)
             for state in self.register.step(frame.state, op, moment):
                 yield op, self._after_known(frame, i, state)
         for i, op in enumerate(self.unknown):
@@ -307,7 +305,7 @@ class _Search:
                 break
             if frame.lost >> i & 1:
                 continue
-            moment = (max(op.invoke, began), first_return)
+            moment = (op.invoke, first_return)
             for state in self.register.step(frame.state, op, moment):
                 if state != frame.state:
                     yield op, _Frame(frame.base, frame.mask, frame.lost | 1 << i, state)
