@@ -81,6 +81,7 @@ static enum mf_err on_welcome(struct mf_link *link, struct mf_bytes body)
     if (err != MF_OK || hello.node != node->members[link->member].id)
         return err != MF_OK ? err : MF_CORRUPT;
     link->state = LINK_READY;
+    link->incarnation = hello.incarnation;
     each_replica(link->links->reactor, hello.node, mf_replica_peer_up);
     mf_router_node_reachable(link->links->reactor, hello.node);
     return MF_OK;
@@ -226,8 +227,8 @@ bool mf_links_send_forward(struct mf_links *links, uint16_t node, const struct m
 void mf_links_send_reply(struct mf_links *links, uint16_t node, const struct mf_op *op)
 {
     struct mf_link *link = ready_link(links, node);
-    if (link == NULL)
-        return; // the asker times out, or asks again
+    if (link == NULL || link->incarnation != op->from_incarnation)
+        return; // the asker times out, or asks again; or it has restarted, and its ids with it
     struct mf_buf *frame = open_frame(link);
     size_t begun = mf_peer_item_begin(frame, MF_PEER_REPLY, op->shard);
     mf_buf_u64(frame, op->from_id);

@@ -168,9 +168,9 @@ static enum mf_err take_item(struct mf_in_link *in, const struct mf_peer_item *i
         uint64_t id = mf_read_u64(&reader);
         uint32_t left_ms = mf_read_u32(&reader);
         struct mf_bytes command = mf_read_bytes(&reader, mf_reader_left(&reader));
-        return reader.failed
-                   ? MF_CORRUPT
-                   : mf_router_forwarded(reactor, from, item->shard, id, left_ms, command);
+        return reader.failed ? MF_CORRUPT
+                             : mf_router_forwarded(reactor, from, in->incarnation, item->shard, id,
+                                                   left_ms, command);
     }
     case MF_PEER_REPLY: {
         uint64_t id = mf_read_u64(&reader);

@@ -12,6 +12,7 @@ struct mf_link {
     uint32_t member;
     enum mf_link_state state;
     struct mf_conn *conn; // NULL when idle
+    uint64_t incarnation; // READY: of the process at the other end
     uint64_t retry_us;
     uint64_t give_up_us;
     uint64_t sent_us; // the last frame

@@ -32,12 +32,13 @@ struct mf_op {
     struct mf_buf result;
     // The way back: a request of the reactor `home` on this node, or of node `from_node`.
     uint16_t home;
-    uint16_t from_node;  // 0 = this node
-    uint64_t from_id;    // what that node calls it
-    uint8_t hops;        // times it was sent on since it last waited
-    bool sent;           // another node has it or had it, and may have carried it out
-    struct mf_task task; // for crossing to another reactor
-    void *owner;         // of whoever made it
+    uint16_t from_node;        // 0 = this node
+    uint64_t from_incarnation; // the process there that asks: no other may get the answer
+    uint64_t from_id;          // what that process calls it
+    uint8_t hops;              // times it was sent on since it last waited
+    bool uncertain;            // another node had it, and may have carried it out
+    struct mf_task task;       // for crossing to another reactor
+    void *owner;               // of whoever made it
 };
 
 // Copies the command's binary form. The deadline, owner and result are the caller's to fill.

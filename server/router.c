@@ -77,10 +77,12 @@ static void return_home(struct mf_reactor *reactor, struct mf_task *task)
     mf_request_op_done(reactor, op);
 }
 
-// The op has its outcome: back to whoever made it.
+// The op has its outcome: back to whoever made it. What says that nothing happened says so of the
+// last try; an earlier one at a node that was lost may have had the effect all the same.
 static void complete(struct mf_reactor *reactor, struct mf_op *op, enum mf_err status)
 {
-    op->status = status;
+    bool refused = status == MF_NO_QUORUM || status == MF_BUSY || status == MF_SHUTTING_DOWN;
+    op->status = refused && op->uncertain ? MF_TIMEOUT : status;
     if (op->from_node != 0) {
         mf_links_send_reply(reactor->links, op->from_node, op);
         mf_op_free(op);
@@ -110,7 +112,6 @@ static bool forward_to(struct mf_owned_shard *shard, struct mf_op *op, uint16_t 
     }
     router->forwards[place].op = op;
     router->forwards[place].node = node;
-    op->sent = true;
     atomic_fetch_add_explicit(&shard->reactor->counters.forwarded, 1, memory_order_relaxed);
     return true;
 }
@@ -187,14 +188,16 @@ void mf_router_outcome(struct mf_owned_shard *shard, struct mf_op *op)
                  op->status == MF_NOT_LEADER && op->from_node == 0 ? MF_SHUTTING_DOWN : op->status);
 }
 
-enum mf_err mf_router_forwarded(struct mf_reactor *reactor, uint16_t from, uint32_t shard,
-                                uint64_t id, uint32_t left_ms, struct mf_bytes command)
+enum mf_err mf_router_forwarded(struct mf_reactor *reactor, uint16_t from, uint64_t incarnation,
+                                uint32_t shard, uint64_t id, uint32_t left_ms,
+                                struct mf_bytes command)
 {
     struct mf_op *op = NULL;
     enum mf_err err = mf_op_from_bytes(shard, command, &op);
     if (err != MF_OK)
         return err;
     op->from_node = from;
+    op->from_incarnation = incarnation;
     op->from_id = id;
     op->deadline_us = mf_reactor_now_us(reactor) + (uint64_t)left_ms * 1000;
     mf_router_submit(reactor, op);
@@ -270,6 +273,7 @@ static void recall(struct mf_reactor *reactor, uint16_t node, bool decide)
         if (!again && !decide)
             continue;
         free_place(router, i);
+        op->uncertain = op->write;
         if (again)
             park(mf_reactor_shard(reactor, op->shard), op);
         else
@@ -303,19 +307,13 @@ void mf_router_leader_changed(struct mf_owned_shard *shard)
     unpark(shard);
 }
 
-// A parked write that was sent elsewhere before and has an id may have had its effect.
-static enum mf_err late(const struct mf_op *op)
-{
-    return op->write && op->sent && op->has_id ? MF_TIMEOUT : MF_NO_QUORUM;
-}
-
 static void retry_parked(struct mf_owned_shard *shard, uint64_t now_us)
 {
     for (uint32_t left = shard->parked.count; left > 0; left--) {
         struct mf_op *op = mf_op_pop(&shard->parked);
         shard->reactor->router->parked--;
         if (op->deadline_us <= now_us)
-            complete(shard->reactor, op, late(op));
+            complete(shard->reactor, op, MF_NO_QUORUM);
         else
             route(shard, op);
     }

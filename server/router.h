@@ -21,10 +21,11 @@ void mf_router_free(struct mf_router *router); // ops still held end as MF_SHUTT
 void mf_router_submit(struct mf_reactor *reactor, struct mf_op *op);
 // From the replica, through mf_replica_ops.reply.
 void mf_router_outcome(struct mf_owned_shard *shard, struct mf_op *op);
-// From a link: another node's op, and an answer to one of ours. MF_CORRUPT for bytes that are none.
+// From a link: another node's op (its id means something to that process of the node only), and an
+// answer to one of ours. MF_CORRUPT for bytes that are none.
 MF_MUST_USE enum mf_err mf_router_forwarded(struct mf_reactor *reactor, uint16_t from,
-                                            uint32_t shard, uint64_t id, uint32_t left_ms,
-                                            struct mf_bytes command);
+                                            uint64_t incarnation, uint32_t shard, uint64_t id,
+                                            uint32_t left_ms, struct mf_bytes command);
 MF_MUST_USE enum mf_err mf_router_replied(struct mf_reactor *reactor, uint64_t id,
                                           enum mf_err status, uint16_t leader,
                                           struct mf_bytes result);

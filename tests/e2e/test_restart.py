@@ -1,0 +1,31 @@
+"""Nodes that restart while other nodes still work for the process that was there before."""
+
+import time
+
+from mayfly_test.check import true
+from mayfly_test.client import RpcError
+
+REQUESTS = 200
+
+
+def test_answers_to_a_process_that_is_gone_do_not_reach_its_successor(t):
+    cluster = t.cluster(3, shards=1, overrides={"node.threads": 1,
+                                                "limits.request_timeout": 20000})
+    leader = cluster.leader_of(b"key")
+    # Node 1 would run for leadership right after its start.
+    asker, third = sorted((node for node in cluster.nodes if node is not leader),
+                          key=lambda node: node.id == 1)
+    third.pause()
+    leader.pause()
+    with asker.connect() as connection:
+        for n in range(REQUESTS):
+            connection.send("set", f"old {n}", "value")
+        time.sleep(0.1)  # they lie in the leader's socket, or the test shows nothing
+        asker.kill9()
+    leader.resume()  # it proposes them, and has no majority until the asker is back
+    asker.restart()
+    with asker.connect() as connection:
+        answers = connection.pipeline([("del", [f"new {n}"]) for n in range(REQUESTS)], timeout=30)
+    wrong = [answer for answer in answers if answer != 0 and not isinstance(answer, RpcError)]
+    true(not wrong, f"{len(wrong)} dels of absent keys gave something else, such as {wrong[:3]!r}")
+    third.resume()
