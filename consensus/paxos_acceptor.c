@@ -41,10 +41,14 @@ void mf_paxos_on_accept(struct mf_paxos *paxos, const struct mf_paxos_env *env,
         return;
     }
     uint64_t last = msg->slot + msg->entry_count - 1;
-    if (msg->entry_count == 0 || msg->slot < paxos->log.first ||
-        last > mf_entry_log_last(&paxos->log) + MF_SLOT_GAP_MAX)
+    if (msg->entry_count == 0 || msg->slot < paxos->log.first)
         return;
     mf_paxos_follow(paxos, env, msg->ballot);
+    if (last > mf_entry_log_last(&paxos->log) + MF_SLOT_GAP_MAX) {
+        // Not taken, but heeded: under steady load no other message tells us what to learn.
+        mf_paxos_heard_chosen(paxos, env, msg->from, msg->ballot, msg->chosen);
+        return;
+    }
     uint64_t after = 0;
     if (msg->ballot > paxos->promised) {
         paxos->promised = msg->ballot;

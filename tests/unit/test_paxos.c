@@ -620,6 +620,33 @@ static void node_that_may_not_vote_learns_but_never_answers(void **state)
     close_scene(&scene);
 }
 
+static void node_too_far_behind_to_accept_follows_and_learns(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_led_scene(&scene, 3);
+    crash(&scene, 3);
+    struct mf_paxos_entry entry = {
+        .slot = UINT64_C(1) << 21, .ballot = mf_paxos_ballot(scene.core[1]), .log_time_us = 1};
+    struct mf_paxos_msg accept = {.type = MF_PAXOS_ACCEPT,
+                                  .from = 1,
+                                  .to = 3,
+                                  .ballot = entry.ballot,
+                                  .slot = entry.slot,
+                                  .chosen = entry.slot - 1,
+                                  .entry_count = 1,
+                                  .entries = &entry};
+    struct mf_paxos_env env = env_of(&scene);
+    mf_paxos_receive(scene.core[3], &env, &accept);
+    take(&scene, 3, true);
+    assert_int_equal(count_mail(&scene, 3, MF_PAXOS_ACCEPTED), 0);
+    assert_int_equal(count_mail(&scene, 3, MF_PAXOS_LEARN), 1);
+    tick_all(&scene, ELECTION_US * 2); // it does not run against a leader that it hears
+    assert_int_equal(mf_paxos_leader(scene.core[3]), 1);
+    assert_int_equal(count_mail(&scene, 3, MF_PAXOS_PREPARE), 0);
+    close_scene(&scene);
+}
+
 static void single_voter_leads_and_chooses_alone(void **state)
 {
     (void)state;
@@ -659,6 +686,7 @@ int main(void)
         cmocka_unit_test(suspected_leader_is_replaced_and_a_returning_one_follows),
         cmocka_unit_test(window_bounds_what_is_in_flight),
         cmocka_unit_test(node_that_may_not_vote_learns_but_never_answers),
+        cmocka_unit_test(node_too_far_behind_to_accept_follows_and_learns),
         cmocka_unit_test(single_voter_leads_and_chooses_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
