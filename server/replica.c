@@ -171,9 +171,10 @@ void mf_replica_persisted(struct mf_replica *replica, const struct mf_replica_en
 
 void mf_replica_suspect(struct mf_replica *replica, const struct mf_replica_env *env, uint16_t node)
 {
-    struct mf_paxos_env paxos_env = mf_replica_paxos_env(replica, env);
+    // Another process has another monotonic clock, to which the offset we know does not belong.
     if (replica->clock_node == node)
-        replica->clock_node = 0; // another process, another monotonic clock
+        replica->clock_node = 0;
+    struct mf_paxos_env paxos_env = mf_replica_paxos_env(replica, env);
     mf_paxos_suspect(replica->paxos, &paxos_env, node);
     replica->dirty = true;
 }
@@ -300,6 +301,8 @@ static void carry_out(struct mf_replica *replica, const struct mf_replica_env *e
     if (lost)
         lose_leadership(replica, env);
     mf_replica_apply(replica, env);
+    if (replica->dead)
+        return; // what it holds is not the state at the chosen index, and answers nothing
     if (won)
         take_leadership(replica, env);
     mf_replica_answer_confirmed(replica, env, confirmed);
@@ -325,7 +328,8 @@ void mf_replica_flush(struct mf_replica *replica, const struct mf_replica_env *e
     propose(replica, env);
     while (mf_paxos_has_update(replica->paxos) && !replica->dead) {
         carry_out(replica, env);
-        propose(replica, env);
+        if (!replica->dead)
+            propose(replica, env);
     }
     if (replica->dead)
         return;

@@ -38,6 +38,7 @@ struct actor {
 struct scene {
     struct actor actors[NODES + 1]; // by node id, from 1
     bool cut[NODES + 1];            // neither hears nor is heard
+    uint64_t uptime_us[NODES + 1];  // what a node's monotonic clock is ahead of the scene's
     struct letter mail[MAIL_MAX];
     uint32_t mail_count;
     uint64_t now_us;
@@ -77,14 +78,14 @@ static void on_send(void *ctx, uint32_t group, const struct mf_paxos_msg *msg)
     assert_int_equal(mf_paxos_msg_decode(&reader, &letter->msg), MF_OK);
     letter->msg.from = actor->id;
     letter->msg.to = msg->to;
-    letter->mono_us = scene->now_us;
+    letter->mono_us = scene->now_us + scene->uptime_us[actor->id];
     mf_buf_free(&bytes);
 }
 
 static uint64_t on_node_mono(void *ctx, uint16_t node, uint64_t now_us)
 {
     struct actor *actor = ctx;
-    return actor->scene->cut[node] ? 0 : now_us;
+    return actor->scene->cut[node] ? 0 : now_us + actor->scene->uptime_us[node];
 }
 
 static void on_applied(void *ctx, uint32_t group, uint64_t index, uint64_t log_time_us,
@@ -400,6 +401,28 @@ static void ttl_goes_on_through_a_change_of_leader(void **state)
     close_scene(&scene);
 }
 
+static uint64_t clock_of(const struct scene *scene, uint16_t id)
+{
+    struct mf_replica_env env = env_of(scene);
+    struct mf_replica_info info;
+    mf_replica_info(scene->actors[id].replica, &env, &info);
+    return info.clock_us;
+}
+
+static void leader_that_restarts_on_another_machine_does_not_move_the_clock(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_scene(&scene);
+    assert_written(set(&scene, 1, "k", "v", 2 * SECOND_US));
+    pass(&scene, SECOND_US);
+    uint64_t before_us = clock_of(&scene, 2);
+    scene.uptime_us[1] = 3600 * SECOND_US; // its first frames have been heard
+    suspect(&scene, 1);
+    assert_true(clock_of(&scene, 2) <= before_us);
+    close_scene(&scene);
+}
+
 static void absolute_expiry_is_turned_into_log_time_once(void **state)
 {
     (void)state;
@@ -549,6 +572,7 @@ int main(void)
         cmocka_unit_test(key_dies_at_its_deadline_at_one_log_position_everywhere),
         cmocka_unit_test(death_is_not_shown_before_an_entry_has_reached_it),
         cmocka_unit_test(ttl_goes_on_through_a_change_of_leader),
+        cmocka_unit_test(leader_that_restarts_on_another_machine_does_not_move_the_clock),
         cmocka_unit_test(absolute_expiry_is_turned_into_log_time_once),
         cmocka_unit_test(proposal_that_lost_its_slot_comes_back_as_not_applied),
         cmocka_unit_test(proposal_adopted_by_the_next_leader_is_answered_as_done),
