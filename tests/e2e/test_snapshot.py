@@ -246,7 +246,7 @@ def test_a_snapshot_under_load_is_a_cut(t):
         writer.stopping.set()
         writer.join(20)
         true(writer.trouble is None, f"a writer: {writer.trouble}")
-    t.note(f"{snapshots[0]['keys']} keys, {snapshots[0]['bytes'] >> 20} MB in "
+    t.note(f"{snapshots[0]['keys']} keys, {snapshots[0]['bytes'] >> 10} KB in "
            f"{snapshots[0]['seconds']:.2f} s; slowest round of three writes meanwhile "
            f"{max(writer.slowest for writer in writers) * 1000:.0f} ms")
     for number, made in enumerate(snapshots):
