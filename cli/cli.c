@@ -8,6 +8,9 @@
 #include <string.h>
 
 static void complain(const struct cli *cli, const char *format, va_list args)
+    __attribute__((format(printf, 2, 0)));
+
+static void complain(const struct cli *cli, const char *format, va_list args)
 {
     char line[1024];
     vsnprintf(line, sizeof line, format, args);

@@ -55,8 +55,9 @@ const struct cli_verb cli_verbs[] = {
      "\"value\" or \"value_base64\", and \"ttl\" (ms) or \"expire_at\" (Unix ms), which may be "
      "null.\n"
      "Records are retried through failovers and never applied twice; the last of a repeated key\n"
-     "wins. --timeout is 60000 unless given. A summary comes last. Exit 1 unless every record was\n"
-     "acknowledged.\n",
+     "wins. --timeout is 60000 unless given. A summary comes last. Exit 1 when it had to stop "
+     "before\n"
+     "the end.\n",
      0, 1,
      CLI_TAKES(TTL) | CLI_TAKES(FORMAT) | CLI_TAKES(WINDOW) | CLI_TAKES(SKIP_BAD) |
          CLI_TAKES(QUIET) | CLI_TAKES(ACKED),

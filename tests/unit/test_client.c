@@ -490,9 +490,9 @@ static void submit_next(void *cookie, const struct mayfly_reply *reply)
     struct mayfly_request size = {.method = MAYFLY_METHOD_SIZE};
     assert_int_equal(reply->err, MAYFLY_OK);
     chain->blocking = mayfly_ping(chain->client);
-    chain->polled += mayfly_poll(chain->client, 0);
     if (chain->left-- > 0)
         assert_int_equal(mayfly_submit(chain->client, &size, submit_next, chain), MAYFLY_OK);
+    chain->polled += mayfly_poll(chain->client, -1);
 }
 
 static void a_callback_may_submit_but_not_block(void **state)

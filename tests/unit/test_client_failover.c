@@ -232,6 +232,16 @@ static void different_writes_have_different_ids(void **state)
     fake_store_free(&script.store);
 }
 
+static enum fake_then time_out_then_be_busy(void *arg, const struct fake_request *request,
+                                            struct mf_buf *out)
+{
+    struct script *script = arg;
+    if (script->requests++ > 0)
+        pass_time(31 * MINUTE_US);
+    fake_error(out, request->msgid, script->requests == 1 ? "TIMEOUT" : "BUSY", "for a test");
+    return FAKE_GO_ON;
+}
+
 static void what_a_late_call_is_told_depends_on_what_could_have_happened(void **state)
 {
     (void)state;
@@ -254,12 +264,20 @@ static void what_a_late_call_is_told_depends_on_what_could_have_happened(void **
         mayfly_client_free(client);
         fake_node_stop(node);
     }
-    // Once an attempt may have taken effect, a refusal of a later one does not undo it.
+    // Once an attempt may have taken effect, a refusal of a later one does not undo it: neither
+    // when the node said so, nor when it died.
+    struct script unsure = {0};
+    struct fake_node *node =
+        fake_node_start(time_out_then_be_busy, &unsure, (struct fake_options){0});
+    struct mayfly_client *client = client_of(fake_node_endpoint(node), NULL, NULL);
+    assert_int_equal(set_one(client), MAYFLY_ERR_TIMEOUT);
+    mayfly_client_free(client);
+    fake_node_stop(node);
     struct script script = {.refusal = "BUSY", .refusals = 1000, .pass_us = 31 * MINUTE_US};
     struct script dying = {.die_at = 1};
     struct fake_node *a = start(&dying);
     struct fake_node *b = start(&script);
-    struct mayfly_client *client = client_of(fake_node_endpoint(a), fake_node_endpoint(b), NULL);
+    client = client_of(fake_node_endpoint(a), fake_node_endpoint(b), NULL);
     assert_int_equal(set_one(client), MAYFLY_ERR_TIMEOUT);
     mayfly_client_free(client);
     fake_node_stop(a);
