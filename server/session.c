@@ -14,14 +14,17 @@
 #include "server/admin.h"
 #include "server/request.h"
 
-// Requests that one connection may have under way; more wait in its socket.
+// Requests that one connection may have under way, and their bytes (one larger request may be
+// alone); more wait in its socket.
 #define IN_FLIGHT_MAX 1024
+#define IN_FLIGHT_BYTES_MAX (16u << 20)
 #define OUTPUT_PAUSE_BYTES (16u << 20)
 
 struct session {
     struct mf_reactor *reactor;
     struct mf_conn *conn; // NULL when closed
-    uint32_t calls;       // requests under way
+    uint32_t calls;       // requests under way ...
+    size_t calls_bytes;   // ... and their size
     bool authorized;
     struct mf_msgpack_scan scan;
     struct mf_rpc_request request; // being parsed
@@ -30,6 +33,7 @@ struct session {
 struct call {
     struct session *session;
     uint32_t msgid;
+    size_t bytes;
     bool silent; // a notification
 };
 
@@ -41,24 +45,34 @@ static void release(struct session *session)
     free(session);
 }
 
-static struct call *begin_call(struct session *session)
+// A connection with too many bytes under way takes no request until one has ended.
+static void count_calls(struct session *session, int delta)
+{
+    bool full = session->calls_bytes > IN_FLIGHT_BYTES_MAX;
+    mf_conn_in_flight(session->conn, delta, full ? 1 : IN_FLIGHT_MAX);
+}
+
+static struct call *begin_call(struct session *session, size_t bytes)
 {
     struct call *call = mf_alloc(sizeof(*call));
     *call = (struct call){.session = session,
                           .msgid = session->request.msgid,
+                          .bytes = bytes,
                           .silent = session->request.notification};
     session->calls++;
-    mf_conn_in_flight(session->conn, 1, IN_FLIGHT_MAX);
+    session->calls_bytes += bytes;
+    count_calls(session, 1);
     return call;
 }
 
 static void end_call(struct call *call)
 {
     struct session *session = call->session;
-    free(call);
     session->calls--;
+    session->calls_bytes -= call->bytes;
+    free(call);
     if (session->conn != NULL) {
-        mf_conn_in_flight(session->conn, -1, IN_FLIGHT_MAX);
+        count_calls(session, -1);
         mf_conn_wrote(session->conn);
     }
     release(session);
@@ -163,7 +177,7 @@ static void hello(struct session *session)
     mf_conn_wrote(session->conn);
 }
 
-static void dispatch(struct session *session)
+static void dispatch(struct session *session, size_t bytes)
 {
     struct mf_rpc_request *request = &session->request;
     struct mf_reactor *reactor = session->reactor;
@@ -188,16 +202,16 @@ static void dispatch(struct session *session)
         hello(session);
         break;
     case MF_METHOD_COMMAND:
-        mf_request_start(reactor, &request->command, on_result, begin_call(session));
+        mf_request_start(reactor, &request->command, on_result, begin_call(session, bytes));
         break;
     case MF_METHOD_CLUSTER:
-        mf_admin_cluster(reactor, on_packed, begin_call(session));
+        mf_admin_cluster(reactor, on_packed, begin_call(session, bytes));
         break;
     case MF_METHOD_STATS:
-        mf_admin_stats(reactor, on_packed, begin_call(session));
+        mf_admin_stats(reactor, on_packed, begin_call(session, bytes));
         break;
     case MF_METHOD_SNAPSHOT:
-        mf_admin_snapshot(reactor, request->name, on_packed, begin_call(session));
+        mf_admin_snapshot(reactor, request->name, on_packed, begin_call(session, bytes));
         break;
     }
 }
@@ -242,7 +256,7 @@ static enum mf_err on_data(void *arg, struct mf_conn *conn, struct mf_bytes inpu
     struct mf_rpc_request *request = &session->request;
     mf_rpc_parse(mf_bytes_of(input.data, size), &limits, request);
     if (request->err == MF_OK) {
-        dispatch(session);
+        dispatch(session, size);
         return MF_OK;
     }
     if (request->fatal && !request->has_msgid)
