@@ -24,6 +24,9 @@
 // An orderly stop waits this long for requests under way.
 #define STOP_US UINT64_C(2000000)
 #define WAL_SEGMENT_BYTES (UINT64_C(16) << 20)
+// Where nothing waits for a disk or a peer, one round of work brings on the next (such as one
+// batch of expired keys after the other): after this many it is the sockets' turn.
+#define TURN_ROUNDS 4
 
 uint16_t mf_reactor_of_shard(const struct mf_node *node, uint32_t shard)
 {
@@ -339,13 +342,16 @@ static void on_turn(struct ev_loop *loop, ev_prepare *watcher, int events)
     (void)events;
     struct mf_reactor *reactor = watcher->data;
     atomic_fetch_add_explicit(&reactor->counters.turns, 1, memory_order_relaxed);
-    do {
+    bool more = true;
+    for (uint32_t round = 0; round < TURN_ROUNDS && more; round++) {
         run_own_tasks(reactor);
         flush_dirty(reactor);
         submit_wal(reactor);
-    } while (reactor->dirty != NULL || reactor->out_first[reactor->index] != NULL);
+        more = reactor->dirty != NULL || reactor->out_first[reactor->index] != NULL;
+    }
     mf_links_flush(reactor->links);
-    arm_timer(reactor, !send_chains(reactor));
+    bool sent = send_chains(reactor);
+    arm_timer(reactor, more || !sent);
 }
 
 static void on_timer(struct ev_loop *loop, ev_timer *watcher, int events)
