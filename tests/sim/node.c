@@ -323,19 +323,18 @@ static void greet(struct sim_node *node, uint16_t peer)
     }
 }
 
-// Any frame shows that its sender lives, and in which life. False: it is from a former one.
+// Any frame shows that its sender lives, and in which life. False: it is from a former one. As in
+// the server, the new process's clock can be read before its predecessor is given up.
 static bool hear(struct sim_node *node, const struct sim_frame *frame)
 {
     struct sim_peer *peer = &node->peers[frame->from];
     uint64_t now_us = sim_node_mono_us(node);
     if (frame->from_life < peer->life)
         return false;
+    bool restarted = peer->life != 0 && frame->from_life != peer->life;
     bool greets = peer->silent || peer->fresh || frame->from_life != peer->life;
-    if (frame->from_life != peer->life) {
-        if (peer->life != 0)
-            suspect(node, frame->from);
+    if (frame->from_life != peer->life)
         *peer = (struct sim_peer){.life = frame->from_life};
-    }
     peer->heard_us = now_us;
     peer->silent = false;
     peer->fresh = false;
@@ -343,6 +342,8 @@ static bool hear(struct sim_node *node, const struct sim_frame *frame)
         peer->reading_us = frame->mono_us;
         peer->reading_at_us = now_us;
     }
+    if (restarted)
+        suspect(node, frame->from);
     if (greets)
         greet(node, frame->from);
     return true;
