@@ -548,6 +548,7 @@ void mf_reactor_close(struct mf_reactor *reactor)
     mf_listener_free(reactor->rpc_listener);
     mf_listener_free(reactor->peer_listener);
     mf_wal_close(reactor->wal);
+    reactor->wal = NULL; // ops that cross between reactors now still look for it
     mf_conn_pool_free(reactor->pool);
     mf_conn_pool_free(reactor->peer_pool);
 }

@@ -1,8 +1,9 @@
 """Nodes that restart while other nodes still work for the process that was there before."""
 
+import threading
 import time
 
-from mayfly_test.check import true
+from mayfly_test.check import equal, true
 from mayfly_test.client import RpcError
 
 REQUESTS = 200
@@ -29,3 +30,31 @@ def test_answers_to_a_process_that_is_gone_do_not_reach_its_successor(t):
     wrong = [answer for answer in answers if answer != 0 and not isinstance(answer, RpcError)]
     true(not wrong, f"{len(wrong)} dels of absent keys gave something else, such as {wrong[:3]!r}")
     third.resume()
+
+
+def test_nodes_stop_in_order_with_requests_and_a_snapshot_under_way(t):
+    cluster = t.cluster(3, overrides={"node.threads": 3})
+    ended = threading.Event()
+
+    def load(node):
+        try:
+            with node.connect() as connection:
+                while not ended.is_set():
+                    connection.pipeline([("set", f"key {n}", "value", {"ttl": 500}) if n % 2 else
+                                         ("mget", [f"key {m}" for m in range(n, n + 10)])
+                                         for n in range(100)])
+        except OSError:
+            pass  # its node has ended
+    threads = [threading.Thread(target=load, args=(node,)) for node in cluster.nodes * 2]
+    for thread in threads:
+        thread.start()
+    try:
+        for node in cluster.nodes:
+            with node.connect() as connection:
+                connection.send("snapshot", "last")
+                time.sleep(0.05)
+                equal(node.terminate(), 0, f"the exit status of node {node.id}")
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
