@@ -84,7 +84,10 @@ void sim_disk_recover(struct sim_node *node,
                      "node %u, file %u: %s at byte %zu of %zu", (unsigned)node->id, i + 1,
                      err != MF_OK ? "its header is bad" : "it is damaged", scan.damaged_offset,
                      file->bytes.len);
-        if (scan.batches < file->batches || memcmp(&scan.id, &file->id, sizeof(scan.id)) != 0)
+        bool same = scan.id.identity == file->id.identity &&
+                    scan.id.sequence == file->id.sequence &&
+                    scan.id.previous_batches == file->id.previous_batches;
+        if (scan.batches < file->batches || !same)
             sim_fail(node->sim, "what was synced is found again",
                      "node %u, file %u: %llu batches were durable, %llu are found",
                      (unsigned)node->id, i + 1, (unsigned long long)file->batches,
