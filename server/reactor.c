@@ -297,15 +297,16 @@ static void set_timer_of(struct mf_owned_shard *shard, uint64_t now_us)
     uint64_t due_us = next == MF_NEVER ? 0 : next;
     if (due_us == shard->due_us)
         return;
+    struct mf_heap_node *node = (struct mf_heap_node *)shard->timer;
     if (shard->due_us != 0)
-        mf_heap_remove(timers, &shard->timer.node);
+        mf_heap_remove(timers, node);
     shard->due_us = due_us;
     if (due_us == 0)
         return;
-    shard->timer.node.bits = mf_heap_node_bits(due_us, shard->id);
-    assert(mf_heap_node_bytes(shard->timer.node.bits) <= sizeof(shard->timer));
-    mf_heap_node_set(&shard->timer.node, due_us, shard->id);
-    mf_heap_push(timers, &shard->timer.node);
+    node->bits = mf_heap_node_bits(due_us, shard->id);
+    assert(mf_heap_node_bytes(node->bits) <= sizeof(shard->timer));
+    mf_heap_node_set(node, due_us, shard->id);
+    mf_heap_push(timers, node);
 }
 
 static void flush_dirty(struct mf_reactor *reactor)
@@ -364,8 +365,7 @@ static void on_timer(struct ev_loop *loop, ev_timer *watcher, int events)
     while ((top = mf_heap_top(&reactor->timers)) != NULL &&
            mf_heap_node_deadline(top) <= env.now_us) {
         struct mf_owned_shard *shard =
-            (struct mf_owned_shard *)(void *)((char *)top -
-                                              offsetof(struct mf_owned_shard, timer.node));
+            (struct mf_owned_shard *)(void *)((char *)top - offsetof(struct mf_owned_shard, timer));
         mf_heap_remove(&reactor->timers, top);
         shard->due_us = 0;
         env.random = mf_rand_next(&reactor->rand);

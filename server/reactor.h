@@ -37,11 +37,8 @@ struct mf_owned_shard {
     uint16_t leader_hint; // without a replica: who led when last heard
     uint32_t next_try;    // without a hint: which copy to ask next
     uint64_t due_us;      // when the replica's tick is due; 0 = no timer
-    union {
-        struct mf_heap_node node;
-        uint8_t room[24];
-    } timer;     // in mf_reactor.timers while due_us is not 0
-    bool listed; // in the list of shards to flush
+    uint8_t timer[24];    // a heap node, in mf_reactor.timers while due_us is not 0
+    bool listed;          // in the list of shards to flush
     struct mf_owned_shard *next_dirty;
     struct mf_op_list parked; // ops waiting for a leader
 };
