@@ -26,6 +26,9 @@ struct request {
     uint32_t *order; // item numbers, grouped by shard; NULL when all are in one part
 };
 
+// What another node sent as a result and is none.
+static const struct mf_result broken_result = {.kind = MF_RESULT_ERROR, .err = MF_INTERNAL};
+
 static bool by_items(enum mf_opcode op)
 {
     return op == MF_OP_MGET || op == MF_OP_HAS || op == MF_OP_DEL || op == MF_OP_MSET;
@@ -62,7 +65,10 @@ static void join_sum(const struct request *request, struct mf_result *joined)
     for (uint32_t i = 0; i < request->part_count; i++) {
         struct mf_reader reader = mf_reader_of(mf_buf_view(&request->parts[i].op->result));
         struct mf_result result;
-        if (mf_result_decode(&reader, &result) != MF_OK || result.kind == MF_RESULT_ERROR) {
+        if (mf_result_decode(&reader, &result) != MF_OK ||
+            (result.kind != MF_RESULT_INT && result.kind != MF_RESULT_ERROR))
+            result = broken_result;
+        if (result.kind == MF_RESULT_ERROR) {
             *joined = result;
             return;
         }
@@ -70,24 +76,36 @@ static void join_sum(const struct request *request, struct mf_result *joined)
     }
 }
 
+// Notes where each element of a part's list stands, in the client's order. False, with the error
+// in *list, if the part has no such list: it may refuse, and another node may send anything.
+static bool place_elements(const struct request *request, const struct part *part,
+                           struct mf_bytes *elements, struct mf_result *list)
+{
+    struct mf_reader reader = mf_reader_of(mf_buf_view(&part->op->result));
+    bool fine = mf_result_decode(&reader, list) == MF_OK;
+    if (fine && list->kind == MF_RESULT_ERROR)
+        return false;
+    fine = fine && list->kind == MF_RESULT_LIST && list->count == part->count;
+    struct mf_reader at = mf_reader_of(fine ? list->value : mf_bytes_of(NULL, 0));
+    for (uint32_t k = 0; k < part->count && fine; k++) {
+        const uint8_t *start = at.at;
+        struct mf_result element;
+        fine = mf_result_decode(&at, &element) == MF_OK;
+        elements[request->order[part->first + k]] = mf_bytes_of(start, (size_t)(at.at - start));
+    }
+    if (!fine)
+        *list = broken_result;
+    return fine;
+}
+
 // Puts each part's elements where the client asked for them.
 static void join_list(const struct request *request, struct mf_result *joined, struct mf_buf *out)
 {
     struct mf_bytes *elements = mf_calloc(request->items, sizeof(*elements));
     for (uint32_t i = 0; i < request->part_count; i++) {
-        const struct part *part = &request->parts[i];
-        struct mf_reader reader = mf_reader_of(mf_buf_view(&part->op->result));
-        struct mf_result list;
-        enum mf_err err = mf_result_decode(&reader, &list);
-        assert(err == MF_OK && list.kind == MF_RESULT_LIST && list.count == part->count);
-        (void)err;
-        struct mf_reader at = mf_reader_of(list.value);
-        for (uint32_t k = 0; k < part->count; k++) {
-            const uint8_t *start = at.at;
-            struct mf_result element;
-            err = mf_result_decode(&at, &element);
-            assert(err == MF_OK);
-            elements[request->order[part->first + k]] = mf_bytes_of(start, (size_t)(at.at - start));
+        if (!place_elements(request, &request->parts[i], elements, joined)) {
+            free(elements);
+            return;
         }
     }
     for (uint32_t i = 0; i < request->items; i++)

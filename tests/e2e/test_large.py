@@ -1,0 +1,23 @@
+"""Answers that are too large."""
+
+from mayfly_test.check import equal
+from mayfly_test.client import RpcError
+from mayfly_test.cluster import key_in_slots
+
+VALUE_BYTES = 60 << 20
+REPEATS = 18  # together over 1 GiB
+
+
+def test_mget_with_one_shards_answer_too_large_is_refused_as_a_whole(t):
+    cluster = t.cluster(1, shards=2, mode="none")
+    large = key_in_slots(b"large", 0, 8191)
+    small = key_in_slots(b"small", 8192, 16383)
+    with cluster.node(1).connect(timeout=60) as connection:
+        connection.call("set", large, b"x" * VALUE_BYTES)
+        connection.call("set", small, b"y")
+        try:
+            answer = f"{len(connection.call('mget', [large] * REPEATS + [small]))} values"
+        except RpcError as error:
+            answer = error.code
+        equal(answer, "TOO_LARGE", "the answer")
+        equal(connection.call("get", small), b"y", "the value read after it")
