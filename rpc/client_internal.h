@@ -94,9 +94,11 @@ struct mf_link {
     uint64_t heard_us;         // when bytes last came in
     uint64_t wrote_us;         // when bytes last went out
     uint64_t served_us;        // when a request was last carried out, or this connection's start
-    bool asked;                // a ping has been sent into the silence
-    bool full;                 // the socket takes no more for now
-    size_t sent_of_head;       // bytes of the first queued call that are already out
+    uint64_t turned_us;        // when the caller last let this client work
+    uint64_t asked_us;
+    bool asked;          // a ping has been sent into the silence, at asked_us
+    bool full;           // the socket takes no more for now
+    size_t sent_of_head; // bytes of the first queued call that are already out
     struct mf_call hello;
     struct mf_call ping;
     struct mf_call_list greeting; // hello, until it is out

@@ -27,6 +27,8 @@
 #define REOPEN_DOUBLINGS_MAX 5u // 640 ms
 // A node that has refused for so long, and carried out nothing, is left for another.
 #define REFUSALS_BORNE_US 1000000u
+// A caller who polls less often than this is taken to have been away.
+#define ABSENCE_US 50000u
 #define READ_BYTES ((size_t)64 << 10)
 #define READS_PER_TURN 16
 #define WRITE_PIECES 128
@@ -108,9 +110,16 @@ static void lose(struct mayfly_client *client, const char *why)
         leave_endpoint(client);
 }
 
+static void allow_time_to_open(struct mayfly_client *client)
+{
+    client->link.opening_until_us =
+        client->clock_us() + (uint64_t)client->connect_timeout_ms * 1000;
+}
+
 static void greet(struct mayfly_client *client)
 {
     struct mf_link *link = &client->link;
+    allow_time_to_open(client);
     link->state = MF_LINK_GREETING;
     link->hello.state = MF_CALL_QUEUED;
     mf_call_list_append(&link->greeting, &link->hello);
@@ -126,7 +135,7 @@ static void open_address(struct mayfly_client *client, const struct addrinfo *ad
         return;
     }
     (void)setsockopt(link->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    link->opening_until_us = client->clock_us() + (uint64_t)client->connect_timeout_ms * 1000;
+    allow_time_to_open(client);
     if (connect(link->fd, address->ai_addr, address->ai_addrlen) == 0)
         greet(client);
     else if (errno == EINPROGRESS)
@@ -440,6 +449,16 @@ static uint64_t silent_since_us(const struct mayfly_client *client)
     return since_us;
 }
 
+// When a silent node is given up: two patiences after it was asked; when it cannot even be asked,
+// because it takes no more bytes, three after it took the last.
+static uint64_t silence_ends_us(const struct mayfly_client *client, uint64_t since_us)
+{
+    uint64_t patience_us = (uint64_t)client->silence_ms * 1000;
+    if (client->link.asked)
+        return client->link.asked_us + 2 * patience_us;
+    return client->queue.head != NULL ? since_us + 3 * patience_us : UINT64_MAX;
+}
+
 // Asks a silent node for a sign of life, and gives it up in the end.
 static void watch_silence(struct mayfly_client *client, uint64_t now_us)
 {
@@ -448,12 +467,13 @@ static void watch_silence(struct mayfly_client *client, uint64_t now_us)
     uint64_t patience_us = (uint64_t)client->silence_ms * 1000;
     if (since_us == UINT64_MAX)
         return;
-    if (now_us >= since_us + 3 * patience_us) {
+    if (now_us >= silence_ends_us(client, since_us)) {
         char why[64];
         snprintf(why, sizeof why, "no sign of life for %u ms", 3 * client->silence_ms);
         lose(client, why);
     } else if (now_us >= since_us + patience_us && !link->asked && client->queue.head == NULL) {
         link->asked = true;
+        link->asked_us = now_us;
         link->ping.state = MF_CALL_QUEUED;
         mf_call_list_append(&client->queue, &link->ping);
     }
@@ -499,8 +519,11 @@ static uint64_t next_due_us(const struct mayfly_client *client)
         break;
     case MF_LINK_READY:
         since_us = silent_since_us(client);
-        if (since_us != UINT64_MAX)
-            due_us = since_us + (link->asked || client->queue.head != NULL ? 3 : 1) * patience_us;
+        if (since_us == UINT64_MAX)
+            break;
+        due_us = silence_ends_us(client, since_us);
+        if (due_us == UINT64_MAX)
+            due_us = since_us + patience_us;
         break;
     }
     return due_us < client->next_timer_us ? due_us : client->next_timer_us;
@@ -520,12 +543,39 @@ static bool wait_for_socket(struct mayfly_client *client, uint64_t wait_us, shor
     return ready >= 0;
 }
 
+static void take_events(struct mayfly_client *client, short events)
+{
+    if (events != 0 && client->link.state == MF_LINK_CONNECTING)
+        finish_connecting(client);
+    else if ((events & (POLLIN | POLLERR | POLLHUP)) != 0)
+        read_replies(client);
+}
+
+// The caller was busy elsewhere: what arrived meanwhile is taken before any clock is looked at, so
+// that the node is not blamed for the caller's absence.
+static void catch_up(struct mayfly_client *client)
+{
+    struct mf_link *link = &client->link;
+    uint64_t now_us = client->clock_us();
+    short events;
+    if (link->state == MF_LINK_DOWN || now_us < link->turned_us + ABSENCE_US)
+        return;
+    link->wrote_us = now_us;
+    if (link->greeting.head != NULL)
+        allow_time_to_open(client);
+    if (wait_for_socket(client, 0, &events))
+        take_events(client, events);
+}
+
 bool mf_link_turn(struct mayfly_client *client, uint64_t wait_us)
 {
     struct mf_link *link = &client->link;
     size_t completed = client->completed;
+    short events;
     client->paused = false;
     take_input(client);
+    if (!client->paused)
+        catch_up(client);
     if (client->paused)
         return true;
     run_timers(client, client->clock_us());
@@ -537,12 +587,8 @@ bool mf_link_turn(struct mayfly_client *client, uint64_t wait_us)
         wait_us = 0;
     else if (due_us - now_us < wait_us)
         wait_us = due_us - now_us;
-    short events;
-    if (!wait_for_socket(client, wait_us, &events))
-        return false;
-    if (events != 0 && link->state == MF_LINK_CONNECTING)
-        finish_connecting(client);
-    else if ((events & (POLLIN | POLLERR | POLLHUP)) != 0)
-        read_replies(client);
-    return true;
+    bool uninterrupted = wait_for_socket(client, wait_us, &events);
+    take_events(client, events);
+    link->turned_us = client->clock_us();
+    return uninterrupted;
 }

@@ -127,14 +127,16 @@ struct mayfly_options {
 
 struct mayfly_client;
 
-// All zero (or NULL to mayfly_client_new) means every default.
+// All zero (or NULL to mayfly_client_new) means every default. Host names are resolved when they
+// are connected to, which may block for as long as the system's resolver does; addresses never
+// block.
 struct mayfly_client_options {
     const char *endpoints; // "HOST[:PORT][,...]", tried in this order; IPv6 as [::1]:7001
     const char *user;      // for a cluster with passwords
     const char *password;
     const char *name;            // how the node's logs call this client; "libmayfly"
     uint32_t timeout_ms;         // deadline of each call, from submission; 10000
-    uint32_t connect_timeout_ms; // one connection and its greeting; 2000
+    uint32_t connect_timeout_ms; // one connection, and again its greeting; 2000
     uint32_t silence_ms;    // requests unanswered for so long: ask the node for a sign of life,
                             // and leave it after twice as long again; 500
     uint32_t window;        // requests in flight, at most MAYFLY_WINDOW_MAX; 1024

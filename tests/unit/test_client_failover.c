@@ -1,5 +1,6 @@
 // libmayfly when nodes die, hang, refuse, or talk nonsense: what is sent again, what is applied,
 // what the caller is told. Time is moved by hand: handlers push the client's clock forward.
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -611,6 +612,82 @@ static void a_slow_node_that_shows_life_is_waited_for(void **state)
     assert_int_equal(slow.pings, 5);
 }
 
+static enum fake_then answer_five(void *arg, const struct fake_request *request, struct mf_buf *out)
+{
+    (void)arg;
+    fake_reply(out, request->msgid);
+    fake_int(out, 5);
+    return FAKE_GO_ON;
+}
+
+static void a_node_is_not_blamed_for_a_caller_who_was_away(void **state)
+{
+    (void)state;
+    struct fake_node *node = fake_node_start(answer_five, NULL, (struct fake_options){0});
+    struct mayfly_client *client = client_of(fake_node_endpoint(node), NULL, NULL);
+    struct mayfly_request size = {.method = MAYFLY_METHOD_SIZE};
+    struct tally tally = {0};
+    client->clock_us = stopped_clock;
+    client->silence_ms = 500;
+    assert_int_equal(mayfly_submit(client, &size, count_done, &tally), MAYFLY_OK);
+    // Away for a minute and a half whenever something has arrived: connected, greeted, answered;
+    // in the end the answer is taken although its deadline has passed.
+    for (int i = 0; i < 20 && tally.done == 0; i++) {
+        struct mf_link *link = &client->link;
+        struct pollfd arrived = {.fd = link->fd, .events = POLLIN};
+        if (link->state == MF_LINK_CONNECTING)
+            arrived.events = POLLOUT;
+        bool nothing_out = link->state == MF_LINK_GREETING ? link->greeting.head != NULL
+                                                           : client->sent.head == NULL;
+        if (link->state == MF_LINK_CONNECTING || !nothing_out)
+            assert_int_equal(poll(&arrived, 1, -1), 1);
+        pass_time(client->sent.head != NULL ? 31 * MINUTE_US : 90 * SECOND_US);
+        (void)mayfly_poll(client, 0);
+    }
+    assert_int_equal(tally.done, 1);
+    assert_int_equal(tally.failed, 0);
+    assert_int_equal(tally.resent, 0);
+    mayfly_client_free(client);
+    assert_int_equal(fake_node_stop(node), 1);
+}
+
+static enum fake_then answer_after_ping(void *arg, const struct fake_request *request,
+                                        struct mf_buf *out)
+{
+    struct slow *slow = arg;
+    if (strcmp(request->method, "ping") != 0) {
+        slow->msgid = request->msgid;
+        return FAKE_GO_ON;
+    }
+    slow->pings++;
+    fake_reply(out, slow->msgid);
+    fake_int(out, 5);
+    return FAKE_GO_ON;
+}
+
+static void a_node_is_asked_before_it_is_given_up_however_late_it_is(void **state)
+{
+    (void)state;
+    struct slow slow = {0};
+    struct fake_node *node =
+        fake_node_start(answer_after_ping, &slow, (struct fake_options){.raw_ping = true});
+    struct mayfly_client *client = client_of(fake_node_endpoint(node), NULL, NULL);
+    struct mayfly_request size = {.method = MAYFLY_METHOD_SIZE};
+    struct tally tally = {0};
+    client->clock_us = stopped_clock;
+    assert_int_equal(mayfly_client_connect(client), MAYFLY_OK);
+    assert_int_equal(mayfly_submit(client, &size, count_done, &tally), MAYFLY_OK);
+    (void)mayfly_poll(client, 0);
+    assert_non_null(client->sent.head);
+    pass_time(10 * MINUTE_US);
+    mayfly_drain(client);
+    assert_int_equal(tally.failed, 0);
+    assert_int_equal(tally.resent, 0);
+    mayfly_client_free(client);
+    assert_int_equal(fake_node_stop(node), 1);
+    assert_int_equal(slow.pings, 1);
+}
+
 static enum fake_then refuse_password(void *arg, const struct fake_request *request,
                                       struct mf_buf *out)
 {
@@ -700,6 +777,8 @@ int main(void)
         cmocka_unit_test(a_reply_over_the_limit_fails_only_its_own_call),
         cmocka_unit_test(a_silent_node_is_asked_and_then_left),
         cmocka_unit_test(a_slow_node_that_shows_life_is_waited_for),
+        cmocka_unit_test(a_node_is_not_blamed_for_a_caller_who_was_away),
+        cmocka_unit_test(a_node_is_asked_before_it_is_given_up_however_late_it_is),
         cmocka_unit_test(a_wrong_password_is_told_at_once),
         cmocka_unit_test(a_stopping_node_is_left_at_once),
         cmocka_unit_test(a_node_that_is_cut_off_is_left_but_a_busy_one_is_not),
