@@ -21,8 +21,10 @@
 #define CHUNK_BYTES (256u << 10)
 #define CHUNKS_AHEAD 8
 #define CHUNK_SLOTS 64
-// One step of a walk visits this many records, and the next comes this much later.
-#define STEP_RECORDS 256
+// One step of a walk visits this many buckets of the map, of about 8 records each, or fewer when
+// these bytes have come together, and the next step comes this much later.
+#define STEP_BUCKETS 32
+#define STEP_BYTES CHUNK_BYTES
 #define STEP_S 0.0005
 
 struct chunk {
@@ -40,6 +42,7 @@ struct walk {
     uint64_t wall_us; // when the shard's log clock read meta.log_time_us
     bool begun;
     bool walked;
+    size_t taken; // bytes, in this step
     struct mf_buf records;
 };
 
@@ -100,8 +103,20 @@ static void take_record(void *arg, const struct mf_record *record)
     mf_buf_u64(&walk->records, record->deadline_us);
     mf_buf_blob(&walk->records, record->key);
     mf_buf_blob(&walk->records, record->value);
+    walk->taken += record->key.len + record->value.len;
     if (walk->records.len >= CHUNK_BYTES)
         (void)push_chunk(walk, false);
+}
+
+// A little of the walk, however large the values are. False when it is complete.
+static bool walk_on(struct walk *walk, struct mf_shard *shard)
+{
+    walk->taken = 0;
+    for (uint32_t i = 0; i < STEP_BUCKETS && walk->taken < STEP_BYTES; i++) {
+        if (!mf_shard_walk_step(shard, 1))
+            return false;
+    }
+    return true;
 }
 
 static void on_step(struct ev_loop *loop, ev_timer *timer, int events)
@@ -111,7 +126,7 @@ static void on_step(struct ev_loop *loop, ev_timer *timer, int events)
     struct mf_shard *shard = mf_replica_shard(walk->shard->replica);
     if (!walk->walked &&
         atomic_load_explicit(&walk->job->ahead, memory_order_relaxed) < CHUNKS_AHEAD)
-        walk->walked = !mf_shard_walk_step(shard, STEP_RECORDS);
+        walk->walked = !walk_on(walk, shard);
     if (!walk->walked)
         return;
     mf_shard_walk_end(shard);
