@@ -296,5 +296,6 @@ uint64_t mf_paxos_quorum_clock(const struct mf_paxos *paxos, uint8_t source, uin
 {
     if (source >= MF_CLOCK_SOURCES || paxos->clock_us[source] == 0)
         return 0;
-    return paxos->clock_us[source] + (now_us - paxos->clock_at_us[source]);
+    uint64_t passed_us = now_us - paxos->clock_at_us[source];
+    return paxos->clock_us[source] + passed_us - passed_us / MF_STAMP_DRIFT;
 }

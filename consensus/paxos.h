@@ -39,6 +39,7 @@
 
 #define MF_VOTERS_MAX 7
 #define MF_NEVER UINT64_MAX
+#define MF_STAMP_DRIFT 1024u
 
 struct mf_paxos_config {
     uint32_t group;
@@ -145,8 +146,9 @@ uint64_t mf_paxos_last_log_time(const struct mf_paxos *paxos);
 // True when another proposal fits the window.
 bool mf_paxos_window_open(const struct mf_paxos *paxos);
 // The best stamp that the promises of the electing quorum carried, for each source (index) the
-// largest log time, aged to `now_us`; valid in the step that made the leader and until the next
-// campaign. 0 = none.
+// largest log time, aged to `now_us` (from below: the clock it was read from may run slower than
+// ours by up to one part in MF_STAMP_DRIFT); valid in the step that made the leader and until the
+// next campaign. 0 = none.
 uint64_t mf_paxos_quorum_clock(const struct mf_paxos *paxos, uint8_t source, uint64_t now_us);
 
 #endif
