@@ -9,8 +9,10 @@
 #include "shards/batch.h"
 #include "shards/shard_internal.h"
 
-// Entries between two reclamations, for an owner that applies many in one turn (replay).
+// Changes between two reclamations, for an owner that applies many in one turn (replay).
 #define RECLAIM_EVERY 64u
+// Keys that are fetched ahead at a time; more would push the first ones out again.
+#define SCOUT_KEYS 32u
 // A larger result buffer is given back before the next command.
 #define RESULT_KEEP_BYTES_MAX 65536u
 
@@ -137,6 +139,8 @@ static void apply_expire_due(struct mf_shard *shard, const struct mf_command *co
         if (top == NULL || mf_heap_node_deadline(top) > shard->log_time_us)
             break;
         struct mf_entry *entry = mf_entry_of_node(top);
+        // Comes while the heap closes the gap at its top.
+        mf_map_prefetch_bucket(shard->keys, mf_entry_key(entry));
         mf_shard_drop(shard, entry, mf_entry_is_id(entry) ? MF_CHANGE_FORGET : MF_CHANGE_EXPIRE);
         popped++;
     }
@@ -221,34 +225,76 @@ static void enter(struct mf_shard *shard, uint64_t index, uint64_t log_time_us)
     shard->rolling_hash = mf_hash_mix(shard->rolling_hash, shard->log_time_us);
 }
 
+// Runs ahead of the commands that are applied and brings their keys into the cache: what costs most
+// of a small command is waiting for memory, and many keys can be waited for at once.
+struct scout {
+    struct mf_batch_reader reader;
+    uint32_t ahead; // commands between the scout and the one to be applied next
+    bool ended;
+};
+
+static void scout_ahead(struct mf_shard *shard, struct scout *scout)
+{
+    uint64_t hashes[SCOUT_KEYS];
+    size_t count = 0;
+    while (!scout->ended && count < SCOUT_KEYS) {
+        struct mf_command command;
+        // What is wrong with a command is found out when its turn comes.
+        if (mf_batch_next(&scout->reader, &command) != MF_OK) {
+            scout->ended = true;
+            break;
+        }
+        scout->ahead++;
+        for (uint32_t i = 0; i < command.item_count && count < SCOUT_KEYS; i++)
+            hashes[count++] = mf_map_prefetch_bucket(shard->keys, command.items[i].key);
+    }
+    for (size_t i = 0; i < count; i++)
+        mf_map_prefetch_entry(shard->keys, hashes[i]);
+}
+
+static enum mf_err apply_next(struct mf_shard *shard, struct mf_batch_reader *reader)
+{
+    struct mf_command command;
+    enum mf_err err = mf_batch_next(reader, &command);
+    if (err != MF_OK)
+        return err;
+    if (!well_formed(&command))
+        return MF_CORRUPT;
+    mf_buf_clear(&shard->result, RESULT_KEEP_BYTES_MAX);
+    err = apply_once(shard, &command, &shard->result);
+    shard->commands += err == MF_OK;
+    return err;
+}
+
 enum mf_err mf_shard_apply(struct mf_shard *shard, uint64_t index, uint64_t log_time_us,
                            struct mf_bytes payload,
                            void (*done)(void *arg, uint32_t n, struct mf_bytes result), void *arg)
 {
     struct mf_batch_reader reader;
-    struct mf_command command;
+    struct scout scout = {0};
     enum mf_err err = mf_batch_open(&reader, payload);
     if (err != MF_OK)
         goto out;
+    scout.reader = reader;
     enter(shard, index, log_time_us);
-    for (uint32_t n = 0; (err = mf_batch_next(&reader, &command)) == MF_OK; n++) {
-        if (!well_formed(&command)) {
-            err = MF_CORRUPT;
-            break;
-        }
-        mf_buf_clear(&shard->result, RESULT_KEEP_BYTES_MAX);
-        err = apply_once(shard, &command, &shard->result);
+    for (uint32_t n = 0;; n++) {
+        if (scout.ahead == 0 && !scout.ended)
+            scout_ahead(shard, &scout);
+        err = apply_next(shard, &reader);
         if (err != MF_OK)
             break;
-        shard->commands++;
+        scout.ahead -= scout.ahead > 0;
         if (done != NULL)
             done(arg, n, mf_buf_view(&shard->result));
     }
     if (err == MF_NOT_FOUND)
         err = MF_OK;
-    if (index % RECLAIM_EVERY == 0)
+    if (shard->version - shard->reclaimed_version >= RECLAIM_EVERY) {
+        shard->reclaimed_version = shard->version;
         mf_shard_reclaim(shard);
+    }
 out:
+    mf_batch_close(&scout.reader);
     mf_batch_close(&reader);
     return err;
 }

@@ -42,9 +42,19 @@ static struct layout layout_of(uint8_t bits)
     return at;
 }
 
+static struct mf_heap_node *head_of(struct mf_entry *entry)
+{
+    return (struct mf_heap_node *)entry;
+}
+
+static const struct mf_heap_node *const_head_of(const struct mf_entry *entry)
+{
+    return (const struct mf_heap_node *)entry;
+}
+
 static uint8_t bits_of(const struct mf_entry *entry)
 {
-    return __atomic_load_n(&entry->head.bits, __ATOMIC_RELAXED);
+    return __atomic_load_n(&const_head_of(entry)->bits, __ATOMIC_RELAXED);
 }
 
 static const uint8_t *bytes_of(const struct mf_entry *entry)
@@ -100,11 +110,11 @@ static struct mf_entry *new_without_value(const struct mf_record *record, uint8_
     size_t inline_len = (bits & BIT_APART) != 0 ? 0 : record->value.len;
     struct mf_entry *entry = mf_alloc(at->key_at + record->key.len + inline_len);
     uint8_t *bytes = (uint8_t *)entry;
-    entry->head.bits = bits;
+    head_of(entry)->bits = bits;
     if ((bits & BIT_TTL) != 0)
-        mf_heap_node_set(&entry->head, record->deadline_us, record->version);
+        mf_heap_node_set(head_of(entry), record->deadline_us, record->version);
     else
-        mf_heap_node_set_version(&entry->head, record->version);
+        mf_heap_node_set_version(head_of(entry), record->version);
     put_len(bytes + at->key_len_at, (bits & BIT_WIDE_KEY) != 0, record->key.len);
     if (record->key.len > 0)
         memcpy(bytes + at->key_at, record->key.data, record->key.len);
@@ -188,13 +198,13 @@ struct mf_bytes mf_entry_value(const struct mf_entry *entry)
 
 uint64_t mf_entry_version(const struct mf_entry *entry)
 {
-    return mf_heap_node_version(&entry->head);
+    return mf_heap_node_version(const_head_of(entry));
 }
 
 uint64_t mf_entry_deadline(const struct mf_entry *entry)
 {
     bool ttl = (bits_of(entry) & BIT_TTL) != 0;
-    return ttl ? mf_heap_node_deadline(&entry->head) : MF_NO_DEADLINE;
+    return ttl ? mf_heap_node_deadline(const_head_of(entry)) : MF_NO_DEADLINE;
 }
 
 bool mf_entry_is_id(const struct mf_entry *entry)
@@ -222,12 +232,12 @@ void mf_entry_set_parity(struct mf_entry *entry, bool parity)
 {
     unsigned bits = bits_of(entry) & ~BIT_PARITY;
     uint8_t changed = (uint8_t)(bits | (parity ? BIT_PARITY : 0));
-    __atomic_store_n(&entry->head.bits, changed, __ATOMIC_RELAXED);
+    __atomic_store_n(&head_of(entry)->bits, changed, __ATOMIC_RELAXED);
 }
 
 struct mf_heap_node *mf_entry_node(struct mf_entry *entry)
 {
-    return (bits_of(entry) & BIT_TTL) != 0 ? &entry->head : NULL;
+    return (bits_of(entry) & BIT_TTL) != 0 ? head_of(entry) : NULL;
 }
 
 struct mf_entry *mf_entry_of_node(struct mf_heap_node *node)

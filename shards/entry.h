@@ -27,9 +27,7 @@
 
 #define MF_ENTRY_APART_BYTES 4096u
 
-struct mf_entry {
-    struct mf_heap_node head;
-};
+struct mf_entry; // nothing but its packed bytes, of which the first are a struct mf_heap_node
 
 // Copies key and value. The parity is the snapshot walk's (walk.c).
 struct mf_entry *mf_entry_new(const struct mf_record *record, bool parity);

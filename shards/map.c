@@ -14,8 +14,8 @@
 #include "shards/map_internal.h"
 
 // Entries per bucket, in halves: above the one the table grows, below the other it shrinks.
-#define GROW_ABOVE_HALVES 11u
-#define SHRINK_BELOW_HALVES 7u
+#define GROW_ABOVE_HALVES 13u
+#define SHRINK_BELOW_HALVES 8u
 #define DIRECTORY_CAP_FIRST 16u
 // How much of a shrink that was held back is made up for in one turn.
 #define SHRINKS_PER_RECLAIM 8u
@@ -201,6 +201,22 @@ struct mf_entry *mf_map_find(const struct mf_map *map, struct mf_bytes key)
     return NULL;
 }
 
+uint64_t mf_map_prefetch_bucket(const struct mf_map *map, struct mf_bytes key)
+{
+    uint64_t hash = mf_hash64(key, map->seed);
+    __builtin_prefetch(chain_of(map, hash));
+    return hash;
+}
+
+void mf_map_prefetch_entry(const struct mf_map *map, uint64_t hash)
+{
+    const struct mf_bucket *bucket = chain_of(map, hash);
+    uint64_t word = atomic_load_explicit(&bucket->word, memory_order_relaxed);
+    unsigned match = mf_bucket_match(word, mf_map_tag(hash));
+    for (; match != 0; match &= match - 1)
+        __builtin_prefetch(mf_bucket_entry(bucket, (unsigned)__builtin_ctz(match)));
+}
+
 // What visit_chain needs to pour the entries of one bucket into another one.
 struct pour {
     struct mf_map *map;
@@ -241,6 +257,12 @@ static uint64_t parent_of(uint64_t index)
     return index ^ UINT64_C(1) << (63 - __builtin_clzll(index));
 }
 
+static void prefetch_visited(void *arg, struct mf_entry *entry)
+{
+    (void)arg;
+    __builtin_prefetch(entry);
+}
+
 static void grow(struct mf_map *map)
 {
     uint64_t fresh = bucket_count(map);
@@ -248,6 +270,7 @@ static void grow(struct mf_map *map)
     if (mf_map_offset(fresh) == 0)
         add_segment(map, mf_map_segment(fresh));
     struct pour pour = {map, bucket_at(map, fresh), fresh, fresh + 1};
+    visit_chain(bucket_at(map, parent), prefetch_visited, NULL);
     visit_chain(bucket_at(map, parent), pour_entry, &pour);
     atomic_store_explicit(&map->buckets, fresh + 1, memory_order_release);
     count_move(map);

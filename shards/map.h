@@ -29,6 +29,10 @@ void mf_map_free(struct mf_map *map);
 
 // [writer] The live entry or NULL; valid until the writer changes the key.
 struct mf_entry *mf_map_find(const struct mf_map *map, struct mf_bytes key);
+// [writer] Brings a key that will be needed soon into the cache, in two steps that many keys can
+// take side by side: first the bucket; then, by the hash that the first returned, the entry.
+uint64_t mf_map_prefetch_bucket(const struct mf_map *map, struct mf_bytes key);
+void mf_map_prefetch_entry(const struct mf_map *map, uint64_t hash);
 // [writer] Puts an entry whose key is absent. The map owns it from now on.
 void mf_map_insert(struct mf_map *map, struct mf_entry *entry);
 // [writer] Puts `fresh` (same key) in place of `old`, which is freed when no reader holds it.

@@ -27,6 +27,7 @@ struct mf_shard {
     uint64_t version;
     uint64_t rolling_hash;
     struct mf_walk walk;
+    uint64_t reclaimed_version; // when apply last reclaimed
     uint64_t loaded_version_max;
     uint64_t commands;
     uint64_t expired;

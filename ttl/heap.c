@@ -49,7 +49,7 @@ static uint8_t bits_of(const struct mf_heap_node *node)
 
 void mf_heap_node_set_version(struct mf_heap_node *node, uint64_t version)
 {
-    uint8_t *at = (uint8_t *)node + 1;
+    uint8_t *at = node->packed;
     if ((bits_of(node) & MF_HEAP_WIDE_VERSION) != 0) {
         memcpy(at, &version, 8);
         return;
@@ -62,7 +62,7 @@ void mf_heap_node_set_version(struct mf_heap_node *node, uint64_t version)
 
 uint64_t mf_heap_node_version(const struct mf_heap_node *node)
 {
-    const uint8_t *at = (const uint8_t *)node + 1;
+    const uint8_t *at = node->packed;
     uint64_t version;
     uint32_t low;
     if ((bits_of(node) & MF_HEAP_WIDE_VERSION) != 0) {

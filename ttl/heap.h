@@ -20,9 +20,10 @@
 #define MF_HEAP_WIDE_VERSION 0x01u
 #define MF_HEAP_WIDE_DEADLINE 0x02u
 
-// The first of the packed bytes. An owner without a deadline has only bits and version.
+// An owner without a deadline has only bits and version.
 struct mf_heap_node {
     uint8_t bits;
+    uint8_t packed[];
 };
 
 // The width bits that a node with these numbers has.
