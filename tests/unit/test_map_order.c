@@ -324,7 +324,10 @@ static void a_replaced_entry_is_there_before_and_after(void **state)
     try_all(crowd(true), &change);
 }
 
-// Any keys: the first table of 4 buckets splits one of them at the 23rd.
+// One more than the first table of 4 buckets takes, and what a table of 5 does not go below.
+#define ONE_TOO_MANY (MF_SEGMENT_FIRST * GROW_ABOVE_HALVES / 2 + 1)
+#define FEWEST_OF_5 (5 * SHRINK_BELOW_HALVES / 2)
+
 static struct fixture *mixture(void)
 {
     struct fixture *fixture = mf_calloc(1, sizeof(*fixture));
@@ -332,67 +335,63 @@ static struct fixture *mixture(void)
     return fixture;
 }
 
-static void insert_23rd(struct fixture *fixture)
+static void insert_one_too_many(struct fixture *fixture)
 {
-    uint64_t before = bucket_count(fixture->map);
-    insert(fixture, 22);
-    assert_int_equal(bucket_count(fixture->map), before + 1);
+    assert_int_equal(bucket_count(fixture->map), 4);
+    insert(fixture, ONE_TOO_MANY - 1);
+    assert_int_equal(bucket_count(fixture->map), 5);
 }
 
 static void a_bucket_that_is_split_loses_nobody(void **state)
 {
     (void)state;
-    struct change change = {.before = 22, .stay = 0, .stay_end = 22, .run = insert_23rd};
+    struct change change = {.before = ONE_TOO_MANY - 1, .run = insert_one_too_many};
+    change.stay_end = change.before;
     try_all(mixture(), &change);
-}
-
-static void insert_crowd_of_23(struct fixture *fixture)
-{
-    insert(fixture, 22);
-}
-
-static void a_long_chain_that_is_split_loses_nobody(void **state)
-{
-    (void)state;
-    struct fixture *fixture = mf_calloc(1, sizeof(*fixture));
     // All in bucket 0 of four, half of them bound for bucket 4.
-    name_keys(fixture, 3, 0, 23);
-    struct change change = {.before = 22, .stay = 0, .stay_end = 22, .run = insert_crowd_of_23};
+    struct fixture *fixture = mf_calloc(1, sizeof(*fixture));
+    name_keys(fixture, 3, 0, ONE_TOO_MANY);
     try_all(fixture, &change);
 }
 
 static void take_out_until_it_shrinks(struct fixture *fixture)
 {
-    uint64_t before = bucket_count(fixture->map);
-    for (size_t i = 0; bucket_count(fixture->map) == before; i++)
+    assert_int_equal(bucket_count(fixture->map), 5);
+    for (size_t i = 0; i <= ONE_TOO_MANY - FEWEST_OF_5; i++)
         take_out(fixture, i);
-    assert_int_equal(bucket_count(fixture->map), before - 1);
+    assert_int_equal(bucket_count(fixture->map), 4);
 }
 
 static void a_bucket_that_is_poured_back_loses_nobody(void **state)
 {
     (void)state;
-    struct change change = {
-        .before = 24, .stay = 10, .stay_end = 24, .run = take_out_until_it_shrinks};
+    struct change change = {.before = ONE_TOO_MANY,
+                            .stay = ONE_TOO_MANY - FEWEST_OF_5 + 1,
+                            .stay_end = ONE_TOO_MANY,
+                            .run = take_out_until_it_shrinks};
     try_all(mixture(), &change);
 }
 
 static void shrink_and_grow_again(struct fixture *fixture)
 {
     take_out_until_it_shrinks(fixture);
-    for (size_t i = 40; bucket_count(fixture->map) < 5; i++)
+    for (size_t i = ONE_TOO_MANY; bucket_count(fixture->map) < 5; i++)
         insert(fixture, i);
 }
 
 static void a_segment_that_goes_and_comes_back_loses_nobody(void **state)
 {
     (void)state;
-    struct change change = {.before = 23, .stay = 20, .stay_end = 23, .run = shrink_and_grow_again};
+    struct change change = {.before = ONE_TOO_MANY,
+                            .stay = ONE_TOO_MANY - 3,
+                            .stay_end = ONE_TOO_MANY,
+                            .run = shrink_and_grow_again};
     try_all(mixture(), &change);
 }
 
 static void clear(struct fixture *fixture)
 {
+    assert_true(bucket_count(fixture->map) > 5120);
     mf_map_clear(fixture->map);
 }
 
@@ -400,10 +399,13 @@ static void clear(struct fixture *fixture)
 static void a_reader_of_the_old_table_copes_with_the_new_ones_directory(void **state)
 {
     (void)state;
-    struct change change = {
-        .bulk = 30000, .before = 1, .stay_end = 1, .gone_after = true, .run = clear};
+    struct change change = {.bulk = 5121 * GROW_ABOVE_HALVES / 2,
+                            .before = 1,
+                            .stay_end = 1,
+                            .gone_after = true,
+                            .run = clear};
     struct fixture *fixture = mf_calloc(1, sizeof(*fixture));
-    // In bucket 5120 of the 5455 there are then.
+    // In bucket 5120 of a table that is larger than that.
     name_keys(fixture, 0x1fff, 5120, 1);
     try_all(fixture, &change);
 }
@@ -416,7 +418,6 @@ int main(void)
         cmocka_unit_test(a_last_bucket_folded_into_the_one_before_loses_nobody),
         cmocka_unit_test(a_replaced_entry_is_there_before_and_after),
         cmocka_unit_test(a_bucket_that_is_split_loses_nobody),
-        cmocka_unit_test(a_long_chain_that_is_split_loses_nobody),
         cmocka_unit_test(a_bucket_that_is_poured_back_loses_nobody),
         cmocka_unit_test(a_segment_that_goes_and_comes_back_loses_nobody),
         cmocka_unit_test(a_reader_of_the_old_table_copes_with_the_new_ones_directory),
