@@ -1,10 +1,11 @@
 // The inside of libmayfly, shared by client*.c and nobody else; include/mayfly/client.h is what
 // callers see.
 //
-// Downwards, each file using only those after it:
+// Downwards; client_link.c and client_replies.c use each other, the others only those after them:
 //   client_methods.c   blocking calls, one a method
 //   client.c           making and freeing a client, submit, poll
-//   client_link.c      the one connection: endpoints in turn, greeting, back-off, signs of life
+//   client_link.c      the one connection: endpoints in turn, back-off, writing, signs of life
+//   client_replies.c   what comes in on it
 //   client_calls.c     requests and their fate: queued, sent, resting, answered, given up
 //   client_request.c   a request into MessagePack
 //   client_value.c     a reply's MessagePack into a tree
@@ -25,6 +26,10 @@
 
 #define MF_CLIENT_TEXT_MAX 512
 #define MF_CLIENT_ID_BYTES 24 // 16 random bytes, then a counter
+
+// The messages of the connection itself; no call has these.
+#define MF_HELLO_MSGID 0xfffffffeu
+#define MF_PING_MSGID 0xffffffffu
 
 // Ids are remembered for ten minutes from when the write took effect, which is no earlier than
 // its first sending; the last minute is for the request's own way through a slow cluster.
@@ -218,9 +223,18 @@ void mf_link_free(struct mayfly_client *client);
 // One turn of the loop: timers, connecting, writing, waiting for at most wait_us, reading. False
 // when the wait was interrupted by a signal.
 bool mf_link_turn(struct mayfly_client *client, uint64_t wait_us);
+// The connection failed or is no good: on to the next endpoint. What had been sent is queued again.
+void mf_link_lose(struct mayfly_client *client, const char *why);
+
+// client_replies.c
+
+// Reads what is there and takes the messages in it.
+void mf_replies_read(struct mayfly_client *client);
+// Takes the messages that have been read already, until a blocking call has its answer.
+void mf_replies_take(struct mayfly_client *client);
 // From the callback of a blocking call: moves the bytes of the message that is being answered to
 // client->held, where they stay, and ends the turn. False without memory.
-bool mf_link_hold(struct mayfly_client *client);
+bool mf_replies_hold(struct mayfly_client *client);
 
 // client.c
 

@@ -21,7 +21,7 @@ static void take_answer(void *cookie, const struct mayfly_reply *reply)
     wait->value = reply->value;
     if (reply->err != MAYFLY_OK)
         (void)mf_client_refuse(wait->client, reply->err, "%s", reply->message);
-    else if (!mf_link_hold(wait->client))
+    else if (!mf_replies_hold(wait->client))
         wait->err =
             mf_client_refuse(wait->client, MAYFLY_ERR_OUT_OF_MEMORY, "no memory to keep the reply");
 }
