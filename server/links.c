@@ -55,6 +55,11 @@ void mf_links_hello(const struct mf_node *node, uint16_t to, uint16_t reactor,
                                     .http = mf_bytes_str(node->addresses.http)};
 }
 
+size_t mf_links_frame_bytes_max(const struct mf_node *node)
+{
+    return 2 * (size_t)node->config.request_bytes_max + (64u << 20);
+}
+
 static void each_replica(struct mf_reactor *reactor, uint16_t node,
                          void (*call)(struct mf_replica *replica, const struct mf_replica_env *env,
                                       uint16_t node))
@@ -230,12 +235,18 @@ void mf_links_send_reply(struct mf_links *links, uint16_t node, const struct mf_
     struct mf_link *link = ready_link(links, node);
     if (link == NULL || link->incarnation != op->from_incarnation)
         return; // the asker times out, or asks again; or it has restarted, and its ids with it
+    // A frame that is too large would cost the asker its link to us, with all that is on it. What
+    // the frame holds already is at most FRAME_BYTES.
+    size_t bytes_max = mf_links_frame_bytes_max(links->reactor->node) - 2 * (size_t)FRAME_BYTES;
+    enum mf_err status = op->status;
+    if (status == MF_OK && op->result.len > bytes_max)
+        status = op->write ? MF_TIMEOUT : MF_TOO_LARGE; // a write had its effect
     struct mf_buf *frame = open_frame(link);
     size_t begun = mf_peer_item_begin(frame, MF_PEER_REPLY, op->shard);
     mf_buf_u64(frame, op->from_id);
-    mf_buf_u16(frame, (uint16_t)op->status);
+    mf_buf_u16(frame, (uint16_t)status);
     mf_buf_u16(frame, op->leader);
-    if (op->status == MF_OK)
+    if (status == MF_OK)
         mf_buf_put(frame, op->result.data, op->result.len);
     end_item(link, begun);
 }

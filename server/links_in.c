@@ -209,8 +209,7 @@ static enum mf_err on_frame(struct mf_in_link *in, struct mf_bytes body)
 static enum mf_err on_data(void *arg, struct mf_conn *conn, struct mf_bytes input, size_t *used)
 {
     struct mf_in_link *in = arg;
-    const struct mf_config *config = &in->links->reactor->node->config;
-    size_t frame_max = 2 * (size_t)config->request_bytes_max + (64u << 20);
+    size_t frame_max = mf_links_frame_bytes_max(in->links->reactor->node);
     *used = 0;
     while (*used < input.len) {
         struct mf_bytes rest = mf_bytes_of(input.data + *used, input.len - *used);
@@ -253,10 +252,9 @@ static const struct mf_conn_ops in_ops = {.data = on_data, .closed = on_closed};
 
 void mf_links_accepted(struct mf_links *links, int fd)
 {
-    const struct mf_config *config = &links->reactor->node->config;
     // Until the greeting is done mf_peer_hello_split bounds what is read.
-    struct mf_conn_limits limits = {.input_max_bytes =
-                                        2 * (size_t)config->request_bytes_max + (64u << 20) + 16,
+    size_t frame_max = mf_links_frame_bytes_max(links->reactor->node);
+    struct mf_conn_limits limits = {.input_max_bytes = frame_max + 16,
                                     .output_pause_bytes = GREETING_BYTES_MAX,
                                     .output_max_bytes = 4 * GREETING_BYTES_MAX};
     struct mf_in_link *in = mf_calloc(1, sizeof(*in));

@@ -30,6 +30,9 @@ struct mf_links {
     uint64_t complained_us;              // refusals are logged at most once a second
 };
 
+// The largest frame that a node takes from another.
+size_t mf_links_frame_bytes_max(const struct mf_node *node);
+
 // links_in.c: drops callers that let us wait.
 void mf_links_drop_silent(struct mf_links *links, uint64_t now_us);
 void mf_links_hello(const struct mf_node *node, uint16_t to, uint16_t reactor,

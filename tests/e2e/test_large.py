@@ -21,3 +21,17 @@ def test_mget_with_one_shards_answer_too_large_is_refused_as_a_whole(t):
             answer = error.code
         equal(answer, "TOO_LARGE", "the answer")
         equal(connection.call("get", small), b"y", "the value read after it")
+
+
+def test_answer_too_large_for_a_frame_between_nodes_costs_no_link(t):
+    cluster = t.cluster(3, shards=1, mode="none")
+    leader = cluster.leader_of(b"key")
+    asker = next(node for node in cluster.nodes if node is not leader)
+    with asker.connect(timeout=60) as connection:
+        connection.call("set", b"key", b"x" * VALUE_BYTES)
+        try:
+            answer = f"{len(connection.call('mget', [b'key'] * 7))} values"
+        except RpcError as error:
+            answer = error.code
+    equal(answer, "TOO_LARGE", "the answer")
+    equal("no peer message" in asker.log_text(), False, "a refused peer in the asker's log")
