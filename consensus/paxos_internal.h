@@ -118,6 +118,9 @@ void mf_paxos_on_prepare(struct mf_paxos *paxos, const struct mf_paxos_env *env,
                          const struct mf_paxos_msg *msg);
 void mf_paxos_on_accept(struct mf_paxos *paxos, const struct mf_paxos_env *env,
                         const struct mf_paxos_msg *msg);
+// A message of the leader of `ballot` raises the promise to it. Returns the hand-over that an
+// answer must wait for; 0 when the promise was there.
+uint64_t mf_paxos_raise_promise(struct mf_paxos *paxos, mf_ballot_t ballot);
 void mf_paxos_on_probe(struct mf_paxos *paxos, const struct mf_paxos_env *env,
                        const struct mf_paxos_msg *msg);
 
