@@ -144,9 +144,10 @@ const struct mf_log_entry *mf_paxos_entry(const struct mf_paxos *paxos, uint64_t
 uint64_t mf_paxos_last_log_time(const struct mf_paxos *paxos);
 // True when another proposal fits the window.
 bool mf_paxos_window_open(const struct mf_paxos *paxos);
-// The best stamp that the promises of the electing quorum carried, for each source (index) the
-// largest log time, aged to `now_us`; valid in the step that made the leader and until the next
-// campaign. 0 = none.
-uint64_t mf_paxos_quorum_clock(const struct mf_paxos *paxos, uint8_t source, uint64_t now_us);
+// The best stamp of this source that the promises of the electing quorum carried: the newest
+// leadership's, of its readings the largest, aged to `now_us`. Valid in the step that made the
+// leader and until the next campaign. log_us 0: none.
+struct mf_paxos_stamp mf_paxos_quorum_clock(const struct mf_paxos *paxos, uint8_t source,
+                                            uint64_t now_us);
 
 #endif

@@ -61,8 +61,9 @@ struct mf_paxos {
     struct mf_entry_log adopted; // values reported by promises, of the highest ballots
     uint64_t recover_to;         // learn up to here before leading
     uint16_t recover_from;
-    uint64_t clock_us[MF_CLOCK_SOURCES];    // best stamps of the promises ...
-    uint64_t clock_at_us[MF_CLOCK_SOURCES]; // ... and when they came
+    uint64_t clock_us[MF_CLOCK_SOURCES];        // best stamps of the promises ...
+    uint64_t clock_at_us[MF_CLOCK_SOURCES];     // ... when they came ...
+    mf_ballot_t clock_ballot[MF_CLOCK_SOURCES]; // ... and whose clock they are of
 
     // Leader.
     struct mf_paxos_peer peers[MF_VOTERS_MAX];
