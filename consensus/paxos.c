@@ -298,7 +298,8 @@ struct mf_paxos_stamp mf_paxos_quorum_clock(const struct mf_paxos *paxos, uint8_
     struct mf_paxos_stamp stamp = {.source = source};
     if (source >= MF_CLOCK_SOURCES || paxos->clock_us[source] == 0)
         return stamp;
-    stamp.log_us = paxos->clock_us[source] + (now_us - paxos->clock_at_us[source]);
+    uint64_t passed_us = now_us - paxos->clock_at_us[source];
+    stamp.log_us = paxos->clock_us[source] + passed_us - passed_us / MF_STAMP_DRIFT;
     stamp.ballot = paxos->clock_ballot[source];
     return stamp;
 }

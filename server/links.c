@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "server/links_internal.h"
 #include "server/router.h"
+#include "ttl/log_clock.h"
 
 // A frame is closed and another begun at this size.
 #define FRAME_BYTES (4u << 20)
@@ -252,7 +253,11 @@ uint64_t mf_links_node_mono_us(struct mf_links *links, uint16_t node_id, uint64_
         atomic_load_explicit(&node->members[member].clock_offset_us, memory_order_relaxed);
     if (incarnation == 0 || incarnation != links->incarnations[member] || offset == 0)
         return 0;
-    return now_us + offset;
+    // Ours may have run faster than its clock since the last frame, which can be long ago when it
+    // was we who stood still.
+    uint64_t heard_us = atomic_load_explicit(&node->members[member].heard_us, memory_order_relaxed);
+    uint64_t passed_us = now_us > heard_us ? now_us - heard_us : 0;
+    return now_us + offset - passed_us / MF_CLOCK_DRIFT;
 }
 
 struct notice {

@@ -61,6 +61,8 @@ static void wrong_command_lines_are_told_in_one_line_and_exit_2(void **state)
         {"expire k 1 --gt --lt", "--gt with --lt: they contradict each other"},
         {"set k v --if-version -1", "--if-version '-1': expected an integer from 0"},
         {"del a b --if-version 1", "--if-version '1': with 2 keys: expected one key"},
+        {"set k v --if-version 9223372036854775808",
+         "--if-version '9223372036854775808': expected"},
         {"expire k soon", "MS 'soon': expected an integer up to 9007199254740991"},
         {"expire k 9007199254740992", "MS '9007199254740992': expected an integer up to"},
         {"snapshot .hidden", "NAME '.hidden': expected 1 to 64 of A-Z a-z 0-9"},
@@ -437,7 +439,7 @@ static enum fake_then be_a_cluster(void *arg, const struct fake_request *request
     pack_node(out, 2, pair->other, false);
     fake_str(out, "shards");
     fake_array(out, 2);
-    pack_shard(out, 0, 1, 30, 28);
+    pack_shard(out, 0, 1, 37, 30);
     pack_shard(out, 1, 0, 50, 45);
     return FAKE_GO_ON;
 }
@@ -453,7 +455,7 @@ static void status_has_a_line_for_each_node_and_cluster_for_each_shard(void **st
     char expected[400];
     struct cli_run run = cli_run_words(pair.self, "status -o plain", "");
     snprintf(expected, sizeof expected,
-             "1\talive\t%s\t5000\t4000\t1000\t2000\t5\t3 s\n2\tdead\t%s\t-\t-\t-\t-\t-\t-\n",
+             "1\talive\t%s\t5000\t4000\t1000\t2000\t7\t3 s\n2\tdead\t%s\t-\t-\t-\t-\t-\t-\n",
              pair.self, pair.other);
     assert_int_equal(run.status, 0);
     assert_string_equal(run.out, expected);
@@ -469,7 +471,7 @@ static void status_has_a_line_for_each_node_and_cluster_for_each_shard(void **st
     assert_int_equal(strncmp(run.out, expected, strlen(expected)), 0);
     cli_run_free(&run);
     run = cli_run_words(pair.self, "cluster -o plain", "");
-    assert_non_null(strstr(run.out, "\n0\t0-8191\t1\t1,2\t-\t30\t28\t-\n"
+    assert_non_null(strstr(run.out, "\n0\t0-8191\t1\t1,2\t-\t37\t30\t-\n"
                                     "1\t8192-16383\tnone\t1,2\t-\t50\t45\t-\n"));
     cli_run_free(&run);
     fake_node_stop(node);

@@ -676,6 +676,28 @@ static void node_too_far_behind_to_accept_follows_and_learns(void **state)
     close_scene(&scene);
 }
 
+static void clock_of_a_promise_is_aged_from_below(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_scene(&scene, 3);
+    campaign(&scene, 1);
+    struct mf_paxos_msg promise = {.type = MF_PAXOS_PROMISE,
+                                   .from = 2,
+                                   .to = 1,
+                                   .ballot = mf_paxos_ballot(scene.core[1]),
+                                   .stamp = {.source = 2, .log_us = 5000}};
+    struct mf_paxos_env env = env_of(&scene);
+    mf_paxos_receive(scene.core[1], &env, &promise);
+    assert_int_equal(mf_paxos_quorum_clock(scene.core[1], 2, scene.now_us).log_us, 5000);
+    uint64_t minute_us = 60000000;
+    uint64_t aged_us = mf_paxos_quorum_clock(scene.core[1], 2, scene.now_us + minute_us).log_us;
+    assert_true(aged_us > 5000 + minute_us / 1000 * 999);
+    assert_true(aged_us < 5000 + minute_us - minute_us / 2000); // clocks differ by far less
+    assert_int_equal(mf_paxos_quorum_clock(scene.core[1], 1, scene.now_us).log_us, 0);
+    close_scene(&scene);
+}
+
 static void single_voter_leads_and_chooses_alone(void **state)
 {
     (void)state;
@@ -717,6 +739,7 @@ int main(void)
         cmocka_unit_test(window_bounds_what_is_in_flight),
         cmocka_unit_test(node_that_may_not_vote_learns_but_never_answers),
         cmocka_unit_test(node_too_far_behind_to_accept_follows_and_learns),
+        cmocka_unit_test(clock_of_a_promise_is_aged_from_below),
         cmocka_unit_test(single_voter_leads_and_chooses_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
