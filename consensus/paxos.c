@@ -292,10 +292,14 @@ uint64_t mf_paxos_last_log_time(const struct mf_paxos *paxos)
     return paxos->last_log_time_us;
 }
 
-uint64_t mf_paxos_quorum_clock(const struct mf_paxos *paxos, uint8_t source, uint64_t now_us)
+struct mf_paxos_stamp mf_paxos_quorum_clock(const struct mf_paxos *paxos, uint8_t source,
+                                            uint64_t now_us)
 {
+    struct mf_paxos_stamp stamp = {.source = source};
     if (source >= MF_CLOCK_SOURCES || paxos->clock_us[source] == 0)
-        return 0;
+        return stamp;
     uint64_t passed_us = now_us - paxos->clock_at_us[source];
-    return paxos->clock_us[source] + passed_us - passed_us / MF_STAMP_DRIFT;
+    stamp.log_us = paxos->clock_us[source] + passed_us - passed_us / MF_STAMP_DRIFT;
+    stamp.ballot = paxos->clock_ballot[source];
+    return stamp;
 }

@@ -145,10 +145,11 @@ const struct mf_log_entry *mf_paxos_entry(const struct mf_paxos *paxos, uint64_t
 uint64_t mf_paxos_last_log_time(const struct mf_paxos *paxos);
 // True when another proposal fits the window.
 bool mf_paxos_window_open(const struct mf_paxos *paxos);
-// The best stamp that the promises of the electing quorum carried, for each source (index) the
-// largest log time, aged to `now_us` (from below: the clock it was read from may run slower than
-// ours by up to one part in MF_STAMP_DRIFT); valid in the step that made the leader and until the
-// next campaign. 0 = none.
-uint64_t mf_paxos_quorum_clock(const struct mf_paxos *paxos, uint8_t source, uint64_t now_us);
+// The best stamp of this source that the promises of the electing quorum carried: the newest
+// leadership's, of its readings the largest, aged to `now_us` (from below: the clock it was read
+// from may run slower than ours by up to one part in MF_STAMP_DRIFT). Valid in the step that made
+// the leader and until the next campaign. log_us 0: none.
+struct mf_paxos_stamp mf_paxos_quorum_clock(const struct mf_paxos *paxos, uint8_t source,
+                                            uint64_t now_us);
 
 #endif

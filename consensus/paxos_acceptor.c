@@ -29,8 +29,19 @@ void mf_paxos_on_prepare(struct mf_paxos *paxos, const struct mf_paxos_env *env,
         .type = MF_PAXOS_PROMISE, .to = msg->from, .ballot = msg->ballot, .chosen = paxos->chosen};
     uint64_t first = paxos->chosen + 1 > msg->slot ? paxos->chosen + 1 : msg->slot;
     mf_paxos_gather(paxos, first, UINT64_MAX, UINT64_MAX, &promise);
-    // Records are durable in order, so this covers the acceptances reported as well.
+    // Records are durable in order, so this covers the acceptances of lower ballots as well. One of
+    // this ballot shows that its leader is past phase 1 and waits for no promise.
     mf_paxos_send_after(paxos, env, paxos->promised_seq, promise);
+}
+
+uint64_t mf_paxos_raise_promise(struct mf_paxos *paxos, mf_ballot_t ballot)
+{
+    if (ballot <= paxos->promised)
+        return 0;
+    paxos->promised = ballot;
+    struct mf_wal_record record = {.type = MF_WAL_PROMISE, .ballot = ballot};
+    paxos->promised_seq = mf_paxos_record(paxos, &record, NULL);
+    return paxos->promised_seq;
 }
 
 void mf_paxos_on_accept(struct mf_paxos *paxos, const struct mf_paxos_env *env,
@@ -44,16 +55,11 @@ void mf_paxos_on_accept(struct mf_paxos *paxos, const struct mf_paxos_env *env,
     if (msg->entry_count == 0 || msg->slot < paxos->log.first)
         return;
     mf_paxos_follow(paxos, env, msg->ballot);
+    uint64_t after = mf_paxos_raise_promise(paxos, msg->ballot);
     if (last > mf_entry_log_last(&paxos->log) + MF_SLOT_GAP_MAX) {
         // Not taken, but heeded: under steady load no other message tells us what to learn.
         mf_paxos_heard_chosen(paxos, env, msg->from, msg->ballot, msg->chosen);
         return;
-    }
-    uint64_t after = 0;
-    if (msg->ballot > paxos->promised) {
-        paxos->promised = msg->ballot;
-        struct mf_wal_record record = {.type = MF_WAL_PROMISE, .ballot = msg->ballot};
-        paxos->promised_seq = after = mf_paxos_record(paxos, &record, NULL);
     }
     for (uint32_t i = 0; i < msg->entry_count; i++) {
         const struct mf_paxos_entry *value = &msg->entries[i];

@@ -17,8 +17,10 @@ void mf_paxos_campaign(struct mf_paxos *paxos, const struct mf_paxos_env *env)
     paxos->recover_to = paxos->chosen;
     mf_entry_log_free(&paxos->adopted);
     mf_entry_log_init(&paxos->adopted, paxos->chosen + 1);
-    for (uint32_t i = 0; i < MF_CLOCK_SOURCES; i++)
+    for (uint32_t i = 0; i < MF_CLOCK_SOURCES; i++) {
         paxos->clock_us[i] = 0;
+        paxos->clock_ballot[i] = 0;
+    }
     struct mf_wal_record record = {.type = MF_WAL_PROMISE, .ballot = paxos->ballot};
     paxos->promised_seq = mf_paxos_record(paxos, &record, NULL);
 }
@@ -67,11 +69,13 @@ static void note_clock(struct mf_paxos *paxos, const struct mf_paxos_env *env,
                        struct mf_paxos_stamp stamp)
 {
     uint8_t source = stamp.source;
-    if (source >= MF_CLOCK_SOURCES ||
-        stamp.log_us <= mf_paxos_quorum_clock(paxos, source, env->now_us))
+    struct mf_paxos_stamp known = mf_paxos_quorum_clock(paxos, source, env->now_us);
+    if (source >= MF_CLOCK_SOURCES || stamp.ballot < known.ballot ||
+        (stamp.ballot == known.ballot && stamp.log_us <= known.log_us))
         return;
     paxos->clock_us[source] = stamp.log_us;
     paxos->clock_at_us[source] = env->now_us;
+    paxos->clock_ballot[source] = stamp.ballot;
 }
 
 void mf_paxos_on_promise(struct mf_paxos *paxos, const struct mf_paxos_env *env,

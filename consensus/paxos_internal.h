@@ -61,8 +61,9 @@ struct mf_paxos {
     struct mf_entry_log adopted; // values reported by promises, of the highest ballots
     uint64_t recover_to;         // learn up to here before leading
     uint16_t recover_from;
-    uint64_t clock_us[MF_CLOCK_SOURCES];    // best stamps of the promises ...
-    uint64_t clock_at_us[MF_CLOCK_SOURCES]; // ... and when they came
+    uint64_t clock_us[MF_CLOCK_SOURCES];        // best stamps of the promises ...
+    uint64_t clock_at_us[MF_CLOCK_SOURCES];     // ... when they came ...
+    mf_ballot_t clock_ballot[MF_CLOCK_SOURCES]; // ... and whose clock they are of
 
     // Leader.
     struct mf_paxos_peer peers[MF_VOTERS_MAX];
@@ -118,6 +119,9 @@ void mf_paxos_on_prepare(struct mf_paxos *paxos, const struct mf_paxos_env *env,
                          const struct mf_paxos_msg *msg);
 void mf_paxos_on_accept(struct mf_paxos *paxos, const struct mf_paxos_env *env,
                         const struct mf_paxos_msg *msg);
+// A message of the leader of `ballot` raises the promise to it. Returns the hand-over that an
+// answer must wait for; 0 when the promise was there.
+uint64_t mf_paxos_raise_promise(struct mf_paxos *paxos, mf_ballot_t ballot);
 void mf_paxos_on_probe(struct mf_paxos *paxos, const struct mf_paxos_env *env,
                        const struct mf_paxos_msg *msg);
 

@@ -31,14 +31,16 @@ void mf_paxos_on_chosen(struct mf_paxos *paxos, const struct mf_paxos_env *env,
         return;
     }
     mf_paxos_follow(paxos, env, msg->ballot);
+    // Else a former leader that comes back from a pause would be followed again.
+    uint64_t after = mf_paxos_raise_promise(paxos, msg->ballot);
     mf_paxos_heard_chosen(paxos, env, msg->from, msg->ballot, msg->chosen);
-    mf_paxos_send(paxos, env,
-                  (struct mf_paxos_msg){.type = MF_PAXOS_ACCEPTED,
-                                        .to = msg->from,
-                                        .ballot = msg->ballot,
-                                        .slot = 1,
-                                        .last = 0,
-                                        .chosen = paxos->chosen});
+    mf_paxos_send_after(paxos, env, after,
+                        (struct mf_paxos_msg){.type = MF_PAXOS_ACCEPTED,
+                                              .to = msg->from,
+                                              .ballot = msg->ballot,
+                                              .slot = 1,
+                                              .last = 0,
+                                              .chosen = paxos->chosen});
 }
 
 // The leader knows best; without one, whoever told us, and then one voter after the other.

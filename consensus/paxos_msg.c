@@ -29,6 +29,7 @@ void mf_paxos_msg_encode(const struct mf_paxos_msg *msg, struct mf_buf *out)
     mf_buf_u64(out, msg->chosen);
     mf_buf_u64(out, msg->read_seq);
     mf_buf_u64(out, msg->stamp.log_us);
+    mf_buf_u64(out, msg->stamp.ballot);
     mf_buf_u32(out, msg->entry_count);
     for (uint32_t i = 0; i < msg->entry_count; i++) {
         const struct mf_paxos_entry *entry = &msg->entries[i];
@@ -75,6 +76,7 @@ enum mf_err mf_paxos_msg_decode(struct mf_reader *r, struct mf_paxos_msg *msg)
     msg->chosen = mf_read_u64(r);
     msg->read_seq = mf_read_u64(r);
     msg->stamp.log_us = mf_read_u64(r);
+    msg->stamp.ballot = mf_read_u64(r);
     bool whole = decode_entries(r, msg);
     if (!whole || r->failed || type < MF_PAXOS_PREPARE || type > MF_PAXOS_TYPE_MAX) {
         mf_paxos_msg_free(msg);

@@ -41,10 +41,13 @@ struct mf_paxos_entry {
     struct mf_payload *payload; // NULL = no-op
 };
 
-// Opaque to the core: what the replica around it wants the receiver to know of the log clock.
+// What the replica around the core wants the receiver to know of the log clock: how it is known,
+// its reading, and the leadership that it is the clock of (0 = none). The core carries stamps and
+// compares them.
 struct mf_paxos_stamp {
     uint8_t source;
     uint64_t log_us;
+    mf_ballot_t ballot;
 };
 
 struct mf_paxos_msg {

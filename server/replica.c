@@ -86,7 +86,9 @@ struct mf_paxos_env mf_replica_paxos_env(struct mf_replica *replica,
     return (struct mf_paxos_env){
         .now_us = env->now_us,
         .random = env->random,
-        .stamp = {.source = (uint8_t)estimate.source, .log_us = estimate.log_us}};
+        .stamp = {.source = (uint8_t)estimate.source,
+                  .log_us = estimate.log_us,
+                  .ballot = estimate.source == MF_CLOCK_LIVE ? replica->clock_ballot : 0}};
 }
 
 void mf_replica_restore(struct mf_replica *replica, const struct mf_wal_record *record)
@@ -140,9 +142,8 @@ static bool from_leader(const struct mf_replica *replica, const struct mf_paxos_
 {
     bool kind = msg->type == MF_PAXOS_ACCEPT || msg->type == MF_PAXOS_CHOSEN ||
                 msg->type == MF_PAXOS_READ_PROBE;
-    return kind && msg->stamp.source == MF_CLOCK_LIVE &&
-           msg->ballot >= mf_paxos_ballot(replica->paxos) &&
-           mf_paxos_leader(replica->paxos) == msg->from;
+    return kind && msg->stamp.source == MF_CLOCK_LIVE && msg->stamp.ballot == msg->ballot &&
+           msg->ballot >= replica->clock_ballot && mf_paxos_leader(replica->paxos) == msg->from;
 }
 
 void mf_replica_receive(struct mf_replica *replica, const struct mf_replica_env *env,
@@ -153,7 +154,13 @@ void mf_replica_receive(struct mf_replica *replica, const struct mf_replica_env 
     struct mf_paxos_env paxos_env = mf_replica_paxos_env(replica, env);
     mf_paxos_receive(replica->paxos, &paxos_env, msg);
     mf_log_clock_saw_entry(&replica->clock, mf_paxos_last_log_time(replica->paxos));
+    if (replica->clock.leading && mf_paxos_role(replica->paxos) != MF_LEADER)
+        mf_log_clock_follow(&replica->clock,
+                            env->now_us); // the newer leader's clock counts at once
     if (from_leader(replica, msg)) {
+        if (msg->ballot > replica->clock_ballot)
+            mf_log_clock_forget(&replica->clock);
+        replica->clock_ballot = msg->ballot;
         replica->clock_node = msg->from;
         replica->clock_offset_us = (int64_t)(msg->stamp.log_us - sender_mono_us);
         mf_log_clock_note_leader(&replica->clock, msg->stamp.log_us, env->now_us);
@@ -273,16 +280,20 @@ static void take_leadership(struct mf_replica *replica, const struct mf_replica_
 {
     struct mf_clock_estimate quorum = {.source = MF_CLOCK_NONE};
     for (uint8_t source = MF_CLOCK_LIVE; source > MF_CLOCK_NONE; source--) {
-        uint64_t log_us = mf_paxos_quorum_clock(replica->paxos, source, env->now_us);
-        if (log_us == 0)
+        struct mf_paxos_stamp stamp = mf_paxos_quorum_clock(replica->paxos, source, env->now_us);
+        bool outdated = source == MF_CLOCK_LIVE && stamp.ballot < replica->clock_ballot;
+        if (stamp.log_us == 0 || outdated)
             continue;
-        quorum =
-            (struct mf_clock_estimate){.source = (enum mf_clock_source)source, .log_us = log_us};
+        if (stamp.ballot > replica->clock_ballot)
+            mf_log_clock_forget(&replica->clock);
+        quorum.source = (enum mf_clock_source)source;
+        quorum.log_us = stamp.log_us;
         break;
     }
     mf_log_clock_saw_entry(&replica->clock, mf_paxos_last_log_time(replica->paxos));
     mf_log_clock_lead(&replica->clock, env->now_us, env->wall_us, quorum);
     replica->clock_node = 0;
+    replica->clock_ballot = mf_paxos_ballot(replica->paxos);
 }
 
 static void carry_out(struct mf_replica *replica, const struct mf_replica_env *env)
@@ -353,8 +364,8 @@ uint64_t mf_replica_next_tick_us(const struct mf_replica *replica, uint64_t now_
     if (replica->pending_ops > 0 && replica->sweep_us < next)
         next = replica->sweep_us;
     uint64_t deadline_us = mf_shard_next_deadline(replica->shard);
-    if (replica->lead_slot != 0 && replica->expire_slot == 0 && deadline_us != MF_NO_DEADLINE &&
-        mf_paxos_window_open(replica->paxos)) {
+    if (replica->lead_slot != 0 && replica->clock.leading && replica->expire_slot == 0 &&
+        deadline_us != MF_NO_DEADLINE && mf_paxos_window_open(replica->paxos)) {
         uint64_t clock_us = mf_log_clock_now(&replica->clock, now_us);
         uint64_t due_us = now_us + (deadline_us > clock_us ? deadline_us - clock_us : 0);
         next = due_us < next ? due_us : next;

@@ -34,6 +34,7 @@ struct mf_replica {
     // The leader's clock: its node and log time - monotonic time there; node 0 = not known.
     uint16_t clock_node;
     int64_t clock_offset_us;
+    mf_ballot_t clock_ballot; // the leadership whose clock `clock` follows, or is
 
     struct mf_op_list queued;     // writes to propose
     struct mf_op_list unready;    // reads until the first own entry is chosen

@@ -60,6 +60,12 @@ void mf_log_clock_note_leader(struct mf_log_clock *clock, uint64_t log_us, uint6
     clock->noted_mono_us = mono_us;
 }
 
+void mf_log_clock_forget(struct mf_log_clock *clock)
+{
+    if (!clock->leading)
+        clock->followed = false;
+}
+
 uint64_t mf_log_clock_now(const struct mf_log_clock *clock, uint64_t mono_us)
 {
     assert(clock->leading);

@@ -62,6 +62,11 @@ void mf_log_clock_saw_entry(struct mf_log_clock *clock, uint64_t log_us);
 // An older or smaller estimate than what is already known changes nothing.
 void mf_log_clock_note_leader(struct mf_log_clock *clock, uint64_t log_us, uint64_t mono_us);
 
+// A newer leader's clock is known from here on: what was followed until now counts no more. Only
+// the newest leadership's clock is the group's. An older one may be ahead of it: that of a leader
+// which was elected after a stop by a wall clock that was wrong, and that nobody followed.
+void mf_log_clock_forget(struct mf_log_clock *clock);
+
 // Our best estimate of the group's log time now. While leading it is the clock itself.
 struct mf_clock_estimate mf_log_clock_estimate(const struct mf_log_clock *clock, uint64_t mono_us,
                                                uint64_t wall_us);

@@ -325,6 +325,7 @@ void sim_checks_leads(struct sim_node *node, uint32_t group, mf_ballot_t ballot)
         sim_fail(node->sim, "a ballot has one leader", "node %u, group %u leads with ballot %s",
                  (unsigned)node->id, group, sim_ballot_text(ballot, text, sizeof(text)));
     check_prepare(node, group, ballot);
+    sim_clocks_leads(node, group, ballot);
 }
 
 static void check_slot(struct sim_node *node, uint32_t group, uint64_t slot)

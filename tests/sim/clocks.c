@@ -2,6 +2,7 @@
 #include "clocks.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "ttl/log_clock.h"
 #include "world.h"
@@ -23,13 +24,20 @@ static struct sim_stretch *open_stretch(struct sim_clock_checks *clock)
     return last->to_us == ALWAYS ? last : NULL;
 }
 
-static bool majority_follows(const struct sim *sim, const struct sim_clock_checks *clock)
+// Has a majority heard the clock of a leadership in first..last, and not forgotten it since?
+static bool majority_heard(const struct sim *sim, const struct sim_clock_checks *clock,
+                           mf_ballot_t first, mf_ballot_t last)
 {
-    return (uint32_t)__builtin_popcount(clock->followers) >= sim->plan.node_count / 2u + 1;
+    uint32_t count = 0;
+    for (uint16_t i = 0; i < sim->plan.node_count; i++)
+        count += clock->heard[i] >= first && clock->heard[i] <= last;
+    return count >= sim->plan.node_count / 2u + 1;
 }
 
-static void begin_stretch(struct sim *sim, uint32_t group, uint64_t log_time_us)
+static void begin_stretch(struct sim_node *leader, uint32_t group, mf_ballot_t ballot,
+                          uint64_t log_time_us)
 {
+    struct sim *sim = leader->sim;
     struct sim_clock_checks *clock = &sim->checks.groups[group].clock;
     if (clock->stretch_count == clock->stretch_cap) {
         clock->stretch_cap = clock->stretch_cap == 0 ? 4 : clock->stretch_cap * 2;
@@ -40,13 +48,15 @@ static void begin_stretch(struct sim *sim, uint32_t group, uint64_t log_time_us)
         (struct sim_stretch){.from_us = sim->now_us, .to_us = ALWAYS};
     clock->base_us = sim->now_us;
     clock->base_log_us = log_time_us;
+    clock->base_ballot = ballot;
+    memset(clock->led, 0, sizeof(clock->led));
+    clock->led[leader->index] = ballot;
     sim_trace(sim, 0, "group %u: a majority follows the log clock from here on", group);
 }
 
 static void end_stretch(struct sim *sim, uint32_t group, struct sim_stretch *open)
 {
     open->to_us = sim->now_us;
-    sim->checks.groups[group].clock.spoiled = true;
     sim_trace(sim, 0, "group %u: no majority follows one log clock any more", group);
 }
 
@@ -55,24 +65,32 @@ void sim_clocks_heard(struct sim_node *node, uint32_t group, const struct mf_pax
     bool of_leader = msg->type == MF_PAXOS_ACCEPT || msg->type == MF_PAXOS_CHOSEN ||
                      msg->type == MF_PAXOS_READ_PROBE;
     const struct mf_paxos *paxos = mf_replica_paxos(node->replicas[group]);
-    if (of_leader && msg->stamp.source == MF_CLOCK_LIVE && mf_paxos_leader(paxos) == msg->from &&
-        msg->ballot >= mf_paxos_ballot(paxos))
-        checks_of(node, group)->followers |= 1u << node->index;
+    mf_ballot_t *heard = &checks_of(node, group)->heard[node->index];
+    if (of_leader && msg->stamp.source == MF_CLOCK_LIVE && msg->stamp.ballot == msg->ballot &&
+        mf_paxos_leader(paxos) == msg->from && msg->ballot > *heard)
+        *heard = msg->ballot;
 }
 
-// When a stretch ends, those who are left still go by its clock, and may bring it back into a later
-// leadership: no new one begins before the last of them is gone.
+// Told by its first proposal, and by itself at the end of its turn.
+void sim_clocks_leads(struct sim_node *node, uint32_t group, mf_ballot_t ballot)
+{
+    struct sim_clock_checks *clock = checks_of(node, group);
+    struct sim_stretch *open = open_stretch(clock);
+    if (open != NULL && ballot != clock->led[node->index])
+        open->leaders++;
+    clock->led[node->index] = ballot;
+    if (ballot > clock->heard[node->index])
+        clock->heard[node->index] = ballot;
+}
+
 void sim_clocks_down(struct sim_node *node)
 {
-    const struct sim *sim = node->sim;
-    for (uint32_t group = 0; group < sim->plan.group_count; group++) {
+    for (uint32_t group = 0; group < node->sim->plan.group_count; group++) {
         struct sim_clock_checks *clock = checks_of(node, group);
         struct sim_stretch *open = open_stretch(clock);
-        clock->followers &= ~(1u << node->index);
-        if (open != NULL && !majority_follows(sim, clock))
+        clock->heard[node->index] = 0;
+        if (open != NULL && !majority_heard(node->sim, clock, clock->base_ballot, UINT64_MAX))
             end_stretch(node->sim, group, open);
-        if (clock->followers == 0)
-            clock->spoiled = false;
     }
 }
 
@@ -93,19 +111,35 @@ uint64_t sim_clocks_slack_us(const struct sim *sim, uint32_t group, uint32_t str
     return span_us * sim->plan.drift_ppm_max * 2 / 1000000 + at->leaders * each_us + SLACK_US;
 }
 
+// How far a proposal made now is off the line, and how far it may be.
+static int64_t off_line_us(const struct sim *sim, uint32_t group, uint64_t log_time_us,
+                           uint64_t *slack_us)
+{
+    const struct sim_clock_checks *clock = &sim->checks.groups[group].clock;
+    uint64_t span_us = sim->now_us - clock->base_us;
+    *slack_us = sim_clocks_slack_us(sim, group, clock->stretch_count, span_us);
+    return (int64_t)(log_time_us - clock->base_log_us) - (int64_t)span_us;
+}
+
 static void check_line(struct sim_node *node, uint32_t group, uint64_t log_time_us)
 {
-    const struct sim *sim = node->sim;
-    const struct sim_clock_checks *clock = checks_of(node, group);
-    uint64_t span_us = sim->now_us - clock->base_us;
-    uint64_t slack_us = sim_clocks_slack_us(sim, group, clock->stretch_count, span_us);
-    int64_t off_us = (int64_t)(log_time_us - clock->base_log_us) - (int64_t)span_us;
+    uint64_t slack_us;
+    int64_t off_us = off_line_us(node->sim, group, log_time_us, &slack_us);
     if ((uint64_t)llabs(off_us) > slack_us)
-        sim_fail(sim, "the log clock keeps to true time while a majority follows it",
-                 "node %u, group %u: in %llu us the log clock went %lld us too far; %llu would be "
-                 "drift and delay",
-                 (unsigned)node->id, group, (unsigned long long)span_us, (long long)off_us,
-                 (unsigned long long)slack_us);
+        sim_fail(node->sim, "the log clock keeps to true time while a majority follows it",
+                 "node %u, group %u: the log clock is %lld us too far; %llu would be drift and "
+                 "delay",
+                 (unsigned)node->id, group, (long long)off_us, (unsigned long long)slack_us);
+}
+
+// A leader from before the stretch, which nobody follows, goes by a clock of its own. Its entries
+// may still come to be chosen: one that is ahead moves the clock then.
+static void see_outsider(struct sim_node *node, uint32_t group, uint64_t log_time_us)
+{
+    uint64_t slack_us;
+    int64_t off_us = off_line_us(node->sim, group, log_time_us, &slack_us);
+    if (off_us > (int64_t)slack_us)
+        end_stretch(node->sim, group, open_stretch(checks_of(node, group)));
 }
 
 // A stretch begins with a proposal whose log time is beyond all that was proposed before: what was
@@ -115,24 +149,14 @@ void sim_clocks_proposed(struct sim_node *node, uint32_t group, mf_ballot_t ball
 {
     struct sim_clock_checks *clock = checks_of(node, group);
     struct sim_stretch *open = open_stretch(clock);
-    uint32_t self = 1u << node->index;
-    bool new_leader = ballot != clock->last_ballot;
-    // Elected past somebody whose clock no majority followed: there are two clocks now.
-    if (open == NULL && new_leader && (clock->followers & ~self) != 0)
-        clock->spoiled = true;
+    sim_clocks_leads(node, group, ballot);
     if (open != NULL && ballot < clock->base_ballot) {
-        end_stretch(node->sim, group, open);
-        open = NULL;
-    }
-    clock->followers |= self;
-    clock->last_ballot = ballot;
-    if (open != NULL) {
-        open->leaders += new_leader;
+        see_outsider(node, group, log_time_us);
+    } else if (open != NULL) {
         check_line(node, group, log_time_us);
-    } else if (!clock->spoiled && log_time_us >= clock->log_time_max &&
-               majority_follows(node->sim, clock)) {
-        begin_stretch(node->sim, group, log_time_us);
-        clock->base_ballot = ballot;
+    } else if (log_time_us >= clock->log_time_max &&
+               majority_heard(node->sim, clock, ballot, ballot)) {
+        begin_stretch(node, group, ballot, log_time_us);
     }
     if (log_time_us > clock->log_time_max)
         clock->log_time_max = log_time_us;

@@ -1,10 +1,10 @@
 // The log clocks against true time.
 //
-// While a majority of a group has followed its leader's clock without a break, the log clock must
-// keep to true time over any change of leader and whatever the wall clocks do: it may drift as the
-// monotonic clocks do, and at each change of leader be late by what the new leader did not hear of
-// in time. Such a time is called a stretch. Between stretches (a majority was down at once) only
-// what the log itself promises holds: its times do not go back.
+// While a majority of a group has heard a leader's clock, or that of a leader after it, and has
+// been up since, the log clock must keep to true time over any change of leader and whatever the
+// wall clocks do: it may drift as the monotonic clocks do, and at each change of leader be late by
+// what the new leader did not hear of in time. Such a time is called a stretch. Between stretches
+// (a majority was down at once) only what the log itself promises holds: its times do not go back.
 #ifndef SIM_CLOCKS_H
 #define SIM_CLOCKS_H
 
@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "consensus/paxos_msg.h"
+#include "plan.h"
 
 struct sim;
 struct sim_node;
@@ -19,12 +20,11 @@ struct sim_node;
 struct sim_stretch {
     uint64_t from_us; // true time
     uint64_t to_us;   // UINT64_MAX while it lasts
-    uint32_t leaders; // whose first proposal was in it
+    uint32_t leaders; // that were active in it, but for the first
 };
 
 struct sim_clock_checks {
-    uint32_t followers; // bit i: node index i has heard the leader's clock in this life, or leads
-    bool spoiled;       // a stretch has ended, and somebody still goes by its clock
+    mf_ballot_t heard[SIM_NODES_MAX]; // the newest leadership whose clock the node follows, or is
     struct sim_stretch *stretches;
     uint32_t stretch_count;
     uint32_t stretch_cap;
@@ -32,12 +32,13 @@ struct sim_clock_checks {
     uint64_t base_us;
     uint64_t base_log_us;
     mf_ballot_t base_ballot;
-    mf_ballot_t last_ballot; // of the last proposal
-    uint64_t log_time_max;   // of any proposal
+    mf_ballot_t led[SIM_NODES_MAX]; // the leadership that is counted in the stretch
+    uint64_t log_time_max;          // of any proposal
 };
 
 // A message was handled; the node may follow its sender's clock now.
 void sim_clocks_heard(struct sim_node *node, uint32_t group, const struct mf_paxos_msg *msg);
+void sim_clocks_leads(struct sim_node *node, uint32_t group, mf_ballot_t ballot);
 void sim_clocks_down(struct sim_node *node);
 // The node, leading with this ballot, has given a new entry this log time.
 void sim_clocks_proposed(struct sim_node *node, uint32_t group, mf_ballot_t ballot,

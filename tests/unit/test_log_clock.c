@@ -115,6 +115,20 @@ static void the_best_estimate_of_the_quorum_counts(void **state)
     assert_int_equal(mf_log_clock_now(&clock, 0), 10 * SECOND);
 }
 
+static void a_newer_leaders_clock_counts_even_when_it_is_behind(void **state)
+{
+    (void)state;
+    struct mf_log_clock clock = fresh_clock();
+    mf_log_clock_saw_entry(&clock, 5 * SECOND);
+    mf_log_clock_note_leader(&clock, 100 * SECOND, 0);
+    mf_log_clock_forget(&clock);
+    mf_log_clock_note_leader(&clock, 10 * SECOND, 0);
+    assert_int_equal(mf_log_clock_estimate(&clock, 0, WALL).log_us, 10 * SECOND);
+    mf_log_clock_lead(&clock, 0, WALL, nothing);
+    mf_log_clock_forget(&clock); // our own clock is the newest there is
+    assert_int_equal(mf_log_clock_now(&clock, SECOND), 11 * SECOND);
+}
+
 static void a_bridged_estimate_counts_only_without_a_live_one(void **state)
 {
     (void)state;
@@ -197,6 +211,7 @@ int main(void)
         cmocka_unit_test(a_fast_clock_does_not_run_ahead_of_its_leader),
         cmocka_unit_test(leadership_lost_leaves_the_clock_to_follow),
         cmocka_unit_test(the_best_estimate_of_the_quorum_counts),
+        cmocka_unit_test(a_newer_leaders_clock_counts_even_when_it_is_behind),
         cmocka_unit_test(a_bridged_estimate_counts_only_without_a_live_one),
         cmocka_unit_test(the_wall_clock_bridges_a_stop_of_the_whole_group),
         cmocka_unit_test(a_wall_clock_that_went_backwards_counts_as_no_time_passed),

@@ -569,6 +569,35 @@ static void suspected_leader_is_replaced_and_a_returning_one_follows(void **stat
     close_scene(&scene);
 }
 
+static void former_leader_back_from_a_pause_is_not_followed_again(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_led_scene(&scene, 5);
+    drop_mail(&scene);
+    campaign(&scene, 2);
+    for (uint16_t voter = 3; voter <= 4; voter++) {
+        deliver(&scene, 2, voter, MF_PAXOS_PREPARE);
+        deliver(&scene, voter, 2, MF_PAXOS_PROMISE);
+    }
+    uint64_t slot = propose(&scene, 2, "new");
+    for (uint16_t voter = 3; voter <= 4; voter++) {
+        deliver(&scene, 2, voter, MF_PAXOS_ACCEPT);
+        deliver(&scene, voter, 2, MF_PAXOS_ACCEPTED);
+    }
+    assert_value(&scene, 2, slot, "new");
+    drop_mail(&scene);
+    tick_all(&scene, RESEND_US);
+    deliver(&scene, 2, 5, MF_PAXOS_CHOSEN); // all that node 5 hears of node 2
+    assert_int_equal(mf_paxos_leader(scene.core[5]), 2);
+    drop_mail(&scene);
+    propose(&scene, 1, "old");
+    deliver(&scene, 1, 5, MF_PAXOS_ACCEPT);
+    assert_int_equal(mf_paxos_leader(scene.core[5]), 2);
+    assert_int_equal(count_mail(&scene, 5, MF_PAXOS_REJECT), 1);
+    close_scene(&scene);
+}
+
 static void window_bounds_what_is_in_flight(void **state)
 {
     (void)state;
@@ -660,12 +689,12 @@ static void clock_of_a_promise_is_aged_from_below(void **state)
                                    .stamp = {.source = 2, .log_us = 5000}};
     struct mf_paxos_env env = env_of(&scene);
     mf_paxos_receive(scene.core[1], &env, &promise);
-    assert_int_equal(mf_paxos_quorum_clock(scene.core[1], 2, scene.now_us), 5000);
+    assert_int_equal(mf_paxos_quorum_clock(scene.core[1], 2, scene.now_us).log_us, 5000);
     uint64_t minute_us = 60000000;
-    uint64_t aged_us = mf_paxos_quorum_clock(scene.core[1], 2, scene.now_us + minute_us);
+    uint64_t aged_us = mf_paxos_quorum_clock(scene.core[1], 2, scene.now_us + minute_us).log_us;
     assert_true(aged_us > 5000 + minute_us / 1000 * 999);
     assert_true(aged_us < 5000 + minute_us - minute_us / 2000); // clocks differ by far less
-    assert_int_equal(mf_paxos_quorum_clock(scene.core[1], 1, scene.now_us), 0);
+    assert_int_equal(mf_paxos_quorum_clock(scene.core[1], 1, scene.now_us).log_us, 0);
     close_scene(&scene);
 }
 
@@ -706,6 +735,7 @@ int main(void)
         cmocka_unit_test(reads_share_a_round_only_if_it_starts_after_them),
         cmocka_unit_test(lost_messages_are_sent_again_until_all_agree),
         cmocka_unit_test(suspected_leader_is_replaced_and_a_returning_one_follows),
+        cmocka_unit_test(former_leader_back_from_a_pause_is_not_followed_again),
         cmocka_unit_test(window_bounds_what_is_in_flight),
         cmocka_unit_test(node_that_may_not_vote_learns_but_never_answers),
         cmocka_unit_test(node_too_far_behind_to_accept_follows_and_learns),

@@ -23,7 +23,7 @@ static struct mf_paxos_msg sample(struct mf_paxos_entry entries[2])
                                  .last = 8,
                                  .chosen = 6,
                                  .read_seq = 5,
-                                 .stamp = {.source = 2, .log_us = 1234567},
+                                 .stamp = {.source = 2, .log_us = 1234567, .ballot = 89},
                                  .entry_count = 2,
                                  .entries = entries};
 }
@@ -47,6 +47,7 @@ static void every_field_survives_the_binary_form(void **state)
     assert_int_equal(back.read_seq, msg.read_seq);
     assert_int_equal(back.stamp.source, 2);
     assert_int_equal(back.stamp.log_us, 1234567);
+    assert_int_equal(back.stamp.ballot, 89);
     assert_int_equal(back.entry_count, 2);
     assert_true(mf_bytes_equal(mf_payload_bytes(back.entries[0].payload), mf_bytes_str("payload")));
     assert_null(back.entries[1].payload);
