@@ -24,7 +24,7 @@ def test_mget_with_one_shards_answer_too_large_is_refused_as_a_whole(t):
 
 
 def test_answer_too_large_for_a_frame_between_nodes_costs_no_link(t):
-    # A failover, because a busy machine takes long over the value, would let the asker answer itself.
+    # A failover, because a busy machine is slow with the value, would let the asker answer itself.
     cluster = t.cluster(3, shards=1, mode="none", overrides={"consensus.lease_ms": 10000})
     leader = cluster.leader_of(b"key")
     asker = next(node for node in cluster.nodes if node is not leader)
