@@ -39,7 +39,7 @@ static inline struct folder make_folder(void)
 // FOLDER/NAME, valid until the next call of this thread.
 static inline const char *in_folder(const char *folder, const char *name)
 {
-    static _Thread_local char path[2 * PATH_BYTES + 256];
+    static _Thread_local char path[2 * PATH_BYTES];
     snprintf(path, sizeof path, "%s/%s", folder, name);
     return path;
 }
