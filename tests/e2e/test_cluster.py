@@ -285,6 +285,35 @@ def test_everything_is_there_after_a_restart_of_all(t):
                 between(HOUR_MS - spent - 2000, left, HOUR_MS - spent + 2000, f"ttl {what}")
 
 
+@limit(240)
+def test_time_goes_on_while_all_nodes_are_down(t):
+    """By the wall clock, and from a key's first moment on: also when all stop right after it was
+    written, in a cluster that has just begun."""
+    down = 5.0
+    for n in (1, 3):
+        for stop in ("SIGTERM", "kill -9"):
+            cluster = t.cluster(n, name=f"{n}-{stop}")
+            keys = [f"k{i}" for i in range(50)]
+            cluster.node(1).call("mset", [[key, "v"] for key in keys], {"ttl": HOUR_MS})
+            cluster.node(1).call("mset", [[f"dead{key}", "v"] for key in keys], {"ttl": 2000})
+            began = time.time()
+            for node in cluster.nodes:
+                if stop == "kill -9":
+                    node.kill9()
+                else:
+                    equal(node.terminate(), 0, f"exit status of node {node.id}")
+            wait_for(lambda began=began: time.time() > began + down, 60, "time to pass")
+            cluster.restart()
+            what = f"{stop} of {n} and {down} s of standstill"
+            with cluster.node(1).connect() as connection:
+                left = connection.pipeline([("ttl", key) for key in keys])
+                dead = connection.call("mget", [f"dead{key}" for key in keys])
+            spent = (time.time() - began) * 1000
+            between(HOUR_MS - spent - 2000, min(left), HOUR_MS - spent + 2000, f"ttl after {what}")
+            between(HOUR_MS - spent - 2000, max(left), HOUR_MS - spent + 2000, f"ttl after {what}")
+            equal(dead, [None] * len(keys), f"keys of 2 s after {what}")
+
+
 def test_a_peer_without_the_secret_is_refused(t):
     cluster = t.cluster(3, start=False)
     cluster.start_with(lambda node: node.settings.update(

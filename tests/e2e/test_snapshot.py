@@ -132,6 +132,14 @@ def test_a_damaged_snapshot_is_refused_and_restores_nothing(t):
     one_line(t.run("mayfly-snapshot", "verify", t.dir))
 
 
+def test_the_path_of_a_snapshot_is_absolute_where_the_data_folder_is_not(t):
+    cluster = t.cluster(1, start=False)
+    cluster.start_with(lambda node: node.settings.update({"node.data_dir": "relative-data"}))
+    cluster.wait_settled()
+    path = take(cluster)
+    true(path.is_absolute() and path.is_file(), f"path {path}")
+
+
 def test_usage_errors_of_the_tool_are_one_line(t):
     for args in ([], ["bogus"], ["verify"], ["inspect", "a", "b"], ["inspect", "a", "-o", "xml"],
                  ["restore", "a"], ["restore", "a", "--data-dir", "d"], ["verify", "a", "--bogus"],

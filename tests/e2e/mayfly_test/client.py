@@ -91,9 +91,6 @@ class Connection:
         self.send_raw(pack_request(msgid, method, params))
         return msgid
 
-    def notify(self, method, *params):
-        self.send_raw(pack_notification(method, params))
-
     def send_raw(self, data):
         self._socket.settimeout(self.timeout)
         self._socket.sendall(data)
