@@ -117,6 +117,7 @@ void mf_replica_restore_done(struct mf_replica *replica, uint64_t base_log_us,
     mf_paxos_restore_done(replica->paxos);
     mf_log_clock_saw_entry(&replica->clock, mf_paxos_last_log_time(replica->paxos));
     mf_replica_apply(replica, NULL);
+    replica->unmarked_bytes = 0; // all of it was known as chosen
 }
 
 void mf_replica_submit(struct mf_replica *replica, const struct mf_replica_env *env,
@@ -248,6 +249,7 @@ static void write_mark(struct mf_replica *replica, const struct mf_replica_env *
                                  .wall_us = live ? env->wall_us : 0};
     replica->ops->persist(replica->ctx, replica->cfg.paxos.group, &mark, 1, 0);
     bool has_ttl = mf_shard_next_deadline(replica->shard) != MF_NO_DEADLINE;
+    replica->unmarked_bytes = 0;
     replica->mark_us = has_ttl ? env->now_us + MF_IDLE_MARK_US : MF_NEVER;
 }
 

@@ -7,6 +7,9 @@
 
 // Ops are checked for their deadlines this often.
 #define MF_SWEEP_US UINT64_C(50000)
+// The log clock and the chosen index are noted after this much was applied, if not before: what is
+// chosen but not known as chosen after a restart has to fit into one promise.
+#define MF_MARK_BYTES (UINT64_C(16) << 20)
 // The log clock of a shard that has keys with a TTL but no traffic is noted this often.
 #define MF_IDLE_MARK_US UINT64_C(30000000)
 
@@ -47,8 +50,9 @@ struct mf_replica {
     uint64_t lead_slot;   // the first slot of our leadership; 0 = not leading
     uint64_t expire_slot; // an EXPIRE_DUE of ours is under way; 0 = none
     uint64_t sweep_us;
-    uint64_t mark_us;     // when to note the clock; MF_NEVER = nothing to note
-    uint16_t told_leader; // as last reported by leader_changed
+    uint64_t mark_us;        // when to note the clock; MF_NEVER = nothing to note
+    uint64_t unmarked_bytes; // applied since it was noted
+    uint16_t told_leader;    // as last reported by leader_changed
     mf_ballot_t told_ballot;
     struct mf_buf batch; // scratch
 };

@@ -191,6 +191,7 @@ void mf_replica_apply(struct mf_replica *replica, const struct mf_replica_env *e
             return;
         }
         replica->applied = slot;
+        replica->unmarked_bytes += payload.len;
         if (replica->expire_slot == slot)
             replica->expire_slot = 0;
         mf_shard_counters(replica->shard, &after);
@@ -198,6 +199,9 @@ void mf_replica_apply(struct mf_replica *replica, const struct mf_replica_env *e
             replica->ops->applied(replica->ctx, replica->cfg.paxos.group, slot,
                                   replica->log_time_us, after.expired - before.expired);
     }
-    if (env != NULL && replica->mark_us > env->now_us + replica->cfg.mark_interval_us)
-        replica->mark_us = env->now_us + replica->cfg.mark_interval_us;
+    if (env == NULL)
+        return;
+    uint64_t wait_us = replica->unmarked_bytes < MF_MARK_BYTES ? replica->cfg.mark_interval_us : 0;
+    if (replica->mark_us > env->now_us + wait_us)
+        replica->mark_us = env->now_us + wait_us;
 }

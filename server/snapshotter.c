@@ -248,6 +248,8 @@ static void tell(struct mf_reactor *reactor, struct mf_task *task)
                seconds);
     else
         mf_log(MF_ERROR, "snapshot %s failed: %s", job->path, job->message);
+    // Only now may another begin: its thread's start waits for the end of the one that posted this.
+    atomic_store(&job->snapshotter->busy, false);
     job->done(job->arg, job->err, job->message, mf_buf_view(&out));
     mf_buf_free(&out);
     mf_ring_free(job->chunks);
@@ -286,7 +288,6 @@ static void *write_file(void *arg)
             job->err = MF_INTERNAL;
     }
     atomic_store(&snapshotter->job, NULL);
-    atomic_store(&snapshotter->busy, false);
     job->task.run = tell;
     mf_reactor_post(job->home, &job->task);
     return NULL;
@@ -325,7 +326,6 @@ void mf_snapshotter_start(struct mf_snapshotter *snapshotter, struct mf_reactor 
     if (start_thread(snapshotter, job))
         return;
     atomic_store(&snapshotter->job, NULL);
-    atomic_store(&snapshotter->busy, false);
     job->err = MF_INTERNAL;
     snprintf(job->message, sizeof(job->message), "cannot start a thread");
     tell(reactor, &job->task);

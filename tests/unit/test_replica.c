@@ -33,6 +33,7 @@ struct actor {
     uint64_t applied;
     uint64_t expired;
     uint64_t persist_seq;
+    uint32_t marks;
 };
 
 struct scene {
@@ -56,11 +57,11 @@ static void on_persist(void *ctx, uint32_t group, const struct mf_wal_record *re
                        uint32_t count, uint64_t seq)
 {
     (void)group;
-    (void)records;
-    (void)count;
     struct actor *actor = ctx;
     if (seq != 0)
         actor->persist_seq = seq;
+    for (uint32_t i = 0; i < count; i++)
+        actor->marks += records[i].type == MF_WAL_MARK;
 }
 
 static void on_send(void *ctx, uint32_t group, const struct mf_paxos_msg *msg)
@@ -564,6 +565,26 @@ static void too_many_pending_ops_are_shed_as_busy(void **state)
     }
 }
 
+// What is chosen but not noted as chosen has to fit into one promise after a restart.
+static void chosen_index_is_noted_after_sixteen_mebibytes(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_scene(&scene);
+    pass(&scene, 2 * SECOND_US); // what the election left to note is noted
+    char *value = calloc(1, (1u << 20) + 1);
+    memset(value, 'v', 1u << 20);
+    uint32_t before = scene.actors[1].marks;
+    for (int i = 0; i < 15; i++)
+        assert_written(set(&scene, 1, "k", value, 0));
+    assert_int_equal(scene.actors[1].marks, before);
+    assert_written(set(&scene, 1, "k", value, 0));
+    settle(&scene);
+    assert_int_equal(scene.actors[1].marks, before + 1);
+    free(value);
+    close_scene(&scene);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -579,6 +600,7 @@ int main(void)
         cmocka_unit_test(repeated_id_has_its_effect_once_even_through_another_leader),
         cmocka_unit_test(without_a_majority_a_write_times_out_and_a_read_is_refused),
         cmocka_unit_test(too_many_pending_ops_are_shed_as_busy),
+        cmocka_unit_test(chosen_index_is_noted_after_sixteen_mebibytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
