@@ -66,9 +66,9 @@ struct mf_command {
     enum mf_expiry expiry;
     int64_t expire_us;
     uint64_t if_version;
-    uint32_t limit;          // EXPIRE_DUE
-    struct mf_bytes id;      // empty = none
-    struct mf_item *items;   // item_count of them; &one for commands of one key
+    uint32_t limit;        // EXPIRE_DUE
+    struct mf_bytes id;    // empty = none
+    struct mf_item *items; // item_count of them; &one for commands of one key
     uint32_t item_count;
     struct mf_item one;
 };

@@ -25,10 +25,10 @@ struct mf_result {
     enum mf_err err;
     int64_t integer;
     uint64_t version;
-    int64_t ttl_ms;         // -1: no TTL
-    bool with_old;          // WRITTEN: the command asked for the old value
-    bool has_old;           // WRITTEN: there was one, in value
-    uint32_t count;         // LIST
+    int64_t ttl_ms; // -1: no TTL
+    bool with_old;  // WRITTEN: the command asked for the old value
+    bool has_old;   // WRITTEN: there was one, in value
+    uint32_t count; // LIST
     struct mf_bytes value;
 };
 

@@ -1,7 +1,7 @@
 // MessagePack-RPC, the server's side: one whole message in, one parsed request out; and replies.
 //
-// Parsing allocates nothing but the item array of multi-key commands and copies nothing: views point
-// into the message. docs/wire-protocol.md lists methods, options and errors.
+// Parsing allocates nothing but the item array of multi-key commands and copies nothing: views
+// point into the message. docs/wire-protocol.md lists methods, options and errors.
 #ifndef MF_RPC_MSGPACK_RPC_H
 #define MF_RPC_MSGPACK_RPC_H
 
@@ -32,15 +32,15 @@ struct mf_rpc_request {
     bool has_msgid;
     uint32_t msgid;
     enum mf_method method;
-    struct mf_command command;     // COMMAND; items point to `items` or command.one
-    struct mf_item *items;         // grown as needed, freed by mf_rpc_request_free
+    struct mf_command command; // COMMAND; items point to `items` or command.one
+    struct mf_item *items;     // grown as needed, freed by mf_rpc_request_free
     uint32_t items_cap;
-    struct mf_bytes hello_user;    // HELLO; empty when absent
+    struct mf_bytes hello_user; // HELLO; empty when absent
     struct mf_bytes hello_password;
-    struct mf_bytes name;          // SNAPSHOT
-    enum mf_err err;               // why it is refused (MF_OK: it is not)
-    char message[160];             // and in words
-    bool fatal;                    // not a request: answer if has_msgid, then close
+    struct mf_bytes name; // SNAPSHOT
+    enum mf_err err;      // why it is refused (MF_OK: it is not)
+    char message[160];    // and in words
+    bool fatal;           // not a request: answer if has_msgid, then close
 };
 
 // Parses one whole object (as mf_msgpack_scan delimits it). Never fails: what is wrong is in

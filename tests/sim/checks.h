@@ -4,8 +4,8 @@
 // Whether a value is chosen is decided here by what is durable on a majority of disks, not by what
 // any node believes. Against that are held: what nodes send, what they call chosen, what they have
 // after a restart, what they apply, and what clients are told.
-#ifndef SIM_CHECKS_H
-#define SIM_CHECKS_H
+#ifndef MF_SIM_CHECKS_H
+#define MF_SIM_CHECKS_H
 
 #include <stdbool.h>
 #include <stdint.h>

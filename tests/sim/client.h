@@ -4,8 +4,8 @@
 // that is refused (not the leader, busy, no connection) moves on to another node within the
 // operation's time; one that has an id may be sent to two nodes at once, or again long after its
 // answer. What the copies come to decides the outcome.
-#ifndef SIM_CLIENT_H
-#define SIM_CLIENT_H
+#ifndef MF_SIM_CLIENT_H
+#define MF_SIM_CLIENT_H
 
 #include <stdbool.h>
 #include <stddef.h>

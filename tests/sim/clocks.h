@@ -5,8 +5,8 @@
 // wall clocks do: it may drift as the monotonic clocks do, and at each change of leader be late by
 // what the new leader did not hear of in time. Such a time is called a stretch. Between stretches
 // (a majority was down at once) only what the log itself promises holds: its times do not go back.
-#ifndef SIM_CLOCKS_H
-#define SIM_CLOCKS_H
+#ifndef MF_SIM_CLOCKS_H
+#define MF_SIM_CLOCKS_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -3,8 +3,8 @@
 // Records that come in while a sync is running go into the next batch, as in the server. At a crash
 // the batch under way is lost, torn, or there: any of its sectors may have landed, and the others
 // hold zeros, noise, or what an older file left there.
-#ifndef SIM_DISK_H
-#define SIM_DISK_H
+#ifndef MF_SIM_DISK_H
+#define MF_SIM_DISK_H
 
 #include <stdbool.h>
 #include <stdint.h>

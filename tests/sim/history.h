@@ -1,6 +1,6 @@
 // The end of a run: is the history of every key linearizable, and did every id work once?
-#ifndef SIM_HISTORY_H
-#define SIM_HISTORY_H
+#ifndef MF_SIM_HISTORY_H
+#define MF_SIM_HISTORY_H
 
 struct sim;
 

@@ -8,8 +8,8 @@
 // dead by any operation from the beginning of the death window on, must be found dead after its
 // end, and once found dead stays dead until a write. The window comes with the operation that gave
 // the TTL, in true time; how wide it must be is for the caller to say.
-#ifndef SIM_LINEAR_H
-#define SIM_LINEAR_H
+#ifndef MF_SIM_LINEAR_H
+#define MF_SIM_LINEAR_H
 
 #include <stdbool.h>
 #include <stddef.h>

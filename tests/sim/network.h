@@ -4,8 +4,8 @@
 // A frame carries one message of a group, or none (a heartbeat), and with it what every frame
 // between two nodes carries: the sender's monotonic clock and which process sent it. Messages are
 // encoded when they are sent and decoded where they arrive.
-#ifndef SIM_NETWORK_H
-#define SIM_NETWORK_H
+#ifndef MF_SIM_NETWORK_H
+#define MF_SIM_NETWORK_H
 
 #include <stdbool.h>
 #include <stdint.h>

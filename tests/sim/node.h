@@ -3,8 +3,8 @@
 //
 // The monotonic clock starts anywhere and runs a little fast or slow; it goes on over a restart of
 // the process and starts anew with a reboot. The wall clock is right until it is set.
-#ifndef SIM_NODE_H
-#define SIM_NODE_H
+#ifndef MF_SIM_NODE_H
+#define MF_SIM_NODE_H
 
 #include <stdbool.h>
 #include <stdint.h>

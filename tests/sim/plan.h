@@ -2,8 +2,8 @@
 //
 // Every seed leaves most kinds of faults out and turns others up. A mix of everything in every run
 // hides what only shows when something is absent: Groce et al., "Swarm Testing" (2012).
-#ifndef SIM_PLAN_H
-#define SIM_PLAN_H
+#ifndef MF_SIM_PLAN_H
+#define MF_SIM_PLAN_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,6 +1,6 @@
 // The story of a run, one line an event, and the end of a run that broke an invariant.
-#ifndef SIM_TRACE_H
-#define SIM_TRACE_H
+#ifndef MF_SIM_TRACE_H
+#define MF_SIM_TRACE_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -3,8 +3,8 @@
 // A key is `k` and its number; a value begins with `v`, the operation's number and the item's
 // place, so every value is written once and names its writer. Deletes without an id carry a key
 // that does not exist and names them.
-#ifndef SIM_WISHES_H
-#define SIM_WISHES_H
+#ifndef MF_SIM_WISHES_H
+#define MF_SIM_WISHES_H
 
 #include <stdint.h>
 

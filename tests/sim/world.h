@@ -3,8 +3,8 @@
 // Everything that happens is an event in one queue, ordered by time and then by when it was
 // scheduled. Time is true time in microseconds; nodes see it only through their own clocks. All
 // chance comes from generators seeded by the plan, so one seed is one run, byte for byte.
-#ifndef SIM_WORLD_H
-#define SIM_WORLD_H
+#ifndef MF_SIM_WORLD_H
+#define MF_SIM_WORLD_H
 
 #include <stdbool.h>
 #include <stddef.h>

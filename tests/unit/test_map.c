@@ -394,6 +394,20 @@ static bool all_have_read_enough(struct shared *shared)
     return true;
 }
 
+// What only the owner reads changes while others read the rest of the same bytes.
+static void touch_what_is_the_owners(struct mf_map *map, uint64_t number)
+{
+    struct mf_heap heap;
+    struct mf_entry *entry = find(map, number);
+    mf_entry_set_parity(entry, !mf_entry_parity(entry));
+    if (mf_entry_node(entry) == NULL)
+        return;
+    mf_heap_init(&heap);
+    mf_heap_push(&heap, mf_entry_node(entry));
+    mf_heap_remove(&heap, mf_entry_node(entry));
+    mf_heap_free(&heap);
+}
+
 // One round: the others all come, in some order, and go again; the stable ones change meanwhile.
 static void churn(struct shared *shared, struct mf_rand *rand, uint64_t *version)
 {
@@ -409,6 +423,7 @@ static void churn(struct shared *shared, struct mf_rand *rand, uint64_t *version
                 mf_map_remove(map, find(map, number));
             uint64_t other = shared->numbers[mf_rand_below(rand, shared->stable)];
             mf_map_replace(map, find(map, other), make_entry(other, ++*version, 40));
+            touch_what_is_the_owners(map, other);
             if (i % 8 == 0)
                 mf_map_reclaim(map);
         }
