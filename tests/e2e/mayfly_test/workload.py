@@ -1,10 +1,12 @@
 """Clients that work a cluster from many threads and note down what they were told.
 
 Half of the writes carry an id and are sent again, through any node, until an answer comes: they
-must take effect once, and the checker would notice a second time. The other half are sent once: a
-lost answer leaves their outcome unknown.
+must take effect once, and the checker would notice a second time. Now and then one that was answered
+before is sent again all the same, and must be given the same answer. The other half are sent once:
+a lost answer leaves their outcome unknown.
 """
 
+import collections
 import os
 import random
 import threading
@@ -84,6 +86,7 @@ class Worker(threading.Thread):
         self._connection = None
         self._sequence = 0
         self._versions = {}  # key -> a version seen lately, for if_version
+        self._answered = collections.deque(maxlen=100)  # (method, params with an id, result)
 
     def run(self):
         try:
@@ -104,6 +107,8 @@ class Worker(threading.Thread):
             self._read_many()
         elif choice < 0.57:
             self._write_many()
+        elif choice < 0.60 and self._answered:
+            self._repeat()
         else:
             self._register_operation()
 
@@ -171,6 +176,13 @@ class Worker(threading.Thread):
             elif answered is None:
                 op.failed()
 
+    def _repeat(self):
+        method, params, first = self.rng.choice(self._answered)
+        answered, again = self._send(method, params, retry=True)
+        if answered and again != first:
+            self.workload.problems.append(f"{method} {params!r:.300} gave {first!r} first and "
+                                          f"{again!r} when it was sent again")
+
     def _key(self, prefix, count):
         generation = self.workload.answers() // (OPS_PER_GENERATION * REGISTERS)
         return b"%s%d:%d" % (prefix, generation, self.rng.randrange(count))
@@ -221,6 +233,8 @@ class Worker(threading.Thread):
                     result = connection.call(method, *params)
                     self.answers += 1
                     self.workload.answered()
+                    if retry:
+                        self._answered.append((method, params, result))
                     return True, result
                 except RpcError as error:
                     certain = certain and error.code in NOTHING_HAPPENED
