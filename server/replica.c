@@ -72,9 +72,10 @@ static void follow_clock(struct mf_replica *replica, const struct mf_replica_env
     if (replica->clock.leading || replica->clock_node == 0)
         return;
     uint64_t mono_us = replica->ops->node_mono_us(replica->ctx, replica->clock_node, env->now_us);
-    if (mono_us != 0)
-        mf_log_clock_note_leader(&replica->clock, mono_us + (uint64_t)replica->clock_offset_us,
-                                 env->now_us);
+    // The estimate runs behind, and in a new group's first moments that may be before log time 0.
+    int64_t log_us = (int64_t)mono_us + replica->clock_offset_us;
+    if (mono_us != 0 && log_us > 0)
+        mf_log_clock_note_leader(&replica->clock, (uint64_t)log_us, env->now_us);
 }
 
 struct mf_paxos_env mf_replica_paxos_env(struct mf_replica *replica,

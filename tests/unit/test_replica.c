@@ -43,6 +43,7 @@ struct scene {
     struct letter mail[MAIL_MAX];
     uint32_t mail_count;
     uint64_t now_us;
+    uint64_t mono_lag_us; // how far behind the others' clocks are estimated
     uint32_t replies;
 };
 
@@ -86,7 +87,8 @@ static void on_send(void *ctx, uint32_t group, const struct mf_paxos_msg *msg)
 static uint64_t on_node_mono(void *ctx, uint16_t node, uint64_t now_us)
 {
     struct actor *actor = ctx;
-    return actor->scene->cut[node] ? 0 : now_us + actor->scene->uptime_us[node];
+    uint64_t behind_us = actor->scene->mono_lag_us;
+    return actor->scene->cut[node] ? 0 : now_us + actor->scene->uptime_us[node] - behind_us;
 }
 
 static void on_applied(void *ctx, uint32_t group, uint64_t index, uint64_t log_time_us,
@@ -169,9 +171,10 @@ static void suspect(struct scene *scene, uint16_t lost)
     }
 }
 
-static void open_scene(struct scene *scene)
+static void open_lagging_scene(struct scene *scene, uint64_t mono_lag_us)
 {
     memset(scene, 0, sizeof(*scene));
+    scene->mono_lag_us = mono_lag_us;
     scene->now_us = 5 * SECOND_US;
     for (uint16_t id = 1; id <= NODES; id++) {
         struct mf_replica_config config = {
@@ -198,6 +201,11 @@ static void open_scene(struct scene *scene)
         mf_replica_restore_done(actor->replica, 0, 0);
     }
     pass(scene, 100000); // node 1 campaigns first, and wins
+}
+
+static void open_scene(struct scene *scene)
+{
+    open_lagging_scene(scene, 0);
 }
 
 static void close_scene(struct scene *scene)
@@ -312,6 +320,29 @@ static void follower_refuses_and_names_the_leader(void **state)
     assert_int_equal(op->status, MF_NOT_LEADER);
     assert_int_equal(op->leader, 1);
     mf_op_free(op);
+    close_scene(&scene);
+}
+
+// A log clock begins at 1. A follower's estimate runs behind by a message's delay, and is no time
+// at all while that is before the beginning.
+static void clock_of_a_new_group_is_followed_from_its_first_moment(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_lagging_scene(&scene, SECOND_US);
+    assert_written(set(&scene, 1, "k", "v", 10 * SECOND_US));
+    for (int i = 0; i < 5; i++) {
+        pass(&scene, SECOND_US / 2);
+        struct mf_replica_env env = env_of(&scene);
+        struct mf_replica_info leader;
+        mf_replica_info(scene.actors[1].replica, &env, &leader);
+        for (uint16_t id = 2; id <= NODES; id++) {
+            struct mf_replica_info info;
+            mf_replica_info(scene.actors[id].replica, &env, &info);
+            assert_true(info.clock_us <= leader.clock_us);
+            assert_got(get(&scene, id, "k", MF_READ_LOCAL), "v");
+        }
+    }
     close_scene(&scene);
 }
 
@@ -590,6 +621,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(write_is_read_back_and_reaches_every_replica),
         cmocka_unit_test(follower_refuses_and_names_the_leader),
+        cmocka_unit_test(clock_of_a_new_group_is_followed_from_its_first_moment),
         cmocka_unit_test(key_dies_at_its_deadline_at_one_log_position_everywhere),
         cmocka_unit_test(death_is_not_shown_before_an_entry_has_reached_it),
         cmocka_unit_test(ttl_goes_on_through_a_change_of_leader),
