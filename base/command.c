@@ -33,6 +33,7 @@ static const struct shape shapes[] = {
     [MF_OP_HAS] = {"has", KEYS_MANY, false, false},
     [MF_OP_TTL] = {"ttl", KEYS_ONE, false, false},
     [MF_OP_SIZE] = {"size", KEYS_NONE, false, false},
+    [MF_OP_INDEX] = {"index", KEYS_NONE, false, false},
     [MF_OP_SET] = {"set", KEYS_ONE, true, true},
     [MF_OP_MSET] = {"mset", KEYS_MANY, true, true},
     [MF_OP_DEL] = {"del", KEYS_MANY, false, true},

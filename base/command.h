@@ -16,11 +16,12 @@
 enum mf_opcode {
     MF_OP_NONE = 0,
     // Reads.
-    MF_OP_GET = 1,  // one key
-    MF_OP_MGET = 2, // keys
-    MF_OP_HAS = 3,  // keys
-    MF_OP_TTL = 4,  // one key
-    MF_OP_SIZE = 5, // no key; one shard's live keys
+    MF_OP_GET = 1,   // one key
+    MF_OP_MGET = 2,  // keys
+    MF_OP_HAS = 3,   // keys
+    MF_OP_TTL = 4,   // one key
+    MF_OP_SIZE = 5,  // no key; one shard's live keys
+    MF_OP_INDEX = 6, // no key; the log index applied: a barrier for what reads other replicas
     // Writes.
     MF_OP_SET = 32,     // one key and value
     MF_OP_MSET = 33,    // keys and values, atomic within the shard

@@ -211,22 +211,20 @@ static void split(const struct mf_reactor *reactor, struct request *request,
         add_part(request, i, command, 0, 0);
 }
 
-void mf_request_start(struct mf_reactor *reactor, const struct mf_command *command,
-                      mf_request_done *done, void *arg)
+static struct request *new_request(const struct mf_command *command, mf_request_done *done,
+                                   void *arg)
 {
-    bool list = command->op == MF_OP_MGET || command->op == MF_OP_HAS;
-    if (by_items(command->op) && command->item_count == 0) {
-        struct mf_result nothing = {.kind = list ? MF_RESULT_LIST : MF_RESULT_INT};
-        done(arg, &nothing);
-        return;
-    }
     struct request *request = mf_calloc(1, sizeof(*request));
     request->done = done;
     request->arg = arg;
     request->op = command->op;
     request->write = mf_op_is_write(command->op);
     request->items = command->item_count;
-    split(reactor, request, command);
+    return request;
+}
+
+static void submit(struct mf_reactor *reactor, struct request *request)
+{
     reactor->in_flight++;
     // The last answer may come while we submit, and frees the request.
     uint32_t count = request->part_count;
@@ -243,4 +241,27 @@ void mf_request_start(struct mf_reactor *reactor, const struct mf_command *comma
     }
     if (--request->waiting == 0)
         finish(reactor, request);
+}
+
+void mf_request_start(struct mf_reactor *reactor, const struct mf_command *command,
+                      mf_request_done *done, void *arg)
+{
+    bool list = command->op == MF_OP_MGET || command->op == MF_OP_HAS;
+    if (by_items(command->op) && command->item_count == 0) {
+        struct mf_result nothing = {.kind = list ? MF_RESULT_LIST : MF_RESULT_INT};
+        done(arg, &nothing);
+        return;
+    }
+    struct request *request = new_request(command, done, arg);
+    split(reactor, request, command);
+    submit(reactor, request);
+}
+
+void mf_request_start_on(struct mf_reactor *reactor, uint32_t shard,
+                         const struct mf_command *command, mf_request_done *done, void *arg)
+{
+    struct request *request = new_request(command, done, arg);
+    request->parts = mf_calloc(1, sizeof(*request->parts));
+    add_part(request, shard, command, 0, 0);
+    submit(reactor, request);
 }

@@ -17,6 +17,9 @@ typedef void mf_request_done(void *arg, const struct mf_result *result);
 // Starts a command; done may be called before this returns. The command's views may die afterwards.
 void mf_request_start(struct mf_reactor *reactor, const struct mf_command *command,
                       mf_request_done *done, void *arg);
+// The same for a command without keys that is meant for one shard only.
+void mf_request_start_on(struct mf_reactor *reactor, uint32_t shard,
+                         const struct mf_command *command, mf_request_done *done, void *arg);
 // From the router: one op has come back.
 void mf_request_op_done(struct mf_reactor *reactor, struct mf_op *op);
 

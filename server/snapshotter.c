@@ -6,6 +6,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
 #include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@
 #include "base/log.h"
 #include "rpc/msgpack_rpc.h"
 #include "server/reactor.h"
+#include "server/request.h"
 #include "snapshot/writer.h"
 
 #define CHUNK_BYTES (256u << 10)
@@ -26,9 +28,12 @@
 #define STEP_BUCKETS 32
 #define STEP_BYTES CHUNK_BYTES
 #define STEP_S 0.0005
+// A replica that is behind by more than it can make up in this time cannot be cut.
+#define CATCH_UP_US UINT64_C(30000000)
 
 struct chunk {
     bool last;
+    enum mf_err err; // the shard could not be cut
     struct mf_buf records;
 };
 
@@ -40,8 +45,12 @@ struct walk {
     ev_timer timer;
     struct mf_shard_meta meta;
     uint64_t wall_us; // when the shard's log clock read meta.log_time_us
-    bool begun;
+    bool begun;       // the thread waits for it, and frees it
+    uint64_t index;   // of the log: what was acknowledged before the snapshot is below it
+    uint64_t wait_us; // until then for our replica to get there
+    bool cut;
     bool walked;
+    enum mf_err err;
     size_t taken; // bytes, in this step
     struct mf_buf records;
 };
@@ -52,7 +61,8 @@ struct job {
     struct mf_reactor *home;
     mf_admin_done *done;
     void *arg;
-    char path[4096 + 128];
+    char name[65];
+    char path[PATH_MAX + 66]; // absolute
     uint64_t started_us;
     struct mf_snapshot_writer *writer;
     struct mf_ring *chunks;
@@ -84,7 +94,7 @@ struct mf_snapshotter *mf_snapshotter_new(struct mf_node *node)
 static bool push_chunk(struct walk *walk, bool last)
 {
     struct chunk *chunk = mf_alloc(sizeof(*chunk));
-    *chunk = (struct chunk){.last = last, .records = walk->records};
+    *chunk = (struct chunk){.last = last, .err = walk->err, .records = walk->records};
     if (!mf_ring_push(walk->job->chunks, chunk)) {
         free(chunk);
         return false; // what is here waits for the next step
@@ -119,11 +129,37 @@ static bool walk_on(struct walk *walk, struct mf_shard *shard)
     return true;
 }
 
+// The cut: the state as it is now, if it is no older than what the leader had applied when the
+// snapshot came to this shard. False while it is to be waited for.
+static bool cut(struct walk *walk)
+{
+    struct mf_replica_env env = mf_reactor_env(walk->shard->reactor);
+    struct mf_replica_info info;
+    mf_replica_info(walk->shard->replica, &env, &info);
+    if (info.applied < walk->index) {
+        walk->err = env.now_us < walk->wait_us ? MF_OK : MF_TIMEOUT;
+        return walk->err != MF_OK;
+    }
+    enum mf_err err =
+        mf_shard_walk_begin(mf_replica_shard(walk->shard->replica), &walk->meta, take_record, walk);
+    assert(err == MF_OK); // one snapshot at a time
+    (void)err;
+    uint64_t age_us =
+        info.clock_us > walk->meta.log_time_us ? info.clock_us - walk->meta.log_time_us : 0;
+    walk->wall_us = env.wall_us > age_us ? env.wall_us - age_us : 1;
+    walk->cut = true;
+    return true;
+}
+
 static void on_step(struct ev_loop *loop, ev_timer *timer, int events)
 {
     (void)events;
     struct walk *walk = timer->data;
     struct mf_shard *shard = mf_replica_shard(walk->shard->replica);
+    if (!walk->cut && walk->err == MF_OK && !cut(walk))
+        return;
+    if (walk->err != MF_OK)
+        walk->walked = true;
     if (!walk->walked &&
         atomic_load_explicit(&walk->job->ahead, memory_order_relaxed) < CHUNKS_AHEAD)
         walk->walked = !walk_on(walk, shard);
@@ -136,27 +172,35 @@ static void on_step(struct ev_loop *loop, ev_timer *timer, int events)
         ev_timer_start(loop, timer);
 }
 
-static void begin_walk(struct mf_reactor *reactor, struct mf_task *task)
+// The leader's index is known. What it has applied our replica may be still to apply.
+static void on_index(void *arg, const struct mf_result *result)
 {
-    struct walk *walk = (struct walk *)task;
+    struct walk *walk = arg;
+    struct mf_reactor *reactor = walk->shard->reactor;
     if (atomic_load(&reactor->node->snapshotter->stopping)) {
         free(walk); // its thread has not waited for it
         return;
     }
     walk->begun = true;
-    struct mf_replica_env env = mf_reactor_env(reactor);
-    struct mf_replica_info info;
-    mf_replica_info(walk->shard->replica, &env, &info);
-    enum mf_err err =
-        mf_shard_walk_begin(mf_replica_shard(walk->shard->replica), &walk->meta, take_record, walk);
-    assert(err == MF_OK); // one snapshot at a time
-    (void)err;
-    uint64_t age_us =
-        info.clock_us > walk->meta.log_time_us ? info.clock_us - walk->meta.log_time_us : 0;
-    walk->wall_us = env.wall_us > age_us ? env.wall_us - age_us : 1;
+    if (result->kind == MF_RESULT_ERROR)
+        walk->err = result->err;
+    else
+        walk->index = (uint64_t)result->integer;
+    walk->wait_us = mf_mono_us() + CATCH_UP_US;
     ev_timer_init(&walk->timer, on_step, 0.0, STEP_S);
     walk->timer.data = walk;
     ev_timer_start(reactor->loop, &walk->timer);
+}
+
+static void begin_walk(struct mf_reactor *reactor, struct mf_task *task)
+{
+    struct walk *walk = (struct walk *)task;
+    if (atomic_load(&reactor->node->snapshotter->stopping)) {
+        free(walk);
+        return;
+    }
+    struct mf_command index = {.op = MF_OP_INDEX};
+    mf_request_start_on(reactor, walk->shard->id, &index, on_index, walk);
 }
 
 // The file, on its own thread.
@@ -190,7 +234,9 @@ static enum mf_err write_shard(struct job *job, struct walk *walk, uint32_t shar
         if (chunk == NULL)
             return MF_SHUTTING_DOWN; // woken by mf_snapshotter_stop
         atomic_fetch_sub_explicit(&job->ahead, 1, memory_order_relaxed);
-        if (!begun)
+        if (chunk->err != MF_OK)
+            err = chunk->err;
+        else if (!begun)
             err = mf_snapshot_begin_shard(job->writer, shard, &walk->meta, walk->wall_us);
         begun = true;
         if (err == MF_OK)
@@ -247,7 +293,7 @@ static void tell(struct mf_reactor *reactor, struct mf_task *task)
                (unsigned long long)job->totals.keys, (unsigned long long)job->totals.bytes,
                seconds);
     else
-        mf_log(MF_ERROR, "snapshot %s failed: %s", job->path, job->message);
+        mf_log(MF_ERROR, "snapshot %s failed: %s", job->name, job->message);
     // Only now may another begin: its thread's start waits for the end of the one that posted this.
     atomic_store(&job->snapshotter->busy, false);
     job->done(job->arg, job->err, job->message, mf_buf_view(&out));
@@ -257,6 +303,19 @@ static void tell(struct mf_reactor *reactor, struct mf_task *task)
     free(job);
 }
 
+static enum mf_err find_folder(struct job *job, const char *folder)
+{
+    char absolute[PATH_MAX];
+    bool there = mkdir(folder, 0750) == 0 || errno == EEXIST;
+    if (!there || realpath(folder, absolute) == NULL) {
+        snprintf(job->message, sizeof(job->message), "cannot create the folder %.300s: %s", folder,
+                 strerror(errno));
+        return MF_INTERNAL;
+    }
+    snprintf(job->path, sizeof(job->path), "%s/%s", absolute, job->name);
+    return MF_OK;
+}
+
 static void *write_file(void *arg)
 {
     struct job *job = arg;
@@ -264,12 +323,7 @@ static void *write_file(void *arg)
     const struct mf_config *config = &snapshotter->node->config;
     struct mf_snapshot_info info = {
         .cluster = config->name, .shard_count = config->shards, .created_us = mf_wall_us()};
-    job->err = MF_OK;
-    if (mkdir(config->snapshot_dir, 0750) != 0 && errno != EEXIST) {
-        snprintf(job->message, sizeof(job->message), "cannot create the folder %.300s: %s",
-                 config->snapshot_dir, strerror(errno));
-        job->err = MF_INTERNAL;
-    }
+    job->err = find_folder(job, config->snapshot_dir);
     if (job->err == MF_OK && mf_snapshot_create(job->path, &info, &job->writer, job->message,
                                                 sizeof(job->message)) != MF_OK)
         job->err = MF_INTERNAL;
@@ -284,7 +338,7 @@ static void *write_file(void *arg)
             job->err =
                 mf_snapshot_commit(job->writer, &job->totals, job->message, sizeof(job->message));
         }
-        if (job->err != MF_OK && job->err != MF_SHUTTING_DOWN)
+        if (job->err == MF_IO || job->err == MF_CORRUPT)
             job->err = MF_INTERNAL;
     }
     atomic_store(&snapshotter->job, NULL);
@@ -318,8 +372,7 @@ void mf_snapshotter_start(struct mf_snapshotter *snapshotter, struct mf_reactor 
     job->done = done;
     job->arg = arg;
     job->started_us = mf_mono_us();
-    snprintf(job->path, sizeof(job->path), "%s/%.*s", snapshotter->node->config.snapshot_dir,
-             (int)name.len, (const char *)name.data);
+    snprintf(job->name, sizeof(job->name), "%.*s", (int)name.len, (const char *)name.data);
     job->chunks = mf_ring_new(CHUNK_SLOTS);
     sem_init(&job->ready, 0, 0);
     atomic_store(&snapshotter->job, job);

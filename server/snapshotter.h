@@ -2,7 +2,9 @@
 //
 // One at a time for a node. A thread of its own owns the file; the shards' owners walk their maps
 // in small steps between commands and hand over records in chunks, at most a few ahead of the
-// disk. Shards are cut one after the other, each when its walk begins.
+// disk. Shards are cut one after the other, each once our replica has applied what its leader had
+// applied when its turn came: what was acknowledged before the request is in the file. Without a
+// leader that answers there is none (MF_NO_QUORUM).
 #ifndef MF_SERVER_SNAPSHOTTER_H
 #define MF_SERVER_SNAPSHOTTER_H
 

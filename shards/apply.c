@@ -178,6 +178,7 @@ static enum mf_err apply_op(struct mf_shard *shard, const struct mf_command *com
     case MF_OP_HAS:
     case MF_OP_TTL:
     case MF_OP_SIZE:
+    case MF_OP_INDEX:
         break;
     }
     // A read that went through the log: the state at this entry.

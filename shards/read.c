@@ -135,6 +135,9 @@ enum mf_err mf_shard_answer(const struct mf_shard *shard, const struct mf_comman
     case MF_OP_SIZE:
         answer_size(&view, out);
         break;
+    case MF_OP_INDEX:
+        mf_result_int(out, (int64_t)shard->applied);
+        break;
     default:
         return MF_BAD_REQUEST;
     }

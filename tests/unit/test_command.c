@@ -152,7 +152,7 @@ static void what_the_encoder_would_not_write_is_corrupt(void **state)
     } cases[] = {
         {"nothing", {0}, 0},
         {"op 0", {0, 0, 0, 0, 0}, 16},
-        {"an op between two ranges", {6, 0, 0, 0, 0}, 16},
+        {"an op between two ranges", {7, 0, 0, 0, 0}, 16},
         {"an op past the last", {97, 0, 0, 0, 0}, 16},
         {"an unknown flag", {5, 0, 2, 0, 0}, 16},
         {"an unknown expiry", {5, 0, 0, 3, 0}, 16},
