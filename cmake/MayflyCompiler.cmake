@@ -4,8 +4,9 @@ add_library(mf_compiler INTERFACE)
 target_compile_options(mf_compiler INTERFACE
     -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wstrict-prototypes
     -Wmissing-prototypes -Wpointer-arith -Wcast-qual -Wwrite-strings -Wundef -Wformat=2
-    -Wvla -Wno-format-truncation -Werror -fno-omit-frame-pointer -fvisibility=hidden
+    -Wvla -Werror -fno-omit-frame-pointer -fvisibility=hidden
     $<$<C_COMPILER_ID:GNU>:-Wlogical-op -Wduplicated-cond -Wduplicated-branches>
+    $<$<C_COMPILER_ID:GNU>:-Wno-format-truncation>
     $<$<C_COMPILER_ID:Clang>:-Wno-gnu-zero-variadic-macro-arguments -Wno-gnu-statement-expression>)
 target_compile_definitions(mf_compiler INTERFACE _GNU_SOURCE MF_VERSION="${PROJECT_VERSION}")
 target_include_directories(mf_compiler INTERFACE ${CMAKE_SOURCE_DIR} ${CMAKE_SOURCE_DIR}/include)
