@@ -47,8 +47,12 @@ static void make_command(struct mf_rand *rand, struct mf_command *command, struc
     *command = (struct mf_command){.op = ops[mf_rand_below(rand, OP_COUNT)], .items = items};
     command->flags = (uint32_t)mf_rand_below(rand, 512);
     command->expiry = (enum mf_expiry)mf_rand_below(rand, 3);
+    if (command->op == MF_OP_EXPIRE && command->expiry == MF_EXPIRY_NONE)
+        command->expiry = MF_EXPIRY_IN;
     if (command->expiry != MF_EXPIRY_NONE)
         command->expire_us = (int64_t)mf_rand_next(rand);
+    if (command->expiry == MF_EXPIRY_AT)
+        command->expire_us &= INT64_MAX;
     if ((command->flags & MF_IF_VERSION) != 0)
         command->if_version = mf_rand_next(rand);
     if (command->op == MF_OP_EXPIRE_DUE)
@@ -147,7 +151,7 @@ static void what_the_encoder_would_not_write_is_corrupt(void **state)
     (void)state;
     static const struct {
         const char *what;
-        uint8_t bytes[16];
+        uint8_t bytes[24];
         size_t len;
     } cases[] = {
         {"nothing", {0}, 0},
@@ -161,6 +165,8 @@ static void what_the_encoder_would_not_write_is_corrupt(void **state)
         {"a key that is cut", {1, 0, 0, 0, 0, 2, 0, 0, 0, 'k'}, 10},
         {"more keys than bytes", {34, 0, 0, 0, 0, 255, 255, 255, 255, 0, 0, 0, 0}, 13},
         {"room for one key of three", {34, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0}, 13},
+        {"an expire that does not say when", {35, 0, 0, 0, 0, 1, 0, 0, 0, 'k'}, 10},
+        {"a Unix time before 1970", {36, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 128, 0, 0, 0, 0}, 17},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct mf_reader r = mf_reader_of(mf_bytes_of(cases[i].bytes, cases[i].len));
