@@ -22,6 +22,7 @@ struct request {
     uint32_t items;
     uint32_t waiting; // parts that are out
     uint32_t part_count;
+    size_t list_bytes; // of the parts of a list that are back
     struct part *parts;
     uint32_t *order; // item numbers, grouped by shard; NULL when all are in one part
 };
@@ -29,9 +30,14 @@ struct request {
 // What another node sent as a result and is none.
 static const struct mf_result broken_result = {.kind = MF_RESULT_ERROR, .err = MF_INTERNAL};
 
+static bool is_list(enum mf_opcode op)
+{
+    return op == MF_OP_MGET || op == MF_OP_HAS;
+}
+
 static bool by_items(enum mf_opcode op)
 {
-    return op == MF_OP_MGET || op == MF_OP_HAS || op == MF_OP_DEL || op == MF_OP_MSET;
+    return is_list(op) || op == MF_OP_DEL || op == MF_OP_MSET;
 }
 
 static void free_request(struct request *request)
@@ -119,12 +125,11 @@ static void finish(struct mf_reactor *reactor, struct request *request)
 {
     struct mf_result joined = {.kind = MF_RESULT_ERROR, .err = worst(request)};
     struct mf_buf scratch = {0};
-    bool list = request->op == MF_OP_MGET || request->op == MF_OP_HAS;
     if (joined.err == MF_OK && request->part_count == 1) {
         struct mf_reader reader = mf_reader_of(mf_buf_view(&request->parts[0].op->result));
         if (mf_result_decode(&reader, &joined) != MF_OK)
             joined = (struct mf_result){.kind = MF_RESULT_ERROR, .err = MF_INTERNAL};
-    } else if (joined.err == MF_OK && list) {
+    } else if (joined.err == MF_OK && is_list(request->op)) {
         join_list(request, &joined, &scratch);
     } else if (joined.err == MF_OK) {
         join_sum(request, &joined);
@@ -135,10 +140,25 @@ static void finish(struct mf_reactor *reactor, struct request *request)
     free_request(request);
 }
 
+// A few keys, asked for again and again in one request, can stand for any amount of memory, and a
+// connection is closed when more than this and a little waits to be sent on it. So what would make
+// the answer too large is dropped as it comes.
+static void limit_list(const struct mf_reactor *reactor, struct request *request, struct mf_op *op)
+{
+    request->list_bytes += op->result.len;
+    if (op->status != MF_OK ||
+        request->list_bytes <= 4 * (size_t)reactor->node->config.request_bytes_max)
+        return;
+    op->status = MF_TOO_LARGE;
+    mf_buf_free(&op->result);
+}
+
 void mf_request_op_done(struct mf_reactor *reactor, struct mf_op *op)
 {
     struct request *request = op->owner;
     assert(request->waiting > 0);
+    if (is_list(request->op))
+        limit_list(reactor, request, op);
     if (--request->waiting == 0)
         finish(reactor, request);
 }
@@ -246,9 +266,8 @@ static void submit(struct mf_reactor *reactor, struct request *request)
 void mf_request_start(struct mf_reactor *reactor, const struct mf_command *command,
                       mf_request_done *done, void *arg)
 {
-    bool list = command->op == MF_OP_MGET || command->op == MF_OP_HAS;
     if (by_items(command->op) && command->item_count == 0) {
-        struct mf_result nothing = {.kind = list ? MF_RESULT_LIST : MF_RESULT_INT};
+        struct mf_result nothing = {.kind = is_list(command->op) ? MF_RESULT_LIST : MF_RESULT_INT};
         done(arg, &nothing);
         return;
     }

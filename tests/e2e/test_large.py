@@ -23,6 +23,22 @@ def test_mget_with_one_shards_answer_too_large_is_refused_as_a_whole(t):
         equal(connection.call("get", small), b"y", "the value read after it")
 
 
+def test_mget_with_more_than_a_connection_may_hold_back_is_refused(t):
+    limits = {"limits.max_value": "1mb", "limits.max_request": "2mb"}
+    cluster = t.cluster(1, shards=2, mode="none", overrides=limits)
+    keys = [key_in_slots(b"first", 0, 8191), key_in_slots(b"second", 8192, 16383)]
+    with cluster.node(1).connect(timeout=60) as connection:
+        for key in keys:
+            connection.call("set", key, b"x" * (1 << 20))
+        equal(len(connection.call("mget", keys * 3)), 6, "the values of an answer that is allowed")
+        for asked in (keys, keys[:1]):
+            try:
+                answer = f"{len(connection.call('mget', asked * 40))} values"
+            except RpcError as error:
+                answer = error.code
+            equal(answer, "TOO_LARGE", f"the answer from {len(asked)} shards")
+
+
 def test_answer_too_large_for_a_frame_between_nodes_costs_no_link(t):
     # A failover, because a busy machine is slow with the value, would let the asker answer itself.
     cluster = t.cluster(3, shards=1, mode="none", overrides={"consensus.lease_ms": 10000})
