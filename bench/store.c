@@ -12,6 +12,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#ifdef MF_HAVE_JEMALLOC
+#include <jemalloc/jemalloc.h>
+#endif
+
 #include "base/clock.h"
 #include "shards/batch.h"
 #include "shards/shard.h"
@@ -172,6 +176,12 @@ int main(int argc, char **argv)
             return 2;
         }
     }
+#ifdef MF_HAVE_JEMALLOC
+    const char *version = "?";
+    size_t size = sizeof(version);
+    if (mallctl("version", (void *)&version, &size, NULL, 0) == 0)
+        printf("allocator: jemalloc %s\n", version);
+#endif
     printf("%" PRIu64 " keys of %u bytes, values of %" PRIu64 " bytes, TTL %" PRIu64 " ms\n",
            options.keys, KEY_BYTES, options.value_bytes, options.ttl_ms);
     printf("shards  ns a set  ns a get  bytes a key\n");

@@ -6,6 +6,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#ifdef MF_HAVE_JEMALLOC
+#include <jemalloc/jemalloc.h>
+#endif
 #ifdef MF_HAVE_SYSTEMD
 #include <systemd/sd-daemon.h>
 #endif
@@ -214,6 +217,19 @@ static void warn_of_what_is_not_there(const struct mf_config *config)
         mf_log(MF_WARN, "memory.max_bytes has no effect: this version does not evict");
 }
 
+// Memory that is not used goes back to the system by itself, and not only when a thread happens to
+// allocate. Before the threads start: jemalloc counts its background threads then.
+static void set_up_allocator(void)
+{
+#ifdef MF_HAVE_JEMALLOC
+    bool background = true;
+    ssize_t decay_ms = 2000;
+    if (mallctl("arenas.dirty_decay_ms", NULL, NULL, &decay_ms, sizeof(decay_ms)) != 0 ||
+        mallctl("background_thread", NULL, NULL, &background, sizeof(background)) != 0)
+        mf_log(MF_WARN, "jemalloc gives memory back only when it is used");
+#endif
+}
+
 static int run_node(struct mf_node *node, int argc, char **argv)
 {
     sigset_t signals;
@@ -224,6 +240,7 @@ static int run_node(struct mf_node *node, int argc, char **argv)
     pthread_sigmask(SIG_BLOCK, &signals, NULL); // inherited by every thread
     signal(SIGPIPE, SIG_IGN);
     mf_log_start(node->config.log_level, node->config.log_format, node->config.id);
+    set_up_allocator();
     warn_of_what_is_not_there(&node->config);
     char message[MESSAGE_BYTES] = "";
     enum mf_err err = open_node(node, message, sizeof(message));

@@ -251,6 +251,8 @@ static void write_mark(struct mf_replica *replica, const struct mf_replica_env *
     replica->ops->persist(replica->ctx, replica->cfg.paxos.group, &mark, 1, 0);
     bool has_ttl = mf_shard_next_deadline(replica->shard) != MF_NO_DEADLINE;
     replica->unmarked_bytes = 0;
+    if (live)
+        replica->marked_us = env->now_us;
     replica->mark_us = has_ttl ? env->now_us + MF_IDLE_MARK_US : MF_NEVER;
 }
 

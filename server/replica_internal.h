@@ -51,7 +51,8 @@ struct mf_replica {
     uint64_t expire_slot; // an EXPIRE_DUE of ours is under way; 0 = none
     uint64_t sweep_us;
     uint64_t mark_us;        // when to note the clock; MF_NEVER = nothing to note
-    uint64_t unmarked_bytes; // applied since it was noted
+    uint64_t marked_us;      // when it was noted last; 0 = not since the start
+    uint64_t unmarked_bytes; // applied since then
     uint16_t told_leader;    // as last reported by leader_changed
     mf_ballot_t told_ballot;
     struct mf_buf batch; // scratch

@@ -173,6 +173,8 @@ static void die(struct mf_replica *replica, uint64_t slot, enum mf_err err)
 void mf_replica_apply(struct mf_replica *replica, const struct mf_replica_env *env)
 {
     uint64_t chosen = mf_paxos_chosen(replica->paxos);
+    if (replica->applied >= chosen)
+        return;
     while (replica->applied < chosen) {
         uint64_t slot = replica->applied + 1;
         const struct mf_log_entry *entry = mf_paxos_entry(replica->paxos, slot);
@@ -201,7 +203,10 @@ void mf_replica_apply(struct mf_replica *replica, const struct mf_replica_env *e
     }
     if (env == NULL)
         return;
-    uint64_t wait_us = replica->unmarked_bytes < MF_MARK_BYTES ? replica->cfg.mark_interval_us : 0;
-    if (replica->mark_us > env->now_us + wait_us)
-        replica->mark_us = env->now_us + wait_us;
+    // At once, so that there is a pair to bridge a stop with however soon it comes, but not often.
+    uint64_t next_us = replica->marked_us + replica->cfg.mark_interval_us;
+    if (replica->marked_us == 0 || replica->unmarked_bytes >= MF_MARK_BYTES)
+        next_us = env->now_us;
+    if (replica->mark_us > next_us)
+        replica->mark_us = next_us;
 }

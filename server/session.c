@@ -15,9 +15,13 @@
 #include "server/request.h"
 
 // Requests that one connection may have under way, and their bytes (one larger request may be
-// alone); more wait in its socket.
+// alone); more wait in its socket. A new connection begins with fewer, because nobody knows yet how
+// large its replies are: those under way should not be more than REPLIES_BYTES_MAX together, or a
+// client that asks for much and reads nothing would fill the links between the nodes.
+#define IN_FLIGHT_FIRST 64
 #define IN_FLIGHT_MAX 1024
 #define IN_FLIGHT_BYTES_MAX (16u << 20)
+#define REPLIES_BYTES_MAX (4u << 20)
 #define OUTPUT_PAUSE_BYTES (16u << 20)
 
 struct session {
@@ -25,6 +29,8 @@ struct session {
     struct mf_conn *conn; // NULL when closed
     uint32_t calls;       // requests under way ...
     size_t calls_bytes;   // ... and their size
+    uint32_t window;      // how many there may be
+    size_t reply_bytes;   // of recent replies, rather more than less
     bool authorized;
     struct mf_msgpack_scan scan;
     struct mf_rpc_request request; // being parsed
@@ -45,11 +51,26 @@ static void release(struct session *session)
     free(session);
 }
 
-// A connection with too many bytes under way takes no request until one has ended.
+static uint32_t window(const struct session *session)
+{
+    if (session->calls_bytes > IN_FLIGHT_BYTES_MAX)
+        return 1; // none until one has ended
+    size_t replies = REPLIES_BYTES_MAX / (session->reply_bytes + 1);
+    return replies < session->window ? (uint32_t)replies + 1 : session->window;
+}
+
 static void count_calls(struct session *session, int delta)
 {
-    bool full = session->calls_bytes > IN_FLIGHT_BYTES_MAX;
-    mf_conn_in_flight(session->conn, delta, full ? 1 : IN_FLIGHT_MAX);
+    mf_conn_in_flight(session->conn, delta, window(session));
+}
+
+// A recent large reply counts for those to come, a little less with each smaller one.
+static void learn_reply_size(struct session *session, size_t bytes)
+{
+    size_t faded = session->reply_bytes - session->reply_bytes / 8;
+    session->reply_bytes = bytes > faded ? bytes : faded;
+    if (session->window < IN_FLIGHT_MAX)
+        session->window++;
 }
 
 static struct call *begin_call(struct session *session, size_t bytes)
@@ -84,8 +105,12 @@ static void on_result(void *arg, const struct mf_result *result)
     struct session *session = call->session;
     if (result->kind == MF_RESULT_ERROR)
         atomic_fetch_add_explicit(&session->reactor->counters.errors, 1, memory_order_relaxed);
-    if (session->conn != NULL && !call->silent)
-        mf_rpc_reply_result(mf_conn_output(session->conn), call->msgid, result);
+    if (session->conn != NULL && !call->silent) {
+        struct mf_buf *out = mf_conn_output(session->conn);
+        size_t before = out->len;
+        mf_rpc_reply_result(out, call->msgid, result);
+        learn_reply_size(session, out->len - before);
+    }
     end_call(call);
 }
 
@@ -291,5 +316,6 @@ void mf_session_accepted(struct mf_reactor *reactor, int fd)
                                                         OUTPUT_PAUSE_BYTES};
     struct session *session = mf_calloc(1, sizeof(*session));
     session->reactor = reactor;
+    session->window = IN_FLIGHT_FIRST;
     session->conn = mf_conn_new(reactor->pool, fd, false, &limits, &ops, session);
 }
