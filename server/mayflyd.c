@@ -139,6 +139,33 @@ static void announce(const struct mf_node *node)
            node->config.durability == MF_DURABILITY_NONE ? "memory only" : "fsync");
 }
 
+// Reactors may be reading the old text: all texts live until they have ended.
+struct kept_password {
+    struct kept_password *next;
+    char text[];
+};
+
+static struct kept_password *kept_passwords;
+
+static void keep_password(struct mf_node *node, const char *text)
+{
+    size_t size = strlen(text) + 1;
+    struct kept_password *kept = mf_alloc(sizeof(*kept) + size);
+    memcpy(kept->text, text, size);
+    kept->next = kept_passwords;
+    kept_passwords = kept;
+    atomic_store(&node->password, kept->text);
+}
+
+static void free_passwords(void)
+{
+    while (kept_passwords != NULL) {
+        struct kept_password *kept = kept_passwords;
+        kept_passwords = kept->next;
+        free(kept);
+    }
+}
+
 // What can change while the node runs: the log level and the passwords.
 static void reload(struct mf_node *node, int argc, char **argv)
 {
@@ -149,8 +176,7 @@ static void reload(struct mf_node *node, int argc, char **argv)
         mf_log(MF_ERROR, "SIGHUP: the configuration is refused, the old one stays: %s", message);
     } else {
         mf_log_set_level(fresh->log_level);
-        // Reactors may be reading the old text, so it is never freed: one string a SIGHUP.
-        atomic_store(&node->password, mf_strdup(fresh->password));
+        keep_password(node, fresh->password);
         mf_log(MF_INFO, "SIGHUP: log level and passwords are read again");
     }
     free(fresh);
@@ -203,6 +229,7 @@ static void close_node(struct mf_node *node)
     for (uint32_t i = 0; i < node->reactor_count; i++)
         mf_reactor_free(node->reactors[i]);
     mf_snapshotter_free(node->snapshotter);
+    free_passwords();
     free(node->reactors);
     free(node->shards);
 }
