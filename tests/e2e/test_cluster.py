@@ -36,29 +36,6 @@ def retried(node, method, *params):
     return results[0]
 
 
-def test_leadership_is_spread_over_all_nodes(t):
-    cluster = t.cluster(3)
-
-    def spread():
-        shards = cluster.node(1).call("cluster")["shards"]
-        led = [[shard["leader"] for shard in shards].count(node.id) for node in cluster.nodes]
-        return max(led) - min(led) <= 1
-    wait_for(spread, PATIENCE, "each node to lead a third of the shards")
-
-
-def test_leadership_comes_back_to_a_node_that_came_back(t):
-    cluster = t.cluster(3)
-    node = cluster.node(2)
-    node.kill9()
-    cluster.wait_settled()
-    node.restart()
-
-    def leads():
-        shards = cluster.node(1).call("cluster")["shards"]
-        return [shard["leader"] for shard in shards].count(node.id) >= 5
-    wait_for(leads, 60, "the node to lead its share again")
-
-
 def test_a_killed_leader_is_replaced(t):
     cluster = t.cluster(3)
     leader = cluster.leader_of(b"key")
@@ -236,27 +213,6 @@ def retried_call(connection, method, *params):
         connection.call(method, *params)
         return True
     wait_for(done, PATIENCE, f"{method} to be served")
-
-
-@limit(240)
-def test_logs_are_cut_while_the_cluster_runs(t):
-    """Rewriting the same keys must not fill the disk."""
-    cluster = t.cluster(1, shards=2)
-    node = cluster.node(1)
-    value = b"x" * 10_000
-    megabytes = 100 if t.quick else 600
-    with node.connect(timeout=60) as connection:
-        for _ in range(megabytes):
-            connection.call("mset", [[f"k{n}", value] for n in range(100)])
-
-    def disk_bytes():
-        return sum(file.stat().st_blocks * 512 for file in pathlib.Path(node.data_dir).rglob("*")
-                   if file.is_file())
-    t.note(f"{disk_bytes() / 2**20:.0f} MB on disk after {megabytes} MB of writes on 1 MB of data")
-    wait_for(lambda: disk_bytes() < 400 * 2**20, 60, "the data folder to stay below 400 MB")
-    node.kill9()
-    node.restart()
-    equal(node.call("mget", [f"k{n}" for n in range(100)]), [value] * 100, "values after a restart")
 
 
 @limit(240)
