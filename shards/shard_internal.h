@@ -48,7 +48,8 @@ enum mf_change {
 // Dead to everything at this log time and later.
 static inline bool mf_entry_dead(const struct mf_entry *entry, uint64_t now_us)
 {
-    return mf_entry_deadline(entry) <= now_us;
+    uint64_t deadline_us = mf_entry_deadline(entry);
+    return deadline_us <= now_us && deadline_us != MF_NO_DEADLINE;
 }
 
 // Log time plus a TTL: now for a TTL that is not positive, and never MF_NO_DEADLINE.

@@ -62,6 +62,31 @@ static void a_no_op_moves_position_and_time_alone(void **state)
     fixture_free(f);
 }
 
+static void keep_kind(void *arg, uint32_t n, struct mf_bytes result)
+{
+    (void)n;
+    *(enum mf_result_kind *)arg = (enum mf_result_kind)result.data[0];
+}
+
+// A reading of the clock that came from elsewhere may be anything.
+static void a_key_without_a_ttl_outlives_the_end_of_time(void **state)
+{
+    (void)state;
+    struct fixture *f = fixture_new();
+    struct mf_command commands[] = {set_for("a", "1", 0), one(MF_OP_GET, "a")};
+    commands[0].expiry = MF_EXPIRY_NONE;
+    mf_batch_begin(&f->batch, 1);
+    for (size_t i = 0; i < 2; i++) {
+        commands[i].items = &commands[i].one;
+        mf_batch_add(&f->batch, &commands[i]);
+    }
+    enum mf_result_kind kind = MF_RESULT_NIL;
+    assert_int_equal(
+        mf_shard_apply(f->shard, 1, UINT64_MAX, mf_buf_view(&f->batch), keep_kind, &kind), MF_OK);
+    assert_int_equal(kind, MF_RESULT_BYTES);
+    fixture_free(f);
+}
+
 static void what_no_leader_proposes_is_corrupt(void **state)
 {
     (void)state;
@@ -267,6 +292,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_batch_is_applied_in_order_at_one_position),
         cmocka_unit_test(a_no_op_moves_position_and_time_alone),
+        cmocka_unit_test(a_key_without_a_ttl_outlives_the_end_of_time),
         cmocka_unit_test(what_no_leader_proposes_is_corrupt),
         cmocka_unit_test(a_batch_gives_back_its_tag_and_commands),
         cmocka_unit_test(a_batch_with_bytes_left_over_in_a_command_is_corrupt),
