@@ -29,7 +29,8 @@ static void pack_member(struct mf_buf *out, struct mf_node *node, uint32_t i)
     mf_pack_map(out, 7);
     mf_pack_str(out, "id");
     mf_pack_uint(out, member->id);
-    pack_text_or_nil(out, "peer", member->peer);
+    pack_text_or_nil(out, "peer",
+                     self && node->bound_peer[0] != '\0' ? node->bound_peer : member->peer);
     pack_text_or_nil(out, "rpc", addresses.rpc);
     pack_text_or_nil(out, "resp", addresses.resp);
     pack_text_or_nil(out, "resp_cluster", addresses.resp_cluster);
