@@ -15,8 +15,8 @@
 
 // What a node does whose log has holes: it may have promised what it no longer knows.
 #define ADVICE                                                                                     \
-    "; this node may have forgotten what it promised: move the log's folder away and let the "     \
-    "node join again as a new member"
+    "; this node may have forgotten what it promised and must not vote: keep the folder as it is " \
+    "for an examination, and see docs/operations.md"
 
 struct walk {
     struct mf_wal_folder *folder;

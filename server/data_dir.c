@@ -151,7 +151,8 @@ static enum mf_err check_meta(struct mf_node *node, char *message, size_t size)
     FILE *file = fopen(path, "re");
     if (file == NULL && errno == ENOENT) {
         node->may_vote = true;
-        return write_meta(folder, text, message, size);
+        node->fresh = true;
+        return MF_OK;
     }
     if (file == NULL) {
         fail(message, size, "cannot read", path);
@@ -185,4 +186,14 @@ enum mf_err mf_data_dir_open(struct mf_node *node, char *message, size_t message
     if (err == MF_OK)
         err = check_meta(node, message, message_size);
     return err;
+}
+
+enum mf_err mf_data_dir_claim(struct mf_node *node, char *message, size_t message_size)
+{
+    char text[META_BYTES];
+    // Alone and in memory, a node leaves nothing that a later start would have to fit.
+    if (!node->fresh || (node->config.durability == MF_DURABILITY_NONE && node->replica_count == 1))
+        return MF_OK;
+    describe(node, text, sizeof(text));
+    return write_meta(node->config.data_dir, text, message, message_size);
 }

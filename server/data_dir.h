@@ -11,9 +11,13 @@
 #include "base/err.h"
 #include "server/node.h"
 
-// Creates the folder if need be, locks it, and checks node.meta against the configuration, or
-// writes it. Sets node->genesis and node->may_vote. MF_IO or MF_BAD_REQUEST with a message for the
-// operator. The lock lives until the process ends.
+// Creates the folder if need be, locks it, and checks node.meta, if there is one, against the
+// configuration. Sets node->genesis, node->may_vote and node->fresh. MF_IO or MF_BAD_REQUEST with a
+// message for the operator. The lock lives until the process ends.
 MF_MUST_USE enum mf_err mf_data_dir_open(struct mf_node *node, char *message, size_t message_size);
+
+// Writes node.meta into a fresh folder, once the WAL stands and before anything is promised: from
+// then on a folder without a WAL has lost it.
+MF_MUST_USE enum mf_err mf_data_dir_claim(struct mf_node *node, char *message, size_t message_size);
 
 #endif

@@ -119,6 +119,8 @@ static enum mf_err open_node(struct mf_node *node, char *message, size_t size)
         err = mf_recover(node, message, size);
     for (uint32_t i = 0; i < node->reactor_count && err == MF_OK; i++)
         err = mf_reactor_open(node->reactors[i], sockets.rpc[i], sockets.peer[i], message, size);
+    if (err == MF_OK)
+        err = mf_data_dir_claim(node, message, size);
     return err;
 }
 

@@ -54,6 +54,7 @@ struct mf_node {
     uint64_t genesis;        // see struct mf_peer_hello
     uint32_t replica_count;  // copies of each shard: at most as many as there are nodes
     bool may_vote;           // false: this node may have forgotten its promises
+    bool fresh;              // the data folder is used for the first time
     char members_text[MF_PEER_TEXT_BYTES_MAX];
     uint64_t started_us;
 

@@ -91,6 +91,14 @@ static enum mf_err replay_wal(struct mf_node *node, char *message, size_t size)
             snprintf(message, size, "%s", recovery.message);
         return err;
     }
+    if (recovery.files == 0 && !node->fresh) {
+        snprintf(message, size,
+                 "%s is missing or empty, although this node has run on %s before: it may have "
+                 "forgotten what it promised and was told. Put the log back; there is no way yet "
+                 "to let the node in as a new one",
+                 folder, node->config.data_dir);
+        return MF_CORRUPT;
+    }
     if (recovery.files > 0)
         mf_log(MF_INFO, "write-ahead log: %llu records in %llu files, %.1f MB, read in %.3f s%s",
                (unsigned long long)recovery.records, (unsigned long long)recovery.files,
