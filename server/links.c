@@ -16,6 +16,8 @@
 // With this much unsent to a peer, Paxos messages to it are dropped: it is not reading, and what
 // it misses is sent again when it does.
 #define UNSENT_BYTES_MAX (64u << 20)
+// Answers that wait for a link to its asker.
+#define WAITING_BYTES_MAX (1u << 20)
 #define RECONNECT_US UINT64_C(100000)
 
 struct mf_links *mf_links_new(struct mf_reactor *reactor)
@@ -31,8 +33,10 @@ void mf_links_free(struct mf_links *links)
 {
     if (links == NULL)
         return;
-    for (uint32_t i = 0; i < links->reactor->node->member_count; i++)
+    for (uint32_t i = 0; i < links->reactor->node->member_count; i++) {
         mf_buf_free(&links->out[i].frame);
+        mf_buf_free(&links->out[i].waiting);
+    }
     free(links);
 }
 
@@ -75,6 +79,8 @@ static void each_replica(struct mf_reactor *reactor, uint16_t node,
     }
 }
 
+static void send_kept_replies(struct mf_link *link);
+
 // The listener's welcome: the peer has proved itself, and frames may flow.
 static enum mf_err on_welcome(struct mf_link *link, struct mf_bytes body)
 {
@@ -88,6 +94,7 @@ static enum mf_err on_welcome(struct mf_link *link, struct mf_bytes body)
         return err != MF_OK ? err : MF_CORRUPT;
     link->state = LINK_READY;
     link->incarnation = hello.incarnation;
+    send_kept_replies(link);
     each_replica(link->links->reactor, hello.node, mf_replica_peer_up);
     mf_router_node_reachable(link->links->reactor, hello.node);
     return MF_OK;
@@ -230,25 +237,56 @@ bool mf_links_send_forward(struct mf_links *links, uint16_t node, const struct m
     return true;
 }
 
+static void put_reply(struct mf_buf *to, const struct mf_op *op, enum mf_err status)
+{
+    size_t begun = mf_peer_item_begin(to, MF_PEER_REPLY, op->shard);
+    mf_buf_u64(to, op->from_id);
+    mf_buf_u16(to, (uint16_t)status);
+    mf_buf_u16(to, op->leader);
+    if (status == MF_OK)
+        mf_buf_put(to, op->result.data, op->result.len);
+    mf_peer_item_end(to, begun);
+}
+
+// A node that has just started asks over its link to us before our link to it stands. The answers
+// wait for it, within a bound; beyond that the asker times out, or asks again.
+static void keep_reply(struct mf_link *link, const struct mf_op *op)
+{
+    if (link->waiting_incarnation != op->from_incarnation)
+        mf_buf_clear(&link->waiting, 0);
+    link->waiting_incarnation = op->from_incarnation;
+    if (link->waiting.len + op->result.len < WAITING_BYTES_MAX)
+        put_reply(&link->waiting, op, op->status);
+}
+
+static void send_kept_replies(struct mf_link *link)
+{
+    if (link->waiting.len > 0 && link->waiting_incarnation == link->incarnation)
+        mf_buf_put(open_frame(link), link->waiting.data, link->waiting.len);
+    mf_buf_clear(&link->waiting, 0);
+}
+
 void mf_links_send_reply(struct mf_links *links, uint16_t node, const struct mf_op *op)
 {
-    struct mf_link *link = ready_link(links, node);
-    if (link == NULL || link->incarnation != op->from_incarnation)
-        return; // the asker times out, or asks again; or it has restarted, and its ids with it
+    int member = mf_node_member(links->reactor->node, node);
+    if (member < 0)
+        return;
+    struct mf_link *link = &links->out[member];
+    if (link->state != LINK_READY) {
+        keep_reply(link, op);
+        return;
+    }
+    if (link->incarnation != op->from_incarnation)
+        return; // the asker has restarted, and its ids with it
     // A frame that is too large would cost the asker its link to us, with all that is on it. What
     // the frame holds already is at most FRAME_BYTES.
     size_t bytes_max = mf_links_frame_bytes_max(links->reactor->node) - 2 * (size_t)FRAME_BYTES;
     enum mf_err status = op->status;
     if (status == MF_OK && op->result.len > bytes_max)
         status = op->write ? MF_TIMEOUT : MF_TOO_LARGE; // a write had its effect
-    struct mf_buf *frame = open_frame(link);
-    size_t begun = mf_peer_item_begin(frame, MF_PEER_REPLY, op->shard);
-    mf_buf_u64(frame, op->from_id);
-    mf_buf_u16(frame, (uint16_t)status);
-    mf_buf_u16(frame, op->leader);
-    if (status == MF_OK)
-        mf_buf_put(frame, op->result.data, op->result.len);
-    end_item(link, begun);
+    put_reply(open_frame(link), op, status);
+    if (link->frame.len > FRAME_BYTES)
+        close_frame(link);
 }
 
 uint64_t mf_links_node_mono_us(struct mf_links *links, uint16_t node_id, uint64_t now_us)

@@ -17,6 +17,8 @@ struct mf_link {
     uint64_t give_up_us;
     uint64_t sent_us; // the last frame
     uint8_t nonce[MF_PEER_NONCE_BYTES];
+    struct mf_buf waiting; // answers to the process `waiting_incarnation` there
+    uint64_t waiting_incarnation;
     struct mf_buf frame; // of this turn
 };
 

@@ -175,7 +175,7 @@ def test_without_a_majority_nothing_is_served_that_could_be_wrong(t):
     retried(last, "set", "k1", "again")
     cluster.node(3).restart()
     cluster.wait_settled()
-    equal(cluster.node(3).call("get", "k1"), b"again", "the last value")
+    equal(retried(cluster.node(3), "get", "k1"), b"again", "the last value")
 
 
 @limit(300)
