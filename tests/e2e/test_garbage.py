@@ -251,7 +251,9 @@ def test_requests_that_never_end_hold_nobody_up(t):
 def test_clients_that_ask_and_never_read_hold_nobody_up(t):
     """Each asks for thousands of large values, through a node that leads them and one that does
     not, and reads none: it costs the node a bounded buffer and the others nothing."""
-    cluster = t.cluster(3)
+    # Sanitizers make the large values ten times dearer: slow is not dead, nor late.
+    patient = {"limits.request_timeout": 60000, "consensus.lease_ms": 5000}
+    cluster = t.cluster(3, overrides=patient if t.sanitized else {})
     bystander = Bystander(cluster.node(1))
     before = [node.rss_bytes() for node in cluster.nodes]
     cluster.node(1).call("set", "large", b"x" * 100_000)

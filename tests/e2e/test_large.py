@@ -41,7 +41,8 @@ def test_mget_with_more_than_a_connection_may_hold_back_is_refused(t):
 
 def test_answer_too_large_for_a_frame_between_nodes_costs_no_link(t):
     # A failover, because a busy machine is slow with the value, would let the asker answer itself.
-    cluster = t.cluster(3, shards=1, mode="none", overrides={"consensus.lease_ms": 10000})
+    patient = {"consensus.lease_ms": 10000, "limits.request_timeout": 60000}
+    cluster = t.cluster(3, shards=1, mode="none", overrides=patient)
     leader = cluster.leader_of(b"key")
     asker = next(node for node in cluster.nodes if node is not leader)
     with asker.connect(timeout=60) as connection:
