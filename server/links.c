@@ -79,7 +79,19 @@ static void each_replica(struct mf_reactor *reactor, uint16_t node,
     }
 }
 
-static void send_kept_replies(struct mf_link *link);
+static struct mf_buf *open_frame(struct mf_link *link)
+{
+    if (link->frame.len == 0)
+        mf_peer_frame_begin(&link->frame);
+    return &link->frame;
+}
+
+static void send_kept_replies(struct mf_link *link)
+{
+    if (link->waiting.len > 0 && link->waiting_incarnation == link->incarnation)
+        mf_buf_put(open_frame(link), link->waiting.data, link->waiting.len);
+    mf_buf_clear(&link->waiting, 0);
+}
 
 // The listener's welcome: the peer has proved itself, and frames may flow.
 static enum mf_err on_welcome(struct mf_link *link, struct mf_bytes body)
@@ -169,13 +181,6 @@ static void start_connecting(struct mf_link *link, uint64_t now_us)
     link->give_up_us = now_us + (uint64_t)reactor->node->config.lease_ms * 1000 * 4;
 }
 
-static struct mf_buf *open_frame(struct mf_link *link)
-{
-    if (link->frame.len == 0)
-        mf_peer_frame_begin(&link->frame);
-    return &link->frame;
-}
-
 static void close_frame(struct mf_link *link)
 {
     if (link->frame.len == 0)
@@ -259,25 +264,18 @@ static void keep_reply(struct mf_link *link, const struct mf_op *op)
         put_reply(&link->waiting, op, op->status);
 }
 
-static void send_kept_replies(struct mf_link *link)
-{
-    if (link->waiting.len > 0 && link->waiting_incarnation == link->incarnation)
-        mf_buf_put(open_frame(link), link->waiting.data, link->waiting.len);
-    mf_buf_clear(&link->waiting, 0);
-}
-
 void mf_links_send_reply(struct mf_links *links, uint16_t node, const struct mf_op *op)
 {
     int member = mf_node_member(links->reactor->node, node);
     if (member < 0)
         return;
     struct mf_link *link = &links->out[member];
-    if (link->state != LINK_READY) {
-        keep_reply(link, op);
+    if (op->from_incarnation != atomic_load(&links->reactor->node->members[member].incarnation))
+        return; // the asker has restarted, and its ids with it
+    if (link->state != LINK_READY || link->incarnation != op->from_incarnation) {
+        keep_reply(link, op); // the link still leads to the process before it, or nowhere
         return;
     }
-    if (link->incarnation != op->from_incarnation)
-        return; // the asker has restarted, and its ids with it
     // A frame that is too large would cost the asker its link to us, with all that is on it. What
     // the frame holds already is at most FRAME_BYTES.
     size_t bytes_max = mf_links_frame_bytes_max(links->reactor->node) - 2 * (size_t)FRAME_BYTES;
