@@ -253,6 +253,7 @@ void mf_paxos_peer_up(struct mf_paxos *paxos, const struct mf_paxos_env *env, ui
     peer->chosen_sent = 0;
     peer->chosen_acked = 0;
     peer->resend_due_us = env->now_us;
+    mf_paxos_prepare_again(paxos, env, (uint32_t)voter);
     if (paxos->role == MF_LEADER)
         mf_paxos_leader_tick(paxos, env);
 }

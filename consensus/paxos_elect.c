@@ -37,6 +37,15 @@ static void count_promise(struct mf_paxos *paxos, const struct mf_paxos_env *env
     mf_paxos_try_lead(paxos, env);
 }
 
+static void send_prepare(struct mf_paxos *paxos, const struct mf_paxos_env *env, uint32_t voter)
+{
+    mf_paxos_send(paxos, env,
+                  (struct mf_paxos_msg){.type = MF_PAXOS_PREPARE,
+                                        .to = paxos->cfg.voters[voter],
+                                        .ballot = paxos->ballot,
+                                        .slot = paxos->chosen + 1});
+}
+
 // Our ballot is on disk: only now may anybody hear of it (P4), and only now do we count (P1).
 void mf_paxos_on_own_promise(struct mf_paxos *paxos, const struct mf_paxos_env *env)
 {
@@ -45,13 +54,16 @@ void mf_paxos_on_own_promise(struct mf_paxos *paxos, const struct mf_paxos_env *
     paxos->prepare_sent = true;
     for (uint32_t i = 0; i < paxos->cfg.voter_count; i++) {
         if (i != paxos->self)
-            mf_paxos_send(paxos, env,
-                          (struct mf_paxos_msg){.type = MF_PAXOS_PREPARE,
-                                                .to = paxos->cfg.voters[i],
-                                                .ballot = paxos->ballot,
-                                                .slot = paxos->chosen + 1});
+            send_prepare(paxos, env, i);
     }
     count_promise(paxos, env, paxos->self);
+}
+
+void mf_paxos_prepare_again(struct mf_paxos *paxos, const struct mf_paxos_env *env, uint32_t voter)
+{
+    if (paxos->role == MF_CANDIDATE && paxos->prepare_sent &&
+        (paxos->promises & (1u << voter)) == 0)
+        send_prepare(paxos, env, voter);
 }
 
 // P3: of the values reported for a slot, the one of the highest ballot.

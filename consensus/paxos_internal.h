@@ -129,6 +129,8 @@ void mf_paxos_on_probe(struct mf_paxos *paxos, const struct mf_paxos_env *env,
 void mf_paxos_on_promise(struct mf_paxos *paxos, const struct mf_paxos_env *env,
                          const struct mf_paxos_msg *msg);
 void mf_paxos_on_own_promise(struct mf_paxos *paxos, const struct mf_paxos_env *env);
+// A candidate asks this voter again, if its promise has not come.
+void mf_paxos_prepare_again(struct mf_paxos *paxos, const struct mf_paxos_env *env, uint32_t voter);
 // RECOVERING and nothing left to learn: leads.
 void mf_paxos_try_lead(struct mf_paxos *paxos, const struct mf_paxos_env *env);
 

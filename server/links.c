@@ -322,8 +322,11 @@ static void suspect_here(struct mf_reactor *reactor, struct mf_task *task)
         reactor->links->incarnations[notice->member] = notice->incarnation;
     each_replica(reactor, id, mf_replica_suspect);
     mf_router_node_lost(reactor, id);
-    // The old connection leads to a process that is gone or stuck; the new one starts afresh.
-    if (link->conn != NULL && notice->incarnation != 0)
+    // A link that leads to the new process already may carry answers to it, and stays.
+    bool fresh = link->state == LINK_READY && link->incarnation == notice->incarnation;
+    if (fresh)
+        each_replica(reactor, id, mf_replica_peer_up);
+    else if (link->conn != NULL && notice->incarnation != 0)
         mf_conn_close(link->conn, "the peer has restarted");
     free(notice);
 }

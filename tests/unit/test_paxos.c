@@ -569,6 +569,25 @@ static void suspected_leader_is_replaced_and_a_returning_one_follows(void **stat
     close_scene(&scene);
 }
 
+static void candidate_asks_again_over_a_new_link(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_scene(&scene, 3);
+    campaign(&scene, 1);
+    drop_mail(&scene); // no link stands yet
+    struct mf_paxos_env env = env_of(&scene);
+    mf_paxos_peer_up(scene.core[1], &env, 2);
+    take(&scene, 1, true);
+    assert_int_equal(count_mail(&scene, 1, MF_PAXOS_PREPARE), 1);
+    deliver_all(&scene);
+    assert_int_equal(mf_paxos_role(scene.core[1]), MF_LEADER);
+    mf_paxos_peer_up(scene.core[1], &env, 3);
+    take(&scene, 1, true);
+    assert_int_equal(count_mail(&scene, 1, MF_PAXOS_PREPARE), 0); // it leads already
+    close_scene(&scene);
+}
+
 static void former_leader_back_from_a_pause_is_not_followed_again(void **state)
 {
     (void)state;
@@ -735,6 +754,7 @@ int main(void)
         cmocka_unit_test(reads_share_a_round_only_if_it_starts_after_them),
         cmocka_unit_test(lost_messages_are_sent_again_until_all_agree),
         cmocka_unit_test(suspected_leader_is_replaced_and_a_returning_one_follows),
+        cmocka_unit_test(candidate_asks_again_over_a_new_link),
         cmocka_unit_test(former_leader_back_from_a_pause_is_not_followed_again),
         cmocka_unit_test(window_bounds_what_is_in_flight),
         cmocka_unit_test(node_that_may_not_vote_learns_but_never_answers),
