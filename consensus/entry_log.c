@@ -5,10 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct mf_payload *mf_payload_new(struct mf_bytes bytes)
+struct mf_payload *mf_payload_new(enum mf_entry_kind kind, struct mf_bytes bytes)
 {
     struct mf_payload *payload = mf_alloc(sizeof(*payload) + bytes.len);
     payload->references = 1;
+    payload->kind = kind;
     payload->len = bytes.len;
     if (bytes.len > 0)
         memcpy(payload->data, bytes.data, bytes.len);
@@ -97,4 +98,18 @@ struct mf_log_entry *mf_entry_log_put(struct mf_entry_log *log, uint64_t slot, m
     log->bytes += mf_payload_bytes(fresh).len;
     *entry = (struct mf_log_entry){.ballot = ballot, .log_time_us = log_time_us, .payload = fresh};
     return entry;
+}
+
+void mf_entry_log_cut(struct mf_entry_log *log, uint64_t first)
+{
+    while (log->first < first && log->count > 0) {
+        struct mf_log_entry *entry = place(log, log->first);
+        log->bytes -= mf_payload_bytes(entry->payload).len;
+        mf_payload_unref(entry->payload);
+        *entry = (struct mf_log_entry){0};
+        log->first++;
+        log->count--;
+    }
+    if (log->first < first)
+        log->first = first;
 }

@@ -10,18 +10,28 @@
 #include "base/bytes.h"
 #include "consensus/ballot.h"
 
+enum mf_entry_kind {
+    MF_ENTRY_COMMANDS = 0, // opaque to the core
+    MF_ENTRY_MEMBERS = 1,  // mf_members_encode
+};
+
 // An immutable payload. The count is not atomic: one thread.
 struct mf_payload {
     uint32_t references;
+    enum mf_entry_kind kind;
     size_t len;
     uint8_t data[];
 };
 
 // A copy of the bytes with one reference.
-struct mf_payload *mf_payload_new(struct mf_bytes bytes);
+struct mf_payload *mf_payload_new(enum mf_entry_kind kind, struct mf_bytes bytes);
 struct mf_payload *mf_payload_ref(struct mf_payload *payload);
 void mf_payload_unref(struct mf_payload *payload); // NULL is fine
 struct mf_bytes mf_payload_bytes(const struct mf_payload *payload);
+static inline bool mf_payload_is_members(const struct mf_payload *payload)
+{
+    return payload != NULL && payload->kind == MF_ENTRY_MEMBERS;
+}
 
 struct mf_log_entry {
     mf_ballot_t ballot; // at which the value was accepted; 0: nothing accepted here
@@ -50,5 +60,7 @@ struct mf_log_entry *mf_entry_log_get(const struct mf_entry_log *log, uint64_t s
 // there before is dropped. Returns the entry, with persist_seq and acks 0.
 struct mf_log_entry *mf_entry_log_put(struct mf_entry_log *log, uint64_t slot, mf_ballot_t ballot,
                                       uint64_t log_time_us, struct mf_payload *payload);
+// Drops the slots below `first`; the log may become empty, and goes on from there.
+void mf_entry_log_cut(struct mf_entry_log *log, uint64_t first);
 
 #endif

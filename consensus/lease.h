@@ -28,8 +28,8 @@
 
 // What we have granted to one node, and what it has granted to us. All zero is nothing; then init.
 struct mf_lease {
-    uint64_t token_base;      // constant after init
-    _Atomic uint64_t granted; // until (us, 48 bits) << 16 | withdrawals
+    uint64_t token_base;           // constant after init
+    _Atomic uint64_t granted;      // until (us, 48 bits) << 16 | withdrawals
     _Atomic uint32_t held_version; // a sequence lock over the two below; odd while written
     _Atomic uint64_t held_until_us;
     _Atomic uint64_t held_token;

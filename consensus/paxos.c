@@ -9,13 +9,10 @@
 struct mf_paxos *mf_paxos_new(const struct mf_paxos_config *config, uint64_t first_slot,
                               uint64_t now_us)
 {
-    assert(config->voter_count >= 1 && config->voter_count <= MF_VOTERS_MAX && first_slot >= 1);
+    assert(config->members.voter_count >= 1 && config->incarnation != 0 && first_slot >= 1);
     struct mf_paxos *paxos = mf_calloc(1, sizeof(*paxos));
     paxos->cfg = *config;
-    int self = mf_paxos_voter_index(paxos, config->self);
-    assert(self >= 0);
-    paxos->self = (uint32_t)self;
-    paxos->quorum = config->voter_count / 2u + 1;
+    mf_paxos_adopt_members(paxos, &config->members);
     paxos->chosen = first_slot - 1;
     paxos->chosen_taken = paxos->chosen;
     paxos->known_chosen = paxos->chosen;
@@ -24,8 +21,6 @@ struct mf_paxos *mf_paxos_new(const struct mf_paxos_config *config, uint64_t fir
     paxos->election_due_us = now_us + config->first_election_us;
     mf_entry_log_init(&paxos->log, first_slot);
     mf_entry_log_init(&paxos->adopted, first_slot);
-    for (uint32_t i = 0; i < config->voter_count; i++)
-        paxos->peers[i].up = true;
     return paxos;
 }
 
@@ -45,15 +40,6 @@ void mf_paxos_free(struct mf_paxos *paxos)
     free(paxos);
 }
 
-int mf_paxos_voter_index(const struct mf_paxos *paxos, uint16_t node)
-{
-    for (int i = 0; i < paxos->cfg.voter_count; i++) {
-        if (paxos->cfg.voters[i] == node)
-            return i;
-    }
-    return -1;
-}
-
 void mf_paxos_saw_ballot(struct mf_paxos *paxos, mf_ballot_t ballot)
 {
     if (mf_ballot_round(ballot) > paxos->round_max)
@@ -68,7 +54,7 @@ void mf_paxos_restore_promise(struct mf_paxos *paxos, mf_ballot_t ballot)
 }
 
 void mf_paxos_restore_accept(struct mf_paxos *paxos, uint64_t slot, mf_ballot_t ballot,
-                             uint64_t log_time_us, struct mf_bytes bytes)
+                             uint64_t log_time_us, enum mf_entry_kind kind, struct mf_bytes bytes)
 {
     mf_paxos_restore_promise(paxos, ballot);
     if (slot < paxos->log.first)
@@ -76,7 +62,7 @@ void mf_paxos_restore_accept(struct mf_paxos *paxos, uint64_t slot, mf_ballot_t 
     const struct mf_log_entry *known = mf_entry_log_get(&paxos->log, slot);
     if (known != NULL && known->ballot >= ballot)
         return;
-    struct mf_payload *payload = bytes.len > 0 ? mf_payload_new(bytes) : NULL;
+    struct mf_payload *payload = bytes.len > 0 ? mf_payload_new(kind, bytes) : NULL;
     mf_entry_log_put(&paxos->log, slot, ballot, log_time_us, payload);
     mf_payload_unref(payload);
     if (log_time_us > paxos->last_log_time_us)
@@ -89,11 +75,23 @@ void mf_paxos_restore_chosen(struct mf_paxos *paxos, uint64_t chosen)
         paxos->known_chosen = chosen;
 }
 
+void mf_paxos_choose_next(struct mf_paxos *paxos)
+{
+    const struct mf_log_entry *entry = mf_entry_log_get(&paxos->log, ++paxos->chosen);
+    if (!mf_payload_is_members(entry->payload))
+        return;
+    struct mf_members members;
+    enum mf_err err = mf_members_decode(mf_payload_bytes(entry->payload), paxos->chosen, &members);
+    assert(err == MF_OK); // made by us, or checked when it came in
+    (void)err;
+    mf_paxos_adopt_members(paxos, &members);
+}
+
 void mf_paxos_restore_done(struct mf_paxos *paxos)
 {
     while (paxos->chosen < paxos->known_chosen &&
            mf_entry_log_get(&paxos->log, paxos->chosen + 1) != NULL)
-        paxos->chosen++;
+        mf_paxos_choose_next(paxos);
     paxos->known_chosen = paxos->chosen;
 }
 
@@ -101,8 +99,11 @@ struct mf_log_entry *mf_paxos_store(struct mf_paxos *paxos, uint64_t slot, mf_ba
                                     uint64_t log_time_us, struct mf_payload *payload)
 {
     struct mf_log_entry *entry = mf_entry_log_put(&paxos->log, slot, ballot, log_time_us, payload);
-    struct mf_wal_record record = {
-        .type = MF_WAL_ACCEPT, .ballot = ballot, .slot = slot, .log_time_us = log_time_us};
+    bool members = mf_payload_is_members(payload);
+    struct mf_wal_record record = {.type = members ? MF_WAL_MEMBERS : MF_WAL_ACCEPT,
+                                   .ballot = ballot,
+                                   .slot = slot,
+                                   .log_time_us = log_time_us};
     entry->persist_seq = mf_paxos_record(paxos, &record, payload);
     if (log_time_us > paxos->last_log_time_us)
         paxos->last_log_time_us = log_time_us;
@@ -116,6 +117,9 @@ void mf_paxos_step_down(struct mf_paxos *paxos, const struct mf_paxos_env *env, 
         paxos->update.lost_leadership = true;
     paxos->role = MF_FOLLOWER;
     paxos->leader = 0;
+    paxos->asking = false;
+    paxos->given_up = 0;
+    paxos->heir = 0;
     paxos->election_due_us = env->now_us + delay_us + (spread_us > 0 ? env->random % spread_us : 0);
 }
 
@@ -126,10 +130,11 @@ void mf_paxos_follow(struct mf_paxos *paxos, const struct mf_paxos_env *env, mf_
     paxos->leader = mf_ballot_node(ballot);
 }
 
-// A message of a ballot below our promise, or a leader's message that the receiver may not be sent.
+// What no peer sends. Whether the sender counts is for each message's handler to say: one that is
+// of no configuration known here may be of a newer one.
 static bool sane(const struct mf_paxos *paxos, const struct mf_paxos_msg *msg)
 {
-    if (mf_paxos_voter_index(paxos, msg->from) < 0 || msg->from == paxos->cfg.self)
+    if (msg->from == paxos->cfg.self || msg->from == 0 || msg->incarnation == 0)
         return false;
     bool run = msg->type == MF_PAXOS_ACCEPT || msg->type == MF_PAXOS_LEARNED;
     for (uint32_t i = 0; i < msg->entry_count; i++) {
@@ -137,7 +142,8 @@ static bool sane(const struct mf_paxos *paxos, const struct mf_paxos_msg *msg)
             return false;
     }
     bool from_leader = msg->type == MF_PAXOS_PREPARE || msg->type == MF_PAXOS_ACCEPT ||
-                       msg->type == MF_PAXOS_CHOSEN || msg->type == MF_PAXOS_READ_PROBE;
+                       msg->type == MF_PAXOS_CHOSEN || msg->type == MF_PAXOS_READ_PROBE ||
+                       msg->type == MF_PAXOS_TRANSFER || msg->type == MF_PAXOS_ASK_VOTE;
     return !from_leader || mf_ballot_node(msg->ballot) == msg->from;
 }
 
@@ -153,8 +159,10 @@ void mf_paxos_receive(struct mf_paxos *paxos, const struct mf_paxos_env *env,
 {
     if (!sane(paxos, msg))
         return;
-    mf_paxos_saw_ballot(paxos, msg->ballot);
-    paxos->peers[mf_paxos_voter_index(paxos, msg->from)].up = true;
+    // A ballot that is only asked about has not been used.
+    if (msg->type != MF_PAXOS_ASK_VOTE && msg->type != MF_PAXOS_VOTE)
+        mf_paxos_saw_ballot(paxos, msg->ballot);
+    mf_paxos_present(paxos, (struct mf_acceptor){msg->from, msg->incarnation});
     switch (msg->type) {
     case MF_PAXOS_PREPARE:
         mf_paxos_on_prepare(paxos, env, msg);
@@ -186,6 +194,15 @@ void mf_paxos_receive(struct mf_paxos *paxos, const struct mf_paxos_env *env,
     case MF_PAXOS_READ_ACK:
         mf_paxos_on_read_ack(paxos, env, msg);
         break;
+    case MF_PAXOS_ASK_VOTE:
+        mf_paxos_on_ask_vote(paxos, env, msg);
+        break;
+    case MF_PAXOS_VOTE:
+        mf_paxos_on_vote(paxos, env, msg);
+        break;
+    case MF_PAXOS_TRANSFER:
+        mf_paxos_on_transfer(paxos, env, msg);
+        break;
     }
 }
 
@@ -196,7 +213,7 @@ void mf_paxos_persisted(struct mf_paxos *paxos, const struct mf_paxos_env *env, 
         return;
     paxos->seq_durable = seq;
     mf_paxos_release_held(paxos);
-    if (paxos->role == MF_CANDIDATE)
+    if (paxos->role == MF_CANDIDATE && !paxos->asking)
         mf_paxos_on_own_promise(paxos, env);
     else if (paxos->role == MF_LEADER)
         mf_paxos_on_own_accept(paxos, env);
@@ -205,7 +222,7 @@ void mf_paxos_persisted(struct mf_paxos *paxos, const struct mf_paxos_env *env, 
 // An election timer runs while there is no leader that the caller watches for us.
 static bool timed(const struct mf_paxos *paxos)
 {
-    return paxos->cfg.may_vote && paxos->role != MF_LEADER &&
+    return paxos->self >= 0 && paxos->role != MF_LEADER &&
            (paxos->leader == 0 || paxos->role != MF_FOLLOWER);
 }
 
@@ -233,27 +250,47 @@ uint64_t mf_paxos_next_tick_us(const struct mf_paxos *paxos)
     return next;
 }
 
-void mf_paxos_suspect(struct mf_paxos *paxos, const struct mf_paxos_env *env, uint16_t node)
+// How many living voters come between a voter and us, around the configuration: the first takes
+// over at once, the next only if it does not.
+static uint32_t rank_after(const struct mf_paxos *paxos, uint16_t node)
 {
-    int voter = mf_paxos_voter_index(paxos, node);
-    if (voter < 0 || node == paxos->cfg.self)
-        return;
-    paxos->peers[voter].up = false;
-    if (paxos->leader == node)
-        mf_paxos_step_down(paxos, env, 0, paxos->cfg.election_us / 2);
+    int from = mf_members_voter_node(&paxos->members, node);
+    uint32_t rank = 0;
+    for (int step = 1; from >= 0 && step < paxos->members.voter_count; step++) {
+        int i = (from + step) % paxos->members.voter_count;
+        if (i == paxos->self)
+            break;
+        rank += paxos->peers[i].up && !paxos->peers[i].gone;
+    }
+    return rank;
 }
 
-void mf_paxos_peer_up(struct mf_paxos *paxos, const struct mf_paxos_env *env, uint16_t node)
+void mf_paxos_suspect(struct mf_paxos *paxos, const struct mf_paxos_env *env, uint16_t node)
 {
-    int voter = mf_paxos_voter_index(paxos, node);
-    if (voter < 0 || node == paxos->cfg.self)
+    if (node == paxos->cfg.self)
         return;
-    struct mf_paxos_peer *peer = &paxos->peers[voter];
-    peer->up = true;
+    for (uint32_t i = 0; i < paxos->peer_count; i++) {
+        if (paxos->peers[i].acceptor.node == node)
+            paxos->peers[i].up = false;
+    }
+    if (paxos->leader != node)
+        return;
+    uint64_t step_us = paxos->cfg.election_us / 4;
+    mf_paxos_step_down(paxos, env, rank_after(paxos, node) * step_us, step_us / 8);
+}
+
+void mf_paxos_peer_up(struct mf_paxos *paxos, const struct mf_paxos_env *env,
+                      struct mf_acceptor acceptor)
+{
+    mf_paxos_present(paxos, acceptor);
+    int i = mf_paxos_peer_index(paxos, acceptor);
+    if (i < 0 || acceptor.node == paxos->cfg.self)
+        return;
+    struct mf_paxos_peer *peer = &paxos->peers[i];
     peer->chosen_sent = 0;
     peer->chosen_acked = 0;
     peer->resend_due_us = env->now_us;
-    mf_paxos_prepare_again(paxos, env, (uint32_t)voter);
+    mf_paxos_ask_again(paxos, env, (uint32_t)i);
     if (paxos->role == MF_LEADER)
         mf_paxos_leader_tick(paxos, env);
 }

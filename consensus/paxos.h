@@ -17,13 +17,21 @@
 //      owner, so that a restart cannot use it again.
 //  P5  A slot is chosen when a majority of voters has accepted one ballot's value in it; the chosen
 //      index only grows and has no holes below it.
+//  P7  Only acceptors of the configuration in force count, each by (node, incarnation). Nothing is
+//      proposed after a configuration until it is chosen and a majority of its voters has promised
+//      the leader's ballot for the slots after it.
+//  P8  While an acceptor is bound by the lease of its promise's owner it promises nobody else, but
+//      for a candidate that names the very ballot which that owner has given up. A leader that has
+//      given up its ballot never again acts under it.
 //  P6  A leader's own proposals never have a log time below any accepted entry's. A value of an
 //      older leader can still end up after a later one's, so whoever applies the log takes the
 //      running maximum, which is the same on every replica.
 //
 // A leader that is alive is not timed per group: the caller watches nodes, and says
-// mf_paxos_suspect when a node is silent or has restarted. Only a group without a leader runs an
-// election timer, randomised.
+// mf_paxos_suspect when a node is silent or has restarted. Then the first living voter after it
+// runs at once, so that all groups of a dead node are prepared in one batch; otherwise a group
+// without a leader runs an election timer, randomised. A candidate asks for votes before it
+// promises itself anything, so one that would lose disturbs nobody.
 #ifndef MF_CONSENSUS_PAXOS_H
 #define MF_CONSENSUS_PAXOS_H
 
@@ -34,19 +42,18 @@
 #include "base/err.h"
 #include "consensus/ballot.h"
 #include "consensus/entry_log.h"
+#include "consensus/members.h"
 #include "consensus/paxos_msg.h"
 #include "consensus/wal_format.h"
 
-#define MF_VOTERS_MAX 7
 #define MF_NEVER UINT64_MAX
 #define MF_STAMP_DRIFT 1024u
 
 struct mf_paxos_config {
     uint32_t group;
     uint16_t self;
-    uint16_t voters[MF_VOTERS_MAX]; // self among them
-    uint8_t voter_count;
-    bool may_vote;              // false: learns, but never promises, accepts or campaigns
+    uint64_t incarnation;       // of our memory, see members.h
+    struct mf_members members;  // in force before first_slot; need not name us
     uint64_t election_us;       // a candidate waits this long, plus up to as much again, for a win
     uint64_t first_election_us; // the first campaign after the start comes after this long
     uint64_t resend_us;         // unanswered messages are sent again after this long
@@ -68,6 +75,10 @@ struct mf_paxos_env {
     uint64_t now_us;             // monotonic
     uint64_t random;             // fresh entropy
     struct mf_paxos_stamp stamp; // put on every message sent in this step
+    // The node that owns the ballot we have promised holds our lease: we may help nobody else.
+    bool bound;
+    // With mf_paxos_receive: the token of our lease to the sender, for our answers.
+    uint64_t support;
 };
 
 // The outputs gathered since the last mf_paxos_update_take. Order of work: hand `records` to the
@@ -82,6 +93,9 @@ struct mf_paxos_update {
     uint32_t msg_count;
     uint64_t chosen;          // the chosen index now
     uint64_t reads_confirmed; // every read with a ticket <= this may be served at `chosen` or later
+    // Acceptors that asked for slots which our log no longer has.
+    struct mf_acceptor snapshot_to[MF_VOTERS_MAX + MF_LEARNERS_MAX];
+    uint32_t snapshot_count;
     bool became_leader;
     bool lost_leadership; // tickets that are not confirmed are void
 };
@@ -95,7 +109,8 @@ void mf_paxos_free(struct mf_paxos *paxos);
 // Recovery, before the first step, in any order; each keeps the higher of what it has and gets.
 void mf_paxos_restore_promise(struct mf_paxos *paxos, mf_ballot_t ballot);
 void mf_paxos_restore_accept(struct mf_paxos *paxos, uint64_t slot, mf_ballot_t ballot,
-                             uint64_t log_time_us, struct mf_bytes payload);
+                             uint64_t log_time_us, enum mf_entry_kind kind,
+                             struct mf_bytes payload);
 void mf_paxos_restore_chosen(struct mf_paxos *paxos, uint64_t chosen);
 // After the last restore call: the chosen index is cut back to what the log holds without a gap.
 void mf_paxos_restore_done(struct mf_paxos *paxos);
@@ -111,9 +126,11 @@ void mf_paxos_receive(struct mf_paxos *paxos, const struct mf_paxos_env *env,
 void mf_paxos_persisted(struct mf_paxos *paxos, const struct mf_paxos_env *env, uint64_t seq);
 // A node is silent, or another process runs under its id: if it leads, it is deposed here.
 void mf_paxos_suspect(struct mf_paxos *paxos, const struct mf_paxos_env *env, uint16_t node);
-// A link to a node is new: what it missed is sent again.
-void mf_paxos_peer_up(struct mf_paxos *paxos, const struct mf_paxos_env *env, uint16_t node);
-// Campaign now (also: tests).
+// A link to a node is new, or its lease to us has a new token: what it missed is sent again, and
+// it is asked for its answer to our ballot. The acceptor is the one that runs there now.
+void mf_paxos_peer_up(struct mf_paxos *paxos, const struct mf_paxos_env *env,
+                      struct mf_acceptor acceptor);
+// Campaign now: asks for votes. Nothing happens while bound, or when we are no voter.
 void mf_paxos_campaign(struct mf_paxos *paxos, const struct mf_paxos_env *env);
 
 // Leader only. MF_NOT_LEADER; MF_AGAIN when the window is full. log_time_us must not be below that
@@ -126,6 +143,31 @@ MF_MUST_USE enum mf_err mf_paxos_propose(struct mf_paxos *paxos, const struct mf
 // chosen.
 MF_MUST_USE enum mf_err mf_paxos_read(struct mf_paxos *paxos, const struct mf_paxos_env *env,
                                       uint64_t *ticket);
+
+// Leader only: hands the group to the voter on `node`. No more proposals fit the window from now
+// on; when all is chosen and the heir has it, the ballot is given up and the heir told, which shows
+// as lost_leadership. Given up again after an election timeout without that. MF_NOT_LEADER;
+// MF_BAD_REQUEST when it is no voter of this group; MF_AGAIN when it cannot take over now (not
+// heard of, or a change of configuration is under way).
+MF_MUST_USE enum mf_err mf_paxos_transfer(struct mf_paxos *paxos, const struct mf_paxos_env *env,
+                                          uint16_t node);
+// True from mf_paxos_transfer until it has come to an end: our lease counts as gone.
+bool mf_paxos_transferring(const struct mf_paxos *paxos);
+// Leader only: proposes a configuration (its slot is set by the call). It differs from the one in
+// force by at most one voter (added, dropped, or another incarnation on its node), and any
+// learners. MF_NOT_LEADER; MF_AGAIN while the window or an earlier change is open; MF_BAD_REQUEST
+// and the reason in *why when it would leave the group without a majority that is there and has
+// caught up, or takes too large a step.
+MF_MUST_USE enum mf_err mf_paxos_reconfigure(struct mf_paxos *paxos, const struct mf_paxos_env *env,
+                                             uint64_t log_time_us, struct mf_members members,
+                                             const char **why);
+// Drops the log below `first`, which is at most chosen + 1: a durable snapshot has it. Whoever asks
+// for it gets the snapshot (update.snapshot_to).
+void mf_paxos_compact(struct mf_paxos *paxos, uint64_t first);
+// A snapshot of the state after `slot` is durable here and stands in for the log up to it. False,
+// and nothing changes, when we are at or past it.
+bool mf_paxos_install(struct mf_paxos *paxos, const struct mf_paxos_env *env, uint64_t slot,
+                      uint64_t log_time_us, const struct mf_members *members);
 
 // The outputs gathered so far; valid until mf_paxos_update_done or the next event.
 const struct mf_paxos_update *mf_paxos_update_take(struct mf_paxos *paxos);
@@ -141,6 +183,24 @@ uint64_t mf_paxos_chosen(const struct mf_paxos *paxos);
 uint64_t mf_paxos_first_slot(const struct mf_paxos *paxos);
 // The entry in a slot, or NULL; for slots <= chosen it is the chosen one.
 const struct mf_log_entry *mf_paxos_entry(const struct mf_paxos *paxos, uint64_t slot);
+// The configuration in force after the chosen index.
+const struct mf_members *mf_paxos_members(const struct mf_paxos *paxos);
+// Leader: what is known of voter or learner i (voters first) of that configuration.
+struct mf_paxos_progress {
+    struct mf_acceptor acceptor;
+    bool learner;
+    bool self;
+    bool here;        // its node is up, and runs this incarnation as far as known
+    uint64_t chosen;  // the chosen index that it has reported
+    uint64_t support; // the lease token of its last answer to our ballot; 0 = none
+};
+bool mf_paxos_progress(const struct mf_paxos *paxos, uint32_t i, struct mf_paxos_progress *out);
+// Until when (our monotonic clock) a majority of the voters keeps the group for us: MF_NEVER when
+// we are the majority; 0 when there is no such promise, when we do not lead or are handing over.
+// held_until: see mf_lease_held_until.
+uint64_t mf_paxos_lease_until(const struct mf_paxos *paxos,
+                              uint64_t (*held_until)(void *ctx, uint16_t node, uint64_t token),
+                              void *ctx);
 // The largest log time of any accepted entry.
 uint64_t mf_paxos_last_log_time(const struct mf_paxos *paxos);
 // True when another proposal fits the window.

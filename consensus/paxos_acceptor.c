@@ -13,9 +13,12 @@ static void reject(struct mf_paxos *paxos, const struct mf_paxos_env *env, uint1
 void mf_paxos_on_prepare(struct mf_paxos *paxos, const struct mf_paxos_env *env,
                          const struct mf_paxos_msg *msg)
 {
-    if (!paxos->cfg.may_vote)
-        return;
-    if (msg->ballot < paxos->promised) {
+    // P8. The same ballot is asked about again when its answer was lost, or by a leader whose
+    // configuration has changed.
+    bool freed = mf_ballot_node(paxos->promised) == msg->from ||
+                 (msg->last != 0 && msg->last == paxos->promised);
+    bool kept = env->bound && !freed;
+    if (msg->ballot < paxos->promised || (msg->ballot > paxos->promised && kept)) {
         reject(paxos, env, msg->from);
         return;
     }
@@ -25,8 +28,11 @@ void mf_paxos_on_prepare(struct mf_paxos *paxos, const struct mf_paxos_env *env,
         paxos->promised_seq = mf_paxos_record(paxos, &record, NULL);
         mf_paxos_step_down(paxos, env, paxos->cfg.election_us, paxos->cfg.election_us);
     }
-    struct mf_paxos_msg promise = {
-        .type = MF_PAXOS_PROMISE, .to = msg->from, .ballot = msg->ballot, .chosen = paxos->chosen};
+    struct mf_paxos_msg promise = {.type = MF_PAXOS_PROMISE,
+                                   .to = msg->from,
+                                   .ballot = msg->ballot,
+                                   .chosen = paxos->chosen,
+                                   .support = env->support};
     uint64_t first = paxos->chosen + 1 > msg->slot ? paxos->chosen + 1 : msg->slot;
     mf_paxos_gather(paxos, first, UINT64_MAX, UINT64_MAX, &promise);
     // Records are durable in order, so this covers the acceptances of lower ballots as well. One of
@@ -52,7 +58,7 @@ void mf_paxos_on_accept(struct mf_paxos *paxos, const struct mf_paxos_env *env,
         return;
     }
     uint64_t last = msg->slot + msg->entry_count - 1;
-    if (msg->entry_count == 0 || msg->slot < paxos->log.first)
+    if (msg->entry_count == 0)
         return;
     mf_paxos_follow(paxos, env, msg->ballot);
     uint64_t after = mf_paxos_raise_promise(paxos, msg->ballot);
@@ -63,6 +69,8 @@ void mf_paxos_on_accept(struct mf_paxos *paxos, const struct mf_paxos_env *env,
     }
     for (uint32_t i = 0; i < msg->entry_count; i++) {
         const struct mf_paxos_entry *value = &msg->entries[i];
+        if (value->slot < paxos->log.first)
+            continue; // chosen, and in a durable snapshot
         const struct mf_log_entry *entry = mf_entry_log_get(&paxos->log, value->slot);
         bool known =
             entry != NULL && (entry->ballot == msg->ballot || value->slot <= paxos->chosen);
@@ -73,28 +81,28 @@ void mf_paxos_on_accept(struct mf_paxos *paxos, const struct mf_paxos_env *env,
             after = entry->persist_seq;
     }
     mf_paxos_heard_chosen(paxos, env, msg->from, msg->ballot, msg->chosen);
-    if (!paxos->cfg.may_vote)
-        return;
     mf_paxos_send_after(paxos, env, after,
                         (struct mf_paxos_msg){.type = MF_PAXOS_ACCEPTED,
                                               .to = msg->from,
                                               .ballot = msg->ballot,
                                               .slot = msg->slot,
                                               .last = last,
-                                              .chosen = paxos->chosen});
+                                              .chosen = paxos->chosen,
+                                              .support = env->support});
 }
 
 void mf_paxos_on_probe(struct mf_paxos *paxos, const struct mf_paxos_env *env,
                        const struct mf_paxos_msg *msg)
 {
-    if (!paxos->cfg.may_vote)
-        return;
     if (msg->ballot < paxos->promised) {
         reject(paxos, env, msg->from);
         return;
     }
+    // A lease covers the owner of our promise only.
+    uint64_t support = msg->ballot == paxos->promised ? env->support : 0;
     mf_paxos_send(paxos, env,
                   (struct mf_paxos_msg){.type = MF_PAXOS_READ_ACK,
+                                        .support = support,
                                         .to = msg->from,
                                         .ballot = msg->ballot,
                                         .read_seq = msg->read_seq});

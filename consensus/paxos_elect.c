@@ -1,20 +1,40 @@
-// Phase 1: campaigning, collecting promises, and the first proposals of a new leader.
+// Phase 1: asking for votes, collecting promises, and the first proposals of a new leader.
+//
+// A candidate first asks whether it would be promised its ballot, which changes nothing anywhere:
+// one that is cut off, or comes back to a group with a leader, gets no further. Only then does it
+// promise itself the ballot and prepare it. A heir (see mf_paxos_transfer) skips the asking.
 #include <assert.h>
 
 #include "consensus/paxos_internal.h"
 
-void mf_paxos_campaign(struct mf_paxos *paxos, const struct mf_paxos_env *env)
+static bool quorum_of(const struct mf_paxos *paxos, uint32_t voters)
 {
-    if (!paxos->cfg.may_vote)
-        return;
+    return (uint32_t)__builtin_popcount(voters) >= paxos->quorum;
+}
+
+uint32_t mf_paxos_promises(const struct mf_paxos *paxos)
+{
+    uint32_t voters = 0;
+    for (uint32_t i = 0; i < paxos->members.voter_count; i++)
+        voters |= (uint32_t)paxos->peers[i].promised << i;
+    return voters;
+}
+
+// Our ballot from here on. It may be used when it is on disk (mf_paxos_on_own_promise).
+static void run(struct mf_paxos *paxos, const struct mf_paxos_env *env, mf_ballot_t given_up)
+{
     mf_paxos_step_down(paxos, env, paxos->cfg.election_us, paxos->cfg.election_us);
     mf_paxos_saw_ballot(paxos, paxos->promised);
     paxos->role = MF_CANDIDATE;
+    paxos->given_up = given_up;
     paxos->ballot = mf_ballot_make(++paxos->round_max, paxos->cfg.self);
     paxos->promised = paxos->ballot;
-    paxos->promises = 0;
     paxos->prepare_sent = false;
     paxos->recover_to = paxos->chosen;
+    for (uint32_t i = 0; i < paxos->peer_count; i++) {
+        paxos->peers[i].promised = false;
+        paxos->peers[i].support = 0;
+    }
     mf_entry_log_free(&paxos->adopted);
     mf_entry_log_init(&paxos->adopted, paxos->chosen + 1);
     for (uint32_t i = 0; i < MF_CLOCK_SOURCES; i++) {
@@ -25,25 +45,104 @@ void mf_paxos_campaign(struct mf_paxos *paxos, const struct mf_paxos_env *env)
     paxos->promised_seq = mf_paxos_record(paxos, &record, NULL);
 }
 
-static void count_promise(struct mf_paxos *paxos, const struct mf_paxos_env *env, uint32_t voter)
+static void send_ask_vote(struct mf_paxos *paxos, const struct mf_paxos_env *env, uint32_t peer)
 {
-    paxos->promises |= 1u << voter;
-    if ((uint32_t)__builtin_popcount(paxos->promises) < paxos->quorum)
+    mf_paxos_send(paxos, env,
+                  (struct mf_paxos_msg){.type = MF_PAXOS_ASK_VOTE,
+                                        .to = paxos->peers[peer].acceptor.node,
+                                        .ballot = paxos->ballot,
+                                        .chosen = paxos->chosen});
+}
+
+void mf_paxos_campaign(struct mf_paxos *paxos, const struct mf_paxos_env *env)
+{
+    if (paxos->self < 0)
+        return;
+    mf_paxos_step_down(paxos, env, paxos->cfg.election_us, paxos->cfg.election_us);
+    if (env->bound)
+        return;
+    mf_paxos_saw_ballot(paxos, paxos->promised);
+    paxos->role = MF_CANDIDATE;
+    paxos->asking = true;
+    paxos->ballot = mf_ballot_make(paxos->round_max + 1, paxos->cfg.self);
+    paxos->votes = 1u << paxos->self;
+    if (quorum_of(paxos, paxos->votes)) {
+        run(paxos, env, 0);
+        return;
+    }
+    for (uint32_t i = 0; i < paxos->members.voter_count; i++) {
+        if (mf_paxos_reachable(paxos, i))
+            send_ask_vote(paxos, env, i);
+    }
+}
+
+void mf_paxos_on_ask_vote(struct mf_paxos *paxos, const struct mf_paxos_env *env,
+                          const struct mf_paxos_msg *msg)
+{
+    struct mf_acceptor asker = {msg->from, msg->incarnation};
+    bool counts = mf_members_voter(&paxos->members, asker) >= 0 || msg->chosen > paxos->chosen;
+    bool led = paxos->leader != 0 && paxos->leader != msg->from;
+    bool bound = env->bound && mf_ballot_node(paxos->promised) != msg->from;
+    bool yes = counts && !led && !bound && msg->ballot > paxos->promised;
+    mf_paxos_send(paxos, env,
+                  (struct mf_paxos_msg){.type = MF_PAXOS_VOTE,
+                                        .to = msg->from,
+                                        .ballot = msg->ballot,
+                                        .last = yes,
+                                        .read_seq = paxos->promised});
+}
+
+void mf_paxos_on_vote(struct mf_paxos *paxos, const struct mf_paxos_env *env,
+                      const struct mf_paxos_msg *msg)
+{
+    int voter = mf_paxos_peer_index(paxos, (struct mf_acceptor){msg->from, msg->incarnation});
+    if (paxos->role != MF_CANDIDATE || !paxos->asking || msg->ballot != paxos->ballot ||
+        !mf_paxos_is_voter(paxos, voter))
+        return;
+    if (msg->last == 0) {
+        // It may know a higher ballot, or be bound for a moment longer than we were.
+        mf_paxos_saw_ballot(paxos, msg->read_seq);
+        uint64_t soon_us = env->now_us + paxos->cfg.election_us / 8 +
+                           env->random % (paxos->cfg.election_us / 8 + 1);
+        if (soon_us < paxos->election_due_us)
+            paxos->election_due_us = soon_us;
+        return;
+    }
+    paxos->votes |= 1u << voter;
+    if (quorum_of(paxos, paxos->votes) && !env->bound)
+        run(paxos, env, 0);
+}
+
+void mf_paxos_on_transfer(struct mf_paxos *paxos, const struct mf_paxos_env *env,
+                          const struct mf_paxos_msg *msg)
+{
+    if (msg->ballot != paxos->promised || paxos->self < 0)
+        return;
+    mf_paxos_follow(paxos, env, msg->ballot);
+    mf_paxos_heard_chosen(paxos, env, msg->from, msg->ballot, msg->chosen);
+    run(paxos, env, msg->ballot);
+}
+
+static void count_promises(struct mf_paxos *paxos, const struct mf_paxos_env *env)
+{
+    if (!quorum_of(paxos, mf_paxos_promises(paxos)))
         return;
     paxos->role = MF_RECOVERING;
-    paxos->known_chosen =
-        paxos->recover_to > paxos->known_chosen ? paxos->recover_to : paxos->known_chosen;
+    if (paxos->recover_to > paxos->known_chosen)
+        paxos->known_chosen = paxos->recover_to;
     paxos->known_from = paxos->recover_from;
     mf_paxos_try_lead(paxos, env);
 }
 
-static void send_prepare(struct mf_paxos *paxos, const struct mf_paxos_env *env, uint32_t voter)
+void mf_paxos_send_prepare(struct mf_paxos *paxos, const struct mf_paxos_env *env, uint32_t peer)
 {
     mf_paxos_send(paxos, env,
                   (struct mf_paxos_msg){.type = MF_PAXOS_PREPARE,
-                                        .to = paxos->cfg.voters[voter],
+                                        .to = paxos->peers[peer].acceptor.node,
                                         .ballot = paxos->ballot,
-                                        .slot = paxos->chosen + 1});
+                                        .slot = paxos->chosen + 1,
+                                        .last = paxos->given_up,
+                                        .chosen = paxos->chosen});
 }
 
 // Our ballot is on disk: only now may anybody hear of it (P4), and only now do we count (P1).
@@ -52,24 +151,34 @@ void mf_paxos_on_own_promise(struct mf_paxos *paxos, const struct mf_paxos_env *
     if (paxos->prepare_sent || paxos->promised_seq > paxos->seq_durable)
         return;
     paxos->prepare_sent = true;
-    for (uint32_t i = 0; i < paxos->cfg.voter_count; i++) {
-        if (i != paxos->self)
-            send_prepare(paxos, env, i);
+    for (uint32_t i = 0; i < paxos->members.voter_count; i++) {
+        if (mf_paxos_reachable(paxos, i))
+            mf_paxos_send_prepare(paxos, env, i);
     }
-    count_promise(paxos, env, paxos->self);
+    if (paxos->self >= 0)
+        paxos->peers[paxos->self].promised = true;
+    count_promises(paxos, env);
 }
 
-void mf_paxos_prepare_again(struct mf_paxos *paxos, const struct mf_paxos_env *env, uint32_t voter)
+void mf_paxos_ask_again(struct mf_paxos *paxos, const struct mf_paxos_env *env, uint32_t peer)
 {
-    if (paxos->role == MF_CANDIDATE && paxos->prepare_sent &&
-        (paxos->promises & (1u << voter)) == 0)
-        send_prepare(paxos, env, voter);
+    if (!mf_paxos_is_voter(paxos, (int)peer) || !mf_paxos_reachable(paxos, peer))
+        return;
+    if (paxos->role == MF_CANDIDATE && paxos->asking) {
+        if ((paxos->votes & (1u << peer)) == 0)
+            send_ask_vote(paxos, env, peer);
+        return;
+    }
+    bool preparing = paxos->role != MF_FOLLOWER && paxos->prepare_sent;
+    if (preparing && !paxos->peers[peer].promised &&
+        (paxos->role != MF_LEADER || mf_paxos_fenced(paxos)))
+        mf_paxos_send_prepare(paxos, env, peer);
 }
 
 // P3: of the values reported for a slot, the one of the highest ballot.
 static void adopt(struct mf_paxos *paxos, const struct mf_paxos_entry *entry)
 {
-    if (entry->slot < paxos->adopted.first)
+    if (entry->slot < paxos->adopted.first || entry->slot <= paxos->chosen)
         return; // known as chosen here
     const struct mf_log_entry *known = mf_entry_log_get(&paxos->adopted, entry->slot);
     if (known == NULL || known->ballot < entry->ballot)
@@ -93,29 +202,42 @@ static void note_clock(struct mf_paxos *paxos, const struct mf_paxos_env *env,
 void mf_paxos_on_promise(struct mf_paxos *paxos, const struct mf_paxos_env *env,
                          const struct mf_paxos_msg *msg)
 {
-    if (paxos->role != MF_CANDIDATE || msg->ballot != paxos->ballot)
+    int voter = mf_paxos_peer_index(paxos, (struct mf_acceptor){msg->from, msg->incarnation});
+    if (paxos->role == MF_FOLLOWER || paxos->asking || msg->ballot != paxos->ballot ||
+        !mf_paxos_is_voter(paxos, voter) || paxos->peers[voter].promised)
         return;
     if (msg->entry_count > 0 &&
         msg->entries[msg->entry_count - 1].slot > mf_entry_log_last(&paxos->log) + MF_SLOT_GAP_MAX)
         return; // we are too far behind to lead, and may not leave a reported value out
-    for (uint32_t i = 0; i < msg->entry_count; i++)
+    bool needed = paxos->role != MF_LEADER || mf_paxos_fenced(paxos);
+    for (uint32_t i = 0; i < msg->entry_count && needed; i++)
         adopt(paxos, &msg->entries[i]);
+    paxos->peers[voter].promised = true;
+    paxos->peers[voter].support = msg->support;
+    if (paxos->role == MF_LEADER) { // late, or of a configuration that was chosen meanwhile
+        mf_paxos_propose_recovered(paxos, env);
+        return;
+    }
     if (msg->chosen > paxos->recover_to) {
         paxos->recover_to = msg->chosen;
         paxos->recover_from = msg->from;
     }
     note_clock(paxos, env, msg->stamp);
-    count_promise(paxos, env, (uint32_t)mf_paxos_voter_index(paxos, msg->from));
+    if (paxos->role == MF_CANDIDATE)
+        count_promises(paxos, env);
+    else
+        mf_paxos_try_lead(paxos, env);
 }
 
-// Proposes again, at our ballot, whatever may have been chosen in the slots above what is known as
-// chosen; holes below the last such slot are closed with no-ops.
-static void propose_recovered(struct mf_paxos *paxos, const struct mf_paxos_env *env)
+// Whatever may have been chosen in the slots above what is known as chosen is proposed again at our
+// ballot; holes below the last such slot are closed with no-ops.
+void mf_paxos_propose_recovered(struct mf_paxos *paxos, const struct mf_paxos_env *env)
 {
     uint64_t last = mf_entry_log_last(&paxos->log);
     if (mf_entry_log_last(&paxos->adopted) > last)
         last = mf_entry_log_last(&paxos->adopted);
-    for (uint64_t slot = paxos->chosen + 1; slot <= last; slot++) {
+    while (paxos->next_slot <= last && !mf_paxos_fenced(paxos)) {
+        uint64_t slot = paxos->next_slot++;
         const struct mf_log_entry *value = mf_entry_log_get(&paxos->log, slot);
         const struct mf_log_entry *other = mf_entry_log_get(&paxos->adopted, slot);
         if (value == NULL || (other != NULL && other->ballot > value->ballot))
@@ -125,7 +247,18 @@ static void propose_recovered(struct mf_paxos *paxos, const struct mf_paxos_env 
         mf_paxos_put_proposal(paxos, env, slot, log_time_us, payload);
         mf_payload_unref(payload);
     }
-    paxos->next_slot = last > paxos->chosen ? last + 1 : paxos->chosen + 1;
+}
+
+// What is learned on the way may bring another configuration, whose voters have to promise too.
+static bool promised_by_all_needed(struct mf_paxos *paxos, const struct mf_paxos_env *env)
+{
+    if (paxos->self >= 0)
+        paxos->peers[paxos->self].promised = true;
+    if (quorum_of(paxos, mf_paxos_promises(paxos)))
+        return true;
+    for (uint32_t i = 0; i < paxos->members.voter_count; i++)
+        mf_paxos_ask_again(paxos, env, i);
+    return false;
 }
 
 void mf_paxos_try_lead(struct mf_paxos *paxos, const struct mf_paxos_env *env)
@@ -137,23 +270,29 @@ void mf_paxos_try_lead(struct mf_paxos *paxos, const struct mf_paxos_env *env)
         mf_paxos_learn_more(paxos, env);
         return;
     }
+    if (paxos->self < 0) {
+        mf_paxos_step_down(paxos, env, 0, paxos->cfg.election_us);
+        return;
+    }
+    if (!promised_by_all_needed(paxos, env))
+        return;
     paxos->role = MF_LEADER;
     paxos->leader = paxos->cfg.self;
     paxos->update.became_leader = true;
     paxos->window_bytes = 0;
+    paxos->next_slot = paxos->chosen + 1;
     paxos->self_next = paxos->chosen + 1;
+    paxos->members_slot = 0;
+    paxos->ready_slot = 0;
     paxos->chosen_due_us = 0;
     paxos->probe_acks = 0;
     paxos->probe_confirmed = paxos->probe_seq; // earlier rounds were void: nothing waits for them
     paxos->probe_wanted = false;
     paxos->probe_due_us = 0;
-    for (uint32_t i = 0; i < paxos->cfg.voter_count; i++) {
+    for (uint32_t i = 0; i < paxos->peer_count; i++) {
         paxos->peers[i].chosen_sent = 0;
         paxos->peers[i].chosen_acked = 0;
         paxos->peers[i].resend_due_us = env->now_us + paxos->cfg.resend_us;
     }
-    propose_recovered(paxos, env);
-    paxos->ready_slot = paxos->next_slot;
-    mf_entry_log_free(&paxos->adopted);
-    mf_entry_log_init(&paxos->adopted, paxos->chosen + 1);
+    mf_paxos_propose_recovered(paxos, env);
 }

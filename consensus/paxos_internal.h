@@ -10,9 +10,14 @@
 #define MF_RESEND_BYTES (1u << 20)
 #define MF_CLOCK_SOURCES 4
 
-// The leader's view of another voter.
+// What we know of an acceptor of the configuration in force, and as leader or candidate of its
+// answers. Voters come first, in the order of the configuration, then learners.
 struct mf_paxos_peer {
+    struct mf_acceptor acceptor;
     bool up;               // false: said to be down, nothing is sent again
+    bool gone;             // another incarnation runs on its node
+    bool promised;         // our ballot
+    uint64_t support;      // see struct mf_paxos_progress
     uint64_t chosen_sent;  // the highest chosen index told
     uint64_t chosen_acked; // the chosen index it has reported
     uint64_t resend_due_us;
@@ -26,8 +31,11 @@ struct mf_paxos_held {
 
 struct mf_paxos {
     struct mf_paxos_config cfg;
-    uint32_t self; // our index among the voters
+    struct mf_members members; // in force after the chosen index
+    int self;                  // our index among its voters, -1 = we are none
     uint32_t quorum;
+    struct mf_paxos_peer peers[MF_VOTERS_MAX + MF_LEARNERS_MAX];
+    uint32_t peer_count;
 
     // Acceptor. `promised` may be ahead of the disk by what hand-over promised_seq carries.
     mf_ballot_t promised;
@@ -55,9 +63,11 @@ struct mf_paxos {
     uint64_t election_due_us;
 
     // Candidate and leader.
-    mf_ballot_t ballot; // our own
+    mf_ballot_t ballot;   // our own; while asking for votes, the one we would use
+    bool asking;          // for votes
+    uint32_t votes;       // bit i = voter i
+    mf_ballot_t given_up; // the ballot whose leader has told us to take over; 0 = none
     bool prepare_sent;
-    uint32_t promises;           // bit i = voter i
     struct mf_entry_log adopted; // values reported by promises, of the highest ballots
     uint64_t recover_to;         // learn up to here before leading
     uint16_t recover_from;
@@ -66,9 +76,11 @@ struct mf_paxos {
     mf_ballot_t clock_ballot[MF_CLOCK_SOURCES]; // ... and whose clock they are of
 
     // Leader.
-    struct mf_paxos_peer peers[MF_VOTERS_MAX];
     uint64_t next_slot;
-    uint64_t ready_slot;    // reads wait until this slot, the first of our own, is chosen
+    uint64_t members_slot;  // of the last configuration that we have proposed
+    uint64_t ready_slot;    // reads wait until this slot, the first of our own, is chosen; 0 = none
+    uint16_t heir;          // being handed the group; 0 = nobody
+    uint64_t heir_due_us;   // the hand-over is given up then
     uint64_t self_next;     // the first of our proposals that is not known to be durable here
     uint64_t window_bytes;  // payloads proposed and not chosen
     uint64_t chosen_due_us; // when to tell idle followers of a new chosen index; 0 = no need
@@ -97,6 +109,8 @@ void mf_paxos_send(struct mf_paxos *paxos, const struct mf_paxos_env *env, struc
 // Sends once hand-over `seq` is durable.
 void mf_paxos_send_after(struct mf_paxos *paxos, const struct mf_paxos_env *env, uint64_t seq,
                          struct mf_paxos_msg msg);
+// Asks the caller to send this acceptor a snapshot.
+void mf_paxos_want_snapshot(struct mf_paxos *paxos, struct mf_acceptor acceptor);
 void mf_paxos_release_held(struct mf_paxos *paxos);
 // Entries first..last of the log (those that are there) with references, at most bytes_max of
 // payload but at least one entry.
@@ -104,7 +118,6 @@ void mf_paxos_gather(const struct mf_paxos *paxos, uint64_t first, uint64_t last
                      uint64_t bytes_max, struct mf_paxos_msg *msg);
 
 // paxos.c
-int mf_paxos_voter_index(const struct mf_paxos *paxos, uint16_t node); // -1: no voter
 void mf_paxos_saw_ballot(struct mf_paxos *paxos, mf_ballot_t ballot);
 // Accepts a value in memory and records it. Returns the entry.
 struct mf_log_entry *mf_paxos_store(struct mf_paxos *paxos, uint64_t slot, mf_ballot_t ballot,
@@ -112,6 +125,8 @@ struct mf_log_entry *mf_paxos_store(struct mf_paxos *paxos, uint64_t slot, mf_ba
 // No leader is known from now on; an election comes after delay_us plus up to spread_us.
 void mf_paxos_step_down(struct mf_paxos *paxos, const struct mf_paxos_env *env, uint64_t delay_us,
                         uint64_t spread_us);
+// The next slot is chosen, and in the log: the one way in which `chosen` grows by one.
+void mf_paxos_choose_next(struct mf_paxos *paxos);
 void mf_paxos_follow(struct mf_paxos *paxos, const struct mf_paxos_env *env, mf_ballot_t ballot);
 
 // paxos_acceptor.c
@@ -125,18 +140,51 @@ uint64_t mf_paxos_raise_promise(struct mf_paxos *paxos, mf_ballot_t ballot);
 void mf_paxos_on_probe(struct mf_paxos *paxos, const struct mf_paxos_env *env,
                        const struct mf_paxos_msg *msg);
 
+// paxos_members.c
+// Puts a configuration in force.
+void mf_paxos_adopt_members(struct mf_paxos *paxos, const struct mf_members *members);
+// The index of this acceptor among the peers, or -1.
+int mf_paxos_peer_index(const struct mf_paxos *paxos, struct mf_acceptor acceptor);
+static inline bool mf_paxos_is_voter(const struct mf_paxos *paxos, int peer)
+{
+    return peer >= 0 && peer < paxos->members.voter_count;
+}
+// A node is known to run this acceptor now.
+void mf_paxos_present(struct mf_paxos *paxos, struct mf_acceptor acceptor);
+// True when a message to this peer may be of use: it is not us, and its node runs no other.
+bool mf_paxos_reachable(const struct mf_paxos *paxos, uint32_t peer);
+// Leader: a configuration under way keeps later slots back (P7).
+bool mf_paxos_fenced(const struct mf_paxos *paxos);
+// Leader: a configuration has been chosen. Tells everybody, gets promises, or steps down.
+void mf_paxos_lead_members(struct mf_paxos *paxos, const struct mf_paxos_env *env);
+// Leader with an heir: tells it what it lacks, or gives up the ballot, and with it the lease, once
+// everything is chosen and the heir has it. A hand-over that takes too long is called off.
+void mf_paxos_hand_over(struct mf_paxos *paxos, const struct mf_paxos_env *env);
+
 // paxos_elect.c
+void mf_paxos_on_ask_vote(struct mf_paxos *paxos, const struct mf_paxos_env *env,
+                          const struct mf_paxos_msg *msg);
+void mf_paxos_on_vote(struct mf_paxos *paxos, const struct mf_paxos_env *env,
+                      const struct mf_paxos_msg *msg);
+void mf_paxos_on_transfer(struct mf_paxos *paxos, const struct mf_paxos_env *env,
+                          const struct mf_paxos_msg *msg);
+// The voters that have promised our ballot, ourselves included.
+uint32_t mf_paxos_promises(const struct mf_paxos *paxos);
+// Leader: proposes what phase 1 has found, as far as no configuration is in between.
+void mf_paxos_propose_recovered(struct mf_paxos *paxos, const struct mf_paxos_env *env);
+void mf_paxos_send_prepare(struct mf_paxos *paxos, const struct mf_paxos_env *env, uint32_t peer);
 void mf_paxos_on_promise(struct mf_paxos *paxos, const struct mf_paxos_env *env,
                          const struct mf_paxos_msg *msg);
 void mf_paxos_on_own_promise(struct mf_paxos *paxos, const struct mf_paxos_env *env);
-// A candidate asks this voter again, if its promise has not come.
-void mf_paxos_prepare_again(struct mf_paxos *paxos, const struct mf_paxos_env *env, uint32_t voter);
+// A candidate asks this peer again, if its answer has not come.
+void mf_paxos_ask_again(struct mf_paxos *paxos, const struct mf_paxos_env *env, uint32_t peer);
 // RECOVERING and nothing left to learn: leads.
 void mf_paxos_try_lead(struct mf_paxos *paxos, const struct mf_paxos_env *env);
 
 // paxos_leader.c
 void mf_paxos_put_proposal(struct mf_paxos *paxos, const struct mf_paxos_env *env, uint64_t slot,
                            uint64_t log_time_us, struct mf_payload *payload);
+void mf_paxos_send_chosen(struct mf_paxos *paxos, const struct mf_paxos_env *env, uint32_t peer);
 void mf_paxos_on_accepted(struct mf_paxos *paxos, const struct mf_paxos_env *env,
                           const struct mf_paxos_msg *msg);
 void mf_paxos_on_own_accept(struct mf_paxos *paxos, const struct mf_paxos_env *env);

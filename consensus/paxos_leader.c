@@ -8,17 +8,17 @@ static uint64_t leader_last(const struct mf_paxos *paxos)
     return paxos->next_slot - 1;
 }
 
-static void send_accept(struct mf_paxos *paxos, const struct mf_paxos_env *env, uint32_t voter,
+static void send_accept(struct mf_paxos *paxos, const struct mf_paxos_env *env, uint32_t peer,
                         uint64_t first, uint64_t last)
 {
     struct mf_paxos_msg msg = {.type = MF_PAXOS_ACCEPT,
-                               .to = paxos->cfg.voters[voter],
+                               .to = paxos->peers[peer].acceptor.node,
                                .ballot = paxos->ballot,
                                .slot = first,
                                .chosen = paxos->chosen};
     mf_paxos_gather(paxos, first, last, MF_RESEND_BYTES, &msg);
     mf_paxos_send(paxos, env, msg);
-    paxos->peers[voter].chosen_sent = paxos->chosen;
+    paxos->peers[peer].chosen_sent = paxos->chosen;
 }
 
 void mf_paxos_put_proposal(struct mf_paxos *paxos, const struct mf_paxos_env *env, uint64_t slot,
@@ -26,15 +26,17 @@ void mf_paxos_put_proposal(struct mf_paxos *paxos, const struct mf_paxos_env *en
 {
     mf_paxos_store(paxos, slot, paxos->ballot, log_time_us, payload);
     paxos->window_bytes += mf_payload_bytes(payload).len;
-    for (uint32_t i = 0; i < paxos->cfg.voter_count; i++) {
-        if (i != paxos->self)
+    if (mf_payload_is_members(payload))
+        paxos->members_slot = slot;
+    for (uint32_t i = 0; i < paxos->peer_count; i++) {
+        if (mf_paxos_reachable(paxos, i))
             send_accept(paxos, env, i, slot, slot);
     }
 }
 
 bool mf_paxos_window_open(const struct mf_paxos *paxos)
 {
-    return paxos->role == MF_LEADER &&
+    return paxos->role == MF_LEADER && paxos->heir == 0 && !mf_paxos_fenced(paxos) &&
            leader_last(paxos) - paxos->chosen < paxos->cfg.window_entries &&
            paxos->window_bytes < paxos->cfg.window_bytes;
 }
@@ -47,8 +49,10 @@ enum mf_err mf_paxos_propose(struct mf_paxos *paxos, const struct mf_paxos_env *
     if (!mf_paxos_window_open(paxos))
         return MF_AGAIN;
     assert(log_time_us >= paxos->last_log_time_us);
-    struct mf_payload *payload = bytes.len > 0 ? mf_payload_new(bytes) : NULL;
+    struct mf_payload *payload = bytes.len > 0 ? mf_payload_new(MF_ENTRY_COMMANDS, bytes) : NULL;
     *slot = paxos->next_slot++;
+    if (paxos->ready_slot == 0)
+        paxos->ready_slot = *slot;
     mf_paxos_put_proposal(paxos, env, *slot, log_time_us, payload);
     mf_payload_unref(payload);
     return MF_OK;
@@ -58,17 +62,23 @@ enum mf_err mf_paxos_propose(struct mf_paxos *paxos, const struct mf_paxos_env *
 static void advance_chosen(struct mf_paxos *paxos, const struct mf_paxos_env *env)
 {
     uint64_t before = paxos->chosen;
+    uint64_t members_slot = paxos->members.slot;
     while (paxos->chosen < leader_last(paxos)) {
         const struct mf_log_entry *entry = mf_entry_log_get(&paxos->log, paxos->chosen + 1);
         if ((uint32_t)__builtin_popcount(entry->acks) < paxos->quorum)
             break;
         paxos->window_bytes -= mf_payload_bytes(entry->payload).len;
-        paxos->chosen++;
+        mf_paxos_choose_next(paxos);
     }
     if (paxos->chosen > paxos->known_chosen)
         paxos->known_chosen = paxos->chosen;
     if (paxos->chosen > before && paxos->chosen_due_us == 0)
         paxos->chosen_due_us = env->now_us + paxos->cfg.chosen_delay_us;
+    if (paxos->members.slot != members_slot) {
+        mf_paxos_lead_members(paxos, env);
+        if (paxos->role == MF_LEADER)
+            mf_paxos_propose_recovered(paxos, env);
+    }
 }
 
 void mf_paxos_on_accepted(struct mf_paxos *paxos, const struct mf_paxos_env *env,
@@ -76,17 +86,22 @@ void mf_paxos_on_accepted(struct mf_paxos *paxos, const struct mf_paxos_env *env
 {
     if (paxos->role != MF_LEADER || msg->ballot != paxos->ballot)
         return;
-    uint32_t voter = (uint32_t)mf_paxos_voter_index(paxos, msg->from);
-    struct mf_paxos_peer *peer = &paxos->peers[voter];
+    int i = mf_paxos_peer_index(paxos, (struct mf_acceptor){msg->from, msg->incarnation});
+    if (i < 0)
+        return; // of a configuration that is no more
+    struct mf_paxos_peer *peer = &paxos->peers[i];
+    peer->support = msg->support;
     if (msg->chosen > peer->chosen_acked)
         peer->chosen_acked = msg->chosen;
     uint64_t first = msg->slot > paxos->chosen ? msg->slot : paxos->chosen + 1;
     uint64_t last = msg->last < leader_last(paxos) ? msg->last : leader_last(paxos);
-    for (uint64_t slot = first; slot <= last; slot++)
-        mf_entry_log_get(&paxos->log, slot)->acks |= 1u << voter;
+    for (uint64_t slot = first; slot <= last && mf_paxos_is_voter(paxos, i); slot++)
+        mf_entry_log_get(&paxos->log, slot)->acks |= 1u << i;
     if (first <= last)
         peer->resend_due_us = env->now_us + paxos->cfg.resend_us;
     advance_chosen(paxos, env);
+    if (paxos->heir != 0)
+        mf_paxos_hand_over(paxos, env);
 }
 
 // The leader counts itself for what has landed on its own disk (P1).
@@ -98,7 +113,8 @@ void mf_paxos_on_own_accept(struct mf_paxos *paxos, const struct mf_paxos_env *e
         struct mf_log_entry *entry = mf_entry_log_get(&paxos->log, paxos->self_next);
         if (entry->persist_seq > paxos->seq_durable)
             break;
-        entry->acks |= 1u << paxos->self;
+        if (paxos->self >= 0)
+            entry->acks |= 1u << paxos->self;
         paxos->self_next++;
     }
     advance_chosen(paxos, env);
@@ -106,6 +122,8 @@ void mf_paxos_on_own_accept(struct mf_paxos *paxos, const struct mf_paxos_env *e
 
 static bool lacks_acceptances(const struct mf_paxos *paxos, uint32_t voter)
 {
+    if (!mf_paxos_is_voter(paxos, (int)voter))
+        return false; // learners ask for what they lack
     for (uint64_t slot = paxos->chosen + 1; slot < paxos->next_slot; slot++) {
         if ((mf_entry_log_get(&paxos->log, slot)->acks & (1u << voter)) == 0)
             return true;
@@ -116,8 +134,10 @@ static bool lacks_acceptances(const struct mf_paxos *paxos, uint32_t voter)
 static bool needs_resend(const struct mf_paxos *paxos, uint32_t voter)
 {
     const struct mf_paxos_peer *peer = &paxos->peers[voter];
-    return voter != paxos->self && peer->up &&
-           (peer->chosen_acked < paxos->chosen || lacks_acceptances(paxos, voter));
+    bool owes_promise =
+        mf_paxos_is_voter(paxos, (int)voter) && !peer->promised && mf_paxos_fenced(paxos);
+    return mf_paxos_reachable(paxos, voter) && peer->up &&
+           (peer->chosen_acked < paxos->chosen || lacks_acceptances(paxos, voter) || owes_promise);
 }
 
 // Sends the first run of slots that this voter has not accepted; what follows it comes with the
@@ -136,20 +156,20 @@ static void resend_accepts(struct mf_paxos *paxos, const struct mf_paxos_env *en
         send_accept(paxos, env, voter, first, last);
 }
 
-static void send_chosen(struct mf_paxos *paxos, const struct mf_paxos_env *env, uint32_t voter)
+void mf_paxos_send_chosen(struct mf_paxos *paxos, const struct mf_paxos_env *env, uint32_t peer)
 {
     mf_paxos_send(paxos, env,
                   (struct mf_paxos_msg){.type = MF_PAXOS_CHOSEN,
-                                        .to = paxos->cfg.voters[voter],
+                                        .to = paxos->peers[peer].acceptor.node,
                                         .ballot = paxos->ballot,
                                         .chosen = paxos->chosen});
-    paxos->peers[voter].chosen_sent = paxos->chosen;
+    paxos->peers[peer].chosen_sent = paxos->chosen;
 }
 
 static void start_probe(struct mf_paxos *paxos, const struct mf_paxos_env *env)
 {
     paxos->probe_seq++;
-    paxos->probe_acks = 1u << paxos->self;
+    paxos->probe_acks = paxos->self >= 0 ? 1u << paxos->self : 0;
     paxos->probe_left = false;
     paxos->probe_wanted = false;
     if (paxos->quorum == 1) {
@@ -162,11 +182,11 @@ static void start_probe(struct mf_paxos *paxos, const struct mf_paxos_env *env)
 static void send_probe(struct mf_paxos *paxos, const struct mf_paxos_env *env)
 {
     paxos->probe_due_us = env->now_us + paxos->cfg.resend_us;
-    for (uint32_t i = 0; i < paxos->cfg.voter_count; i++) {
-        if ((paxos->probe_acks & (1u << i)) == 0)
+    for (uint32_t i = 0; i < paxos->members.voter_count; i++) {
+        if ((paxos->probe_acks & (1u << i)) == 0 && mf_paxos_reachable(paxos, i))
             mf_paxos_send(paxos, env,
                           (struct mf_paxos_msg){.type = MF_PAXOS_READ_PROBE,
-                                                .to = paxos->cfg.voters[i],
+                                                .to = paxos->peers[i].acceptor.node,
                                                 .ballot = paxos->ballot,
                                                 .read_seq = paxos->probe_seq});
     }
@@ -174,7 +194,7 @@ static void send_probe(struct mf_paxos *paxos, const struct mf_paxos_env *env)
 
 enum mf_err mf_paxos_read(struct mf_paxos *paxos, const struct mf_paxos_env *env, uint64_t *ticket)
 {
-    if (paxos->role != MF_LEADER || paxos->chosen < paxos->ready_slot)
+    if (paxos->role != MF_LEADER || paxos->ready_slot == 0 || paxos->chosen < paxos->ready_slot)
         return MF_NOT_LEADER;
     bool running = paxos->probe_confirmed < paxos->probe_seq;
     if (!running) {
@@ -197,7 +217,12 @@ void mf_paxos_on_read_ack(struct mf_paxos *paxos, const struct mf_paxos_env *env
     if (paxos->role != MF_LEADER || msg->ballot != paxos->ballot ||
         msg->read_seq != paxos->probe_seq || paxos->probe_confirmed == paxos->probe_seq)
         return;
-    paxos->probe_acks |= 1u << mf_paxos_voter_index(paxos, msg->from);
+    int i = mf_paxos_peer_index(paxos, (struct mf_acceptor){msg->from, msg->incarnation});
+    if (!mf_paxos_is_voter(paxos, i))
+        return;
+    if (msg->support != 0)
+        paxos->peers[i].support = msg->support;
+    paxos->probe_acks |= 1u << i;
     if ((uint32_t)__builtin_popcount(paxos->probe_acks) < paxos->quorum)
         return;
     paxos->probe_confirmed = paxos->probe_seq;
@@ -212,28 +237,34 @@ void mf_paxos_leader_tick(struct mf_paxos *paxos, const struct mf_paxos_env *env
     bool tell = paxos->chosen_due_us != 0 && env->now_us >= paxos->chosen_due_us;
     if (tell)
         paxos->chosen_due_us = 0;
-    for (uint32_t i = 0; i < paxos->cfg.voter_count; i++) {
+    if (paxos->heir != 0)
+        mf_paxos_hand_over(paxos, env);
+    for (uint32_t i = 0; i < paxos->peer_count && paxos->role == MF_LEADER; i++) {
         struct mf_paxos_peer *peer = &paxos->peers[i];
-        if (i == paxos->self || !peer->up)
+        if (!peer->up || !mf_paxos_reachable(paxos, i))
             continue;
         if (tell && peer->chosen_sent < paxos->chosen)
-            send_chosen(paxos, env, i);
+            mf_paxos_send_chosen(paxos, env, i);
         if (!needs_resend(paxos, i) || env->now_us < peer->resend_due_us)
             continue;
         peer->resend_due_us = env->now_us + paxos->cfg.resend_us;
         if (lacks_acceptances(paxos, i))
             resend_accepts(paxos, env, i);
         else
-            send_chosen(paxos, env, i);
+            mf_paxos_send_chosen(paxos, env, i);
+        mf_paxos_ask_again(paxos, env, i); // where a configuration waits for its promise
     }
-    if (paxos->probe_confirmed < paxos->probe_seq && env->now_us >= paxos->probe_due_us)
+    if (paxos->role == MF_LEADER && paxos->probe_confirmed < paxos->probe_seq &&
+        env->now_us >= paxos->probe_due_us)
         send_probe(paxos, env);
 }
 
 uint64_t mf_paxos_leader_next_us(const struct mf_paxos *paxos)
 {
     uint64_t next = paxos->chosen_due_us != 0 ? paxos->chosen_due_us : MF_NEVER;
-    for (uint32_t i = 0; i < paxos->cfg.voter_count; i++) {
+    if (paxos->heir != 0)
+        next = next < paxos->heir_due_us ? next : paxos->heir_due_us;
+    for (uint32_t i = 0; i < paxos->peer_count; i++) {
         if (needs_resend(paxos, i) && paxos->peers[i].resend_due_us < next)
             next = paxos->peers[i].resend_due_us;
     }

@@ -11,7 +11,7 @@ void mf_paxos_heard_chosen(struct mf_paxos *paxos, const struct mf_paxos_env *en
         const struct mf_log_entry *entry = mf_entry_log_get(&paxos->log, paxos->chosen + 1);
         if (entry == NULL || entry->ballot != ballot)
             break;
-        paxos->chosen++;
+        mf_paxos_choose_next(paxos);
     }
     if (chosen > paxos->known_chosen) {
         paxos->known_chosen = chosen;
@@ -40,7 +40,8 @@ void mf_paxos_on_chosen(struct mf_paxos *paxos, const struct mf_paxos_env *env,
                                               .ballot = msg->ballot,
                                               .slot = 1,
                                               .last = 0,
-                                              .chosen = paxos->chosen});
+                                              .chosen = paxos->chosen,
+                                              .support = env->support});
 }
 
 // The leader knows best; without one, whoever told us, and then one voter after the other.
@@ -49,11 +50,11 @@ static uint16_t teacher(struct mf_paxos *paxos)
     if (paxos->leader != 0 && paxos->leader != paxos->cfg.self)
         return paxos->leader;
     uint16_t now = paxos->known_from;
-    int voter = mf_paxos_voter_index(paxos, now);
-    for (uint32_t step = 1; step <= paxos->cfg.voter_count; step++) {
-        uint32_t next = ((uint32_t)(voter < 0 ? 0 : voter) + step) % paxos->cfg.voter_count;
-        if (next != paxos->self) {
-            paxos->known_from = paxos->cfg.voters[next];
+    int voter = mf_members_voter_node(&paxos->members, now);
+    for (uint32_t step = 1; step <= paxos->members.voter_count; step++) {
+        uint32_t next = ((uint32_t)(voter < 0 ? 0 : voter) + step) % paxos->members.voter_count;
+        if (paxos->members.voters[next].node != paxos->cfg.self) {
+            paxos->known_from = paxos->members.voters[next].node;
             break;
         }
     }
@@ -77,8 +78,12 @@ void mf_paxos_learn_more(struct mf_paxos *paxos, const struct mf_paxos_env *env)
 void mf_paxos_on_learn(struct mf_paxos *paxos, const struct mf_paxos_env *env,
                        const struct mf_paxos_msg *msg)
 {
-    if (msg->slot > paxos->chosen || msg->slot < paxos->log.first)
+    if (msg->slot > paxos->chosen)
         return;
+    if (msg->slot < paxos->log.first) {
+        mf_paxos_want_snapshot(paxos, (struct mf_acceptor){msg->from, msg->incarnation});
+        return;
+    }
     struct mf_paxos_msg answer = {
         .type = MF_PAXOS_LEARNED, .to = msg->from, .slot = msg->slot, .chosen = paxos->chosen};
     mf_paxos_gather(paxos, msg->slot, paxos->chosen, paxos->cfg.learn_bytes, &answer);
@@ -101,7 +106,7 @@ void mf_paxos_on_learned(struct mf_paxos *paxos, const struct mf_paxos_env *env,
         const struct mf_log_entry *entry = mf_entry_log_get(&paxos->log, value->slot);
         if (entry == NULL || entry->ballot < value->ballot)
             mf_paxos_store(paxos, value->slot, value->ballot, value->log_time_us, value->payload);
-        paxos->chosen++;
+        mf_paxos_choose_next(paxos);
     }
     if (msg->chosen > paxos->known_chosen) {
         paxos->known_chosen = msg->chosen;

@@ -11,7 +11,8 @@
 #include "consensus/entry_log.h"
 
 enum mf_paxos_type {
-    // Phase 1a: ballot; slot = the first slot the candidate does not know as chosen.
+    // Phase 1a: ballot; slot = the first slot the candidate does not know as chosen; last = the
+    // ballot that its leader has given up by a TRANSFER, or 0.
     MF_PAXOS_PREPARE = 1,
     // Phase 1b: ballot; chosen = the responder's chosen index; entries = what it has accepted above
     // max(chosen, slot - 1). Slots up to `chosen` the candidate learns instead.
@@ -31,7 +32,14 @@ enum mf_paxos_type {
     // Does the receiver still follow `ballot`? read_seq numbers the round.
     MF_PAXOS_READ_PROBE = 9,
     MF_PAXOS_READ_ACK = 10,
-    MF_PAXOS_TYPE_MAX = MF_PAXOS_READ_ACK,
+    // Pre-vote (Ongaro's thesis (2014), 9.6): would the receiver promise `ballot` now? It changes
+    // nothing; chosen = the asker's chosen index.
+    MF_PAXOS_ASK_VOTE = 11,
+    MF_PAXOS_VOTE = 12, // ballot as asked; last = 1: yes, 0: no
+    // The leader of `ballot` has given it up for good, its lease with it, and the receiver may take
+    // over at once. chosen = the leader's chosen index: everything it has proposed.
+    MF_PAXOS_TRANSFER = 13,
+    MF_PAXOS_TYPE_MAX = MF_PAXOS_TRANSFER,
 };
 
 struct mf_paxos_entry {
@@ -54,6 +62,8 @@ struct mf_paxos_msg {
     enum mf_paxos_type type;
     uint16_t from;
     uint16_t to;
+    uint64_t incarnation; // of the sending acceptor, see members.h
+    uint64_t support;     // answers to a leader: the token of our lease to it, see lease.h
     mf_ballot_t ballot;
     uint64_t slot;
     uint64_t last;

@@ -39,6 +39,7 @@ void mf_paxos_send(struct mf_paxos *paxos, const struct mf_paxos_env *env, struc
 {
     assert(msg.to != paxos->cfg.self && msg.to != 0);
     msg.from = paxos->cfg.self;
+    msg.incarnation = paxos->cfg.incarnation;
     msg.stamp = env->stamp;
     queue_msg(paxos, &msg);
 }
@@ -55,8 +56,20 @@ void mf_paxos_send_after(struct mf_paxos *paxos, const struct mf_paxos_env *env,
         paxos->held = mf_realloc(paxos->held, paxos->held_cap * sizeof(*paxos->held));
     }
     msg.from = paxos->cfg.self;
+    msg.incarnation = paxos->cfg.incarnation;
     msg.stamp = env->stamp;
     paxos->held[paxos->held_count++] = (struct mf_paxos_held){.seq = seq, .msg = msg};
+}
+
+void mf_paxos_want_snapshot(struct mf_paxos *paxos, struct mf_acceptor acceptor)
+{
+    struct mf_paxos_update *update = &paxos->update;
+    for (uint32_t i = 0; i < update->snapshot_count; i++) {
+        if (update->snapshot_to[i].node == acceptor.node)
+            return;
+    }
+    if (update->snapshot_count < MF_VOTERS_MAX + MF_LEARNERS_MAX)
+        update->snapshot_to[update->snapshot_count++] = acceptor;
 }
 
 void mf_paxos_release_held(struct mf_paxos *paxos)
@@ -104,8 +117,8 @@ bool mf_paxos_has_update(const struct mf_paxos *paxos)
 {
     const struct mf_paxos_update *update = &paxos->update;
     return update->record_count > 0 || update->msg_count > 0 || update->became_leader ||
-           update->lost_leadership || paxos->chosen > paxos->chosen_taken ||
-           paxos->probe_confirmed > paxos->reads_taken;
+           update->lost_leadership || update->snapshot_count > 0 ||
+           paxos->chosen > paxos->chosen_taken || paxos->probe_confirmed > paxos->reads_taken;
 }
 
 const struct mf_paxos_update *mf_paxos_update_take(struct mf_paxos *paxos)
@@ -129,6 +142,7 @@ void mf_paxos_update_done(struct mf_paxos *paxos)
     paxos->probe_left = true;
     update->msg_count = 0;
     update->record_count = 0;
+    update->snapshot_count = 0;
     update->persist_seq = 0;
     update->became_leader = false;
     update->lost_leadership = false;

@@ -123,6 +123,7 @@ void mf_wal_batch_put(struct mf_wal_batch *batch, struct mf_buf *out,
         mf_buf_u64(out, record->ballot);
         break;
     case MF_WAL_ACCEPT:
+    case MF_WAL_MEMBERS:
         mf_buf_u64(out, record->ballot);
         mf_buf_u64(out, record->slot);
         mf_buf_u64(out, record->log_time_us);
@@ -187,6 +188,7 @@ static void read_record(struct mf_reader *r, struct mf_wal_record *record)
         record->ballot = mf_read_u64(r);
         break;
     case MF_WAL_ACCEPT:
+    case MF_WAL_MEMBERS:
         record->ballot = mf_read_u64(r);
         record->slot = mf_read_u64(r);
         record->log_time_us = mf_read_u64(r);

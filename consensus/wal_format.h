@@ -23,6 +23,7 @@
 enum mf_wal_type {
     MF_WAL_PROMISE = 1, // group, ballot
     MF_WAL_ACCEPT = 2,  // group, ballot, slot, log_time_us, payload
+    MF_WAL_MEMBERS = 4, // as ACCEPT; the payload is a configuration
     MF_WAL_MARK = 3, // group, slot (= chosen index), log_time_us, wall_us; a hint, never a promise
 };
 

@@ -79,6 +79,11 @@ static void each_replica(struct mf_reactor *reactor, uint16_t node,
     }
 }
 
+static void peer_up(struct mf_replica *replica, const struct mf_replica_env *env, uint16_t node)
+{
+    mf_replica_peer_up(replica, env, (struct mf_acceptor){node, 1});
+}
+
 static struct mf_buf *open_frame(struct mf_link *link)
 {
     if (link->frame.len == 0)
@@ -107,7 +112,7 @@ static enum mf_err on_welcome(struct mf_link *link, struct mf_bytes body)
     link->state = LINK_READY;
     link->incarnation = hello.incarnation;
     send_kept_replies(link);
-    each_replica(link->links->reactor, hello.node, mf_replica_peer_up);
+    each_replica(link->links->reactor, hello.node, peer_up);
     mf_router_node_reachable(link->links->reactor, hello.node);
     return MF_OK;
 }
@@ -325,7 +330,7 @@ static void suspect_here(struct mf_reactor *reactor, struct mf_task *task)
     // A link that leads to the new process already may carry answers to it, and stays.
     bool fresh = link->state == LINK_READY && link->incarnation == notice->incarnation;
     if (fresh)
-        each_replica(reactor, id, mf_replica_peer_up);
+        each_replica(reactor, id, peer_up);
     else if (link->conn != NULL && notice->incarnation != 0)
         mf_conn_close(link->conn, "the peer has restarted");
     free(notice);
@@ -346,7 +351,7 @@ static void up_here(struct mf_reactor *reactor, struct mf_task *task)
 {
     struct notice *notice = (struct notice *)task;
     if (reactor->links->out[notice->member].state == LINK_READY)
-        each_replica(reactor, reactor->node->members[notice->member].id, mf_replica_peer_up);
+        each_replica(reactor, reactor->node->members[notice->member].id, peer_up);
     free(notice);
 }
 

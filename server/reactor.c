@@ -231,6 +231,43 @@ static uint64_t replica_node_mono(void *ctx, uint16_t node, uint64_t now_us)
     return mf_links_node_mono_us(shard->reactor->links, node, now_us);
 }
 
+static uint64_t replica_mono(void *ctx)
+{
+    (void)ctx;
+    return mf_mono_us();
+}
+
+static bool replica_bound(void *ctx, uint16_t node, uint64_t now_us)
+{
+    (void)ctx;
+    (void)node;
+    (void)now_us;
+    return false;
+}
+
+static bool replica_withdraw(void *ctx, uint16_t node, uint64_t now_us)
+{
+    (void)ctx;
+    (void)node;
+    (void)now_us;
+    return true;
+}
+
+static uint64_t replica_support(void *ctx, uint16_t node)
+{
+    (void)ctx;
+    (void)node;
+    return 0;
+}
+
+static uint64_t replica_held_until(void *ctx, uint16_t node, uint64_t token)
+{
+    (void)ctx;
+    (void)node;
+    (void)token;
+    return 0;
+}
+
 static void replica_applied(void *ctx, uint32_t group, uint64_t index, uint64_t log_time_us,
                             uint64_t expired)
 {
@@ -265,6 +302,11 @@ const struct mf_replica_ops mf_reactor_replica_ops = {.reply = replica_reply,
                                                       .persist = replica_persist,
                                                       .send = replica_send,
                                                       .node_mono_us = replica_node_mono,
+                                                      .mono_us = replica_mono,
+                                                      .bound = replica_bound,
+                                                      .withdraw = replica_withdraw,
+                                                      .support = replica_support,
+                                                      .held_until = replica_held_until,
                                                       .applied = replica_applied,
                                                       .leader_changed = replica_leader_changed,
                                                       .fatal = replica_fatal};

@@ -34,10 +34,14 @@ static void configure(const struct mf_node *node, uint32_t shard, struct mf_repl
     struct mf_paxos_config *paxos = &config->paxos;
     paxos->group = shard;
     paxos->self = node->config.id;
-    paxos->voter_count = (uint8_t)count;
-    for (uint32_t i = 0; i < count; i++)
-        paxos->voters[i] = node->members[indexes[i]].id;
-    paxos->may_vote = node->may_vote;
+    paxos->incarnation = node->may_vote ? 1 : node->incarnation;
+    for (uint32_t i = 0; i < node->member_count; i++) { // ascending by id
+        for (uint32_t j = 0; j < count; j++) {
+            if (indexes[j] == i)
+                paxos->members.voters[paxos->members.voter_count++] =
+                    (struct mf_acceptor){node->members[i].id, 1};
+        }
+    }
     paxos->election_us = lease_us;
     // The first of a shard's members campaigns at once, so that leaders are spread evenly; the
     // others give it time, and time to be heard when it leads already.

@@ -17,6 +17,7 @@ struct mf_replica *mf_replica_new(const struct mf_replica_config *config, struct
     struct mf_shard_meta meta;
     mf_shard_meta(shard, &meta);
     replica->applied = meta.applied;
+    replica->members = config->paxos.members;
     replica->log_time_us = meta.log_time_us;
     replica->paxos = mf_paxos_new(&config->paxos, meta.applied + 1, now_us);
     mf_log_clock_init(&replica->clock);
@@ -78,6 +79,16 @@ static void follow_clock(struct mf_replica *replica, const struct mf_replica_env
         mf_log_clock_note_leader(&replica->clock, (uint64_t)log_us, env->now_us);
 }
 
+// A lease that has run out is withdrawn at once, since what follows may promise somebody else.
+static bool bound(const struct mf_replica *replica, uint64_t now_us)
+{
+    uint16_t owner = mf_ballot_node(mf_paxos_ballot(replica->paxos));
+    if (owner == 0 || owner == replica->cfg.paxos.self)
+        return false;
+    return replica->ops->bound(replica->ctx, owner, now_us) ||
+           !replica->ops->withdraw(replica->ctx, owner, now_us);
+}
+
 struct mf_paxos_env mf_replica_paxos_env(struct mf_replica *replica,
                                          const struct mf_replica_env *env)
 {
@@ -87,6 +98,7 @@ struct mf_paxos_env mf_replica_paxos_env(struct mf_replica *replica,
     return (struct mf_paxos_env){
         .now_us = env->now_us,
         .random = env->random,
+        .bound = bound(replica, env->now_us),
         .stamp = {.source = (uint8_t)estimate.source,
                   .log_us = estimate.log_us,
                   .ballot = estimate.source == MF_CLOCK_LIVE ? replica->clock_ballot : 0}};
@@ -99,8 +111,10 @@ void mf_replica_restore(struct mf_replica *replica, const struct mf_wal_record *
         mf_paxos_restore_promise(replica->paxos, record->ballot);
         break;
     case MF_WAL_ACCEPT:
-        mf_paxos_restore_accept(replica->paxos, record->slot, record->ballot, record->log_time_us,
-                                record->payload);
+    case MF_WAL_MEMBERS:
+        mf_paxos_restore_accept(
+            replica->paxos, record->slot, record->ballot, record->log_time_us,
+            record->type == MF_WAL_MEMBERS ? MF_ENTRY_MEMBERS : MF_ENTRY_COMMANDS, record->payload);
         break;
     case MF_WAL_MARK:
         mf_paxos_restore_chosen(replica->paxos, record->slot);
@@ -154,6 +168,7 @@ void mf_replica_receive(struct mf_replica *replica, const struct mf_replica_env 
     if (replica->dead)
         return;
     struct mf_paxos_env paxos_env = mf_replica_paxos_env(replica, env);
+    paxos_env.support = replica->ops->support(replica->ctx, msg->from);
     mf_paxos_receive(replica->paxos, &paxos_env, msg);
     mf_log_clock_saw_entry(&replica->clock, mf_paxos_last_log_time(replica->paxos));
     if (replica->clock.leading && mf_paxos_role(replica->paxos) != MF_LEADER)
@@ -188,10 +203,12 @@ void mf_replica_suspect(struct mf_replica *replica, const struct mf_replica_env 
     replica->dirty = true;
 }
 
-void mf_replica_peer_up(struct mf_replica *replica, const struct mf_replica_env *env, uint16_t node)
+void mf_replica_peer_up(struct mf_replica *replica, const struct mf_replica_env *env,
+                        struct mf_acceptor acceptor)
 {
+    mf_replica_note_present(replica, acceptor);
     struct mf_paxos_env paxos_env = mf_replica_paxos_env(replica, env);
-    mf_paxos_peer_up(replica->paxos, &paxos_env, node);
+    mf_paxos_peer_up(replica->paxos, &paxos_env, acceptor);
     replica->dirty = true;
 }
 
@@ -305,6 +322,8 @@ static void carry_out(struct mf_replica *replica, const struct mf_replica_env *e
 {
     const struct mf_paxos_update *update = mf_paxos_update_take(replica->paxos);
     uint32_t group = replica->cfg.paxos.group;
+    for (uint32_t i = 0; i < update->snapshot_count && replica->ops->send_snapshot != NULL; i++)
+        replica->ops->send_snapshot(replica->ctx, group, update->snapshot_to[i]);
     if (update->record_count > 0)
         replica->ops->persist(replica->ctx, group, update->records, update->record_count,
                               update->persist_seq);
@@ -332,8 +351,10 @@ static void propose(struct mf_replica *replica, const struct mf_replica_env *env
         return;
     if (replica->lead_slot == 0)
         mf_replica_propose_first(replica, env);
-    if (replica->lead_slot != 0)
-        mf_replica_propose_queued(replica, env);
+    if (replica->lead_slot == 0)
+        return;
+    mf_replica_mend_members(replica, env);
+    mf_replica_propose_queued(replica, env);
 }
 
 void mf_replica_flush(struct mf_replica *replica, const struct mf_replica_env *env)

@@ -4,9 +4,10 @@
 // core under it: time and entropy are arguments, everything outside happens through mf_replica_ops,
 // so the simulator runs the very code that the server runs. The shard's reactor is its only thread.
 //
-// A read by the leader waits for a quorum round, and is then answered at the leader's log time. If
-// that would show a key dead whose death no chosen entry's log time has reached, an entry is
-// chosen first: what was seen dead once is dead for every later leader.
+// A read by the leader is answered at the leader's log time, at once while a majority's lease
+// lasts (looked at after the value was read, by a clock that is read then), else after a quorum
+// round. If that would show a key dead whose death no chosen entry's log time has reached, an entry
+// is chosen first: what was seen dead once is dead for every later leader.
 #ifndef MF_SERVER_REPLICA_H
 #define MF_SERVER_REPLICA_H
 
@@ -32,6 +33,16 @@ struct mf_replica_ops {
     // Another node's monotonic clock now, estimated from below (its last reading that arrived, plus
     // the time since); 0 when nothing has arrived from the process that runs there now.
     uint64_t (*node_mono_us)(void *ctx, uint16_t node, uint64_t now_us);
+    // Our monotonic clock this instant, for the lease's last look.
+    uint64_t (*mono_us)(void *ctx);
+    // The leases between nodes, see consensus/lease.h: mf_lease_bound, _withdraw, _token and
+    // _held_until of the node.
+    bool (*bound)(void *ctx, uint16_t node, uint64_t now_us);
+    bool (*withdraw)(void *ctx, uint16_t node, uint64_t now_us);
+    uint64_t (*support)(void *ctx, uint16_t node);
+    uint64_t (*held_until)(void *ctx, uint16_t node, uint64_t token);
+    // This acceptor needs slots that our log has no more: it gets the shard's state. May be NULL.
+    void (*send_snapshot)(void *ctx, uint32_t group, struct mf_acceptor to);
     // An entry was applied; expired: how many keys it dropped by TTL. May be NULL.
     void (*applied)(void *ctx, uint32_t group, uint64_t index, uint64_t log_time_us,
                     uint64_t expired);
@@ -67,6 +78,14 @@ void mf_replica_free(struct mf_replica *replica);
 void mf_replica_restore(struct mf_replica *replica, const struct mf_wal_record *record);
 void mf_replica_restore_done(struct mf_replica *replica, uint64_t base_log_us,
                              uint64_t base_wall_us);
+// Drops the log below `first` (at most applied + 1), which a durable snapshot stands in for.
+void mf_replica_compact(struct mf_replica *replica, uint64_t first);
+// The state of a snapshot takes the place of ours; it is durable here. Takes the shard and returns
+// true, or returns false and leaves it the caller's when we are as far, or lead.
+bool mf_replica_install(struct mf_replica *replica, const struct mf_replica_env *env,
+                        struct mf_shard *shard, const struct mf_members *members);
+// The configuration in force after the last applied entry: what a snapshot carries.
+const struct mf_members *mf_replica_members(const struct mf_replica *replica);
 
 // Events. After any number of them, mf_replica_flush once: it proposes the gathered commands, hands
 // out records and messages, applies and replies.
@@ -79,14 +98,27 @@ void mf_replica_persisted(struct mf_replica *replica, const struct mf_replica_en
                           uint64_t seq);
 void mf_replica_suspect(struct mf_replica *replica, const struct mf_replica_env *env,
                         uint16_t node);
+// The acceptor that runs on a node: its link is new, or its lease to us has a new token.
 void mf_replica_peer_up(struct mf_replica *replica, const struct mf_replica_env *env,
-                        uint16_t node);
+                        struct mf_acceptor acceptor);
+// See mf_paxos_transfer.
+MF_MUST_USE enum mf_err mf_replica_transfer(struct mf_replica *replica,
+                                            const struct mf_replica_env *env, uint16_t node);
+// Asks for a configuration of these nodes, by learning first: the leader proposes one small step
+// after the other as they become possible, until a lost leadership or another wish. MF_NOT_LEADER.
+// *why says what is in the way, or is NULL.
+MF_MUST_USE enum mf_err mf_replica_reconfigure(struct mf_replica *replica,
+                                               const struct mf_replica_env *env,
+                                               const struct mf_members *members, const char **why);
 void mf_replica_tick(struct mf_replica *replica, const struct mf_replica_env *env);
 void mf_replica_flush(struct mf_replica *replica, const struct mf_replica_env *env);
 // When mf_replica_tick is due next (monotonic), or MF_NEVER.
 uint64_t mf_replica_next_tick_us(const struct mf_replica *replica, uint64_t now_us);
 // True when an event since the last flush asks for one.
 bool mf_replica_dirty(const struct mf_replica *replica);
+// Until when we may answer reads alone, by our monotonic clock; 0 = not now. See
+// mf_paxos_lease_until; also 0 until the first entry of our leadership is applied.
+uint64_t mf_replica_lease_until(const struct mf_replica *replica);
 
 struct mf_replica_info {
     uint32_t group;

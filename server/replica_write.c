@@ -170,6 +170,15 @@ static void die(struct mf_replica *replica, uint64_t slot, enum mf_err err)
     replica->ops->fatal(replica->ctx, replica->cfg.paxos.group, what);
 }
 
+static void note_members(struct mf_replica *replica, uint64_t slot,
+                         const struct mf_log_entry *entry)
+{
+    enum mf_err err = mf_members_decode(mf_payload_bytes(entry->payload), slot, &replica->members);
+    assert(err == MF_OK); // the core has read it
+    (void)err;
+    replica->mending = true;
+}
+
 void mf_replica_apply(struct mf_replica *replica, const struct mf_replica_env *env)
 {
     uint64_t chosen = mf_paxos_chosen(replica->paxos);
@@ -178,7 +187,9 @@ void mf_replica_apply(struct mf_replica *replica, const struct mf_replica_env *e
     while (replica->applied < chosen) {
         uint64_t slot = replica->applied + 1;
         const struct mf_log_entry *entry = mf_paxos_entry(replica->paxos, slot);
-        struct mf_bytes payload = mf_payload_bytes(entry->payload);
+        // To the shard a configuration is a no-op.
+        bool members = mf_payload_is_members(entry->payload);
+        struct mf_bytes payload = members ? mf_bytes_of(NULL, 0) : mf_payload_bytes(entry->payload);
         if (entry->log_time_us > replica->log_time_us)
             replica->log_time_us = entry->log_time_us;
         struct mf_shard_counters before;
@@ -193,6 +204,8 @@ void mf_replica_apply(struct mf_replica *replica, const struct mf_replica_env *e
             return;
         }
         replica->applied = slot;
+        if (members)
+            note_members(replica, slot, entry);
         replica->unmarked_bytes += payload.len;
         if (replica->expire_slot == slot)
             replica->expire_slot = 0;

@@ -1,0 +1,213 @@
+// Configurations as a replica wants them: step by step, and by itself when an acceptor has come
+// back without its memory; and states that take the place of a log.
+//
+// A node whose acceptor has another incarnation than the voter in the configuration can never vote
+// as that voter again. The leader lets the new one learn, and once it has caught up makes it the
+// voter in the old one's place.
+#include <stdlib.h>
+
+#include "server/replica_internal.h"
+
+void mf_replica_note_present(struct mf_replica *replica, struct mf_acceptor acceptor)
+{
+    uint32_t i = 0;
+    while (i < replica->present_count && replica->present[i].node != acceptor.node)
+        i++;
+    if (i == MF_PRESENT_MAX || acceptor.incarnation == 0)
+        return;
+    if (i == replica->present_count)
+        replica->present_count++;
+    replica->present[i] = acceptor;
+    replica->mending = true;
+}
+
+static struct mf_acceptor present_on(const struct mf_replica *replica, struct mf_acceptor voter)
+{
+    for (uint32_t i = 0; i < replica->present_count; i++) {
+        if (replica->present[i].node == voter.node)
+            return replica->present[i];
+    }
+    return voter;
+}
+
+static void drop(struct mf_acceptor *acceptors, uint8_t *count, uint16_t node)
+{
+    uint8_t kept = 0;
+    for (uint8_t i = 0; i < *count; i++) {
+        if (acceptors[i].node != node)
+            acceptors[kept++] = acceptors[i];
+    }
+    *count = kept;
+}
+
+// In its place by node.
+static void insert(struct mf_acceptor *acceptors, uint8_t *count, struct mf_acceptor acceptor)
+{
+    uint8_t at = (*count)++;
+    for (; at > 0 && acceptors[at - 1].node > acceptor.node; at--)
+        acceptors[at] = acceptors[at - 1];
+    acceptors[at] = acceptor;
+}
+
+static bool caught_up(const struct mf_replica *replica, struct mf_acceptor acceptor)
+{
+    struct mf_paxos_progress progress;
+    for (uint32_t i = 0; mf_paxos_progress(replica->paxos, i, &progress); i++) {
+        if (progress.acceptor.node == acceptor.node &&
+            progress.acceptor.incarnation == acceptor.incarnation)
+            return progress.here && progress.chosen + replica->cfg.paxos.window_entries >=
+                                        mf_paxos_chosen(replica->paxos);
+    }
+    return false;
+}
+
+// Towards `goal` for one voter of it: true when *next is a step that can be proposed now.
+static bool admit(const struct mf_replica *replica, struct mf_acceptor goal,
+                  struct mf_members *next)
+{
+    if (mf_members_voter(next, goal) >= 0)
+        return false;
+    if (mf_members_learner(next, goal) < 0) {
+        drop(next->learners, &next->learner_count, goal.node);
+        if (next->learner_count == MF_LEARNERS_MAX)
+            return false;
+        insert(next->learners, &next->learner_count, goal);
+        return true;
+    }
+    drop(next->voters, &next->voter_count, goal.node);
+    if (!caught_up(replica, goal) || next->voter_count == MF_VOTERS_MAX)
+        return false;
+    drop(next->learners, &next->learner_count, goal.node);
+    insert(next->voters, &next->voter_count, goal);
+    return true;
+}
+
+static bool next_step(const struct mf_replica *replica, struct mf_members *next)
+{
+    const struct mf_members now = *mf_paxos_members(replica->paxos);
+    const struct mf_members *goal = replica->wanted.voter_count > 0 ? &replica->wanted : &now;
+    for (uint8_t i = 0; i < goal->voter_count; i++) {
+        *next = now;
+        if (admit(replica, present_on(replica, goal->voters[i]), next))
+            return true;
+    }
+    for (uint8_t i = 0; i < now.voter_count; i++) {
+        *next = now;
+        drop(next->voters, &next->voter_count, now.voters[i].node);
+        if (mf_members_voter_node(goal, now.voters[i].node) < 0 && next->voter_count > 0)
+            return true;
+    }
+    return false;
+}
+
+// Whatever is missing from the configuration that is wanted has been proposed and chosen.
+static bool reached(const struct mf_replica *replica)
+{
+    const struct mf_members *now = mf_paxos_members(replica->paxos);
+    const struct mf_members *goal = replica->wanted.voter_count > 0 ? &replica->wanted : now;
+    bool all = now->voter_count == goal->voter_count;
+    for (uint8_t i = 0; i < goal->voter_count; i++)
+        all = all && mf_members_voter(now, present_on(replica, goal->voters[i])) >= 0;
+    return all;
+}
+
+static enum mf_err propose_step(struct mf_replica *replica, const struct mf_replica_env *env,
+                                const struct mf_members *next, const char **why)
+{
+    struct mf_paxos_env paxos_env = mf_replica_paxos_env(replica, env);
+    uint64_t log_us = mf_log_clock_now(&replica->clock, env->now_us);
+    enum mf_err err = mf_paxos_reconfigure(replica->paxos, &paxos_env, log_us, *next, why);
+    if (err == MF_OK)
+        mf_log_clock_saw_entry(&replica->clock, log_us);
+    return err;
+}
+
+void mf_replica_mend_members(struct mf_replica *replica, const struct mf_replica_env *env)
+{
+    if (!replica->mending || replica->applied < replica->lead_slot ||
+        !mf_paxos_window_open(replica->paxos))
+        return;
+    if (reached(replica)) {
+        replica->mending = false;
+        replica->wanted.voter_count = 0;
+        return;
+    }
+    struct mf_members next;
+    const char *why = NULL;
+    // What is refused now may be possible when somebody has caught up: that comes with a message.
+    if (next_step(replica, &next)) {
+        enum mf_err err = propose_step(replica, env, &next, &why);
+        (void)err;
+    }
+}
+
+enum mf_err mf_replica_reconfigure(struct mf_replica *replica, const struct mf_replica_env *env,
+                                   const struct mf_members *members, const char **why)
+{
+    *why = NULL;
+    if (mf_paxos_role(replica->paxos) != MF_LEADER || replica->lead_slot == 0)
+        return MF_NOT_LEADER;
+    replica->wanted = *members;
+    replica->mending = true;
+    replica->dirty = true;
+    struct mf_members next;
+    if (reached(replica) || !mf_paxos_window_open(replica->paxos) || !next_step(replica, &next))
+        return MF_OK;
+    enum mf_err err = propose_step(replica, env, &next, why);
+    return err == MF_BAD_REQUEST ? MF_OK : err;
+}
+
+enum mf_err mf_replica_transfer(struct mf_replica *replica, const struct mf_replica_env *env,
+                                uint16_t node)
+{
+    struct mf_paxos_env paxos_env = mf_replica_paxos_env(replica, env);
+    replica->dirty = true;
+    return mf_paxos_transfer(replica->paxos, &paxos_env, node);
+}
+
+const struct mf_members *mf_replica_members(const struct mf_replica *replica)
+{
+    return &replica->members;
+}
+
+void mf_replica_compact(struct mf_replica *replica, uint64_t first)
+{
+    mf_paxos_compact(replica->paxos, first);
+}
+
+// What we had proposed below the snapshot was chosen or was not: nobody here can tell.
+static void forget_proposals(struct mf_replica *replica, uint64_t up_to)
+{
+    while (replica->first != NULL && replica->first->slot <= up_to) {
+        struct mf_proposal *proposal = replica->first;
+        replica->first = proposal->next;
+        for (uint32_t i = 0; i < proposal->count; i++) {
+            if (proposal->ops[i] != NULL)
+                mf_replica_reply(replica, proposal->ops[i], MF_TIMEOUT);
+        }
+        free(proposal);
+    }
+    if (replica->first == NULL)
+        replica->last = NULL;
+}
+
+bool mf_replica_install(struct mf_replica *replica, const struct mf_replica_env *env,
+                        struct mf_shard *shard, const struct mf_members *members)
+{
+    struct mf_shard_meta meta;
+    mf_shard_meta(shard, &meta);
+    struct mf_paxos_env paxos_env = mf_replica_paxos_env(replica, env);
+    if (replica->dead || meta.applied <= replica->applied ||
+        !mf_paxos_install(replica->paxos, &paxos_env, meta.applied, meta.log_time_us, members))
+        return false;
+    mf_shard_free(replica->shard);
+    replica->shard = shard;
+    replica->applied = meta.applied;
+    if (meta.log_time_us > replica->log_time_us)
+        replica->log_time_us = meta.log_time_us;
+    replica->members = *members;
+    mf_log_clock_saw_entry(&replica->clock, meta.log_time_us);
+    forget_proposals(replica, meta.applied);
+    replica->dirty = true;
+    return true;
+}
