@@ -12,12 +12,15 @@
 
 static struct mf_paxos_msg sample(struct mf_paxos_entry entries[2])
 {
-    entries[0] = (struct mf_paxos_entry){.slot = 7,
-                                         .ballot = 9,
-                                         .log_time_us = 11,
-                                         .payload = mf_payload_new(mf_bytes_str("payload"))};
+    entries[0] = (struct mf_paxos_entry){
+        .slot = 7,
+        .ballot = 9,
+        .log_time_us = 11,
+        .payload = mf_payload_new(MF_ENTRY_COMMANDS, mf_bytes_str("payload"))};
     entries[1] = (struct mf_paxos_entry){.slot = 8, .ballot = 9, .log_time_us = 12};
     return (struct mf_paxos_msg){.type = MF_PAXOS_ACCEPT,
+                                 .incarnation = 3,
+                                 .support = 4,
                                  .ballot = UINT64_MAX - 1,
                                  .slot = 7,
                                  .last = 8,
@@ -40,6 +43,8 @@ static void every_field_survives_the_binary_form(void **state)
     assert_int_equal(mf_paxos_msg_decode(&reader, &back), MF_OK);
     assert_int_equal(mf_reader_left(&reader), 0);
     assert_int_equal(back.type, msg.type);
+    assert_int_equal(back.incarnation, 3);
+    assert_int_equal(back.support, 4);
     assert_int_equal(back.ballot, msg.ballot);
     assert_int_equal(back.slot, msg.slot);
     assert_int_equal(back.last, msg.last);

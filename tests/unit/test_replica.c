@@ -108,7 +108,47 @@ static void on_fatal(void *ctx, uint32_t group, const char *what)
     fail_msg("%s", what);
 }
 
+static uint64_t on_mono(void *ctx)
+{
+    const struct actor *actor = ctx;
+    return actor->scene->now_us;
+}
+
+// No node has a lease of another: reads take quorum rounds.
+static bool on_bound(void *ctx, uint16_t node, uint64_t now_us)
+{
+    (void)ctx;
+    (void)node;
+    (void)now_us;
+    return false;
+}
+
+static bool on_withdraw(void *ctx, uint16_t node, uint64_t now_us)
+{
+    return !on_bound(ctx, node, now_us);
+}
+
+static uint64_t on_support(void *ctx, uint16_t node)
+{
+    (void)ctx;
+    (void)node;
+    return 0;
+}
+
+static uint64_t on_held_until(void *ctx, uint16_t node, uint64_t token)
+{
+    (void)ctx;
+    (void)node;
+    (void)token;
+    return 0;
+}
+
 static const struct mf_replica_ops ops = {.reply = on_reply,
+                                          .mono_us = on_mono,
+                                          .bound = on_bound,
+                                          .withdraw = on_withdraw,
+                                          .support = on_support,
+                                          .held_until = on_held_until,
                                           .persist = on_persist,
                                           .send = on_send,
                                           .node_mono_us = on_node_mono,
@@ -179,9 +219,8 @@ static void open_lagging_scene(struct scene *scene, uint64_t mono_lag_us)
     for (uint16_t id = 1; id <= NODES; id++) {
         struct mf_replica_config config = {
             .paxos = {.self = id,
-                      .voters = {1, 2, 3},
-                      .voter_count = NODES,
-                      .may_vote = true,
+                      .incarnation = 1,
+                      .members = {.voter_count = NODES, .voters = {{1, 1}, {2, 1}, {3, 1}}},
                       .election_us = 100000,
                       .first_election_us = (uint64_t)id * 1000000 - 990000,
                       .resend_us = 20000,
@@ -489,7 +528,7 @@ static void proposal_that_lost_its_slot_comes_back_as_not_applied(void **state)
     assert_written(set(&scene, heir, "k", "kept", 0));
     scene.cut[1] = false;
     struct mf_replica_env env = env_of(&scene);
-    mf_replica_peer_up(scene.actors[heir].replica, &env, 1);
+    mf_replica_peer_up(scene.actors[heir].replica, &env, (struct mf_acceptor){1, 1});
     pass(&scene, 300000);
     assert_true(answered(lost));
     assert_int_equal(lost->status, MF_NOT_LEADER);
@@ -528,7 +567,7 @@ static void proposal_adopted_by_the_next_leader_is_answered_as_done(void **state
     uint16_t heir = leads(&scene, 2) ? 2 : 3;
     scene.cut[1] = false;
     env = env_of(&scene);
-    mf_replica_peer_up(scene.actors[heir].replica, &env, 1);
+    mf_replica_peer_up(scene.actors[heir].replica, &env, (struct mf_acceptor){1, 1});
     pass(&scene, 300000);
     assert_written(op);
     assert_got(get(&scene, heir, "k", 0), "v");
