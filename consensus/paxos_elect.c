@@ -80,6 +80,11 @@ void mf_paxos_on_ask_vote(struct mf_paxos *paxos, const struct mf_paxos_env *env
                           const struct mf_paxos_msg *msg)
 {
     struct mf_acceptor asker = {msg->from, msg->incarnation};
+    int peer = mf_paxos_peer_index(paxos, asker);
+    if (paxos->role == MF_LEADER && peer >= 0) {
+        mf_paxos_send_chosen(paxos, env, (uint32_t)peer); // it has lost sight of us
+        return;
+    }
     bool counts = mf_members_voter(&paxos->members, asker) >= 0 || msg->chosen > paxos->chosen;
     bool led = paxos->leader != 0 && paxos->leader != msg->from;
     bool bound = env->bound && mf_ballot_node(paxos->promised) != msg->from;

@@ -282,6 +282,9 @@ void sim_checks_sent(struct sim_node *node, uint32_t group, const struct mf_paxo
     case MF_PAXOS_LEARN:
     case MF_PAXOS_READ_PROBE:
     case MF_PAXOS_READ_ACK:
+    case MF_PAXOS_ASK_VOTE:
+    case MF_PAXOS_VOTE:
+    case MF_PAXOS_TRANSFER:
         break;
     }
 }

@@ -103,6 +103,39 @@ static uint64_t on_node_mono_us(void *ctx, uint16_t id, uint64_t now_us)
     return peer->reading_us == 0 ? 0 : peer->reading_us + passed_us - passed_us / MF_CLOCK_DRIFT;
 }
 
+static uint64_t on_mono_us(void *ctx)
+{
+    return sim_node_mono_us(ctx);
+}
+
+static bool on_bound(void *ctx, uint16_t id, uint64_t now_us)
+{
+    (void)ctx;
+    (void)id;
+    (void)now_us;
+    return false;
+}
+
+static bool on_withdraw(void *ctx, uint16_t id, uint64_t now_us)
+{
+    return !on_bound(ctx, id, now_us);
+}
+
+static uint64_t on_support(void *ctx, uint16_t id)
+{
+    (void)ctx;
+    (void)id;
+    return 0;
+}
+
+static uint64_t on_held_until(void *ctx, uint16_t id, uint64_t token)
+{
+    (void)ctx;
+    (void)id;
+    (void)token;
+    return 0;
+}
+
 static void on_applied(void *ctx, uint32_t group, uint64_t index, uint64_t log_time_us,
                        uint64_t expired)
 {
@@ -139,6 +172,11 @@ static const struct mf_replica_ops replica_ops = {.reply = on_reply,
                                                   .persist = on_persist,
                                                   .send = on_send,
                                                   .node_mono_us = on_node_mono_us,
+                                                  .mono_us = on_mono_us,
+                                                  .bound = on_bound,
+                                                  .withdraw = on_withdraw,
+                                                  .support = on_support,
+                                                  .held_until = on_held_until,
                                                   .applied = on_applied,
                                                   .leader_changed = on_leader_changed,
                                                   .fatal = on_fatal};
@@ -149,9 +187,10 @@ static void start_replica(struct sim_node *node, uint32_t group)
     config.tag_seed = mf_rand_next(&node->rand);
     config.paxos.group = group;
     config.paxos.self = node->id;
-    config.paxos.voter_count = (uint8_t)node->sim->plan.node_count;
+    config.paxos.incarnation = 1;
+    config.paxos.members.voter_count = (uint8_t)node->sim->plan.node_count;
     for (uint16_t i = 0; i < node->sim->plan.node_count; i++)
-        config.paxos.voters[i] = (uint16_t)(i + 1);
+        config.paxos.members.voters[i] = (struct mf_acceptor){(uint16_t)(i + 1), 1};
     config.paxos.first_election_us =
         config.paxos.election_us + mf_rand_below(&node->rand, config.paxos.election_us);
     struct mf_shard *shard = mf_shard_new(group, mf_rand_next(&node->rand));
@@ -322,7 +361,8 @@ static void greet(struct sim_node *node, uint16_t peer)
 {
     for (uint32_t group = 0; group < node->sim->plan.group_count; group++) {
         struct mf_replica_env env = sim_node_env(node);
-        mf_replica_peer_up(node->replicas[group], &env, (uint16_t)(peer + 1));
+        mf_replica_peer_up(node->replicas[group], &env,
+                           (struct mf_acceptor){(uint16_t)(peer + 1), 1});
     }
 }
 

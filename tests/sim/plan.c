@@ -18,7 +18,6 @@ static void draw_cluster(struct sim_plan *plan, struct mf_rand *rand)
     plan->storm_us = sim_between(rand, 8, 35) * SECOND;
     plan->turn_us_max = PICK(rand, 0, 0, 100, 1000);
     struct mf_replica_config *replica = &plan->replica;
-    replica->paxos.may_vote = true;
     replica->paxos.election_us = PICK(rand, 100, 200, 400) * MS;
     replica->paxos.resend_us = PICK(rand, 30, 100, 250) * MS;
     replica->paxos.chosen_delay_us = PICK(rand, 1, 5, 25) * MS;

@@ -109,6 +109,15 @@ const char *sim_message_text(const struct mf_paxos_msg *msg, char *out, size_t s
     case MF_PAXOS_REJECT:
         snprintf(out, size, "%s, having promised %s", name, ballot);
         break;
+    case MF_PAXOS_ASK_VOTE:
+        snprintf(out, size, "%s for %s, chosen up to %llu", name, ballot, chosen);
+        break;
+    case MF_PAXOS_VOTE:
+        snprintf(out, size, "%s %s for %s", name, msg->last != 0 ? "yes" : "no", ballot);
+        break;
+    case MF_PAXOS_TRANSFER:
+        snprintf(out, size, "%s of %s, chosen up to %llu", name, ballot, chosen);
+        break;
     }
     return out;
 }
@@ -122,6 +131,7 @@ const char *sim_record_text(const struct mf_wal_record *record, char *out, size_
         snprintf(out, size, "promises %s", ballot);
         break;
     case MF_WAL_ACCEPT:
+    case MF_WAL_MEMBERS:
         snprintf(out, size, "accepts %zu bytes in slot %llu at %s, log time %llu",
                  record->payload.len, (unsigned long long)record->slot, ballot,
                  (unsigned long long)record->log_time_us);
