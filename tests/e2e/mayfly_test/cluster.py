@@ -312,15 +312,17 @@ class Cluster:
         return parse_address(node.settings["listen.peer"])
 
     def wait_settled(self, timeout=SETTLE_TIMEOUT):
-        """Waits until all running nodes name the same living leader for every shard."""
+        """Waits until all running nodes see each other and name the same living leader for every
+        shard."""
         wait_for(self._settled, timeout, "a leader of every shard that all nodes agree on")
 
     def _settled(self):
         self.fail_if_ended()
         living = {node.id for node in self.running()}
-        views = [{shard["id"]: shard["leader"] for shard in node.call("cluster")["shards"]}
-                 for node in self.running()]
-        return (all(view == views[0] for view in views)
+        told = [node.call("cluster") for node in self.running()]
+        views = [{shard["id"]: shard["leader"] for shard in view["shards"]} for view in told]
+        alive = [{node["id"] for node in view["nodes"] if node["alive"]} for view in told]
+        return (all(living <= seen for seen in alive) and all(view == views[0] for view in views)
                 and len(views[0]) == self.shards and set(views[0].values()) <= living)
 
     def fail_if_ended(self):
