@@ -15,6 +15,9 @@
 // A process that has just started may have granted before: it counts every node as holding its
 // lease until one full lease has passed.
 //
+// Withdrawals are counted once for all groups: one that comes while nothing was granted and no
+// token was handed out since the last gives no new token, for there is nobody to tell them apart.
+//
 // Threads: everything here may be called by any reactor's thread. Nothing waits.
 #ifndef MF_CONSENSUS_LEASE_H
 #define MF_CONSENSUS_LEASE_H
@@ -29,7 +32,7 @@
 // What we have granted to one node, and what it has granted to us. All zero is nothing; then init.
 struct mf_lease {
     uint64_t token_base;           // constant after init
-    _Atomic uint64_t granted;      // until (us, 48 bits) << 16 | withdrawals
+    _Atomic uint64_t granted;      // until (ms, rounded up), whether the token is out, withdrawals
     _Atomic uint32_t held_version; // a sequence lock over the two below; odd while written
     _Atomic uint64_t held_until_us;
     _Atomic uint64_t held_token;
@@ -41,8 +44,9 @@ void mf_lease_init(struct mf_lease *lease, uint64_t token_base, uint64_t bound_u
 // Grantor. A frame that asks for the lease has come at now_us. Returns the token to answer with;
 // 0 = not granted (the withdrawals are used up).
 uint64_t mf_lease_grant(struct mf_lease *lease, uint64_t now_us, uint64_t lease_us);
-// The token of grants now, whether or not one is running: what a group's answer to L carries.
-uint64_t mf_lease_token(const struct mf_lease *lease);
+// The token of grants now, whether or not one is running: what a group's answer to L carries. Notes
+// that it is out. 0 when the withdrawals are used up.
+uint64_t mf_lease_token(struct mf_lease *lease);
 // True while we may not help another node take L's groups.
 bool mf_lease_bound(const struct mf_lease *lease, uint64_t now_us);
 // Ends what has run out, so that another node may be helped: false while it is still running.
@@ -50,6 +54,7 @@ bool mf_lease_bound(const struct mf_lease *lease, uint64_t now_us);
 bool mf_lease_withdraw(struct mf_lease *lease, uint64_t now_us);
 
 // Holder. An answer to the frame that we sent at sent_us (our clock) has come, with this token.
+// What we rely on is the answer to the newest frame: an older one changes nothing.
 void mf_lease_held(struct mf_lease *lease, uint64_t token, uint64_t sent_us, uint64_t lease_us);
 // Until when we may rely on the grant with this token (our clock); 0: not at all.
 uint64_t mf_lease_held_until(const struct mf_lease *lease, uint64_t token);

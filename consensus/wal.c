@@ -6,7 +6,9 @@
 // - the preparer makes the next segment file when the one in use is half full, so that the writer
 //   finds it ready. If it is not, the writer waits for it.
 // Shared under the mutex: queue, unused, failed, closing and all of `spare`. Shared without it:
-// pending_bytes and the statistics, which are counters that order nothing (relaxed), and `stop`.
+// pending_bytes and the statistics, which are counters that order nothing (relaxed), `stop`, and
+// moved_us: when the writer last finished something, or began to have something to do. It is stored
+// by whoever makes pending_bytes what it says, before that (see mf_wal_stalled_us).
 //
 // A write or sync that failed ends the stream. It is not tried again: the kernel reports the loss
 // of a dirty page once, marks the page clean, and the next sync of the same file succeeds without
@@ -90,6 +92,7 @@ struct mf_wal {
 
     atomic_bool stop; // ends the preparer in the middle of a file
     _Atomic uint64_t pending_bytes;
+    _Atomic uint64_t moved_us;
     _Atomic uint64_t syncs;
     _Atomic uint64_t bytes;
     _Atomic uint64_t sync_us_max;
@@ -138,7 +141,11 @@ uint64_t mf_wal_submit(struct mf_wal *wal)
     if (full->batch.records == 0)
         return 0;
     full->sequence = ++wal->submitted;
-    atomic_fetch_add_explicit(&wal->pending_bytes, full->bytes.len, memory_order_relaxed);
+    // Relaxed: the writer, if it takes the last away just now, has just noted the time itself.
+    if (atomic_load_explicit(&wal->pending_bytes, memory_order_relaxed) == 0)
+        atomic_store_explicit(&wal->moved_us, mf_mono_us(), memory_order_relaxed);
+    // Release, pairs with the acquire in mf_wal_stalled_us.
+    atomic_fetch_add_explicit(&wal->pending_bytes, full->bytes.len, memory_order_release);
 
     pthread_mutex_lock(&wal->lock);
     struct hand_over *next = wal->unused;
@@ -164,6 +171,15 @@ uint64_t mf_wal_submit(struct mf_wal *wal)
 uint64_t mf_wal_pending_bytes(const struct mf_wal *wal)
 {
     return atomic_load_explicit(&wal->pending_bytes, memory_order_relaxed);
+}
+
+uint64_t mf_wal_stalled_us(const struct mf_wal *wal, uint64_t now_us)
+{
+    // Acquire, pairs with the releases that change it: the time is not older than the bytes.
+    if (atomic_load_explicit(&wal->pending_bytes, memory_order_acquire) == 0)
+        return 0;
+    uint64_t moved_us = atomic_load_explicit(&wal->moved_us, memory_order_relaxed);
+    return now_us > moved_us ? now_us - moved_us : 0;
 }
 
 void mf_wal_stats(const struct mf_wal *wal, struct mf_wal_stats *stats)
@@ -345,7 +361,9 @@ static void *write_loop(void *arg)
                 fail(wal);
                 return NULL;
             }
-            atomic_fetch_sub_explicit(&wal->pending_bytes, handed_bytes, memory_order_relaxed);
+            atomic_store_explicit(&wal->moved_us, mf_mono_us(), memory_order_relaxed);
+            // Release, pairs with the acquire in mf_wal_stalled_us.
+            atomic_fetch_sub_explicit(&wal->pending_bytes, handed_bytes, memory_order_release);
             wal->config.durable(wal->config.arg, sequence);
         }
     }

@@ -62,6 +62,9 @@ uint64_t mf_wal_submit(struct mf_wal *wal);
 // Bytes handed over and not yet durable: for back-pressure. Any thread. After `failed` it does not
 // go down again.
 uint64_t mf_wal_pending_bytes(const struct mf_wal *wal);
+// How long the disk has kept what was handed over waiting without finishing anything, at now_us; 0
+// when nothing is pending. A node whose disk stands still is no leader to rely on. Any thread.
+uint64_t mf_wal_stalled_us(const struct mf_wal *wal, uint64_t now_us);
 
 struct mf_wal_stats {
     uint64_t syncs;

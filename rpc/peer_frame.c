@@ -10,6 +10,9 @@
 #include "base/hash.h"
 
 #define MAGIC UINT64_C(0x31524545504c594d) // "MYLPEER1", little-endian
+#define CHECKSUM_BYTES 8u
+#define BODY_HEAD_BYTES 25u
+#define FLAG_ASKS 1u
 
 static void set_u32(uint8_t *at, uint32_t value)
 {
@@ -26,7 +29,7 @@ static void set_u64(uint8_t *at, uint64_t value)
 void mf_peer_frame_begin(struct mf_buf *frame)
 {
     assert(frame->len == 0);
-    static const uint8_t head[MF_PEER_FRAME_HEAD_BYTES + 8];
+    static const uint8_t head[MF_PEER_FRAME_HEAD_BYTES + BODY_HEAD_BYTES];
     mf_buf_put(frame, head, sizeof(head));
 }
 
@@ -44,13 +47,16 @@ void mf_peer_item_end(struct mf_buf *frame, size_t begun)
     set_u32(frame->data + begun - 4, (uint32_t)(frame->len - begun));
 }
 
-void mf_peer_frame_end(struct mf_buf *frame, uint64_t mono_us)
+void mf_peer_frame_end(struct mf_buf *frame, const struct mf_peer_head *head)
 {
     size_t body_bytes = frame->len - MF_PEER_FRAME_HEAD_BYTES;
-    assert(body_bytes + 8 <= UINT32_MAX);
+    assert(body_bytes + CHECKSUM_BYTES <= UINT32_MAX);
     uint8_t *body = frame->data + MF_PEER_FRAME_HEAD_BYTES;
-    set_u64(body, mono_us);
-    set_u32(frame->data, (uint32_t)(body_bytes + 8));
+    set_u64(body, head->mono_us);
+    body[8] = head->asks ? FLAG_ASKS : 0;
+    set_u64(body + 9, head->echo_us);
+    set_u64(body + 17, head->token);
+    set_u32(frame->data, (uint32_t)(body_bytes + CHECKSUM_BYTES));
     set_u64(frame->data + 4, mf_hash64(mf_bytes_of(body, body_bytes), MAGIC));
 }
 
@@ -63,21 +69,26 @@ enum mf_err mf_peer_frame_split(struct mf_bytes input, size_t bytes_max, size_t 
     size_t rest = mf_read_u32(&reader);
     if (rest > bytes_max)
         return MF_TOO_LARGE;
-    if (rest < 16)
-        return MF_CORRUPT; // checksum and clock are always there
+    if (rest < CHECKSUM_BYTES + BODY_HEAD_BYTES)
+        return MF_CORRUPT; // these are always there
     if (mf_reader_left(&reader) < rest)
         return MF_AGAIN;
     uint64_t checksum = mf_read_u64(&reader);
-    *body = mf_read_bytes(&reader, rest - 8);
+    *body = mf_read_bytes(&reader, rest - CHECKSUM_BYTES);
     *size = rest + 4;
     return checksum == mf_hash64(*body, MAGIC) ? MF_OK : MF_CORRUPT;
 }
 
 enum mf_err mf_peer_body_open(struct mf_peer_reader *reader, struct mf_bytes body)
 {
-    reader->reader = mf_reader_of(body);
-    reader->mono_us = mf_read_u64(&reader->reader);
-    return reader->reader.failed ? MF_CORRUPT : MF_OK;
+    struct mf_reader *r = &reader->reader;
+    *r = mf_reader_of(body);
+    reader->head.mono_us = mf_read_u64(r);
+    uint8_t flags = mf_read_u8(r);
+    reader->head.asks = (flags & FLAG_ASKS) != 0;
+    reader->head.echo_us = mf_read_u64(r);
+    reader->head.token = mf_read_u64(r);
+    return r->failed || flags > FLAG_ASKS ? MF_CORRUPT : MF_OK;
 }
 
 enum mf_err mf_peer_item_next(struct mf_peer_reader *reader, struct mf_peer_item *item)

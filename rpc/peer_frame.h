@@ -6,7 +6,8 @@
 // with its proof. Until then nothing longer than MF_PEER_HELLO_BYTES_MAX is read.
 //
 //   frame  u32 length of the rest, u64 XXH3 of the body, body
-//   body   u64 sender's monotonic clock, then items: u8 kind, u32 shard, u32 length, bytes
+//   body   head, then items: u8 kind, u32 shard, u32 length, bytes
+//   head   u64 sender's monotonic clock, u8 flags (1 = asks for the lease), u64 echo, u64 token
 //
 // The secret is proved by HMAC-SHA256; frames are checked for damage and form but not encrypted.
 #ifndef MF_RPC_PEER_FRAME_H
@@ -22,7 +23,7 @@
 #define MF_PEER_TEXT_BYTES_MAX 512u
 #define MF_PEER_NONCE_BYTES 32u
 #define MF_PEER_PROOF_BYTES 32u
-#define MF_PEER_PROTOCOL 1u
+#define MF_PEER_PROTOCOL 2u
 #define MF_PEER_FRAME_HEAD_BYTES 12u
 
 enum mf_peer_item_kind {
@@ -37,12 +38,22 @@ struct mf_peer_item {
     struct mf_bytes bytes;
 };
 
+// What every frame says beside its items: how nodes follow each other's clocks and grant each other
+// leases (consensus/lease.h).
+struct mf_peer_head {
+    uint64_t mono_us; // the sender's monotonic clock when it ended the frame
+    bool asks;        // for the lease
+    uint64_t
+        echo_us;    // the receiver's clock in its newest frame that asked and was granted; 0 = none
+    uint64_t token; // of that grant
+};
+
 // Building: begin on an empty buffer, add items, end. An item may be written in place between
 // item_begin and item_end.
 void mf_peer_frame_begin(struct mf_buf *frame);
 size_t mf_peer_item_begin(struct mf_buf *frame, enum mf_peer_item_kind kind, uint32_t shard);
 void mf_peer_item_end(struct mf_buf *frame, size_t begun);
-void mf_peer_frame_end(struct mf_buf *frame, uint64_t mono_us);
+void mf_peer_frame_end(struct mf_buf *frame, const struct mf_peer_head *head);
 
 // Finds one whole frame at the start of input: MF_OK with its size and body, MF_AGAIN when more is
 // to come, MF_TOO_LARGE over bytes_max, MF_CORRUPT when the checksum or form does not hold.
@@ -51,8 +62,9 @@ MF_MUST_USE enum mf_err mf_peer_frame_split(struct mf_bytes input, size_t bytes_
 
 struct mf_peer_reader {
     struct mf_reader reader;
-    uint64_t mono_us;
+    struct mf_peer_head head;
 };
+// MF_CORRUPT for a head that is cut off, or flags that nobody sends.
 MF_MUST_USE enum mf_err mf_peer_body_open(struct mf_peer_reader *reader, struct mf_bytes body);
 // MF_OK, MF_NOT_FOUND at the end, MF_CORRUPT.
 MF_MUST_USE enum mf_err mf_peer_item_next(struct mf_peer_reader *reader, struct mf_peer_item *item);

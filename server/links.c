@@ -183,15 +183,15 @@ static void start_connecting(struct mf_link *link, uint64_t now_us)
         return;
     link->conn = mf_conn_new(reactor->peer_pool, fd, true, &limits, &out_ops, link);
     link->state = LINK_CONNECTING;
-    link->give_up_us = now_us + (uint64_t)reactor->node->config.lease_ms * 1000 * 4;
+    link->give_up_us = now_us + mf_node_lease_us(reactor->node) * 4;
 }
 
 static void close_frame(struct mf_link *link)
 {
     if (link->frame.len == 0)
         return;
-    link->sent_us = mf_mono_us();
-    mf_peer_frame_end(&link->frame, link->sent_us);
+    struct mf_peer_head head = mf_links_head(link, mf_mono_us());
+    mf_peer_frame_end(&link->frame, &head);
     mf_buf_put(mf_conn_output(link->conn), link->frame.data, link->frame.len);
     mf_conn_wrote(link->conn);
     mf_buf_clear(&link->frame, 1u << 20);
@@ -203,6 +203,13 @@ void mf_links_flush(struct mf_links *links)
         if (links->out[i].state == LINK_READY)
             close_frame(&links->out[i]);
     }
+}
+
+void mf_links_answer(struct mf_links *links, uint32_t member, uint64_t incarnation)
+{
+    struct mf_link *link = &links->out[member];
+    if (link->state == LINK_READY && link->incarnation == incarnation)
+        open_frame(link);
 }
 
 static struct mf_link *ready_link(struct mf_links *links, uint16_t node)
@@ -355,7 +362,7 @@ static void up_here(struct mf_reactor *reactor, struct mf_task *task)
     free(notice);
 }
 
-static void up_everywhere(struct mf_reactor *reactor, uint32_t member)
+void mf_links_up_everywhere(struct mf_reactor *reactor, uint32_t member)
 {
     for (uint32_t i = 0; i < reactor->node->reactor_count; i++) {
         struct notice *notice = mf_calloc(1, sizeof(*notice));
@@ -374,14 +381,14 @@ static void judge(struct mf_links *links, uint64_t now_us)
         uint64_t heard_us = atomic_load_explicit(&member->heard_us, memory_order_relaxed);
         if (i == node->self || heard_us == 0)
             continue;
-        bool up = heard_us + (uint64_t)node->config.lease_ms * 1000 > now_us;
+        bool up = heard_us + mf_node_lease_us(node) > now_us;
         if (up == atomic_load_explicit(&member->up, memory_order_relaxed))
             continue;
         atomic_store_explicit(&member->up, up, memory_order_relaxed);
         mf_log(up ? MF_INFO : MF_WARN, up ? "node %u is up" : "node %u is silent for %u ms",
                member->id, node->config.lease_ms);
         if (up)
-            up_everywhere(links->reactor, i);
+            mf_links_up_everywhere(links->reactor, i);
         else
             mf_links_suspect_everywhere(links->reactor, i, 0);
     }
@@ -402,10 +409,12 @@ void mf_links_tick(struct mf_links *links)
                  now_us >= link->give_up_us)
             mf_conn_close(link->conn, "no answer to the greeting");
         else if (link->state == LINK_READY && links->reactor->index == 0 &&
-                 now_us >= link->sent_us + heartbeat_us / 2)
+                 now_us >= link->asked_us + heartbeat_us / 2)
             open_frame(link);
     }
     mf_links_drop_silent(links, now_us);
-    if (links->reactor->index == 0)
+    if (links->reactor->index == 0) {
+        mf_links_watch_disk(links, now_us);
         judge(links, now_us);
+    }
 }

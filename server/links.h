@@ -5,6 +5,10 @@
 // router. Also the node's liveness: a member that is silent for lease_ms, or whose process is a new
 // one, is suspected on every reactor.
 //
+// And the leases between nodes (consensus/lease.h). Reactor 0 asks for them in the rhythm of
+// heartbeats, whichever reactor takes the frame grants and answers in the same turn, and whichever
+// takes the answer notes it; when its token is a new one, every replica asks that node again.
+//
 // Everything here runs on the reactor's own thread.
 #ifndef MF_SERVER_LINKS_H
 #define MF_SERVER_LINKS_H
@@ -33,5 +37,14 @@ void mf_links_send_reply(struct mf_links *links, uint16_t node, const struct mf_
 
 // See struct mf_replica_ops.
 uint64_t mf_links_node_mono_us(struct mf_links *links, uint16_t node, uint64_t now_us);
+// The leases between this node and another, as struct mf_replica_ops has them. A node is never
+// bound to itself, and supports itself for good (MF_SELF_TOKEN, until UINT64_MAX): its replica
+// stops leading in the step in which its own acceptor promises another ballot. To a node that is
+// no member it is bound as long as a process before this one may have granted it something.
+#define MF_SELF_TOKEN UINT64_C(1)
+bool mf_links_bound(struct mf_links *links, uint16_t node, uint64_t now_us);
+bool mf_links_withdraw(struct mf_links *links, uint16_t node, uint64_t now_us);
+uint64_t mf_links_support(struct mf_links *links, uint16_t node);
+uint64_t mf_links_held_until(struct mf_links *links, uint16_t node, uint64_t token);
 
 #endif

@@ -195,11 +195,13 @@ static enum mf_err on_frame(struct mf_in_link *in, struct mf_bytes body)
     if (err != MF_OK)
         return err;
     uint64_t now_us = mf_mono_us();
-    atomic_store_explicit(&member->clock_offset_us, frame.mono_us - now_us, memory_order_relaxed);
+    uint64_t mono_us = frame.head.mono_us;
+    atomic_store_explicit(&member->clock_offset_us, mono_us - now_us, memory_order_relaxed);
     atomic_store_explicit(&member->heard_us, now_us, memory_order_relaxed);
+    mf_links_take_head(in->links, in->member, in->incarnation, &frame.head, now_us);
     struct mf_peer_item item;
     while ((err = mf_peer_item_next(&frame, &item)) == MF_OK) {
-        err = take_item(in, &item, frame.mono_us);
+        err = take_item(in, &item, mono_us);
         if (err != MF_OK)
             return err;
     }

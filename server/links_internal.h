@@ -15,7 +15,7 @@ struct mf_link {
     uint64_t incarnation; // READY: of the process at the other end
     uint64_t retry_us;
     uint64_t give_up_us;
-    uint64_t sent_us; // the last frame
+    uint64_t asked_us; // reactor 0: the last frame in the rhythm of heartbeats
     uint8_t nonce[MF_PEER_NONCE_BYTES];
     struct mf_buf waiting; // answers to the process `waiting_incarnation` there
     uint64_t waiting_incarnation;
@@ -30,10 +30,24 @@ struct mf_links {
     uint64_t incarnations[MF_NODES_MAX]; // the processes that our replicas know of
     struct mf_in_link *greeting;         // callers that have not proved themselves yet
     uint64_t complained_us;              // refusals are logged at most once a second
+    bool disk_stalled;                   // reactor 0: the node asks for no leases because of it
 };
 
 // The largest frame that a node takes from another.
 size_t mf_links_frame_bytes_max(const struct mf_node *node);
+
+// links.c: sends a frame to the member at the end of the turn, if the link leads to this process.
+void mf_links_answer(struct mf_links *links, uint32_t member, uint64_t incarnation);
+// Every replica learns that it should ask the member again what it has not answered.
+void mf_links_up_everywhere(struct mf_reactor *reactor, uint32_t member);
+
+// links_lease.c: what a frame to the process at the end of the link says beside its items.
+struct mf_peer_head mf_links_head(struct mf_link *link, uint64_t now_us);
+// What a frame of the member's process says beside its items.
+void mf_links_take_head(struct mf_links *links, uint32_t member, uint64_t incarnation,
+                        const struct mf_peer_head *head, uint64_t now_us);
+// Reactor 0: whether the disk lets this node ask for leases.
+void mf_links_watch_disk(struct mf_links *links, uint64_t now_us);
 
 // links_in.c: drops callers that let us wait.
 void mf_links_drop_silent(struct mf_links *links, uint64_t now_us);

@@ -108,6 +108,7 @@ static enum mf_err open_node(struct mf_node *node, char *message, size_t size)
         err = mf_data_dir_open(node, message, size);
     if (err != MF_OK)
         return err;
+    mf_node_begin_leases(node);
     node->shards = mf_calloc(node->config.shards, sizeof(*node->shards));
     node->reactors = mf_calloc(node->reactor_count, sizeof(struct mf_reactor *));
     for (uint32_t i = 0; i < node->reactor_count; i++)

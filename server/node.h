@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "consensus/lease.h"
 #include "rpc/conn.h"
 #include "rpc/peer_frame.h"
 #include "server/config.h"
@@ -23,16 +24,27 @@ struct mf_node_addresses {
     char http[300];
 };
 
+// A member's clock in its newest frame that asked for the lease and was granted it: what our frames
+// to it bring back. Together under the sequence lock `version`, written by whoever takes the frame.
+struct mf_echo {
+    _Atomic uint32_t version;
+    _Atomic uint64_t incarnation; // of the process whose clock it is: no other may get it
+    _Atomic uint64_t mono_us;
+    _Atomic uint64_t token;
+};
+
 struct mf_member {
     uint16_t id;
     char peer[300];
     struct mf_address address;
     // Written by whichever reactor hears from the node, read by all. Relaxed: each is a reading of
     // its own, and a little old is fine.
-    _Atomic uint64_t heard_us;          // our monotonic clock at its last frame
-    _Atomic uint64_t clock_offset_us;   // its monotonic clock minus ours then, modulo 2^64
-    _Atomic uint64_t incarnation;       // of the process that runs there; 0 = never heard
-    _Atomic bool up;                    // as reactor 0 judges
+    _Atomic uint64_t heard_us;        // our monotonic clock at its last frame
+    _Atomic uint64_t clock_offset_us; // its monotonic clock minus ours then, modulo 2^64
+    _Atomic uint64_t incarnation;     // of the process that runs there; 0 = never heard
+    _Atomic bool up;                  // as reactor 0 judges
+    struct mf_lease lease;            // what we grant it, and it grants us
+    struct mf_echo echo;
     struct mf_node_addresses addresses; // under mf_node.mutex
 };
 
@@ -82,5 +94,15 @@ int mf_node_member(const struct mf_node *node, uint16_t id);
 // Shard s is on the members s, s+1, ... modulo their number, so every node leads its share.
 uint32_t mf_node_replicas(const struct mf_node *node, uint32_t shard, uint32_t *indexes);
 bool mf_node_holds(const struct mf_node *node, uint32_t shard);
+
+static inline uint64_t mf_node_lease_us(const struct mf_node *node)
+{
+    return (uint64_t)node->config.lease_ms * 1000;
+}
+// Until when this node counts others as holding leases that a process before it may have granted;
+// 0 on a folder that no process has used.
+uint64_t mf_node_bound_until_us(const struct mf_node *node);
+// Readies the leases with all members, once the data folder is open and before the reactors run.
+void mf_node_begin_leases(struct mf_node *node);
 
 #endif

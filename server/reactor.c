@@ -239,33 +239,26 @@ static uint64_t replica_mono(void *ctx)
 
 static bool replica_bound(void *ctx, uint16_t node, uint64_t now_us)
 {
-    (void)ctx;
-    (void)node;
-    (void)now_us;
-    return false;
+    struct mf_owned_shard *shard = ctx;
+    return mf_links_bound(shard->reactor->links, node, now_us);
 }
 
 static bool replica_withdraw(void *ctx, uint16_t node, uint64_t now_us)
 {
-    (void)ctx;
-    (void)node;
-    (void)now_us;
-    return true;
+    struct mf_owned_shard *shard = ctx;
+    return mf_links_withdraw(shard->reactor->links, node, now_us);
 }
 
 static uint64_t replica_support(void *ctx, uint16_t node)
 {
-    (void)ctx;
-    (void)node;
-    return 0;
+    struct mf_owned_shard *shard = ctx;
+    return mf_links_support(shard->reactor->links, node);
 }
 
 static uint64_t replica_held_until(void *ctx, uint16_t node, uint64_t token)
 {
-    (void)ctx;
-    (void)node;
-    (void)token;
-    return 0;
+    struct mf_owned_shard *shard = ctx;
+    return mf_links_held_until(shard->reactor->links, node, token);
 }
 
 static void replica_applied(void *ctx, uint32_t group, uint64_t index, uint64_t log_time_us,

@@ -109,11 +109,26 @@ static void apply_alone(struct mf_bytes input)
     free(items);
 }
 
+// The head is written back byte by byte, too.
+static void read_head(struct mf_bytes body, const struct mf_peer_head *head)
+{
+    struct mf_buf again = {0};
+    struct mf_bytes written;
+    size_t size = 0;
+    mf_peer_frame_begin(&again);
+    mf_peer_frame_end(&again, head);
+    must(mf_peer_frame_split(mf_buf_view(&again), FRAME_BYTES_MAX, &size, &written) == MF_OK);
+    must(mf_bytes_equal(written, mf_bytes_of(body.data, written.len)));
+    mf_buf_free(&again);
+}
+
 static void read_items(struct mf_bytes body)
 {
     struct mf_peer_reader reader;
     struct mf_peer_item item;
     enum mf_err err = mf_peer_body_open(&reader, body);
+    if (err == MF_OK)
+        read_head(body, &reader.head);
     while (err == MF_OK && (err = mf_peer_item_next(&reader, &item)) == MF_OK) {
         must(item.bytes.len <= body.len);
         read_paxos(item.bytes);
@@ -130,10 +145,11 @@ static void read_frame(struct mf_bytes input)
     size_t size = 0;
     mf_peer_frame_begin(&frame);
     mf_buf_put(&frame, input.data, input.len);
-    mf_peer_frame_end(&frame, 1);
+    mf_peer_frame_end(&frame, &(struct mf_peer_head){.mono_us = 1});
     must(mf_peer_frame_split(mf_buf_view(&frame), FRAME_BYTES_MAX, &size, &body) == MF_OK);
     must(size == frame.len);
     read_items(body);
+    read_items(input);
     mf_buf_free(&frame);
     if (mf_peer_frame_split(input, FRAME_BYTES_MAX, &size, &body) == MF_OK)
         must(size <= input.len);

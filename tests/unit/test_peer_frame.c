@@ -20,10 +20,11 @@ static void make_frame(struct mf_buf *frame)
     mf_peer_item_end(frame, begun);
     begun = mf_peer_item_begin(frame, MF_PEER_REPLY, 4);
     mf_peer_item_end(frame, begun);
-    mf_peer_frame_end(frame, 777);
+    struct mf_peer_head head = {.mono_us = 777, .asks = true, .echo_us = 555, .token = 333};
+    mf_peer_frame_end(frame, &head);
 }
 
-static void items_and_clock_survive_a_frame(void **state)
+static void items_and_head_survive_a_frame(void **state)
 {
     (void)state;
     struct mf_buf frame = {0};
@@ -34,7 +35,10 @@ static void items_and_clock_survive_a_frame(void **state)
     assert_int_equal(size, frame.len);
     struct mf_peer_reader reader;
     assert_int_equal(mf_peer_body_open(&reader, body), MF_OK);
-    assert_int_equal(reader.mono_us, 777);
+    assert_int_equal(reader.head.mono_us, 777);
+    assert_true(reader.head.asks);
+    assert_int_equal(reader.head.echo_us, 555);
+    assert_int_equal(reader.head.token, 333);
     struct mf_peer_item item;
     assert_int_equal(mf_peer_item_next(&reader, &item), MF_OK);
     assert_int_equal(item.kind, MF_PEER_PAXOS);
@@ -44,6 +48,24 @@ static void items_and_clock_survive_a_frame(void **state)
     assert_int_equal(item.bytes.len, 0);
     assert_int_equal(mf_peer_item_next(&reader, &item), MF_NOT_FOUND);
     mf_buf_free(&frame);
+}
+
+static void a_head_is_whole_and_has_no_unknown_flags(void **state)
+{
+    (void)state;
+    uint8_t head[25] = {0};
+    struct mf_peer_reader reader;
+    for (size_t len = 0; len < sizeof(head); len++)
+        assert_int_equal(mf_peer_body_open(&reader, mf_bytes_of(head, len)), MF_CORRUPT);
+    assert_int_equal(mf_peer_body_open(&reader, mf_bytes_of(head, sizeof(head))), MF_OK);
+    assert_false(reader.head.asks);
+    head[8] = 1;
+    assert_int_equal(mf_peer_body_open(&reader, mf_bytes_of(head, sizeof(head))), MF_OK);
+    assert_true(reader.head.asks);
+    for (unsigned flags = 2; flags < 256; flags++) {
+        head[8] = (uint8_t)flags;
+        assert_int_equal(mf_peer_body_open(&reader, mf_bytes_of(head, sizeof(head))), MF_CORRUPT);
+    }
 }
 
 static void partial_frames_wait_and_damaged_ones_are_refused(void **state)
@@ -168,7 +190,8 @@ static void random_bytes_never_hurt_any_reader(void **state)
         *at = (uint8_t)mf_rand_next(&rand);
         struct mf_peer_reader reader;
         struct mf_peer_item item;
-        assert_int_equal(mf_peer_body_open(&reader, body), MF_OK);
+        bool flags_fine = body.data[8] <= 1;
+        assert_int_equal(mf_peer_body_open(&reader, body), flags_fine ? MF_OK : MF_CORRUPT);
         while (mf_peer_item_next(&reader, &item) == MF_OK)
             continue;
         struct mf_peer_hello hello;
@@ -184,7 +207,8 @@ static void random_bytes_never_hurt_any_reader(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(items_and_clock_survive_a_frame),
+        cmocka_unit_test(items_and_head_survive_a_frame),
+        cmocka_unit_test(a_head_is_whole_and_has_no_unknown_flags),
         cmocka_unit_test(partial_frames_wait_and_damaged_ones_are_refused),
         cmocka_unit_test(claimed_length_over_the_bound_is_refused_before_its_bytes_come),
         cmocka_unit_test(hello_is_believed_only_with_the_secret_the_role_and_a_fresh_challenge),

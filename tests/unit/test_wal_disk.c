@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "tests/unit/wal_helper.h"
 
@@ -277,14 +278,21 @@ static void nothing_is_durable_before_its_sync_and_one_sync_covers_all_that_gath
     disk.gate_closed = true;
     pthread_mutex_unlock(&disk.lock);
 
+    assert_int_equal(mf_wal_stalled_us(wal, UINT64_MAX), 0);
+    uint64_t before_us = mf_mono_us();
     put_accept(wal, 0, 1, 100);
     pthread_mutex_lock(&disk.lock);
     while (disk.waiting == 0)
         pthread_cond_wait(&disk.changed, &disk.lock);
     pthread_mutex_unlock(&disk.lock);
+    uint64_t begun_us = mf_mono_us();
     for (uint64_t slot = 2; slot <= 50; slot++)
         put_accept(wal, 0, slot, 100);
     assert_int_equal(mf_wal_pending_bytes(wal), 50 * (33 + 100));
+    // Nothing has moved since the first, whatever came after it.
+    assert_in_range(mf_wal_stalled_us(wal, begun_us + 1000000), 1000000,
+                    1000000 + begun_us - before_us);
+    assert_int_equal(mf_wal_stalled_us(wal, before_us), 0);
     pthread_mutex_lock(&sink.lock);
     assert_int_equal(sink.reports, 0);
     pthread_mutex_unlock(&sink.lock);
@@ -295,6 +303,7 @@ static void nothing_is_durable_before_its_sync_and_one_sync_covers_all_that_gath
     pthread_mutex_unlock(&disk.lock);
     assert_true(sink_wait(&sink, 50));
     assert_int_equal(mf_wal_pending_bytes(wal), 0);
+    assert_int_equal(mf_wal_stalled_us(wal, UINT64_MAX), 0);
     struct mf_wal_stats stats;
     mf_wal_stats(wal, &stats);
     assert_int_equal(stats.syncs, 2);
