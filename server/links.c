@@ -372,21 +372,31 @@ void mf_links_up_everywhere(struct mf_reactor *reactor, uint32_t member)
     }
 }
 
-// Reactor 0 judges who is alive, for all reactors of the node.
+// Reactor 0 judges who is alive, for all reactors of the node. A node is alive that asks for our
+// lease: it hears us, and its disk writes.
 static void judge(struct mf_links *links, uint64_t now_us)
 {
     struct mf_node *node = links->reactor->node;
     for (uint32_t i = 0; i < node->member_count; i++) {
         struct mf_member *member = &node->members[i];
-        uint64_t heard_us = atomic_load_explicit(&member->heard_us, memory_order_relaxed);
-        if (i == node->self || heard_us == 0)
+        uint64_t asked_us = atomic_load_explicit(&member->asked_us, memory_order_relaxed);
+        if (i == node->self || asked_us == 0)
             continue;
-        bool up = heard_us + mf_node_lease_us(node) > now_us;
+        bool up = asked_us + mf_node_lease_us(node) > now_us;
         if (up == atomic_load_explicit(&member->up, memory_order_relaxed))
             continue;
         atomic_store_explicit(&member->up, up, memory_order_relaxed);
-        mf_log(up ? MF_INFO : MF_WARN, up ? "node %u is up" : "node %u is silent for %u ms",
-               member->id, node->config.lease_ms);
+        bool heard =
+            atomic_load_explicit(&member->heard_us, memory_order_relaxed) + mf_node_lease_us(node) >
+            now_us;
+        if (up)
+            mf_log(MF_INFO, "node %u is up", member->id);
+        else
+            mf_log(MF_WARN,
+                   heard ? "node %u asks for no lease since %u ms: it stops, does not hear us, or "
+                           "its disk stands still"
+                         : "node %u is silent for %u ms",
+                   member->id, node->config.lease_ms);
         if (up)
             mf_links_up_everywhere(links->reactor, i);
         else

@@ -38,12 +38,14 @@ static bool read_echo(const struct mf_echo *echo, uint64_t incarnation, struct m
     return mf_seq_valid(&echo->version, version) && of == incarnation;
 }
 
-// A node that stops hands its groups over rather than hold on to them, and one whose disk stands
-// still could acknowledge nothing in them.
-static bool may_ask(const struct mf_links *links)
+// A node that stops hands its groups over rather than hold on to them; one whose disk stands still,
+// or that hears nothing of its followers, could acknowledge nothing in them.
+static bool may_ask(const struct mf_links *links, uint32_t member, uint64_t now_us)
 {
-    return !links->disk_stalled &&
-           !atomic_load_explicit(&links->reactor->node->stopping, memory_order_relaxed);
+    const struct mf_node *node = links->reactor->node;
+    uint64_t heard_us = atomic_load_explicit(&node->members[member].heard_us, memory_order_relaxed);
+    return !links->disk_stalled && heard_us != 0 && now_us < heard_us + mf_node_lease_us(node) &&
+           !atomic_load_explicit(&node->stopping, memory_order_relaxed);
 }
 
 struct mf_peer_head mf_links_head(struct mf_link *link, uint64_t now_us)
@@ -56,7 +58,7 @@ struct mf_peer_head mf_links_head(struct mf_link *link, uint64_t now_us)
     uint64_t heartbeat_us = (uint64_t)node->config.heartbeat_ms * 1000;
     if (reactor->index == 0 && now_us >= link->asked_us + heartbeat_us / 2) {
         link->asked_us = now_us;
-        head.asks = may_ask(link->links);
+        head.asks = may_ask(link->links, link->member, now_us);
     }
     return head;
 }
@@ -82,6 +84,7 @@ void mf_links_take_head(struct mf_links *links, uint32_t member, uint64_t incarn
         take_answer(links, member, head);
     if (!head->asks)
         return;
+    atomic_store_explicit(&from->asked_us, now_us, memory_order_relaxed);
     uint64_t token = mf_lease_grant(&from->lease, now_us, mf_node_lease_us(node));
     if (token == 0)
         return;

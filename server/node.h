@@ -39,7 +39,8 @@ struct mf_member {
     struct mf_address address;
     // Written by whichever reactor hears from the node, read by all. Relaxed: each is a reading of
     // its own, and a little old is fine.
-    _Atomic uint64_t heard_us;        // our monotonic clock at its last frame
+    _Atomic uint64_t heard_us;        // our monotonic clock at its last frame ...
+    _Atomic uint64_t asked_us;        // ... and at its last that asked for the lease
     _Atomic uint64_t clock_offset_us; // its monotonic clock minus ours then, modulo 2^64
     _Atomic uint64_t incarnation;     // of the process that runs there; 0 = never heard
     _Atomic bool up;                  // as reactor 0 judges

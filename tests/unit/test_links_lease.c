@@ -83,10 +83,23 @@ static void stop(struct process *process)
     free(process);
 }
 
+// The process has just heard the other.
+static void hears(struct process *process, uint64_t now_us)
+{
+    atomic_store(&process->node.members[link_of(process)->member].heard_us, now_us);
+}
+
+static bool asks_at(struct process *process, uint64_t now_us)
+{
+    hears(process, now_us);
+    return mf_links_head(link_of(process), now_us).asks;
+}
+
 // A frame from one to the other, sent and taken at these times of their clocks.
 static struct mf_peer_head pass(struct process *from, uint64_t sent_us, struct process *to,
                                 uint64_t taken_us)
 {
+    hears(from, sent_us);
     struct mf_peer_head head = mf_links_head(link_of(from), sent_us);
     mf_links_take_head(&to->links, from->node.self, from->node.incarnation, &head, taken_us);
     return head;
@@ -214,12 +227,12 @@ static void the_lease_is_asked_for_in_the_rhythm_of_heartbeats_by_one_reactor(vo
 {
     (void)state;
     struct process *one = start(1, 11, 22);
-    assert_true(mf_links_head(link_of(one), START_US).asks);
-    assert_false(mf_links_head(link_of(one), START_US + 1).asks);
-    assert_false(mf_links_head(link_of(one), START_US + HALF_BEAT_US - 1).asks);
-    assert_true(mf_links_head(link_of(one), START_US + HALF_BEAT_US).asks);
+    assert_true(asks_at(one, START_US));
+    assert_false(asks_at(one, START_US + 1));
+    assert_false(asks_at(one, START_US + HALF_BEAT_US - 1));
+    assert_true(asks_at(one, START_US + HALF_BEAT_US));
     one->reactor.index = 1;
-    assert_false(mf_links_head(link_of(one), START_US + 9 * HALF_BEAT_US).asks);
+    assert_false(asks_at(one, START_US + 9 * HALF_BEAT_US));
     stop(one);
 }
 
@@ -228,11 +241,22 @@ static void a_node_that_stops_or_whose_disk_stands_still_does_not_ask(void **sta
     (void)state;
     struct process *one = start(1, 11, 22);
     one->links.disk_stalled = true;
-    assert_false(mf_links_head(link_of(one), START_US).asks);
+    assert_false(asks_at(one, START_US));
     one->links.disk_stalled = false;
-    assert_true(mf_links_head(link_of(one), START_US + HALF_BEAT_US).asks);
+    assert_true(asks_at(one, START_US + HALF_BEAT_US));
     atomic_store(&one->node.stopping, true);
-    assert_false(mf_links_head(link_of(one), START_US + 2 * HALF_BEAT_US).asks);
+    assert_false(asks_at(one, START_US + 2 * HALF_BEAT_US));
+    stop(one);
+}
+
+static void a_node_does_not_ask_whom_it_does_not_hear(void **state)
+{
+    (void)state;
+    struct process *one = start(1, 11, 22);
+    assert_false(mf_links_head(link_of(one), START_US).asks);
+    hears(one, START_US + HALF_BEAT_US);
+    assert_true(mf_links_head(link_of(one), START_US + HALF_BEAT_US).asks);
+    assert_false(mf_links_head(link_of(one), START_US + HALF_BEAT_US + LEASE_US).asks);
     stop(one);
 }
 
@@ -270,6 +294,7 @@ int main(void)
         cmocka_unit_test(an_echo_of_a_moment_that_has_not_come_yet_is_worth_nothing),
         cmocka_unit_test(the_lease_is_asked_for_in_the_rhythm_of_heartbeats_by_one_reactor),
         cmocka_unit_test(a_node_that_stops_or_whose_disk_stands_still_does_not_ask),
+        cmocka_unit_test(a_node_does_not_ask_whom_it_does_not_hear),
         cmocka_unit_test(a_process_on_a_used_folder_is_bound_to_everybody_for_one_lease),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
