@@ -222,6 +222,8 @@ static void enter(struct mf_shard *shard, uint64_t index, uint64_t log_time_us)
     // it, which are older. Time stands still over those, on every replica alike.
     if (log_time_us > shard->log_time_us)
         shard->log_time_us = log_time_us;
+    // Release, pairs with the acquire in mf_shard_read_shared.
+    atomic_store_explicit(&shard->reached_us, shard->log_time_us, memory_order_release);
     shard->rolling_hash = mf_hash_mix(shard->rolling_hash, index);
     shard->rolling_hash = mf_hash_mix(shard->rolling_hash, shard->log_time_us);
 }
@@ -277,6 +279,9 @@ enum mf_err mf_shard_apply(struct mf_shard *shard, uint64_t index, uint64_t log_
     if (err != MF_OK)
         goto out;
     scout.reader = reader;
+    bool alone = mf_seq_write_begin(&shard->entries);
+    assert(alone); // the owner is the only writer
+    (void)alone;
     enter(shard, index, log_time_us);
     for (uint32_t n = 0;; n++) {
         if (scout.ahead == 0 && !scout.ended)
@@ -288,6 +293,7 @@ enum mf_err mf_shard_apply(struct mf_shard *shard, uint64_t index, uint64_t log_
         if (done != NULL)
             done(arg, n, mf_buf_view(&shard->result));
     }
+    mf_seq_write_end(&shard->entries);
     if (err == MF_NOT_FOUND)
         err = MF_OK;
     if (shard->version - shard->reclaimed_version >= RECLAIM_EVERY) {

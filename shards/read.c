@@ -3,6 +3,14 @@
 // A reader's clock may be ahead of the last entry's log time. A key that died in between is dead by
 // the reader's clock alone: a leader that takes over could have a clock that is still before the
 // deadline, and would show the key again. Such a death is not told before an entry has reached it.
+//
+// mf_shard_read_shared reads beside the owner. That it sees one state, the one between two entries,
+// is the sequence lock's doing (base/seqlock.h): every store by which the map shows a change to its
+// readers is a release (map_bucket.h), every load that finds a key an acquire, so a reader that saw
+// anything of an entry finds the version changed. That it sees every entry whose outcome anybody
+// has been told: the telling goes through a ring, a socket or both after the entry was applied, and
+// the asking came after it the same way. What it holds on to stays in place through the map's
+// epoch.
 #include "shards/shard_internal.h"
 
 // The largest answer: more would be refused on its way anyhow, and must not be gathered first.
@@ -10,17 +18,20 @@
 
 struct view {
     const struct mf_shard *shard;
-    uint64_t now_us; // never before the last entry's log time
-    bool local;      // deaths need no entry
-    bool again;      // a death was met that no entry has reached
+    struct mf_map_reader *reader; // NULL on the owner's thread
+    uint64_t now_us;              // never before the last entry's log time
+    uint64_t reached_us;          // that log time
+    bool local;                   // deaths need no entry
+    bool again;                   // a death was met that no entry has reached
 };
 
 static const struct mf_entry *find_live(struct view *view, struct mf_bytes key)
 {
-    const struct mf_entry *entry = mf_map_find(view->shard->keys, key);
+    const struct mf_entry *entry =
+        view->reader != NULL ? mf_map_read(view->reader, key) : mf_map_find(view->shard->keys, key);
     if (entry == NULL || !mf_entry_dead(entry, view->now_us))
         return entry;
-    if (!view->local && !mf_entry_dead(entry, view->shard->log_time_us))
+    if (!view->local && !mf_entry_dead(entry, view->reached_us))
         view->again = true;
     return NULL;
 }
@@ -110,41 +121,71 @@ static void answer_size(struct view *view, struct mf_buf *out)
     mf_result_int(out, (int64_t)(mf_map_count(view->shard->keys) - dead.count));
 }
 
+// The reads that need nothing but the map; false for any other command.
+static bool answer_keys(struct view *view, const struct mf_command *command, struct mf_buf *out)
+{
+    switch (command->op) {
+    case MF_OP_GET:
+        answer_get(view, command, out);
+        return true;
+    case MF_OP_MGET:
+        answer_mget(view, command, out);
+        return true;
+    case MF_OP_HAS:
+        answer_has(view, command, out);
+        return true;
+    case MF_OP_TTL:
+        answer_ttl(view, command, out);
+        return true;
+    default:
+        return false;
+    }
+}
+
 enum mf_err mf_shard_answer(const struct mf_shard *shard, const struct mf_command *command,
                             uint64_t log_now_us, struct mf_buf *out)
 {
     struct view view = {
         .shard = shard,
         .now_us = log_now_us > shard->log_time_us ? log_now_us : shard->log_time_us,
+        .reached_us = shard->log_time_us,
         .local = (command->flags & MF_READ_LOCAL) != 0,
     };
     size_t before = out->len;
-    switch (command->op) {
-    case MF_OP_GET:
-        answer_get(&view, command, out);
-        break;
-    case MF_OP_MGET:
-        answer_mget(&view, command, out);
-        break;
-    case MF_OP_HAS:
-        answer_has(&view, command, out);
-        break;
-    case MF_OP_TTL:
-        answer_ttl(&view, command, out);
-        break;
-    case MF_OP_SIZE:
+    if (command->op == MF_OP_SIZE)
         answer_size(&view, out);
-        break;
-    case MF_OP_INDEX:
+    else if (command->op == MF_OP_INDEX)
         mf_result_int(out, (int64_t)shard->applied);
-        break;
-    default:
+    else if (!answer_keys(&view, command, out))
         return MF_BAD_REQUEST;
-    }
     if (!view.again)
         return MF_OK;
     out->len = before;
     return MF_AGAIN;
+}
+
+enum mf_err mf_shard_read_shared(const struct mf_shard *shard, struct mf_map_reader *reader,
+                                 const struct mf_command *command, uint64_t log_now_us,
+                                 struct mf_buf *out)
+{
+    size_t before = out->len;
+    uint32_t version = mf_seq_read_begin(&shard->entries);
+    if ((version & 1) != 0)
+        return MF_AGAIN; // in the middle of an entry
+    // Acquire, pairs with the release in apply.c.
+    uint64_t reached_us = atomic_load_explicit(&shard->reached_us, memory_order_acquire);
+    struct view view = {.shard = shard,
+                        .reader = reader,
+                        .now_us = log_now_us > reached_us ? log_now_us : reached_us,
+                        .reached_us = reached_us};
+    mf_map_read_begin(reader);
+    bool fits = answer_keys(&view, command, out);
+    bool whole = mf_seq_valid(&shard->entries, version);
+    mf_map_read_end(reader);
+    if (fits && whole && !view.again)
+        return MF_OK;
+    out->len = before;
+    return fits ? MF_AGAIN : MF_BAD_REQUEST;
 }
 
 enum mf_err mf_shard_read(struct mf_shard *shard, const struct mf_command *command,

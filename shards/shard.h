@@ -9,7 +9,8 @@
 // the log time of an entry is absent to that entry and all after it; the heap holds exactly the
 // entries with a TTL; an id is remembered for MF_ID_TTL_US of log time.
 //
-// Threads: the owner only, except mf_shard_map (see map.h for its readers).
+// Threads: the owner only, except mf_shard_map (see map.h for its readers) and
+// mf_shard_read_shared.
 #ifndef MF_SHARDS_SHARD_H
 #define MF_SHARDS_SHARD_H
 
@@ -22,6 +23,7 @@
 #include "base/result.h"
 
 struct mf_map;
+struct mf_map_reader;
 struct mf_shard;
 
 #define MF_ID_TTL_US UINT64_C(600000000)
@@ -65,6 +67,14 @@ MF_MUST_USE enum mf_err mf_shard_apply(struct mf_shard *shard, uint64_t index, u
 // any other entry) and reads again once it is applied. With MF_READ_LOCAL there is no such wait.
 MF_MUST_USE enum mf_err mf_shard_read(struct mf_shard *shard, const struct mf_command *command,
                                       uint64_t log_now_us, struct mf_buf *out);
+
+// The same for GET, MGET, HAS and TTL on any thread, through this thread's reader of mf_shard_map.
+// What it answers is the state between two entries, at a moment within the call. MF_AGAIN also when
+// an entry was applied meanwhile: half of it must not be seen. The shard must stay there.
+MF_MUST_USE enum mf_err mf_shard_read_shared(const struct mf_shard *shard,
+                                             struct mf_map_reader *reader,
+                                             const struct mf_command *command, uint64_t log_now_us,
+                                             struct mf_buf *out);
 
 // The earliest deadline of a key or id, or MF_NO_DEADLINE.
 uint64_t mf_shard_next_deadline(const struct mf_shard *shard);

@@ -3,6 +3,7 @@
 #ifndef MF_SHARDS_SHARD_INTERNAL_H
 #define MF_SHARDS_SHARD_INTERNAL_H
 
+#include "base/seqlock.h"
 #include "shards/entry.h"
 #include "shards/map.h"
 #include "shards/shard.h"
@@ -19,6 +20,10 @@ struct mf_walk {
 };
 
 struct mf_shard {
+    // For readers on other threads: a sequence lock over the keys and reached_us, which an entry
+    // changes as one.
+    _Atomic uint32_t entries;
+    _Atomic uint64_t reached_us; // log_time_us, for them
     struct mf_map *keys;
     struct mf_map *ids;
     struct mf_heap heap; // of both

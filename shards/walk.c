@@ -120,6 +120,8 @@ enum mf_err mf_shard_load_end(struct mf_shard *shard, const struct mf_shard_meta
         return MF_CORRUPT;
     shard->applied = meta->applied;
     shard->log_time_us = meta->log_time_us;
+    // Relaxed: nobody reads a shard that is being loaded.
+    atomic_store_explicit(&shard->reached_us, meta->log_time_us, memory_order_relaxed);
     shard->version = meta->version;
     shard->rolling_hash = meta->rolling_hash;
     return MF_OK;
