@@ -28,6 +28,8 @@
 
 // One part in this many is taken off what a holder relies on.
 #define MF_LEASE_DRIFT 256u
+// The token by which a node counts itself, which it does without a lease.
+#define MF_SELF_TOKEN UINT64_C(1)
 
 // What we have granted to one node, and what it has granted to us. All zero is nothing; then init.
 struct mf_lease {

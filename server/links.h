@@ -41,7 +41,6 @@ uint64_t mf_links_node_mono_us(struct mf_links *links, uint16_t node, uint64_t n
 // bound to itself, and supports itself for good (MF_SELF_TOKEN, until UINT64_MAX): its replica
 // stops leading in the step in which its own acceptor promises another ballot. To a node that is
 // no member it is bound as long as a process before this one may have granted it something.
-#define MF_SELF_TOKEN UINT64_C(1)
 bool mf_links_bound(struct mf_links *links, uint16_t node, uint64_t now_us);
 bool mf_links_withdraw(struct mf_links *links, uint16_t node, uint64_t now_us);
 uint64_t mf_links_support(struct mf_links *links, uint16_t node);
