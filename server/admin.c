@@ -99,7 +99,7 @@ void mf_admin_cluster(struct mf_reactor *reactor, mf_admin_done *done, void *arg
 }
 
 struct totals {
-    uint64_t requests, errors, forwarded, crossed, turns, expired, elections_won;
+    uint64_t requests, errors, forwarded, crossed, shared_reads, turns, expired, elections_won;
     uint64_t wal_syncs, wal_bytes, wal_sync_us_max, wal_sync_us_total, wal_pending_bytes;
     uint64_t keys, bytes, leading, held;
 };
@@ -111,6 +111,7 @@ static void add_reactor(struct totals *totals, struct mf_reactor *reactor)
     totals->errors += LOAD(counters->errors);
     totals->forwarded += LOAD(counters->forwarded);
     totals->crossed += LOAD(counters->crossed);
+    totals->shared_reads += LOAD(counters->shared_reads);
     totals->turns += LOAD(counters->turns);
     totals->expired += LOAD(counters->expired);
     totals->elections_won += LOAD(counters->elections_won);
@@ -158,6 +159,7 @@ void mf_admin_stats(struct mf_reactor *reactor, mf_admin_done *done, void *arg)
         {"errors", totals.errors},
         {"forwarded", totals.forwarded},
         {"crossed_reactors", totals.crossed},
+        {"shared_reads", totals.shared_reads},
         {"turns", totals.turns},
         {"shards_held", totals.held},
         {"shards_leading", totals.leading},

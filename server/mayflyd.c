@@ -19,6 +19,7 @@
 #include "server/config.h"
 #include "server/data_dir.h"
 #include "server/reactor.h"
+#include "server/read_gate.h"
 #include "server/recovery.h"
 #include "server/snapshotter.h"
 
@@ -110,6 +111,7 @@ static enum mf_err open_node(struct mf_node *node, char *message, size_t size)
         return err;
     mf_node_begin_leases(node);
     node->shards = mf_calloc(node->config.shards, sizeof(*node->shards));
+    node->gates = mf_read_gates_new(node->config.shards);
     node->reactors = mf_calloc(node->reactor_count, sizeof(struct mf_reactor *));
     for (uint32_t i = 0; i < node->reactor_count; i++)
         node->reactors[i] = mf_reactor_new(node, (uint16_t)i);
@@ -234,6 +236,7 @@ static void close_node(struct mf_node *node)
     mf_snapshotter_free(node->snapshotter);
     free_passwords();
     free(node->reactors);
+    mf_read_gates_free(node->gates);
     free(node->shards);
 }
 

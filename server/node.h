@@ -14,6 +14,7 @@
 #include "server/config.h"
 
 struct mf_reactor;
+struct mf_read_gate;
 struct mf_snapshotter;
 
 // Where clients find a node, as it says itself.
@@ -78,6 +79,7 @@ struct mf_node {
     struct mf_reactor **reactors;
     uint32_t reactor_count;
     struct mf_shard_status *shards;
+    struct mf_read_gate *gates; // by shard: reads beside its owner
     struct mf_snapshotter *snapshotter;
     struct mf_node_addresses addresses; // our own, as bound
     char bound_peer[300];

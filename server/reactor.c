@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "server/links.h"
+#include "server/read_gate.h"
 #include "server/router.h"
 #include "server/session.h"
 
@@ -325,6 +326,14 @@ static void publish(struct mf_owned_shard *shard, const struct mf_replica_env *e
                           memory_order_relaxed);
 }
 
+// Before the turn's messages leave: see read_gate.h.
+static void publish_gate(struct mf_owned_shard *shard)
+{
+    struct mf_read_gate_state state;
+    mf_replica_gate(shard->replica, &state);
+    mf_read_gate_publish(mf_read_gate_at(shard->reactor->node->gates, shard->id), &state);
+}
+
 static void set_timer_of(struct mf_owned_shard *shard, uint64_t now_us)
 {
     struct mf_heap *timers = &shard->reactor->timers;
@@ -354,6 +363,7 @@ static void flush_dirty(struct mf_reactor *reactor)
         mf_replica_flush(shard->replica, &env);
         set_timer_of(shard, env.now_us);
         publish(shard, &env);
+        publish_gate(shard);
     }
 }
 
@@ -525,6 +535,7 @@ struct mf_reactor *mf_reactor_new(struct mf_node *node, uint16_t index)
     }
     reactor->links = mf_links_new(reactor);
     reactor->router = mf_router_new(reactor);
+    reactor->gate_reader = mf_read_gate_reader_new(node->config.shards);
     init_watchers(reactor);
     return reactor;
 }
@@ -599,6 +610,8 @@ void mf_reactor_drain(struct mf_reactor *reactor)
 void mf_reactor_end_ops(struct mf_reactor *reactor)
 {
     for (uint32_t i = 0; i < reactor->shard_count; i++) {
+        // All threads have ended: nobody is in it.
+        mf_read_gate_retire(mf_read_gate_at(reactor->node->gates, reactor->shards[i].id), NULL, 0);
         mf_replica_free(reactor->shards[i].replica);
         reactor->shards[i].replica = NULL;
     }
@@ -609,6 +622,7 @@ void mf_reactor_end_ops(struct mf_reactor *reactor)
 void mf_reactor_free(struct mf_reactor *reactor)
 {
     mf_links_free(reactor->links);
+    mf_read_gate_reader_free(reactor->gate_reader);
     mf_ring_free(reactor->inbox);
     mf_heap_free(&reactor->timers);
     ev_loop_destroy(reactor->loop);

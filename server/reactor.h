@@ -25,6 +25,7 @@
 #include "ttl/heap.h"
 
 struct mf_links;
+struct mf_read_gate_reader;
 struct mf_router;
 struct mf_sessions;
 
@@ -56,6 +57,7 @@ struct mf_reactor_counters {
     _Atomic uint64_t errors;
     _Atomic uint64_t forwarded;
     _Atomic uint64_t crossed;
+    _Atomic uint64_t shared_reads;
     _Atomic uint64_t turns;
     _Atomic uint64_t expired;
     _Atomic uint64_t elections_won;
@@ -104,6 +106,7 @@ struct mf_reactor {
 
     struct mf_links *links;
     struct mf_router *router;
+    struct mf_read_gate_reader *gate_reader;
     struct mf_reactor_counters counters;
     struct mf_leadership told; // as last logged (reactor 0)
     uint64_t tell_us;

@@ -4,7 +4,9 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "server/links.h"
+#include "server/read_gate.h"
 #include "server/request.h"
 
 // After this many nodes said "not me" in a row, the op waits a moment: the group is electing.
@@ -156,6 +158,41 @@ static void route(struct mf_owned_shard *shard, struct mf_op *op)
         park(shard, op);
 }
 
+static uint64_t held_until(void *ctx, uint16_t node, uint64_t token)
+{
+    return mf_links_held_until(ctx, node, token);
+}
+
+static uint64_t mono_us(void *ctx)
+{
+    (void)ctx;
+    return mf_mono_us();
+}
+
+// Answers a read of another reactor's shard without going there, if this node leads it under a
+// lease. False when the owner has to answer.
+static bool read_here(struct mf_reactor *reactor, struct mf_op *op)
+{
+    struct mf_read_gate *gate = mf_read_gate_at(reactor->node->gates, op->shard);
+    if (op->write || op->local || !mf_read_gate_open(gate))
+        return false;
+    const struct mf_read_gate_env env = {held_until, mono_us, reactor->links};
+    struct mf_command command;
+    struct mf_item *items = NULL;
+    uint32_t items_cap = 0;
+    struct mf_reader bytes = mf_reader_of(mf_buf_view(&op->command));
+    enum mf_err err = mf_command_decode(&bytes, &command, &items, &items_cap);
+    if (err == MF_OK)
+        err = mf_read_gate_read(gate, op->shard, reactor->gate_reader, &env, &command, &op->result);
+    free(items);
+    if (err != MF_OK)
+        return false;
+    atomic_fetch_add_explicit(&reactor->counters.shared_reads, 1, memory_order_relaxed);
+    op->leader = reactor->node->config.id;
+    complete(reactor, op, MF_OK);
+    return true;
+}
+
 static void arrive(struct mf_reactor *reactor, struct mf_task *task)
 {
     struct mf_op *op = (struct mf_op *)(void *)((char *)task - offsetof(struct mf_op, task));
@@ -170,6 +207,8 @@ void mf_router_submit(struct mf_reactor *reactor, struct mf_op *op)
         arrive(reactor, &op->task);
         return;
     }
+    if (read_here(reactor, op))
+        return;
     atomic_fetch_add_explicit(&reactor->counters.crossed, 1, memory_order_relaxed);
     mf_reactor_send(reactor, owner, &op->task);
 }

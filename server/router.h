@@ -1,10 +1,12 @@
 // The router: brings each op to the replica that can serve it, and its outcome back.
 //
-// An op starts at the reactor that owns its shard. If the replica there leads, it serves the op;
-// otherwise the op is forwarded to the leader's node, or parked until a leader is known. What a
-// replica or node refuses as MF_NOT_LEADER had no effect and is tried elsewhere until its deadline.
-// A write that was sent to a node which then died has an unknown outcome: it is sent again only if
-// it carries an id, otherwise it ends as MF_TIMEOUT. Everything runs on the owner's thread.
+// A read of a shard that this node leads under a lease is answered where it was asked
+// (read_gate.h). Any other op starts at the reactor that owns its shard. If the replica there
+// leads, it serves the op; otherwise the op is forwarded to the leader's node, or parked until a
+// leader is known. What a replica or node refuses as MF_NOT_LEADER had no effect and is tried
+// elsewhere until its deadline. A write that was sent to a node which then died has an unknown
+// outcome: it is sent again only if it carries an id, otherwise it ends as MF_TIMEOUT. Everything
+// runs on the owner's thread.
 #ifndef MF_SERVER_ROUTER_H
 #define MF_SERVER_ROUTER_H
 
