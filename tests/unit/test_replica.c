@@ -12,6 +12,8 @@
 
 #include <cmocka.h>
 
+#include "consensus/lease.h"
+#include "server/read_gate.h"
 #include "server/replica.h"
 
 #define NODES 3
@@ -44,6 +46,7 @@ struct scene {
     uint32_t mail_count;
     uint64_t now_us;
     uint64_t mono_lag_us; // how far behind the others' clocks are estimated
+    uint64_t lease_token; // what followers answer with; 0 = they support nobody
     uint32_t replies;
 };
 
@@ -130,9 +133,9 @@ static bool on_withdraw(void *ctx, uint16_t node, uint64_t now_us)
 
 static uint64_t on_support(void *ctx, uint16_t node)
 {
-    (void)ctx;
     (void)node;
-    return 0;
+    const struct actor *actor = ctx;
+    return actor->scene->lease_token;
 }
 
 static uint64_t on_held_until(void *ctx, uint16_t node, uint64_t token)
@@ -673,11 +676,52 @@ static void chosen_index_is_noted_after_sixteen_mebibytes(void **state)
     close_scene(&scene);
 }
 
+static mf_ballot_t gate_of(struct scene *scene, uint16_t id, struct mf_read_gate_state *gate)
+{
+    mf_replica_gate(scene->actors[id].replica, gate);
+    return gate->ballot;
+}
+
+static void only_the_leader_lets_others_read_and_not_while_it_hands_over(void **state)
+{
+    (void)state;
+    struct scene scene;
+    struct mf_read_gate_state gate;
+    open_scene(&scene);
+    scene.lease_token = 42;
+    assert_written(set(&scene, 1, "k", "v", 0));
+    pass(&scene, 100000);
+    struct mf_replica *leader = scene.actors[1].replica;
+    assert_int_equal(gate_of(&scene, 1, &gate), mf_paxos_ballot(mf_replica_paxos(leader)));
+    assert_ptr_equal(gate.shard, mf_replica_shard(leader));
+    assert_int_equal(gate.voter_count, NODES);
+    for (uint16_t id = 1; id <= NODES; id++) {
+        assert_int_equal(gate.voters[id - 1].node, id);
+        assert_int_equal(gate.voters[id - 1].token, id == 1 ? MF_SELF_TOKEN : 42);
+    }
+    struct mf_replica_env env = env_of(&scene);
+    struct mf_replica_info info;
+    mf_replica_info(leader, &env, &info);
+    assert_int_equal((int64_t)env.now_us + gate.log_offset_us, info.clock_us);
+    assert_int_equal(gate_of(&scene, 2, &gate), 0);
+    assert_int_equal(gate_of(&scene, 3, &gate), 0);
+    // From this step on: the message has not even left.
+    assert_int_equal(mf_replica_transfer(leader, &env, 2), MF_OK);
+    assert_int_equal(gate_of(&scene, 1, &gate), 0);
+    flush(&scene.actors[1]);
+    settle(&scene);
+    pass(&scene, 100000);
+    assert_int_not_equal(gate_of(&scene, 2, &gate), 0);
+    assert_int_equal(gate_of(&scene, 1, &gate), 0);
+    close_scene(&scene);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(write_is_read_back_and_reaches_every_replica),
         cmocka_unit_test(follower_refuses_and_names_the_leader),
+        cmocka_unit_test(only_the_leader_lets_others_read_and_not_while_it_hands_over),
         cmocka_unit_test(clock_of_a_new_group_is_followed_from_its_first_moment),
         cmocka_unit_test(key_dies_at_its_deadline_at_one_log_position_everywhere),
         cmocka_unit_test(death_is_not_shown_before_an_entry_has_reached_it),
