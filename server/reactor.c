@@ -334,6 +334,15 @@ static void publish_gate(struct mf_owned_shard *shard)
     mf_read_gate_publish(mf_read_gate_at(shard->reactor->node->gates, shard->id), &state);
 }
 
+void mf_reactor_retire_gate(struct mf_owned_shard *shard)
+{
+    const struct mf_node *node = shard->reactor->node;
+    struct mf_read_gate_reader *readers[MF_THREADS_MAX];
+    for (uint32_t i = 0; i < node->reactor_count; i++)
+        readers[i] = node->reactors[i]->gate_reader;
+    mf_read_gate_retire(mf_read_gate_at(node->gates, shard->id), readers, node->reactor_count);
+}
+
 static void set_timer_of(struct mf_owned_shard *shard, uint64_t now_us)
 {
     struct mf_heap *timers = &shard->reactor->timers;
@@ -610,8 +619,7 @@ void mf_reactor_drain(struct mf_reactor *reactor)
 void mf_reactor_end_ops(struct mf_reactor *reactor)
 {
     for (uint32_t i = 0; i < reactor->shard_count; i++) {
-        // All threads have ended: nobody is in it.
-        mf_read_gate_retire(mf_read_gate_at(reactor->node->gates, reactor->shards[i].id), NULL, 0);
+        mf_reactor_retire_gate(&reactor->shards[i]);
         mf_replica_free(reactor->shards[i].replica);
         reactor->shards[i].replica = NULL;
     }

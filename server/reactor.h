@@ -142,6 +142,9 @@ void mf_reactor_send(struct mf_reactor *from, uint16_t to, struct mf_task *task)
 // From a thread that is no reactor; may wait for room.
 void mf_reactor_post(struct mf_reactor *to, struct mf_task *task);
 
+// Before the shard's state is replaced or freed: no reactor reads it any more (read_gate.h). It may
+// be read again from the next turn of its replica on.
+void mf_reactor_retire_gate(struct mf_owned_shard *shard);
 // Asks for a flush of the shard's replica before the turn ends.
 void mf_reactor_touch(struct mf_owned_shard *shard);
 struct mf_replica_env mf_reactor_env(struct mf_reactor *reactor);
