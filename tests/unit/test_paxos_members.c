@@ -1,0 +1,271 @@
+// Who may act for a group, in scenes: incarnations, configurations, votes, hand-overs, bound
+// acceptors, and snapshots in place of the log.
+#include "paxos_scene.h"
+
+static void node_of_another_incarnation_learns_but_never_counts(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_scene(&scene, 3);
+    struct mf_paxos_config config = {
+        .self = 3,
+        .incarnation = 7,
+        .members = {.voter_count = 3, .voters = {{1, 1}, {2, 1}, {3, 1}}},
+        .election_us = ELECTION_US,
+        .resend_us = RESEND_US,
+        .window_entries = 8,
+        .window_bytes = 1000,
+        .learn_bytes = 1000};
+    mf_paxos_free(scene.core[3]);
+    scene.core[3] = mf_paxos_new(&config, 1, scene.now_us);
+    campaign(&scene, 1);
+    deliver(&scene, 1, 3, MF_PAXOS_PREPARE);
+    deliver(&scene, 3, 1, MF_PAXOS_PROMISE);
+    assert_int_equal(mf_paxos_role(scene.core[1]), MF_CANDIDATE);
+    deliver_all(&scene);
+    assert_int_equal(mf_paxos_role(scene.core[1]), MF_LEADER);
+    uint64_t slot = propose(&scene, 1, "taught");
+    deliver(&scene, 1, 3, MF_PAXOS_ACCEPT);
+    deliver(&scene, 3, 1, MF_PAXOS_ACCEPTED);
+    assert_true(mf_paxos_chosen(scene.core[1]) < slot);
+    deliver_all(&scene);
+    struct mf_members members = *mf_paxos_members(scene.core[1]);
+    members.learners[members.learner_count++] = (struct mf_acceptor){3, 7};
+    reconfigure(&scene, 1, members, MF_OK);
+    assert_value(&scene, 3, slot, "taught");
+    tick_all(&scene, ELECTION_US * 10);
+    assert_int_equal(mf_paxos_role(scene.core[3]), MF_FOLLOWER);
+    members.learner_count = 0;
+    members.voters[2].incarnation = 7;
+    reconfigure(&scene, 1, members, MF_OK);
+    slot = propose(&scene, 1, "both");
+    deliver(&scene, 1, 3, MF_PAXOS_ACCEPT);
+    deliver(&scene, 3, 1, MF_PAXOS_ACCEPTED);
+    assert_value(&scene, 1, slot, "both"); // its voice counts now
+    close_scene(&scene);
+}
+
+static void configuration_holds_later_slots_back_until_it_is_chosen(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_led_scene(&scene, 5);
+    struct mf_members members = *mf_paxos_members(scene.core[1]);
+    drop_mail(&scene);
+    members.voter_count = 4;
+    struct mf_paxos_env env = env_of(&scene);
+    const char *why;
+    uint64_t log_us = mf_paxos_last_log_time(scene.core[1]) + 1;
+    assert_int_equal(mf_paxos_reconfigure(scene.core[1], &env, log_us, members, &why), MF_OK);
+    take(&scene, 1, true);
+    assert_false(mf_paxos_window_open(scene.core[1]));
+    assert_int_equal(mf_paxos_reconfigure(scene.core[1], &env, log_us, members, &why), MF_AGAIN);
+    deliver_all(&scene);
+    assert_true(mf_paxos_window_open(scene.core[1]));
+    assert_int_equal(mf_paxos_members(scene.core[1])->voter_count, 4);
+    close_scene(&scene);
+}
+
+static void change_that_would_strand_the_group_is_refused(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_led_scene(&scene, 3);
+    struct mf_paxos_env env = env_of(&scene);
+    mf_paxos_suspect(scene.core[1], &env, 3);
+    struct mf_members members = *mf_paxos_members(scene.core[1]);
+    members.voters[1] = members.voters[2]; // without node 2, which is the other one that is up
+    members.voter_count = 2;
+    reconfigure(&scene, 1, members, MF_BAD_REQUEST);
+    members = *mf_paxos_members(scene.core[1]);
+    members.voters[1].incarnation = 9; // never heard of
+    reconfigure(&scene, 1, members, MF_BAD_REQUEST);
+    close_scene(&scene);
+}
+
+// A leader that has never prepared the new voters' slots may not fill them: a leader between it and
+// the configuration may have had something chosen there.
+static void new_configuration_has_to_promise_before_its_slots_are_used(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_scene(&scene, 5);
+    for (uint16_t node = 1; node <= 5; node++) { // voters 1, 2 and 3; 4 and 5 learn
+        mf_paxos_free(scene.core[node]);
+        struct mf_paxos_config config = {.self = node,
+                                         .incarnation = 1,
+                                         .members = {.voter_count = 3,
+                                                     .learner_count = 2,
+                                                     .voters = {{1, 1}, {2, 1}, {3, 1}},
+                                                     .learners = {{4, 1}, {5, 1}}},
+                                         .election_us = ELECTION_US,
+                                         .first_election_us = ELECTION_US,
+                                         .resend_us = RESEND_US,
+                                         .window_entries = 8,
+                                         .window_bytes = 1000,
+                                         .learn_bytes = 1000};
+        scene.core[node] = mf_paxos_new(&config, 1, scene.now_us);
+    }
+    campaign(&scene, 1);
+    deliver(&scene, 1, 2, MF_PAXOS_PREPARE); // node 3 promises nothing
+    drop_mail_to(&scene, 3);
+    deliver_all(&scene);
+    propose(&scene, 1, "first");
+    deliver_all(&scene);
+    tick_all(&scene, RESEND_US);
+    deliver_all(&scene);
+    struct mf_members members = *mf_paxos_members(scene.core[1]);
+    members.voters[1] = (struct mf_acceptor){3, 1};
+    members.voters[2] = (struct mf_acceptor){4, 1}; // 1, 3, 4: of them only 1 has promised
+    members.learners[0] = (struct mf_acceptor){5, 1};
+    members.learner_count = 1;
+    struct mf_paxos_env env = env_of(&scene);
+    const char *why;
+    uint64_t log_us = mf_paxos_last_log_time(scene.core[1]) + 1;
+    assert_int_equal(mf_paxos_reconfigure(scene.core[1], &env, log_us, members, &why), MF_OK);
+    take(&scene, 1, true);
+    while (mf_paxos_members(scene.core[1])->slot == 0) {
+        assert_true(scene.mail_count > 0);
+        deliver(&scene, 1, 2, MF_PAXOS_ACCEPT);
+        deliver(&scene, 2, 1, MF_PAXOS_ACCEPTED);
+    }
+    assert_false(mf_paxos_window_open(scene.core[1]));
+    assert_true(count_mail(&scene, 1, MF_PAXOS_PREPARE) > 0);
+    deliver_all(&scene);
+    assert_true(mf_paxos_window_open(scene.core[1]));
+    uint64_t slot = propose(&scene, 1, "last");
+    deliver_all(&scene);
+    assert_value(&scene, 1, slot, "last");
+    close_scene(&scene);
+}
+
+static void heir_takes_over_without_a_vote_and_the_old_leader_acts_no_more(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_led_scene(&scene, 3);
+    uint64_t slot = propose(&scene, 1, "late");
+    struct mf_paxos_env env = env_of(&scene);
+    assert_int_equal(mf_paxos_transfer(scene.core[1], &env, 9), MF_BAD_REQUEST);
+    assert_int_equal(mf_paxos_transfer(scene.core[1], &env, 2), MF_OK);
+    take(&scene, 1, true);
+    assert_false(mf_paxos_window_open(scene.core[1]));
+    assert_int_equal(count_mail(&scene, 1, MF_PAXOS_TRANSFER), 0); // not everything is chosen
+    while (count_mail(&scene, 1, MF_PAXOS_TRANSFER) == 0)
+        assert_true(deliver(&scene, 0, 0, 0) > 0);
+    assert_int_equal(mf_paxos_role(scene.core[1]), MF_FOLLOWER);
+    deliver_all(&scene);
+    assert_int_equal(mf_paxos_role(scene.core[2]), MF_LEADER);
+    assert_value(&scene, 2, slot, "late");
+    assert_int_equal(count_mail(&scene, 2, MF_PAXOS_ASK_VOTE), 0);
+    close_scene(&scene);
+}
+
+static void bound_acceptor_promises_only_whom_its_leader_named(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_led_scene(&scene, 3);
+    struct mf_paxos_env env = env_of(&scene);
+    env.bound = true;
+    mf_ballot_t old = mf_paxos_ballot(scene.core[3]);
+    struct mf_paxos_msg prepare = {.type = MF_PAXOS_PREPARE,
+                                   .from = 2,
+                                   .to = 3,
+                                   .incarnation = 1,
+                                   .ballot = mf_ballot_make(90, 2),
+                                   .slot = 2};
+    mf_paxos_receive(scene.core[3], &env, &prepare);
+    take(&scene, 3, true);
+    assert_int_equal(count_mail(&scene, 3, MF_PAXOS_REJECT), 1);
+    assert_int_equal(mf_paxos_ballot(scene.core[3]), old);
+    mf_paxos_campaign(scene.core[3], &env);
+    assert_int_equal(mf_paxos_role(scene.core[3]), MF_FOLLOWER);
+    prepare.last = old;
+    mf_paxos_receive(scene.core[3], &env, &prepare);
+    take(&scene, 3, true);
+    assert_int_equal(count_mail(&scene, 3, MF_PAXOS_PROMISE), 1);
+    close_scene(&scene);
+}
+
+static void nobody_votes_while_it_hears_a_leader(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_led_scene(&scene, 3);
+    mf_ballot_t before = mf_paxos_ballot(scene.core[3]);
+    struct mf_paxos_env env = env_of(&scene);
+    mf_paxos_campaign(scene.core[2], &env);
+    take(&scene, 2, true);
+    deliver_all(&scene);
+    assert_int_equal(mf_paxos_ballot(scene.core[2]), before); // it has disturbed nobody
+    assert_int_equal(mf_paxos_role(scene.core[1]), MF_LEADER);
+    assert_int_equal(mf_paxos_leader(scene.core[2]), 1); // which has answered it
+    mf_paxos_campaign(scene.core[2], &env);
+    take(&scene, 2, true);
+    drop_mail_to(&scene, 1);
+    deliver_all(&scene);
+    assert_int_equal(mf_paxos_role(scene.core[2]), MF_CANDIDATE);
+    mf_paxos_suspect(scene.core[3], &env, 1);
+    mf_paxos_campaign(scene.core[2], &env);
+    take(&scene, 2, true);
+    drop_mail_to(&scene, 1);
+    deliver_all(&scene);
+    assert_int_equal(mf_paxos_role(scene.core[2]), MF_LEADER);
+    close_scene(&scene);
+}
+
+static void snapshot_stands_in_for_the_log(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_led_scene(&scene, 3);
+    drop_mail(&scene);
+    for (int i = 0; i < 5; i++) {
+        propose(&scene, 1, "x");
+        deliver(&scene, 1, 2, 0);
+        deliver(&scene, 2, 1, 0);
+        drop_mail(&scene); // node 3 hears nothing
+    }
+    uint64_t chosen = mf_paxos_chosen(scene.core[1]);
+    mf_paxos_compact(scene.core[1], chosen);
+    assert_int_equal(mf_paxos_first_slot(scene.core[1]), chosen);
+    tick_all(&scene, RESEND_US);
+    deliver(&scene, 1, 3, 0);
+    assert_int_equal(count_mail(&scene, 3, MF_PAXOS_LEARN), 1);
+    struct mf_paxos_env env = env_of(&scene);
+    for (uint32_t i = 0; i < scene.mail_count; i++) {
+        if (scene.mail[i].from == 3)
+            mf_paxos_receive(scene.core[1], &env, &scene.mail[i]);
+    }
+    const struct mf_paxos_update *update = mf_paxos_update_take(scene.core[1]);
+    assert_int_equal(update->snapshot_count, 1);
+    assert_int_equal(update->snapshot_to[0].node, 3);
+    take(&scene, 1, true);
+    drop_mail(&scene);
+    const struct mf_members *members = mf_paxos_members(scene.core[1]);
+    assert_false(mf_paxos_install(scene.core[3], &env, 0, 1, members));
+    assert_true(mf_paxos_install(scene.core[3], &env, chosen - 1, 1, members));
+    assert_int_equal(mf_paxos_first_slot(scene.core[3]), chosen);
+    take(&scene, 3, true);
+    deliver_all(&scene);
+    tick_all(&scene, RESEND_US);
+    deliver_all(&scene);
+    assert_value(&scene, 3, chosen, "x"); // the rest comes from the log
+    close_scene(&scene);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(node_of_another_incarnation_learns_but_never_counts),
+        cmocka_unit_test(configuration_holds_later_slots_back_until_it_is_chosen),
+        cmocka_unit_test(change_that_would_strand_the_group_is_refused),
+        cmocka_unit_test(new_configuration_has_to_promise_before_its_slots_are_used),
+        cmocka_unit_test(heir_takes_over_without_a_vote_and_the_old_leader_acts_no_more),
+        cmocka_unit_test(bound_acceptor_promises_only_whom_its_leader_named),
+        cmocka_unit_test(nobody_votes_while_it_hears_a_leader),
+        cmocka_unit_test(snapshot_stands_in_for_the_log),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
