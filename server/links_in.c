@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "server/forming.h"
 #include "server/links_internal.h"
 #include "server/router.h"
 
@@ -104,6 +105,7 @@ static enum mf_err on_hello(struct mf_in_link *in, struct mf_conn *conn, struct 
         if (atomic_exchange(&member->incarnation, hello.incarnation) != hello.incarnation)
             mf_links_suspect_everywhere(reactor, in->member, hello.incarnation);
     }
+    mf_links_learn_memory(reactor, in->member, hello.memory);
     struct mf_peer_hello welcome;
     mf_links_hello(node, hello.node, reactor->index, &welcome);
     mf_peer_put_hello(mf_conn_output(conn), &welcome, MF_PEER_LISTENER,
@@ -172,6 +174,8 @@ static enum mf_err take_item(struct mf_in_link *in, const struct mf_peer_item *i
                              : mf_router_forwarded(reactor, from, in->incarnation, item->shard, id,
                                                    left_ms, command);
     }
+    case MF_PEER_STATE:
+        return mf_forming_heard(reactor, in->member, in->incarnation, item->bytes);
     case MF_PEER_REPLY: {
         uint64_t id = mf_read_u64(&reader);
         uint16_t status = mf_read_u16(&reader);

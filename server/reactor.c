@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "server/forming.h"
 #include "server/links.h"
 #include "server/router.h"
 #include "server/session.h"
@@ -447,6 +448,7 @@ static void on_sweep(struct ev_loop *loop, ev_timer *watcher, int events)
     (void)events;
     struct mf_reactor *reactor = watcher->data;
     mf_links_tick(reactor->links);
+    mf_forming_tick(reactor);
     mf_router_tick(reactor);
     tell_leadership(reactor);
     atomic_store(&reactor->idle, reactor->stop_by_us != 0 && reactor->in_flight == 0);
@@ -539,7 +541,7 @@ enum mf_err mf_reactor_open(struct mf_reactor *reactor, int rpc_fd, int peer_fd,
         struct mf_wal_config config = {.folder = folder,
                                        .stream = reactor->index,
                                        .segment_bytes = WAL_SEGMENT_BYTES,
-                                       .sync = true,
+                                       .sync = node->config.durability == MF_DURABILITY_FSYNC,
                                        .durable = on_durable,
                                        .failed = on_wal_failed,
                                        .arg = reactor};
@@ -601,6 +603,8 @@ void mf_reactor_end_ops(struct mf_reactor *reactor)
     for (uint32_t i = 0; i < reactor->shard_count; i++) {
         mf_replica_free(reactor->shards[i].replica);
         reactor->shards[i].replica = NULL;
+        mf_shard_free(reactor->shards[i].state);
+        reactor->shards[i].state = NULL;
     }
     mf_router_free(reactor->router);
     reactor->router = NULL;
