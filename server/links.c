@@ -403,7 +403,11 @@ void mf_links_up_everywhere(struct mf_reactor *reactor, uint32_t member)
 
 void mf_links_learn_memory(struct mf_reactor *reactor, uint32_t member, uint64_t memory)
 {
-    if (atomic_exchange(&reactor->node->members[member].memory, memory) != memory)
+    struct mf_member *from = &reactor->node->members[member];
+    if (atomic_load(&from->memory) == memory)
+        return;
+    atomic_store(&from->memory_since_us, mf_mono_us());
+    if (atomic_exchange(&from->memory, memory) != memory)
         mf_links_up_everywhere(reactor, member);
 }
 

@@ -51,6 +51,11 @@ uint64_t mf_links_node_mono_us(struct mf_links *links, uint16_t node, uint64_t n
 // stops leading in the step in which its own acceptor promises another ballot. To a node that is
 // no member it is bound as long as a process before this one may have granted it something.
 #define MF_SELF_TOKEN UINT64_C(1)
+// True when nobody on that node can rely on our promise in this group any more: another acceptor
+// runs there than the one that we promised. It has no vote in the group's configuration, has never
+// asked us in this group for what a leader relies on, and our lease to the process before it has
+// run out. Its leases are for other groups.
+bool mf_links_outlived(const struct mf_owned_shard *shard, uint16_t node, uint64_t now_us);
 bool mf_links_bound(struct mf_links *links, uint16_t node, uint64_t now_us);
 bool mf_links_withdraw(struct mf_links *links, uint16_t node, uint64_t now_us);
 uint64_t mf_links_support(struct mf_links *links, uint16_t node);

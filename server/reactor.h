@@ -28,6 +28,9 @@ struct mf_links;
 struct mf_router;
 struct mf_sessions;
 
+// Acceptors remembered as having asked for promises in one group; more are not told apart.
+#define MF_ASKERS_MAX 8
+
 // A shard owned by this reactor. `replica` is NULL when this node holds no copy: then ops for the
 // shard are only passed on. It is also NULL until the cluster is formed; then ops wait.
 struct mf_owned_shard {
@@ -37,6 +40,10 @@ struct mf_owned_shard {
     struct mf_shard *state; // what the replica will begin with; NULL once it has
     uint64_t base_log_us;   // of the snapshot that the cluster began with, or 0
     uint64_t base_wall_us;
+    // Who has asked this group, in this process, what a candidate or leader asks; a count above
+    // MF_ASKERS_MAX is anybody.
+    struct mf_acceptor askers[MF_ASKERS_MAX];
+    uint8_t asker_count;
     uint16_t leader_hint; // without a replica: who led when last heard
     uint32_t next_try;    // without a hint: which copy to ask next
     uint64_t due_us;      // when the replica's tick is due; 0 = no timer

@@ -38,6 +38,7 @@ def check_learns(cluster, node, why):
     wait_for(lambda: "votes again when they admit it" in log_of_last_start(node), 10,
              "the node to say that it forgot")
     contains(log_of_last_start(node), why, "the node's log")
+    wait_for(lambda: meta_of(node).get("memory", FIRST) != FIRST, 10, "its new memory")
     memory = meta_of(node)["memory"]
     true(memory != FIRST, f"memory {memory} of a node that may have forgotten")
     equal(meta_of(node)["state"], "formed", "its state")
