@@ -100,7 +100,25 @@ enum mf_err mf_peer_item_next(struct mf_peer_reader *reader, struct mf_peer_item
     item->kind = (enum mf_peer_item_kind)kind;
     item->shard = mf_read_u32(r);
     item->bytes = mf_read_blob(r);
-    return r->failed || kind < MF_PEER_PAXOS || kind > MF_PEER_REPLY ? MF_CORRUPT : MF_OK;
+    return r->failed || kind < MF_PEER_PAXOS || kind > MF_PEER_STATE ? MF_CORRUPT : MF_OK;
+}
+
+void mf_peer_put_state(struct mf_buf *out, const struct mf_peer_state *state)
+{
+    mf_buf_u8(out, state->state);
+    mf_buf_u64(out, state->memory);
+    mf_buf_u64(out, state->question);
+    mf_buf_u64(out, state->answer);
+}
+
+enum mf_err mf_peer_get_state(struct mf_bytes bytes, struct mf_peer_state *state)
+{
+    struct mf_reader r = mf_reader_of(bytes);
+    state->state = mf_read_u8(&r);
+    state->memory = mf_read_u64(&r);
+    state->question = mf_read_u64(&r);
+    state->answer = mf_read_u64(&r);
+    return r.failed || mf_reader_left(&r) > 0 ? MF_CORRUPT : MF_OK;
 }
 
 void mf_peer_put_challenge(struct mf_buf *out, const uint8_t nonce[MF_PEER_NONCE_BYTES])
@@ -161,6 +179,7 @@ static void put_fields(struct mf_buf *out, const struct mf_peer_hello *hello)
     mf_buf_u16(out, hello->to);
     mf_buf_u16(out, hello->reactor);
     mf_buf_u64(out, hello->incarnation);
+    mf_buf_u64(out, hello->memory);
     mf_buf_u32(out, hello->shards);
     mf_buf_u32(out, hello->replicas);
     mf_buf_u64(out, hello->genesis);
@@ -182,6 +201,7 @@ static enum mf_err get_fields(struct mf_bytes fields, struct mf_peer_hello *hell
     hello->to = mf_read_u16(&r);
     hello->reactor = mf_read_u16(&r);
     hello->incarnation = mf_read_u64(&r);
+    hello->memory = mf_read_u64(&r);
     hello->shards = mf_read_u32(&r);
     hello->replicas = mf_read_u32(&r);
     hello->genesis = mf_read_u64(&r);

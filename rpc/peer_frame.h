@@ -30,6 +30,7 @@ enum mf_peer_item_kind {
     MF_PEER_PAXOS = 1,   // bytes: mf_paxos_msg_encode
     MF_PEER_FORWARD = 2, // u64 request id, u32 time left in ms, mf_command_encode
     MF_PEER_REPLY = 3,   // u64 request id, u16 status, u16 leader, mf_result_encode if status is 0
+    MF_PEER_STATE = 4,   // struct mf_peer_state; the shard is 0
 };
 
 struct mf_peer_item {
@@ -75,6 +76,7 @@ struct mf_peer_hello {
     uint16_t to;          // whom the caller believes to reach; the welcome's sender
     uint16_t reactor;     // of the caller
     uint64_t incarnation; // random for each start of the process
+    uint64_t memory;      // of its acceptor; 0 = it has none yet
     uint32_t shards;
     uint32_t replicas;
     uint64_t genesis;        // identity of the snapshot that the cluster began with; 0 = empty
@@ -86,6 +88,17 @@ struct mf_peer_hello {
     struct mf_bytes resp_cluster;
     struct mf_bytes http;
 };
+
+// How far the sender is with the formation of the cluster (consensus/formation.h).
+struct mf_peer_state {
+    uint8_t state;     // enum mf_formation_state
+    uint64_t memory;   // of its acceptor; 0 = it has none yet
+    uint64_t question; // its own, to be answered
+    uint64_t answer;   // the receiver's last question that it knows; 0 = none
+};
+void mf_peer_put_state(struct mf_buf *out, const struct mf_peer_state *state);
+// MF_CORRUPT for anything but these fields.
+MF_MUST_USE enum mf_err mf_peer_get_state(struct mf_bytes bytes, struct mf_peer_state *state);
 
 // The listener's first message: u32 length, magic, protocol, nonce.
 void mf_peer_put_challenge(struct mf_buf *out, const uint8_t nonce[MF_PEER_NONCE_BYTES]);

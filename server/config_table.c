@@ -71,7 +71,7 @@ const struct mf_config_key mf_config_keys[] = {
      "the host that clients and peers are told, when it differs"},
 
     {CHOICE("durability", "mode", durability), durabilities, "fsync", false,
-     "what a write survives; os acts as fsync yet"},
+     "what a write survives"},
 
     {SIZE("memory", "max_bytes", memory_bytes_max), 0, INT64_MAX, NULL, "0", false,
      "memory for keys and values; 0 = no limit; no effect yet"},

@@ -10,14 +10,18 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
 #include "base/log.h"
+#include "base/rand.h"
+#include "server/node_meta.h"
 #include "snapshot/reader.h"
 
 #define PATH_BYTES 4400
 #define META_BYTES 4096
+#define BOOT_ID "/proc/sys/kernel/random/boot_id"
 
 static void fail(char *message, size_t size, const char *what, const char *path)
 {
@@ -97,7 +101,7 @@ static void describe(const struct mf_node *node, char *out, size_t size)
 {
     const struct mf_config *config = &node->config;
     snprintf(out, size,
-             "mayfly-node 1\nnode.id = %u\ncluster.name = %s\ncluster.shards = %u\n"
+             "mayfly-node 2\nnode.id = %u\ncluster.name = %s\ncluster.shards = %u\n"
              "cluster.replicas = %u\ncluster.nodes = %s\ndurability = %s\n"
              "genesis = %016" PRIx64 "\n",
              config->id, config->name, config->shards, node->replica_count, node->members_text,
@@ -140,6 +144,111 @@ static void tell_difference(const char *folder, const char *had, const char *has
              folder, (int)strcspn(had, "\n"), had, (int)strcspn(has, "\n"), has);
 }
 
+// Empty when the kernel does not tell: then no two runs are of one boot.
+static void read_boot(char boot[MF_BOOT_BYTES])
+{
+    boot[0] = '\0';
+    FILE *file = fopen(BOOT_ID, "re");
+    if (file == NULL)
+        return;
+    if (fgets(boot, MF_BOOT_BYTES, file) != NULL)
+        boot[strcspn(boot, "\n")] = '\0';
+    fclose(file);
+}
+
+static enum mf_err save(struct mf_node *node, bool clean, char *message, size_t size)
+{
+    char text[META_BYTES];
+    struct mf_node_meta meta = {.memory = node->memory,
+                                .state = node->state,
+                                .sync = node->config.durability,
+                                .clean = clean};
+    read_boot(meta.boot);
+    describe(node, text, sizeof(text));
+    if (!mf_node_meta_append(&meta, text, sizeof(text))) {
+        snprintf(message, size, "node.meta would be too long");
+        return MF_BAD_REQUEST;
+    }
+    return write_meta(node->config.data_dir, text, message, size);
+}
+
+// Alone and in memory, a node leaves nothing that a later start would have to fit.
+static bool leaves_nothing(const struct mf_node *node)
+{
+    return node->config.durability == MF_DURABILITY_NONE && node->replica_count == 1;
+}
+
+enum mf_err mf_data_dir_lost(struct mf_node *node, const char *why, char *message, size_t size)
+{
+    if (node->replica_count == 1) {
+        snprintf(message, size,
+                 "%s. No other node has this data: put the log back, or restore a snapshot "
+                 "(mayfly-snapshot restore --force-new-cluster)",
+                 why);
+        return MF_CORRUPT;
+    }
+    uint64_t memory;
+    do
+        mf_entropy(&memory, sizeof(memory));
+    while (memory <= MF_FIRST_MEMORY);
+    node->memory = memory;
+    mf_log(
+        MF_WARN,
+        "%s: this node may have forgotten what it promised. It goes on as a new member, %016" PRIx64
+        ": it learns from the others and votes again when they admit it",
+        why, memory);
+    // Before a new log is begun: with the old memory it would be taken for the lost one.
+    return save(node, false, message, size);
+}
+
+enum mf_err mf_data_dir_set_aside(struct mf_node *node, char *message, size_t size)
+{
+    static const char *const names[] = {"wal", "checkpoints"};
+    const char *folder = node->config.data_dir;
+    long long now_s = (long long)time(NULL);
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        char from[PATH_BYTES];
+        char to[PATH_BYTES];
+        snprintf(from, sizeof(from), "%s/%s", folder, names[i]);
+        snprintf(to, sizeof(to), "%s/%s.damaged-%lld", folder, names[i], now_s);
+        if (rename(from, to) == 0) {
+            mf_log(MF_WARN, "%s is moved to %s, for an examination; nothing reads it any more",
+                   from, to);
+        } else if (errno != ENOENT) {
+            fail(message, size, "cannot move aside", from);
+            return MF_IO;
+        }
+    }
+    if (!sync_folder(folder)) {
+        fail(message, size, "cannot sync", folder);
+        return MF_IO;
+    }
+    return MF_OK;
+}
+
+// What the last run may have forgotten, by the way it ran and ended.
+static enum mf_err check_memory(struct mf_node *node, const struct mf_node_meta *meta,
+                                char *message, size_t size)
+{
+    char boot[MF_BOOT_BYTES];
+    read_boot(boot);
+    bool other_boot = boot[0] == '\0' || strcmp(boot, meta->boot) != 0;
+    node->memory = meta->memory;
+    node->state = meta->state;
+    // Who is not formed has promised nothing yet, and who is alone has promised nobody.
+    if (node->state != MF_FORMATION_FORMED || node->replica_count == 1)
+        return MF_OK;
+    if (node->config.durability == MF_DURABILITY_NONE)
+        return mf_data_dir_lost(node, "durability.mode is none, and this node has run before",
+                                message, size);
+    if (meta->sync == MF_DURABILITY_OS && !meta->clean && other_boot)
+        return mf_data_dir_lost(node,
+                                "durability.mode was os, and the machine went down before the "
+                                "node had stopped",
+                                message, size);
+    return MF_OK;
+}
+
 static enum mf_err check_meta(struct mf_node *node, char *message, size_t size)
 {
     char path[PATH_BYTES];
@@ -150,8 +259,7 @@ static enum mf_err check_meta(struct mf_node *node, char *message, size_t size)
     describe(node, text, sizeof(text));
     FILE *file = fopen(path, "re");
     if (file == NULL && errno == ENOENT) {
-        node->may_vote = true;
-        node->fresh = true;
+        node->state = MF_FORMATION_FRESH;
         return MF_OK;
     }
     if (file == NULL) {
@@ -161,19 +269,17 @@ static enum mf_err check_meta(struct mf_node *node, char *message, size_t size)
     size_t got = fread(found, 1, sizeof(found) - 1, file);
     found[got] = '\0';
     fclose(file);
+    struct mf_node_meta meta;
+    enum mf_err err = mf_node_meta_split(found, &meta);
     if (strcmp(found, text) != 0) {
         tell_difference(folder, found, text, message, size);
         return MF_BAD_REQUEST;
     }
-    // What was only in memory is forgotten, promises too. Alone, a node has promised nobody.
-    node->may_vote = node->config.durability != MF_DURABILITY_NONE || node->replica_count == 1;
-    if (!node->may_vote)
-        mf_log(MF_WARN,
-               "durability.mode is none and this node has run before: it may have forgotten "
-               "promises, so it learns from the others and does not vote. To form a new, empty "
-               "cluster, stop all nodes and remove their data folders (this one: %s)",
-               folder);
-    return MF_OK;
+    if (err != MF_OK) {
+        snprintf(message, size, "%s is damaged", path);
+        return err;
+    }
+    return check_memory(node, &meta, message, size);
 }
 
 enum mf_err mf_data_dir_open(struct mf_node *node, char *message, size_t message_size)
@@ -185,15 +291,40 @@ enum mf_err mf_data_dir_open(struct mf_node *node, char *message, size_t message
         err = read_genesis(node, message, message_size);
     if (err == MF_OK)
         err = check_meta(node, message, message_size);
+    node->fresh = node->state != MF_FORMATION_FORMED;
     return err;
 }
 
 enum mf_err mf_data_dir_claim(struct mf_node *node, char *message, size_t message_size)
 {
-    char text[META_BYTES];
-    // Alone and in memory, a node leaves nothing that a later start would have to fit.
-    if (!node->fresh || (node->config.durability == MF_DURABILITY_NONE && node->replica_count == 1))
+    if (node->state == MF_FORMATION_FRESH || leaves_nothing(node))
         return MF_OK;
-    describe(node, text, sizeof(text));
-    return write_meta(node->config.data_dir, text, message, message_size);
+    return save(node, false, message, message_size);
+}
+
+enum mf_err mf_data_dir_enter(struct mf_node *node, enum mf_formation_state state, uint64_t memory,
+                              char *message, size_t message_size)
+{
+    node->memory = memory;
+    node->state = state;
+    return save(node, false, message, message_size);
+}
+
+void mf_data_dir_release(struct mf_node *node)
+{
+    char message[1024];
+    if (node->state == MF_FORMATION_FRESH || leaves_nothing(node))
+        return;
+    if (node->config.durability == MF_DURABILITY_OS) {
+        int fd = open(node->config.data_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        bool fine = fd >= 0 && syncfs(fd) == 0;
+        if (fd >= 0)
+            close(fd);
+        if (!fine) {
+            mf_log(MF_ERROR, "cannot sync %s: %s", node->config.data_dir, strerror(errno));
+            return;
+        }
+    }
+    if (save(node, true, message, sizeof(message)) != MF_OK)
+        mf_log(MF_ERROR, "%s", message);
 }

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "server/forming.h"
 #include "server/links_internal.h"
 #include "server/router.h"
 #include "ttl/log_clock.h"
@@ -47,6 +48,7 @@ void mf_links_hello(const struct mf_node *node, uint16_t to, uint16_t reactor,
                                     .to = to,
                                     .reactor = reactor,
                                     .incarnation = node->incarnation,
+                                    .memory = atomic_load(&node->memory),
                                     .shards = node->config.shards,
                                     .replicas = node->replica_count,
                                     .genesis = node->genesis,
@@ -64,9 +66,9 @@ size_t mf_links_frame_bytes_max(const struct mf_node *node)
     return 2 * (size_t)node->config.request_bytes_max + (64u << 20);
 }
 
-static void each_replica(struct mf_reactor *reactor, uint16_t node,
+static void each_replica(struct mf_reactor *reactor, uint32_t member,
                          void (*call)(struct mf_replica *replica, const struct mf_replica_env *env,
-                                      uint16_t node))
+                                      const struct mf_member *member))
 {
     struct mf_replica_env env = mf_reactor_env(reactor);
     for (uint32_t i = 0; i < reactor->shard_count; i++) {
@@ -74,14 +76,28 @@ static void each_replica(struct mf_reactor *reactor, uint16_t node,
         if (shard->replica == NULL)
             continue;
         env.random = mf_rand_next(&reactor->rand);
-        call(shard->replica, &env, node);
+        call(shard->replica, &env, &reactor->node->members[member]);
         mf_reactor_touch(shard);
     }
 }
 
-static void peer_up(struct mf_replica *replica, const struct mf_replica_env *env, uint16_t node)
+static void peer_up(struct mf_replica *replica, const struct mf_replica_env *env,
+                    const struct mf_member *member)
 {
-    mf_replica_peer_up(replica, env, (struct mf_acceptor){node, 1});
+    struct mf_acceptor acceptor = {member->id, atomic_load(&member->memory)};
+    mf_replica_peer_up(replica, env, acceptor);
+}
+
+static void suspect(struct mf_replica *replica, const struct mf_replica_env *env,
+                    const struct mf_member *member)
+{
+    mf_replica_suspect(replica, env, member->id);
+}
+
+// A link to the member is new, or its acceptor or its lease to us is another one.
+static void tell_up(struct mf_reactor *reactor, uint32_t member)
+{
+    each_replica(reactor, member, peer_up);
 }
 
 static struct mf_buf *open_frame(struct mf_link *link)
@@ -112,7 +128,10 @@ static enum mf_err on_welcome(struct mf_link *link, struct mf_bytes body)
     link->state = LINK_READY;
     link->incarnation = hello.incarnation;
     send_kept_replies(link);
-    each_replica(link->links->reactor, hello.node, peer_up);
+    mf_links_learn_memory(link->links->reactor, link->member, hello.memory);
+    tell_up(link->links->reactor, link->member);
+    if (link->links->reactor->index == 0)
+        mf_forming_link_up(link->links->reactor, link->member);
     mf_router_node_reachable(link->links->reactor, hello.node);
     return MF_OK;
 }
@@ -226,6 +245,16 @@ static void end_item(struct mf_link *link, size_t begun)
         close_frame(link);
 }
 
+void mf_links_send_state(struct mf_links *links, uint32_t member, const struct mf_peer_state *state)
+{
+    struct mf_link *link = &links->out[member];
+    if (link->state != LINK_READY)
+        return;
+    size_t begun = mf_peer_item_begin(open_frame(link), MF_PEER_STATE, 0);
+    mf_peer_put_state(&link->frame, state);
+    end_item(link, begun);
+}
+
 void mf_links_send_paxos(struct mf_links *links, uint32_t shard, const struct mf_paxos_msg *msg)
 {
     struct mf_link *link = ready_link(links, msg->to);
@@ -332,12 +361,12 @@ static void suspect_here(struct mf_reactor *reactor, struct mf_task *task)
     uint16_t id = reactor->node->members[notice->member].id;
     if (notice->incarnation != 0)
         reactor->links->incarnations[notice->member] = notice->incarnation;
-    each_replica(reactor, id, mf_replica_suspect);
+    each_replica(reactor, notice->member, suspect);
     mf_router_node_lost(reactor, id);
     // A link that leads to the new process already may carry answers to it, and stays.
     bool fresh = link->state == LINK_READY && link->incarnation == notice->incarnation;
     if (fresh)
-        each_replica(reactor, id, peer_up);
+        tell_up(reactor, notice->member);
     else if (link->conn != NULL && notice->incarnation != 0)
         mf_conn_close(link->conn, "the peer has restarted");
     free(notice);
@@ -358,7 +387,7 @@ static void up_here(struct mf_reactor *reactor, struct mf_task *task)
 {
     struct notice *notice = (struct notice *)task;
     if (reactor->links->out[notice->member].state == LINK_READY)
-        each_replica(reactor, reactor->node->members[notice->member].id, peer_up);
+        tell_up(reactor, notice->member);
     free(notice);
 }
 
@@ -369,6 +398,24 @@ void mf_links_up_everywhere(struct mf_reactor *reactor, uint32_t member)
         notice->task.run = up_here;
         notice->member = member;
         mf_reactor_send(reactor, (uint16_t)i, &notice->task);
+    }
+}
+
+void mf_links_learn_memory(struct mf_reactor *reactor, uint32_t member, uint64_t memory)
+{
+    struct mf_member *from = &reactor->node->members[member];
+    if (atomic_load(&from->memory) == memory)
+        return;
+    atomic_store(&from->memory_since_us, mf_mono_us());
+    if (atomic_exchange(&from->memory, memory) != memory)
+        mf_links_up_everywhere(reactor, member);
+}
+
+void mf_links_introduce(struct mf_links *links)
+{
+    for (uint32_t i = 0; i < links->reactor->node->member_count; i++) {
+        if (links->out[i].state == LINK_READY)
+            tell_up(links->reactor, i);
     }
 }
 

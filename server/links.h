@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "consensus/paxos_msg.h"
+#include "rpc/peer_frame.h"
 #include "server/op.h"
 #include "server/reactor.h"
 
@@ -34,9 +35,22 @@ void mf_links_send_paxos(struct mf_links *links, uint32_t shard, const struct mf
 bool mf_links_send_forward(struct mf_links *links, uint16_t node, const struct mf_op *op,
                            uint64_t id);
 void mf_links_send_reply(struct mf_links *links, uint16_t node, const struct mf_op *op);
+// What reactor 0 tells of the formation; dropped when the node cannot be reached now.
+void mf_links_send_state(struct mf_links *links, uint32_t member,
+                         const struct mf_peer_state *state);
+// Another node's acceptor, as its process says now: every reactor's replicas are told when it is
+// another one than before.
+void mf_links_learn_memory(struct mf_reactor *reactor, uint32_t member, uint64_t memory);
+// The replicas of this reactor are new: tells them of every node that can be reached.
+void mf_links_introduce(struct mf_links *links);
 
 // See struct mf_replica_ops.
 uint64_t mf_links_node_mono_us(struct mf_links *links, uint16_t node, uint64_t now_us);
+// True when nobody on that node can rely on our promise in this group any more: another acceptor
+// runs there than the one that we promised. It has no vote in the group's configuration, has never
+// asked us in this group for what a leader relies on, and our lease to the process before it has
+// run out. Its leases are for other groups.
+bool mf_links_outlived(const struct mf_owned_shard *shard, uint16_t node, uint64_t now_us);
 // The leases between this node and another, as struct mf_replica_ops has them. A node is never
 // bound to itself, and supports itself for good (MF_SELF_TOKEN, until UINT64_MAX): its replica
 // stops leading in the step in which its own acceptor promises another ballot. To a node that is

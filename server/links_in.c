@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "server/forming.h"
 #include "server/links_internal.h"
 #include "server/router.h"
 
@@ -104,6 +105,7 @@ static enum mf_err on_hello(struct mf_in_link *in, struct mf_conn *conn, struct 
         if (atomic_exchange(&member->incarnation, hello.incarnation) != hello.incarnation)
             mf_links_suspect_everywhere(reactor, in->member, hello.incarnation);
     }
+    mf_links_learn_memory(reactor, in->member, hello.memory);
     struct mf_peer_hello welcome;
     mf_links_hello(node, hello.node, reactor->index, &welcome);
     mf_peer_put_hello(mf_conn_output(conn), &welcome, MF_PEER_LISTENER,
@@ -121,12 +123,40 @@ struct paxos_task {
     struct mf_paxos_msg msg;
 };
 
+static bool asks_as_leader(const struct mf_paxos_msg *msg)
+{
+    switch (msg->type) {
+    case MF_PAXOS_PREPARE:
+    case MF_PAXOS_ACCEPT:
+    case MF_PAXOS_CHOSEN:
+    case MF_PAXOS_READ_PROBE:
+        return true;
+    default:
+        return false;
+    }
+}
+
+// For mf_links_outlived.
+static void note_asker(struct mf_owned_shard *shard, const struct mf_paxos_msg *msg)
+{
+    if (!asks_as_leader(msg) || shard->asker_count > MF_ASKERS_MAX)
+        return;
+    for (uint8_t i = 0; i < shard->asker_count; i++) {
+        if (shard->askers[i].node == msg->from && shard->askers[i].incarnation == msg->incarnation)
+            return;
+    }
+    if (shard->asker_count < MF_ASKERS_MAX)
+        shard->askers[shard->asker_count] = (struct mf_acceptor){msg->from, msg->incarnation};
+    shard->asker_count++;
+}
+
 static void receive_paxos(struct mf_reactor *reactor, struct mf_task *task)
 {
     struct paxos_task *paxos = (struct paxos_task *)task;
     struct mf_owned_shard *shard = mf_reactor_shard(reactor, paxos->shard);
     if (shard->replica != NULL) {
         struct mf_replica_env env = mf_reactor_env(reactor);
+        note_asker(shard, &paxos->msg);
         mf_replica_receive(shard->replica, &env, &paxos->msg, paxos->mono_us);
         mf_reactor_touch(shard);
     }
@@ -172,6 +202,8 @@ static enum mf_err take_item(struct mf_in_link *in, const struct mf_peer_item *i
                              : mf_router_forwarded(reactor, from, in->incarnation, item->shard, id,
                                                    left_ms, command);
     }
+    case MF_PEER_STATE:
+        return mf_forming_heard(reactor, in->member, in->incarnation, item->bytes);
     case MF_PEER_REPLY: {
         uint64_t id = mf_read_u64(&reader);
         uint16_t status = mf_read_u16(&reader);

@@ -18,6 +18,7 @@
 #include "base/rand.h"
 #include "server/config.h"
 #include "server/data_dir.h"
+#include "server/forming.h"
 #include "server/reactor.h"
 #include "server/read_gate.h"
 #include "server/recovery.h"
@@ -124,6 +125,8 @@ static enum mf_err open_node(struct mf_node *node, char *message, size_t size)
         err = mf_reactor_open(node->reactors[i], sockets.rpc[i], sockets.peer[i], message, size);
     if (err == MF_OK)
         err = mf_data_dir_claim(node, message, size);
+    if (err == MF_OK)
+        node->forming = mf_forming_new(node);
     return err;
 }
 
@@ -139,9 +142,12 @@ static void announce(const struct mf_node *node)
 #ifdef MF_HAVE_SYSTEMD
     sd_notify(0, "READY=1");
 #endif
+    static const char *const durability[] = {[MF_DURABILITY_FSYNC] = "fsync",
+                                             [MF_DURABILITY_OS] = "log without fsync",
+                                             [MF_DURABILITY_NONE] = "memory only"};
     mf_log(MF_INFO, "mayflyd %s is ready: node %u of cluster %s, %u shards, %u reactors, %s",
            MF_VERSION, node->config.id, node->config.name, node->config.shards, node->reactor_count,
-           node->config.durability == MF_DURABILITY_NONE ? "memory only" : "fsync");
+           durability[node->config.durability]);
 }
 
 // Reactors may be reading the old text: all texts live until they have ended.
@@ -233,6 +239,7 @@ static void close_node(struct mf_node *node)
     drain(node);
     for (uint32_t i = 0; i < node->reactor_count; i++)
         mf_reactor_free(node->reactors[i]);
+    mf_forming_free(node->forming);
     mf_snapshotter_free(node->snapshotter);
     free_passwords();
     free(node->reactors);
@@ -242,8 +249,6 @@ static void close_node(struct mf_node *node)
 
 static void warn_of_what_is_not_there(const struct mf_config *config)
 {
-    if (config->durability == MF_DURABILITY_OS)
-        mf_log(MF_WARN, "durability.mode = os is served as fsync, which promises more");
     if (config->tls_cert[0] != '\0')
         mf_log(MF_WARN, "security.tls_* has no effect: this version does not speak TLS");
     if (config->memory_bytes_max != 0)
@@ -292,6 +297,8 @@ static int run_node(struct mf_node *node, int argc, char **argv)
     stop_node(node);
     close_node(node);
     bool failed = atomic_load(&node->failed);
+    if (!failed)
+        mf_data_dir_release(node);
     mf_log(MF_INFO, failed ? "stopped after a failure" : "stopped");
     mf_log_stop();
     return failed ? 1 : 0;

@@ -8,11 +8,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "consensus/formation.h"
 #include "consensus/lease.h"
 #include "rpc/conn.h"
 #include "rpc/peer_frame.h"
 #include "server/config.h"
 
+struct mf_forming;
 struct mf_reactor;
 struct mf_read_gate;
 struct mf_snapshotter;
@@ -44,6 +46,8 @@ struct mf_member {
     _Atomic uint64_t asked_us;        // ... and at its last that asked for the lease
     _Atomic uint64_t clock_offset_us; // its monotonic clock minus ours then, modulo 2^64
     _Atomic uint64_t incarnation;     // of the process that runs there; 0 = never heard
+    _Atomic uint64_t memory;          // its acceptor's incarnation, as it says; 0 = none yet
+    _Atomic uint64_t memory_since_us; // stored before a new memory (release), read after (acquire)
     _Atomic bool up;                  // as reactor 0 judges
     struct mf_lease lease;            // what we grant it, and it grants us
     struct mf_echo echo;
@@ -67,8 +71,13 @@ struct mf_node {
     uint64_t incarnation;    // random for this process
     uint64_t genesis;        // see struct mf_peer_hello
     uint32_t replica_count;  // copies of each shard: at most as many as there are nodes
-    bool may_vote;           // false: this node may have forgotten its promises
-    bool fresh;              // the data folder is used for the first time
+    // Our acceptor's incarnation; 0 while fresh. Stored by reactor 0 before `formed` is, at the
+    // latest, and constant from then on.
+    _Atomic uint64_t memory;
+    enum mf_formation_state state; // before the reactors run, then reactor 0's
+    _Atomic bool formed;           // we may vote: release after memory, with the acquire of readers
+    struct mf_forming *forming;    // reactor 0's
+    bool fresh; // this folder's acceptor has not voted, nor granted a lease, before this start
     char members_text[MF_PEER_TEXT_BYTES_MAX];
     uint64_t started_us;
 

@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "server/forming.h"
 #include "server/links.h"
 #include "server/read_gate.h"
 #include "server/router.h"
@@ -241,13 +242,15 @@ static uint64_t replica_mono(void *ctx)
 static bool replica_bound(void *ctx, uint16_t node, uint64_t now_us)
 {
     struct mf_owned_shard *shard = ctx;
-    return mf_links_bound(shard->reactor->links, node, now_us);
+    struct mf_links *links = shard->reactor->links;
+    return !mf_links_outlived(shard, node, now_us) && mf_links_bound(links, node, now_us);
 }
 
 static bool replica_withdraw(void *ctx, uint16_t node, uint64_t now_us)
 {
     struct mf_owned_shard *shard = ctx;
-    return mf_links_withdraw(shard->reactor->links, node, now_us);
+    struct mf_links *links = shard->reactor->links;
+    return mf_links_outlived(shard, node, now_us) || mf_links_withdraw(links, node, now_us);
 }
 
 static uint64_t replica_support(void *ctx, uint16_t node)
@@ -466,6 +469,7 @@ static void on_sweep(struct ev_loop *loop, ev_timer *watcher, int events)
     (void)events;
     struct mf_reactor *reactor = watcher->data;
     mf_links_tick(reactor->links);
+    mf_forming_tick(reactor);
     mf_router_tick(reactor);
     tell_leadership(reactor);
     atomic_store(&reactor->idle, reactor->stop_by_us != 0 && reactor->in_flight == 0);
@@ -559,7 +563,7 @@ enum mf_err mf_reactor_open(struct mf_reactor *reactor, int rpc_fd, int peer_fd,
         struct mf_wal_config config = {.folder = folder,
                                        .stream = reactor->index,
                                        .segment_bytes = WAL_SEGMENT_BYTES,
-                                       .sync = true,
+                                       .sync = node->config.durability == MF_DURABILITY_FSYNC,
                                        .durable = on_durable,
                                        .failed = on_wal_failed,
                                        .arg = reactor};
@@ -622,6 +626,8 @@ void mf_reactor_end_ops(struct mf_reactor *reactor)
         mf_reactor_retire_gate(&reactor->shards[i]);
         mf_replica_free(reactor->shards[i].replica);
         reactor->shards[i].replica = NULL;
+        mf_shard_free(reactor->shards[i].state);
+        reactor->shards[i].state = NULL;
     }
     mf_router_free(reactor->router);
     reactor->router = NULL;

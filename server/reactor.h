@@ -29,12 +29,22 @@ struct mf_read_gate_reader;
 struct mf_router;
 struct mf_sessions;
 
+// Acceptors remembered as having asked for promises in one group; more are not told apart.
+#define MF_ASKERS_MAX 8
+
 // A shard owned by this reactor. `replica` is NULL when this node holds no copy: then ops for the
-// shard are only passed on.
+// shard are only passed on. It is also NULL until the cluster is formed; then ops wait.
 struct mf_owned_shard {
     struct mf_reactor *reactor;
     uint32_t id;
     struct mf_replica *replica;
+    struct mf_shard *state; // what the replica will begin with; NULL once it has
+    uint64_t base_log_us;   // of the snapshot that the cluster began with, or 0
+    uint64_t base_wall_us;
+    // Who has asked this group, in this process, what a candidate or leader asks; a count above
+    // MF_ASKERS_MAX is anybody.
+    struct mf_acceptor askers[MF_ASKERS_MAX];
+    uint8_t asker_count;
     uint16_t leader_hint; // without a replica: who led when last heard
     uint32_t next_try;    // without a hint: which copy to ask next
     uint64_t due_us;      // when the replica's tick is due; 0 = no timer
@@ -108,6 +118,10 @@ struct mf_reactor {
     struct mf_router *router;
     struct mf_read_gate_reader *gate_reader;
     struct mf_reactor_counters counters;
+    // Groups of ours most of whose voters have lost their memory (relaxed), and the first of them.
+    _Atomic uint32_t lost_groups;
+    _Atomic uint32_t lost_group;
+    uint64_t lost_check_us;
     struct mf_leadership told; // as last logged (reactor 0)
     uint64_t tell_us;
     uint64_t stop_by_us; // stopping: give up waiting then; 0 = running

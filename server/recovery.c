@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/rand.h"
+#include "server/data_dir.h"
 #include "server/reactor.h"
 #include "snapshot/reader.h"
 
@@ -34,12 +35,12 @@ static void configure(const struct mf_node *node, uint32_t shard, struct mf_repl
     struct mf_paxos_config *paxos = &config->paxos;
     paxos->group = shard;
     paxos->self = node->config.id;
-    paxos->incarnation = node->may_vote ? 1 : node->incarnation;
+    paxos->incarnation = node->memory;
     for (uint32_t i = 0; i < node->member_count; i++) { // ascending by id
         for (uint32_t j = 0; j < count; j++) {
             if (indexes[j] == i)
                 paxos->members.voters[paxos->members.voter_count++] =
-                    (struct mf_acceptor){node->members[i].id, 1};
+                    (struct mf_acceptor){node->members[i].id, MF_FIRST_MEMORY};
         }
     }
     paxos->election_us = lease_us;
@@ -56,7 +57,7 @@ static void configure(const struct mf_node *node, uint32_t shard, struct mf_repl
     paxos->learn_bytes = LEARN_BYTES;
 }
 
-static struct mf_owned_shard *owned(struct mf_node *node, uint32_t shard)
+static struct mf_owned_shard *owned(const struct mf_node *node, uint32_t shard)
 {
     return mf_reactor_shard(node->reactors[mf_reactor_of_shard(node, shard)], shard);
 }
@@ -70,7 +71,14 @@ struct replay {
 static enum mf_err replay_record(void *arg, const struct mf_wal_record *record)
 {
     struct replay *replay = arg;
-    struct mf_node *node = replay->node;
+    const struct mf_node *node = replay->node;
+    if (node->state != MF_FORMATION_FORMED) {
+        snprintf(replay->message, replay->message_size,
+                 "%s/wal has records, and node.meta does not say whose they are: put node.meta "
+                 "back, or move wal away to let the node in as a new one",
+                 node->config.data_dir);
+        return MF_BAD_REQUEST;
+    }
     if (record->group >= node->config.shards || !mf_node_holds(node, record->group)) {
         snprintf(replay->message, replay->message_size,
                  "the write-ahead log has records of shard %u, which this node does not hold",
@@ -81,7 +89,8 @@ static enum mf_err replay_record(void *arg, const struct mf_wal_record *record)
     return MF_OK;
 }
 
-static enum mf_err replay_wal(struct mf_node *node, char *message, size_t size)
+// *files: how many the log has.
+static enum mf_err replay_wal(struct mf_node *node, uint64_t *files, char *message, size_t size)
 {
     char folder[sizeof(node->config.data_dir) + 8];
     snprintf(folder, sizeof(folder), "%s/wal", node->config.data_dir);
@@ -90,68 +99,133 @@ static enum mf_err replay_wal(struct mf_node *node, char *message, size_t size)
     message[0] = '\0';
     struct replay replay = {.node = node, .message = message, .message_size = size};
     enum mf_err err = mf_wal_recover(folder, &recovery, replay_record, &replay);
-    if (err != MF_OK) {
-        if (message[0] == '\0')
-            snprintf(message, size, "%s", recovery.message);
-        return err;
-    }
-    if (recovery.files == 0 && !node->fresh) {
-        snprintf(message, size,
-                 "%s is missing or empty, although this node has run on %s before: it may have "
-                 "forgotten what it promised and was told. Put the log back; there is no way yet "
-                 "to let the node in as a new one",
-                 folder, node->config.data_dir);
-        return MF_CORRUPT;
-    }
-    if (recovery.files > 0)
+    *files = recovery.files;
+    if (err != MF_OK && message[0] == '\0')
+        snprintf(message, size, "%s", recovery.message);
+    if (err == MF_OK && recovery.files > 0)
         mf_log(MF_INFO, "write-ahead log: %llu records in %llu files, %.1f MB, read in %.3f s%s",
                (unsigned long long)recovery.records, (unsigned long long)recovery.files,
                (double)recovery.bytes / 1e6, (double)(mf_mono_us() - started_us) / 1e6,
                recovery.torn > 0 ? "; an unfinished last write was dropped" : "");
-    return MF_OK;
+    return err;
 }
 
-static enum mf_err load_shard(struct mf_snapshot_reader *genesis, uint32_t shard,
-                              struct mf_shard *state, uint64_t *log_us, uint64_t *wall_us,
+static enum mf_err load_shard(struct mf_snapshot_reader *genesis, struct mf_owned_shard *shard,
                               char *message, size_t size)
 {
-    const struct mf_snapshot_shard *section = mf_snapshot_section(genesis, shard);
-    *log_us = section->meta.log_time_us;
-    *wall_us = section->wall_us;
-    return mf_snapshot_load(genesis, shard, state, message, size);
+    const struct mf_snapshot_shard *section = mf_snapshot_section(genesis, shard->id);
+    shard->base_log_us = section->meta.log_time_us;
+    shard->base_wall_us = section->wall_us;
+    return mf_snapshot_load(genesis, shard->id, shard->state, message, size);
 }
 
-enum mf_err mf_recover(struct mf_node *node, char *message, size_t size)
+// What every shard begins with.
+static enum mf_err load_states(struct mf_node *node, char *message, size_t size)
 {
     struct mf_snapshot_reader *genesis = NULL;
     enum mf_err err = MF_OK;
-    uint64_t *bases = mf_calloc(node->config.shards, 2 * sizeof(*bases)); // log and wall time
     if (node->genesis != 0) {
         char path[sizeof(node->config.data_dir) + 16];
         snprintf(path, sizeof(path), "%s/genesis.mfs", node->config.data_dir);
         err = mf_snapshot_open(path, &genesis, message, size);
     }
-    uint64_t now_us = mf_mono_us();
     for (uint32_t i = 0; i < node->config.shards && err == MF_OK; i++) {
         if (!mf_node_holds(node, i))
             continue;
         uint64_t hash_seed;
         mf_entropy(&hash_seed, sizeof(hash_seed));
-        struct mf_shard *state = mf_shard_new(i, hash_seed);
-        if (genesis != NULL)
-            err = load_shard(genesis, i, state, &bases[2 * i], &bases[2 * i + 1], message, size);
-        struct mf_replica_config config;
-        configure(node, i, &config);
         struct mf_owned_shard *shard = owned(node, i);
-        shard->replica = mf_replica_new(&config, state, &mf_reactor_replica_ops, shard, now_us);
+        shard->state = mf_shard_new(i, hash_seed);
+        if (genesis != NULL)
+            err = load_shard(genesis, shard, message, size);
     }
     mf_snapshot_close(genesis);
-    if (err == MF_OK && node->config.durability != MF_DURABILITY_NONE)
-        err = replay_wal(node, message, size);
-    for (uint32_t i = 0; i < node->config.shards && err == MF_OK; i++) {
-        if (mf_node_holds(node, i))
-            mf_replica_restore_done(owned(node, i)->replica, bases[2 * i], bases[2 * i + 1]);
-    }
-    free(bases);
     return err;
+}
+
+static void make_replica(struct mf_owned_shard *shard)
+{
+    if (shard->state == NULL)
+        return;
+    struct mf_replica_config config;
+    configure(shard->reactor->node, shard->id, &config);
+    shard->replica =
+        mf_replica_new(&config, shard->state, &mf_reactor_replica_ops, shard, mf_mono_us());
+    shard->state = NULL;
+}
+
+static void restore_done(struct mf_owned_shard *shard)
+{
+    if (shard->replica != NULL)
+        mf_replica_restore_done(shard->replica, shard->base_log_us, shard->base_wall_us);
+}
+
+static void each_shard(struct mf_node *node, void (*call)(struct mf_owned_shard *shard))
+{
+    for (uint32_t i = 0; i < node->config.shards; i++)
+        call(owned(node, i));
+}
+
+static void drop_replica(struct mf_owned_shard *shard)
+{
+    mf_replica_free(shard->replica);
+    shard->replica = NULL;
+}
+
+// The log cannot be believed: what was read of it is thrown away.
+static enum mf_err begin_empty(struct mf_node *node, bool damaged, const char *why, char *message,
+                               size_t size)
+{
+    enum mf_err err = mf_data_dir_lost(node, why, message, size);
+    if (err == MF_OK && damaged)
+        err = mf_data_dir_set_aside(node, message, size);
+    each_shard(node, drop_replica);
+    if (err == MF_OK)
+        err = load_states(node, message, size);
+    each_shard(node, make_replica);
+    return err;
+}
+
+static enum mf_err recover_log(struct mf_node *node, bool new, char *message, size_t size)
+{
+    uint64_t files = 0;
+    char why[1024];
+    enum mf_err err = replay_wal(node, &files, message, size);
+    if (err == MF_CORRUPT) {
+        snprintf(why, sizeof(why), "%s", message);
+        return begin_empty(node, true, why, message, size);
+    }
+    if (err != MF_OK || files > 0 || new)
+        return err;
+    snprintf(why, sizeof(why),
+             "%s/wal is missing or empty, although this node has run on %s before",
+             node->config.data_dir, node->config.data_dir);
+    return begin_empty(node, false, why, message, size);
+}
+
+enum mf_err mf_recover(struct mf_node *node, char *message, size_t size)
+{
+    bool new = node->fresh; // and so has no log yet
+    enum mf_err err = load_states(node, message, size);
+    if (!new)
+        each_shard(node, make_replica);
+    if (err == MF_OK && node->config.durability != MF_DURABILITY_NONE)
+        err = recover_log(node, new, message, size);
+    if (new && node->replica_count == 1) { // nobody has to be asked
+        node->state = MF_FORMATION_FORMED;
+        node->memory = MF_FIRST_MEMORY;
+        each_shard(node, make_replica);
+    }
+    each_shard(node, restore_done);
+    return err;
+}
+
+void mf_recover_formed(struct mf_reactor *reactor)
+{
+    for (uint32_t i = 0; i < reactor->shard_count; i++) {
+        struct mf_owned_shard *shard = &reactor->shards[i];
+        make_replica(shard);
+        restore_done(shard);
+        mf_reactor_touch(shard);
+    }
 }

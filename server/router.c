@@ -142,6 +142,10 @@ static void route(struct mf_owned_shard *shard, struct mf_op *op)
         complete(reactor, op, MF_BUSY);
         return;
     }
+    if (shard->state != NULL && op->from_node == 0) {
+        park(shard, op); // the cluster is not formed yet
+        return;
+    }
     if (shard->replica != NULL && (op->local || op->from_node != 0 || target(shard) == self)) {
         struct mf_replica_env env = mf_reactor_env(reactor);
         mf_replica_submit(shard->replica, &env, op);

@@ -155,17 +155,20 @@ static void on_step(struct ev_loop *loop, ev_timer *timer, int events)
 {
     (void)events;
     struct walk *walk = timer->data;
-    struct mf_shard *shard = mf_replica_shard(walk->shard->replica);
     if (!walk->cut && walk->err == MF_OK && !cut(walk))
         return;
     if (walk->err != MF_OK)
         walk->walked = true;
+    // Before the cluster is formed there is no replica, and an error only.
+    struct mf_replica *replica = walk->shard->replica;
+    struct mf_shard *shard = replica != NULL ? mf_replica_shard(replica) : NULL;
     if (!walk->walked &&
         atomic_load_explicit(&walk->job->ahead, memory_order_relaxed) < CHUNKS_AHEAD)
         walk->walked = !walk_on(walk, shard);
     if (!walk->walked)
         return;
-    mf_shard_walk_end(shard);
+    if (shard != NULL)
+        mf_shard_walk_end(shard);
     ev_timer_stop(loop, timer);
     // With its last chunk the walk belongs to the file's thread, which frees it.
     if (!push_chunk(walk, true))

@@ -7,7 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "snapshot/format.h"
@@ -31,7 +33,8 @@ static enum mf_err fail_errno(const char *what, const char *path, char *message,
 static enum mf_err refuse_data(const char *path, char *message, size_t message_size)
 {
     return mf_snapshot_fail(MF_BAD_REQUEST, message, message_size,
-                            "%s exists: a snapshot is restored only into a folder without data",
+                            "%s exists: a snapshot is restored only into a folder without data, "
+                            "unless --force-new-cluster says to put that aside",
                             path);
 }
 
@@ -86,16 +89,22 @@ static enum mf_err refuse_old_data(const char *data_dir, char *message, size_t m
     return err;
 }
 
-// The entry of a new folder is durable once the folder that holds it is synced.
-static bool sync_parent(const char *path)
+static bool sync_folder(const char *path)
 {
-    char *parent = join(path, "..");
-    int fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    free(parent);
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return false;
     bool synced = fsync(fd) == 0;
     close(fd);
+    return synced;
+}
+
+// The entry of a new folder is durable once the folder that holds it is synced.
+static bool sync_parent(const char *path)
+{
+    char *parent = join(path, "..");
+    bool synced = sync_folder(parent);
+    free(parent);
     return synced;
 }
 
@@ -126,12 +135,78 @@ static enum mf_err make_folders(const char *path, char *message, size_t message_
     return err;
 }
 
+// Held until *fd is closed: no node runs on the folder meanwhile.
+static enum mf_err lock_folder(const char *data_dir, int *fd, char *message, size_t message_size)
+{
+    char *path = join(data_dir, "lock");
+    enum mf_err err = MF_OK;
+    *fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+    if (*fd < 0)
+        err = fail_errno("opening", path, message, message_size);
+    else if (flock(*fd, LOCK_EX | LOCK_NB) != 0)
+        err = mf_snapshot_fail(MF_BAD_REQUEST, message, message_size,
+                               "%s is in use by a running mayflyd: stop it first", data_dir);
+    free(path);
+    return err;
+}
+
+static enum mf_err move_aside(const char *data_dir, const char *name, long long now_s,
+                              char *message, size_t message_size)
+{
+    char *from = join(data_dir, name);
+    size_t size = strlen(from) + 40;
+    char *to = mf_alloc(size);
+    snprintf(to, size, "%s.replaced-%lld", from, now_s);
+    enum mf_err err = MF_OK;
+    if (rename(from, to) != 0 && errno != ENOENT)
+        err = fail_errno("moving aside", from, message, message_size);
+    free(to);
+    free(from);
+    return err;
+}
+
+// node.meta goes first: a log without it is taken by no node, should this end half-way.
+static enum mf_err replace(const char *data_dir, const char *made, char *message,
+                           size_t message_size)
+{
+    static const char *const names[] = {"node.meta", "wal", "checkpoints", MF_GENESIS_FILE};
+    long long now_s = (long long)time(NULL);
+    enum mf_err err = MF_OK;
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && err == MF_OK; i++)
+        err = move_aside(data_dir, names[i], now_s, message, message_size);
+    char *path = join(data_dir, MF_GENESIS_FILE);
+    if (err == MF_OK && (rename(made, path) != 0 || !sync_folder(data_dir)))
+        err = fail_errno("putting into its place", path, message, message_size);
+    free(path);
+    return err;
+}
+
+static enum mf_err write_into(struct mf_snapshot_reader *source,
+                              const struct mf_snapshot_plan *plan, const char *data_dir,
+                              const char *cluster, bool force, struct mf_snapshot_totals *totals,
+                              char *message, size_t message_size)
+{
+    int lock = -1;
+    enum mf_err err = make_folders(data_dir, message, message_size);
+    if (err == MF_OK && force)
+        err = lock_folder(data_dir, &lock, message, message_size);
+    char *path = join(data_dir, force ? MF_GENESIS_FILE ".new" : MF_GENESIS_FILE);
+    if (err == MF_OK)
+        err = mf_snapshot_reshard(source, plan, path, cluster, totals, message, message_size);
+    if (err == MF_OK && force)
+        err = replace(data_dir, path, message, message_size);
+    free(path);
+    if (lock >= 0)
+        close(lock);
+    return err;
+}
+
 enum mf_err mf_snapshot_write_genesis(struct mf_snapshot_reader *source, const char *data_dir,
-                                      const char *cluster, uint32_t shard_count,
+                                      const char *cluster, uint32_t shard_count, bool force,
                                       struct mf_snapshot_totals *totals, uint64_t *ids_left_out,
                                       char *message, size_t message_size)
 {
-    enum mf_err err = refuse_old_data(data_dir, message, message_size);
+    enum mf_err err = force ? MF_OK : refuse_old_data(data_dir, message, message_size);
     if (err != MF_OK)
         return err;
     struct mf_snapshot_plan plan;
@@ -139,12 +214,7 @@ enum mf_err mf_snapshot_write_genesis(struct mf_snapshot_reader *source, const c
     if (err != MF_OK)
         return err;
     *ids_left_out = plan.ids_left_out;
-    err = make_folders(data_dir, message, message_size);
-    if (err == MF_OK) {
-        char *path = join(data_dir, MF_GENESIS_FILE);
-        err = mf_snapshot_reshard(source, &plan, path, cluster, totals, message, message_size);
-        free(path);
-    }
+    err = write_into(source, &plan, data_dir, cluster, force, totals, message, message_size);
     mf_snapshot_free_plan(&plan);
     return err;
 }

@@ -13,9 +13,11 @@ static const char usage[] =
     "      Check every byte. A damaged file: one line that says what is wrong and where, exit 1.\n"
     "  inspect FILE [-o json|table|plain]\n"
     "      What the file holds, shard by shard, by its index alone.\n"
-    "  restore FILE --data-dir DIR --config CONFIG\n"
+    "  restore FILE --data-dir DIR --config CONFIG [--force-new-cluster]\n"
     "      Make DIR the data folder of one node of a new cluster of CONFIG's name and number of\n"
-    "      shards. Run it on every node with the same FILE, before the first start.\n"
+    "      shards. Run it on every node with the same FILE, before the first start. With\n"
+    "      --force-new-cluster a folder that has data is taken too: the data is put aside, and\n"
+    "      what was written after the snapshot is lost. All nodes must be down.\n"
     "  restore FILE -s ADDR[,ADDR...] [--user USER] [--password PASSWORD]\n"
     "      Set every key of the file in a running cluster. Without the flags, user and password\n"
     "      are those of MAYFLY_USER and MAYFLY_PASSWORD.\n"
@@ -138,11 +140,13 @@ static int take_operand(const char *arg, const struct tool_verb **verb, struct t
 // restore goes to one of two places.
 static int check_target(const struct tool_args *args)
 {
-    bool folder = args->data_dir != NULL || args->config != NULL;
+    bool folder = args->data_dir != NULL || args->config != NULL || args->force_new_cluster;
     bool cluster = args->endpoints != NULL || args->user != NULL || args->password != NULL;
     if (folder && cluster)
         return tool_fail(EXIT_USAGE, "%s and %s: expected -s, or --data-dir with --config",
-                         args->data_dir != NULL ? "--data-dir" : "--config",
+                         args->data_dir != NULL ? "--data-dir"
+                         : args->config != NULL ? "--config"
+                                                : "--force-new-cluster",
                          args->endpoints != NULL ? "-s"
                          : args->user != NULL    ? "--user"
                                                  : "--password");
@@ -150,7 +154,8 @@ static int check_target(const struct tool_args *args)
         return tool_fail(EXIT_USAGE,
                          "restore: no target: expected -s ADDR, or --data-dir DIR --config CONFIG");
     if (folder && args->data_dir == NULL)
-        return tool_fail(EXIT_USAGE, "--config alone: expected --data-dir DIR with it");
+        return tool_fail(EXIT_USAGE, "%s alone: expected --data-dir DIR with it",
+                         args->config != NULL ? "--config" : "--force-new-cluster");
     if (folder && args->config == NULL)
         return tool_fail(EXIT_USAGE, "--data-dir alone: expected --config CONFIG with it");
     return -1;
@@ -167,7 +172,11 @@ static int check_all(const struct tool_verb *verb, const struct tool_args *args,
     if (args->file == NULL)
         return tool_fail(EXIT_USAGE, "%s: no FILE: expected the path of a snapshot file",
                          verb->name);
-    return verb->run == tool_restore ? check_target(args) : -1;
+    if (verb->run == tool_restore)
+        return check_target(args);
+    if (args->force_new_cluster)
+        return tool_fail(EXIT_USAGE, "--force-new-cluster: not a flag of %s", verb->name);
+    return -1;
 }
 
 int tool_parse(int argc, char **argv, const struct tool_verb **verb, struct tool_args *args)
@@ -191,6 +200,8 @@ int tool_parse(int argc, char **argv, const struct tool_verb **verb, struct tool
             status = take_operand(arg, verb, args);
         } else if (strcmp(arg, "--") == 0) {
             operands_only = true;
+        } else if (strcmp(arg, "--force-new-cluster") == 0) {
+            args->force_new_cluster = true;
         } else if (strcmp(arg, "--help") == 0) {
             fputs(usage, stdout);
             return EXIT_FINE;

@@ -2,6 +2,8 @@
 #ifndef MF_SNAPSHOT_TOOL_H
 #define MF_SNAPSHOT_TOOL_H
 
+#include <stdbool.h>
+
 #include "snapshot/reader.h"
 
 enum { EXIT_FINE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
@@ -14,6 +16,7 @@ struct tool_args {
     enum tool_output output;
     const char *data_dir;
     const char *config;
+    bool force_new_cluster;
     const char *endpoints;
     const char *user;
     const char *password;

@@ -1,7 +1,5 @@
 """Nodes that restart while other nodes still work for the process that was there before."""
 
-import pathlib
-import shutil
 import threading
 import time
 
@@ -60,21 +58,3 @@ def test_nodes_stop_in_order_with_requests_and_a_snapshot_under_way(t):
         ended.set()
         for thread in threads:
             thread.join()
-
-
-def test_a_node_whose_log_is_gone_does_not_start(t):
-    """It has forgotten what it promised: as a voter it could undo what was acknowledged."""
-    cluster = t.cluster(3)
-    node = cluster.node(2)
-    cluster.wait_settled()
-    node.kill9()
-    log = pathlib.Path(node.data_dir) / "wal"
-    aside = log.rename(log.with_name("wal.aside"))
-    finished = t.run("mayflyd", "--config", node.config)
-    equal(finished.status, 1, "exit status")
-    true(b"is missing or empty" in finished.stderr, f"{finished}")
-    if log.exists():
-        shutil.rmtree(log)
-    aside.rename(log)
-    node.restart()
-    cluster.wait_equal()

@@ -142,7 +142,10 @@ def test_the_path_of_a_snapshot_is_absolute_where_the_data_folder_is_not(t):
 
 def test_usage_errors_of_the_tool_are_one_line(t):
     for args in ([], ["bogus"], ["verify"], ["inspect", "a", "b"], ["inspect", "a", "-o", "xml"],
-                 ["restore", "a"], ["restore", "a", "--data-dir", "d"], ["verify", "a", "--bogus"],
+                 ["restore", "a"], ["verify", "a", "--force-new-cluster"],
+                 ["restore", "a", "--force-new-cluster"],
+                 ["restore", "a", "-s", "127.0.0.1:1", "--force-new-cluster"],
+                 ["restore", "a", "--data-dir", "d"], ["verify", "a", "--bogus"],
                  ["restore", "a", "-s", "127.0.0.1:1", "--data-dir", "d", "--config", "c"]):
         one_line(t.run("mayfly-snapshot", *args), status=2)
 

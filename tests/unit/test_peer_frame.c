@@ -98,6 +98,23 @@ static void claimed_length_over_the_bound_is_refused_before_its_bytes_come(void 
     assert_int_equal(mf_peer_hello_split(mf_bytes_of(huge, 4), &size, &body), MF_TOO_LARGE);
 }
 
+static void a_state_survives_and_nothing_else_is_one(void **state)
+{
+    (void)state;
+    struct mf_peer_state said = {3, UINT64_MAX - 1, 77, 88};
+    struct mf_buf out = {0};
+    mf_peer_put_state(&out, &said);
+    struct mf_peer_state got;
+    for (size_t len = 0; len < out.len; len++)
+        assert_int_equal(mf_peer_get_state(mf_bytes_of(out.data, len), &got), MF_CORRUPT);
+    assert_int_equal(mf_peer_get_state(mf_buf_view(&out), &got), MF_OK);
+    assert_true(got.state == 3 && got.memory == UINT64_MAX - 1);
+    assert_true(got.question == 77 && got.answer == 88);
+    mf_buf_u8(&out, 0);
+    assert_int_equal(mf_peer_get_state(mf_buf_view(&out), &got), MF_CORRUPT);
+    mf_buf_free(&out);
+}
+
 static struct mf_peer_hello sample(void)
 {
     return (struct mf_peer_hello){.node = 2,
@@ -211,6 +228,7 @@ int main(void)
         cmocka_unit_test(a_head_is_whole_and_has_no_unknown_flags),
         cmocka_unit_test(partial_frames_wait_and_damaged_ones_are_refused),
         cmocka_unit_test(claimed_length_over_the_bound_is_refused_before_its_bytes_come),
+        cmocka_unit_test(a_state_survives_and_nothing_else_is_one),
         cmocka_unit_test(hello_is_believed_only_with_the_secret_the_role_and_a_fresh_challenge),
         cmocka_unit_test(no_changed_byte_of_a_hello_is_believed),
         cmocka_unit_test(challenge_is_whole_or_refused),

@@ -49,7 +49,7 @@ static enum mf_err restore(const char *path, const char *to, uint32_t shard_coun
     struct mf_snapshot_reader *source = open_sound(path);
     struct mf_snapshot_totals totals;
     uint64_t ids_left_out;
-    enum mf_err err = mf_snapshot_write_genesis(source, to, "new", shard_count, &totals,
+    enum mf_err err = mf_snapshot_write_genesis(source, to, "new", shard_count, false, &totals,
                                                 &ids_left_out, message, message_size);
     if (err == MF_OK) {
         struct mf_snapshot_summary summary;

@@ -248,16 +248,18 @@ class Cluster:
         self.wait_settled()
         return self
 
-    def start_with(self, change):
-        """Starts all nodes, each after change(node) on its settings, and waits for nothing more."""
+    def start_with(self, change, ids=None):
+        """Starts all nodes, or only some, each after change(node) on its settings, and waits for
+        nothing more."""
         for attempt in range(5):
             self._prepare(attempt)
             for node in self.nodes:
                 change(node)
+            started = [node for node in self.nodes if ids is None or node.id in ids]
             try:
-                for node in self.nodes:
+                for node in started:
                     node.start()
-                for node in self.nodes:
+                for node in started:
                     node.wait_ready()
                 return
             except BindFailure:
