@@ -89,7 +89,7 @@ static enum mf_err replay_wal(struct mf_node *node, char *message, size_t size)
     struct mf_wal_recovery recovery;
     message[0] = '\0';
     struct replay replay = {.node = node, .message = message, .message_size = size};
-    enum mf_err err = mf_wal_recover(folder, &recovery, replay_record, &replay);
+    enum mf_err err = mf_wal_recover(folder, &recovery, NULL, replay_record, &replay);
     if (err != MF_OK) {
         if (message[0] == '\0')
             snprintf(message, size, "%s", recovery.message);
