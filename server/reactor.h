@@ -18,6 +18,7 @@
 #include "base/ring.h"
 #include "consensus/wal.h"
 #include "rpc/conn.h"
+#include "server/checkpoint.h"
 #include "server/node.h"
 #include "server/op.h"
 #include "server/replica.h"
@@ -42,6 +43,7 @@ struct mf_owned_shard {
     bool listed;          // in the list of shards to flush
     struct mf_owned_shard *next_dirty;
     struct mf_op_list parked; // ops waiting for a leader
+    struct mf_checkpoint_need checkpoint;
 };
 
 // Acceptances waiting for the disk, in the order of hand-overs.
@@ -62,6 +64,8 @@ struct mf_reactor_counters {
     _Atomic uint64_t expired;
     _Atomic uint64_t elections_won;
 };
+
+#define MF_WAL_SEGMENT_BYTES (UINT64_C(16) << 20)
 
 // How many shards have their leader where.
 struct mf_leadership {

@@ -108,8 +108,11 @@ static bool cut(struct mf_walk *walk)
     if (mf_shard_walk_begin(mf_replica_shard(replica), &walk->meta, take_record, walk) != MF_OK)
         return false;
     walk->state = mf_replica_shard(replica);
-    if (walk->with_members)
-        mf_members_encode(mf_replica_members(replica), &walk->members);
+    if (walk->with_members) {
+        const struct mf_members *members = mf_replica_members(replica);
+        mf_buf_u64(&walk->members, members->slot);
+        mf_members_encode(members, &walk->members);
+    }
     uint64_t age_us =
         info.clock_us > walk->meta.log_time_us ? info.clock_us - walk->meta.log_time_us : 0;
     walk->wall_us = env.wall_us > age_us ? env.wall_us - age_us : 1;
