@@ -4,11 +4,12 @@
 // - the owner fills a hand-over that is its own, and links it to the queue when it submits;
 // - the writer takes the whole queue, makes batches of it, writes and syncs each, and reports;
 // - the preparer makes the next segment file when the one in use is half full, so that the writer
-//   finds it ready. If it is not, the writer waits for it.
-// Shared under the mutex: queue, unused, failed, closing and all of `spare`. Shared without it:
-// pending_bytes and the statistics, which are counters that order nothing (relaxed), `stop`, and
-// moved_us: when the writer last finished something, or began to have something to do. It is stored
-// by whoever makes pending_bytes what it says, before that (see mf_wal_stalled_us).
+//   finds it ready. If it is not, the writer waits for it. It also removes files that are no longer
+//   needed, one at a time and between segments, because a removal takes the disk as long as a sync.
+// Shared under the mutex: queue, unused, failed, closing, untidy and all of `spare`. Shared without
+// it: pending_bytes and the statistics, which are counters that order nothing (relaxed), `stop`,
+// and moved_us: when the writer last finished something, or began to have something to do. It is
+// stored by whoever makes pending_bytes what it says, before that (see mf_wal_stalled_us).
 //
 // A write or sync that failed ends the stream. It is not tried again: the kernel reports the loss
 // of a dirty page once, marks the page clean, and the next sync of the same file succeeds without
@@ -79,16 +80,18 @@ struct mf_wal {
     // The owner's.
     struct hand_over *filling;
     uint64_t submitted;
+    uint64_t tidied; // the ledger's changes at the last mf_wal_tidy
 
     pthread_mutex_t lock;
     pthread_cond_t work_changed;  // queue, closing
-    pthread_cond_t spare_changed; // spare, closing
+    pthread_cond_t spare_changed; // spare, untidy, closing
     struct queue queue;
     struct hand_over *unused;
     size_t unused_count;
     struct spare spare;
     bool failed;
     bool closing;
+    bool untidy; // files may be removed
 
     atomic_bool stop; // ends the preparer in the middle of a file
     _Atomic uint64_t pending_bytes;
@@ -302,6 +305,29 @@ static enum mf_err sync_segment(struct mf_wal *wal)
     return err;
 }
 
+struct noting {
+    struct mf_wal_ledger *ledger;
+    uint32_t stream;
+};
+
+static void note_record(void *arg, const struct mf_wal_record *record)
+{
+    const struct noting *noting = arg;
+    mf_wal_ledger_note(noting->ledger, noting->stream, record, true);
+}
+
+// The writer: tells the ledger what is now in the file, and on disk.
+static void note_batch(struct mf_wal *wal, const struct mf_wal_batch *batch)
+{
+    if (wal->config.ledger == NULL)
+        return;
+    struct noting noting = {.ledger = wal->config.ledger, .stream = wal->config.stream};
+    uint64_t bytes =
+        wal->segment.offset > wal->segment_bytes ? wal->segment.offset : wal->segment_bytes;
+    mf_wal_ledger_file(noting.ledger, noting.stream, wal->segment.id.sequence, bytes);
+    mf_wal_batch_each(batch, &wal->out, note_record, &noting);
+}
+
 // The writer: closes the batch in wal->out and brings it to disk.
 static enum mf_err commit(struct mf_wal *wal, struct mf_wal_batch *batch)
 {
@@ -326,6 +352,7 @@ static enum mf_err commit(struct mf_wal *wal, struct mf_wal_batch *batch)
         return err;
     segment->offset += wal->out.len;
     segment->batches++;
+    note_batch(wal, batch);
     atomic_fetch_add_explicit(&wal->bytes, wal->out.len, memory_order_relaxed);
 
     pthread_mutex_lock(&wal->lock);
@@ -400,6 +427,45 @@ static void prepare(struct mf_wal *wal)
     pthread_cond_broadcast(&wal->spare_changed);
 }
 
+// The preparer: removes one file. False when there is none to remove, or none may be: what a failed
+// sync has lost a later one cannot bring back, and a file between others must not be missing.
+static bool remove_one(struct mf_wal *wal)
+{
+    struct mf_wal_file file;
+    if (wal->preparing.sync_failed ||
+        !mf_wal_ledger_next(wal->config.ledger, wal->config.stream, wal->config.orphans,
+                            &file.stream, &file.sequence))
+        return false;
+    if (mf_wal_file_remove(&wal->preparing, file) != MF_OK) {
+        mf_log(MF_WARN, "a file of the log that is no longer needed stays: %s",
+               wal->preparing.message);
+        return false;
+    }
+    mf_wal_ledger_removed(wal->config.ledger, file.stream, file.sequence);
+    return true;
+}
+
+static void tidy(struct mf_wal *wal)
+{
+    wal->untidy = false;
+    pthread_mutex_unlock(&wal->lock);
+    bool removed = remove_one(wal);
+    pthread_mutex_lock(&wal->lock);
+    wal->untidy |= removed; // there may be another, after a segment that is wanted meanwhile
+}
+
+void mf_wal_tidy(struct mf_wal *wal)
+{
+    uint64_t changes = mf_wal_ledger_changes(wal->config.ledger);
+    if (changes == wal->tidied)
+        return;
+    wal->tidied = changes;
+    pthread_mutex_lock(&wal->lock);
+    wal->untidy = true;
+    pthread_cond_broadcast(&wal->spare_changed);
+    pthread_mutex_unlock(&wal->lock);
+}
+
 static void *prepare_loop(void *arg)
 {
     struct mf_wal *wal = arg;
@@ -408,6 +474,8 @@ static void *prepare_loop(void *arg)
     while (!atomic_load_explicit(&wal->stop, memory_order_relaxed)) {
         if (wal->spare.state == SPARE_WANTED)
             prepare(wal);
+        else if (wal->untidy)
+            tidy(wal);
         else
             pthread_cond_wait(&wal->spare_changed, &wal->lock);
     }
@@ -432,7 +500,13 @@ static enum mf_err begin_stream(struct mf_wal *wal)
         .sequence = tail.sequence,
         .previous_batches = tail.previous_batches,
     };
-    return create_segment(wal, folder, &wal->segment);
+    err = create_segment(wal, folder, &wal->segment);
+    if (err == MF_OK && wal->config.ledger != NULL) {
+        mf_wal_ledger_file(wal->config.ledger, wal->config.stream, wal->segment.id.sequence,
+                           wal->segment_bytes);
+        mf_wal_ledger_open(wal->config.ledger, wal->config.stream);
+    }
+    return err;
 }
 
 static void free_wal(struct mf_wal *wal)

@@ -17,6 +17,7 @@
 #include "base/bytes.h"
 #include "base/err.h"
 #include "consensus/wal_format.h"
+#include "consensus/wal_ledger.h"
 
 struct mf_wal;
 
@@ -26,6 +27,7 @@ struct mf_wal;
 // middle, a missing file of a stream or a bad header; MF_IO with a message when reading fails.
 // After any error the records given so far are not the whole truth and must be thrown away. What
 // was read is on disk by then, so that it may count as durable. Call it before any mf_wal_open.
+// The ledger, unless NULL, gets to know which file holds what.
 struct mf_wal_recovery {
     uint64_t files;
     uint64_t records;
@@ -34,7 +36,7 @@ struct mf_wal_recovery {
     char message[512];
 };
 MF_MUST_USE enum mf_err
-mf_wal_recover(const char *folder, struct mf_wal_recovery *recovery,
+mf_wal_recover(const char *folder, struct mf_wal_recovery *recovery, struct mf_wal_ledger *ledger,
                enum mf_err (*record)(void *arg, const struct mf_wal_record *record), void *arg);
 
 struct mf_wal_config {
@@ -42,6 +44,9 @@ struct mf_wal_config {
     uint32_t stream;
     uint64_t segment_bytes; // size of a segment file; a larger batch gets a larger file
     bool sync;              // false: written but never synced
+    // Of all streams of the folder; outlives the log. NULL: files are never removed.
+    struct mf_wal_ledger *ledger;
+    bool orphans; // tidies up after streams that nobody has opened by then, too
     // Called by the WAL's thread. They must not block; they pass a message to the reactor.
     void (*durable)(void *arg, uint64_t sequence); // all hand-overs up to `sequence`
     void (*failed)(void *arg, const char *message);
@@ -65,6 +70,12 @@ uint64_t mf_wal_pending_bytes(const struct mf_wal *wal);
 // How long the disk has kept what was handed over waiting without finishing anything, at now_us; 0
 // when nothing is pending. A node whose disk stands still is no leader to rely on. Any thread.
 uint64_t mf_wal_stalled_us(const struct mf_wal *wal, uint64_t now_us);
+
+// The owner's thread, at any time: removes, on a thread of the log, the files that the ledger says
+// are not needed, one by one from the oldest, the folder synced after each. It costs next to
+// nothing when the ledger has not changed since the last call. What cannot be removed is logged and
+// stays.
+void mf_wal_tidy(struct mf_wal *wal);
 
 struct mf_wal_stats {
     uint64_t syncs;

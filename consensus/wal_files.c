@@ -201,6 +201,18 @@ enum mf_err mf_wal_folder_clean(struct mf_wal_folder *folder, uint32_t stream)
     return err;
 }
 
+enum mf_err mf_wal_file_remove(struct mf_wal_folder *folder, struct mf_wal_file file)
+{
+    char name[MF_WAL_NAME_BYTES];
+    mf_wal_file_name(file, name);
+    char *path = path_of(folder, name);
+    enum mf_err err = MF_OK;
+    if (folder->disk->unlink(path) != 0 && errno != ENOENT)
+        err = explain_errno(folder, "remove", name);
+    free(path);
+    return err == MF_OK ? sync_names(folder, folder->path) : err;
+}
+
 // Appends what the open file holds.
 static enum mf_err read_all(struct mf_wal_folder *folder, int fd, const char *name,
                             struct mf_buf *content)

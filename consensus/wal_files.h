@@ -80,6 +80,10 @@ MF_MUST_USE enum mf_err mf_wal_file_create(struct mf_wal_folder *folder,
                                            const struct mf_wal_file_id *id, uint64_t bytes,
                                            const atomic_bool *stop, int *fd);
 
+// Removes the file and makes that durable. MF_IO; after a failed sync (sync_failed) nothing more
+// may be removed: a later sync could succeed without this removal, and leave a hole.
+MF_MUST_USE enum mf_err mf_wal_file_remove(struct mf_wal_folder *folder, struct mf_wal_file file);
+
 // Writes all of data, however many calls that takes. `name` is for the message. MF_IO.
 MF_MUST_USE enum mf_err mf_wal_file_write(struct mf_wal_folder *folder, int fd, const char *name,
                                           struct mf_bytes data, uint64_t offset);
@@ -98,7 +102,7 @@ MF_MUST_USE enum mf_err mf_wal_find_tail(struct mf_wal_folder *folder, uint32_t 
 // mf_wal_recover and mf_wal_open on a disk of the test's making.
 MF_MUST_USE enum mf_err
 mf_wal_recover_on(const struct mf_wal_disk *disk, const char *path,
-                  struct mf_wal_recovery *recovery,
+                  struct mf_wal_recovery *recovery, struct mf_wal_ledger *ledger,
                   enum mf_err (*record)(void *arg, const struct mf_wal_record *record), void *arg);
 MF_MUST_USE enum mf_err mf_wal_open_on(const struct mf_wal_disk *disk,
                                        const struct mf_wal_config *config, struct mf_wal **out,

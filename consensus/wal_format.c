@@ -204,6 +204,18 @@ static void read_record(struct mf_reader *r, struct mf_wal_record *record)
     }
 }
 
+void mf_wal_batch_each(const struct mf_wal_batch *batch, const struct mf_buf *out,
+                       void (*record)(void *arg, const struct mf_wal_record *record), void *arg)
+{
+    size_t start = batch->start + BATCH_HEADER_BYTES;
+    struct mf_reader r = mf_reader_of(mf_bytes_of(out->data + start, out->len - start));
+    for (uint32_t i = 0; i < batch->records; i++) {
+        struct mf_wal_record one;
+        read_record(&r, &one);
+        record(arg, &one);
+    }
+}
+
 static bool payload_is_readable(struct mf_bytes payload, uint32_t records)
 {
     struct mf_reader r = mf_reader_of(payload);

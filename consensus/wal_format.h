@@ -65,6 +65,10 @@ void mf_wal_batch_put(struct mf_wal_batch *batch, struct mf_buf *out,
 void mf_wal_batch_end(struct mf_wal_batch *batch, struct mf_buf *out, uint64_t identity,
                       uint64_t number);
 
+// Calls record() for every record of a batch that was put together here, ended or not.
+void mf_wal_batch_each(const struct mf_wal_batch *batch, const struct mf_buf *out,
+                       void (*record)(void *arg, const struct mf_wal_record *record), void *arg);
+
 enum mf_wal_end {
     MF_WAL_CLEAN,  // zeros or nothing after the last batch
     MF_WAL_TORN,   // an incomplete last batch

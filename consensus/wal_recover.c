@@ -20,6 +20,8 @@
 
 struct walk {
     struct mf_wal_folder *folder;
+    struct mf_wal_ledger *ledger; // NULL: nobody asks which file holds what
+    uint32_t stream;
     enum mf_err (*record)(void *arg, const struct mf_wal_record *record);
     void *arg;
     uint64_t records;
@@ -33,6 +35,8 @@ static enum mf_err count_and_pass(void *arg, const struct mf_wal_record *record)
 {
     struct walk *walk = arg;
     walk->records++;
+    if (walk->ledger != NULL)
+        mf_wal_ledger_note(walk->ledger, walk->stream, record, false);
     return walk->record(walk->arg, record);
 }
 
@@ -117,6 +121,9 @@ static enum mf_err step(struct walk *walk, struct mf_wal_file file)
                              walk->folder->path, name, MF_WAL_VERSION);
         goto out;
     }
+    if (walk->ledger != NULL)
+        mf_wal_ledger_file(walk->ledger, file.stream, file.sequence, content.len);
+    walk->stream = file.stream;
     err = mf_wal_scan(mf_buf_view(&content), &walk->last, count_and_pass, walk);
     if (err != MF_OK) {
         err = mf_wal_explain(walk->folder, err, "%s/%s: a record was refused: %s",
@@ -151,7 +158,7 @@ static enum mf_err walk_stream(struct walk *walk, const struct mf_wal_file *file
 }
 
 enum mf_err mf_wal_recover_on(const struct mf_wal_disk *disk, const char *path,
-                              struct mf_wal_recovery *recovery,
+                              struct mf_wal_recovery *recovery, struct mf_wal_ledger *ledger,
                               enum mf_err (*record)(void *arg, const struct mf_wal_record *record),
                               void *arg)
 {
@@ -164,7 +171,7 @@ enum mf_err mf_wal_recover_on(const struct mf_wal_disk *disk, const char *path,
         size_t count = 1;
         while (at + count < listing.count && files[count].stream == files[0].stream)
             count++;
-        struct walk walk = {.folder = &folder, .record = record, .arg = arg};
+        struct walk walk = {.folder = &folder, .ledger = ledger, .record = record, .arg = arg};
         err = walk_stream(&walk, files, count, recovery);
         recovery->records += walk.records;
         at += count;
@@ -175,10 +182,11 @@ enum mf_err mf_wal_recover_on(const struct mf_wal_disk *disk, const char *path,
 }
 
 enum mf_err mf_wal_recover(const char *folder, struct mf_wal_recovery *recovery,
+                           struct mf_wal_ledger *ledger,
                            enum mf_err (*record)(void *arg, const struct mf_wal_record *record),
                            void *arg)
 {
-    return mf_wal_recover_on(&mf_wal_disk_real, folder, recovery, record, arg);
+    return mf_wal_recover_on(&mf_wal_disk_real, folder, recovery, ledger, record, arg);
 }
 
 enum mf_err mf_wal_find_tail(struct mf_wal_folder *folder, uint32_t stream,

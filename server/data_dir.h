@@ -6,6 +6,7 @@
 //                and which acceptor's memory this is: node_meta.h
 //   genesis.mfs  the snapshot that every node of the cluster began with, if it began with one
 //   wal/         the write-ahead log
+//   checkpoints/ what stands in for the log's older part, a snapshot file for each shard
 //   snapshots/   on-demand snapshots, unless snapshot.dir says otherwise
 #ifndef MF_SERVER_DATA_DIR_H
 #define MF_SERVER_DATA_DIR_H

@@ -16,6 +16,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/rand.h"
+#include "consensus/wal_ledger.h"
+#include "server/checkpoint.h"
 #include "server/config.h"
 #include "server/data_dir.h"
 #include "server/forming.h"
@@ -117,6 +119,9 @@ static enum mf_err open_node(struct mf_node *node, char *message, size_t size)
     for (uint32_t i = 0; i < node->reactor_count; i++)
         node->reactors[i] = mf_reactor_new(node, (uint16_t)i);
     node->snapshotter = mf_snapshotter_new(node);
+    node->checkpointer = mf_checkpointer_new(node);
+    if (node->config.durability != MF_DURABILITY_NONE)
+        node->ledger = mf_wal_ledger_new(node->config.shards);
     struct sockets sockets;
     err = open_sockets(node, &sockets, message, size);
     if (err == MF_OK)
@@ -127,6 +132,10 @@ static enum mf_err open_node(struct mf_node *node, char *message, size_t size)
         err = mf_data_dir_claim(node, message, size);
     if (err == MF_OK)
         node->forming = mf_forming_new(node);
+    if (err == MF_OK && mf_checkpointer_start(node->checkpointer) != MF_OK) {
+        snprintf(message, size, "cannot start a thread");
+        err = MF_IO;
+    }
     return err;
 }
 
@@ -219,6 +228,7 @@ static void stop_node(struct mf_node *node)
     for (uint32_t i = 0; i < node->reactor_count; i++)
         mf_reactor_join(node->reactors[i]);
     mf_snapshotter_stop(node->snapshotter);
+    mf_checkpointer_stop(node->checkpointer);
 }
 
 static void drain(struct mf_node *node)
@@ -241,6 +251,8 @@ static void close_node(struct mf_node *node)
         mf_reactor_free(node->reactors[i]);
     mf_forming_free(node->forming);
     mf_snapshotter_free(node->snapshotter);
+    mf_checkpointer_free(node->checkpointer);
+    mf_wal_ledger_free(node->ledger);
     free_passwords();
     free(node->reactors);
     mf_read_gates_free(node->gates);

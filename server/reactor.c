@@ -25,7 +25,6 @@
 #define TELL_US UINT64_C(1000000)
 // An orderly stop waits this long for requests under way.
 #define STOP_US UINT64_C(2000000)
-#define WAL_SEGMENT_BYTES (UINT64_C(16) << 20)
 // Where nothing waits for a disk or a peer, one round of work brings on the next (such as one
 // batch of expired keys after the other): after this many it is the sockets' turn.
 #define TURN_ROUNDS 4
@@ -270,6 +269,7 @@ static void replica_applied(void *ctx, uint32_t group, uint64_t index, uint64_t 
 {
     (void)log_time_us;
     struct mf_owned_shard *shard = ctx;
+    mf_checkpoint_applied(shard, index);
     if (expired == 0)
         return;
     atomic_fetch_add_explicit(&shard->reactor->counters.expired, expired, memory_order_relaxed);
@@ -376,6 +376,7 @@ static void flush_dirty(struct mf_reactor *reactor)
         set_timer_of(shard, env.now_us);
         publish(shard, &env);
         publish_gate(shard);
+        mf_checkpoint_consider(shard, env.now_us);
     }
 }
 
@@ -471,6 +472,7 @@ static void on_sweep(struct ev_loop *loop, ev_timer *watcher, int events)
     mf_links_tick(reactor->links);
     mf_forming_tick(reactor);
     mf_router_tick(reactor);
+    mf_checkpoint_sweep(reactor);
     tell_leadership(reactor);
     atomic_store(&reactor->idle, reactor->stop_by_us != 0 && reactor->in_flight == 0);
     if (reactor->stop_by_us != 0)
@@ -562,8 +564,10 @@ enum mf_err mf_reactor_open(struct mf_reactor *reactor, int rpc_fd, int peer_fd,
         snprintf(folder, sizeof(folder), "%s/wal", node->config.data_dir);
         struct mf_wal_config config = {.folder = folder,
                                        .stream = reactor->index,
-                                       .segment_bytes = WAL_SEGMENT_BYTES,
+                                       .segment_bytes = MF_WAL_SEGMENT_BYTES,
                                        .sync = node->config.durability == MF_DURABILITY_FSYNC,
+                                       .ledger = node->ledger,
+                                       .orphans = reactor->index == 0,
                                        .durable = on_durable,
                                        .failed = on_wal_failed,
                                        .arg = reactor};

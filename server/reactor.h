@@ -18,6 +18,7 @@
 #include "base/ring.h"
 #include "consensus/wal.h"
 #include "rpc/conn.h"
+#include "server/checkpoint.h"
 #include "server/node.h"
 #include "server/op.h"
 #include "server/replica.h"
@@ -32,6 +33,14 @@ struct mf_sessions;
 // Acceptors remembered as having asked for promises in one group; more are not told apart.
 #define MF_ASKERS_MAX 8
 
+// What a replica begins with.
+struct mf_shard_base {
+    uint64_t log_us; // of the checkpoint, or of the snapshot that the cluster began with, or 0
+    uint64_t wall_us;
+    struct mf_members members; // of the checkpoint; voter_count 0 = those that the group began with
+    uint64_t marked;           // the highest slot that the log calls applied
+};
+
 // A shard owned by this reactor. `replica` is NULL when this node holds no copy: then ops for the
 // shard are only passed on. It is also NULL until the cluster is formed; then ops wait.
 struct mf_owned_shard {
@@ -39,8 +48,7 @@ struct mf_owned_shard {
     uint32_t id;
     struct mf_replica *replica;
     struct mf_shard *state; // what the replica will begin with; NULL once it has
-    uint64_t base_log_us;   // of the snapshot that the cluster began with, or 0
-    uint64_t base_wall_us;
+    struct mf_shard_base base;
     // Who has asked this group, in this process, what a candidate or leader asks; a count above
     // MF_ASKERS_MAX is anybody.
     struct mf_acceptor askers[MF_ASKERS_MAX];
@@ -52,6 +60,7 @@ struct mf_owned_shard {
     bool listed;          // in the list of shards to flush
     struct mf_owned_shard *next_dirty;
     struct mf_op_list parked; // ops waiting for a leader
+    struct mf_checkpoint_need checkpoint;
 };
 
 // Acceptances waiting for the disk, in the order of hand-overs.
@@ -72,6 +81,8 @@ struct mf_reactor_counters {
     _Atomic uint64_t expired;
     _Atomic uint64_t elections_won;
 };
+
+#define MF_WAL_SEGMENT_BYTES (UINT64_C(16) << 20)
 
 // How many shards have their leader where.
 struct mf_leadership {

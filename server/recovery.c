@@ -8,6 +8,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/rand.h"
+#include "consensus/wal_ledger.h"
+#include "server/checkpoint.h"
 #include "server/data_dir.h"
 #include "server/reactor.h"
 #include "snapshot/reader.h"
@@ -85,7 +87,10 @@ static enum mf_err replay_record(void *arg, const struct mf_wal_record *record)
                  record->group);
         return MF_BAD_REQUEST;
     }
-    mf_replica_restore(owned(node, record->group)->replica, record);
+    struct mf_owned_shard *shard = owned(node, record->group);
+    if (record->type == MF_WAL_MARK && record->slot > shard->base.marked)
+        shard->base.marked = record->slot;
+    mf_replica_restore(shard->replica, record);
     return MF_OK;
 }
 
@@ -98,7 +103,7 @@ static enum mf_err replay_wal(struct mf_node *node, uint64_t *files, char *messa
     struct mf_wal_recovery recovery;
     message[0] = '\0';
     struct replay replay = {.node = node, .message = message, .message_size = size};
-    enum mf_err err = mf_wal_recover(folder, &recovery, replay_record, &replay);
+    enum mf_err err = mf_wal_recover(folder, &recovery, node->ledger, replay_record, &replay);
     *files = recovery.files;
     if (err != MF_OK && message[0] == '\0')
         snprintf(message, size, "%s", recovery.message);
@@ -110,34 +115,54 @@ static enum mf_err replay_wal(struct mf_node *node, uint64_t *files, char *messa
     return err;
 }
 
-static enum mf_err load_shard(struct mf_snapshot_reader *genesis, struct mf_owned_shard *shard,
-                              char *message, size_t size)
+static enum mf_err load_genesis(struct mf_snapshot_reader *genesis, struct mf_owned_shard *shard,
+                                char *message, size_t size)
 {
+    uint64_t hash_seed;
+    mf_entropy(&hash_seed, sizeof(hash_seed));
+    shard->state = mf_shard_new(shard->id, hash_seed);
+    if (genesis == NULL)
+        return MF_OK;
     const struct mf_snapshot_shard *section = mf_snapshot_section(genesis, shard->id);
-    shard->base_log_us = section->meta.log_time_us;
-    shard->base_wall_us = section->wall_us;
+    shard->base.log_us = section->meta.log_time_us;
+    shard->base.wall_us = section->wall_us;
     return mf_snapshot_load(genesis, shard->id, shard->state, message, size);
+}
+
+// The newest state there is: a checkpoint, or else the beginning.
+static enum mf_err load_shard(struct mf_node *node, struct mf_snapshot_reader *genesis,
+                              struct mf_owned_shard *shard, char *message, size_t size)
+{
+    struct mf_checkpoint_info info;
+    shard->base = (struct mf_shard_base){0};
+    mf_checkpoint_set_info(node, shard->id, NULL);
+    enum mf_err err = mf_checkpoint_load(node, shard->id, &shard->state, &shard->base.members,
+                                         &info, message, size);
+    if (err != MF_OK || shard->state == NULL)
+        return err != MF_OK ? err : load_genesis(genesis, shard, message, size);
+    shard->base.log_us = info.log_time_us;
+    shard->base.wall_us = info.wall_us;
+    mf_checkpoint_set_info(node, shard->id, &info);
+    if (node->ledger != NULL)
+        mf_wal_ledger_cover(node->ledger, shard->id, info.slot);
+    return MF_OK;
 }
 
 // What every shard begins with.
 static enum mf_err load_states(struct mf_node *node, char *message, size_t size)
 {
     struct mf_snapshot_reader *genesis = NULL;
-    enum mf_err err = MF_OK;
-    if (node->genesis != 0) {
+    enum mf_err err = mf_checkpoint_prepare(node, message, size);
+    if (err == MF_OK && node->genesis != 0) {
         char path[sizeof(node->config.data_dir) + 16];
         snprintf(path, sizeof(path), "%s/genesis.mfs", node->config.data_dir);
         err = mf_snapshot_open(path, &genesis, message, size);
+        if (err == MF_CORRUPT)
+            err = MF_IO; // what the cluster began with is nothing that others could teach
     }
     for (uint32_t i = 0; i < node->config.shards && err == MF_OK; i++) {
-        if (!mf_node_holds(node, i))
-            continue;
-        uint64_t hash_seed;
-        mf_entropy(&hash_seed, sizeof(hash_seed));
-        struct mf_owned_shard *shard = owned(node, i);
-        shard->state = mf_shard_new(i, hash_seed);
-        if (genesis != NULL)
-            err = load_shard(genesis, shard, message, size);
+        if (mf_node_holds(node, i))
+            err = load_shard(node, genesis, owned(node, i), message, size);
     }
     mf_snapshot_close(genesis);
     return err;
@@ -149,6 +174,8 @@ static void make_replica(struct mf_owned_shard *shard)
         return;
     struct mf_replica_config config;
     configure(shard->reactor->node, shard->id, &config);
+    if (shard->base.members.voter_count > 0)
+        config.paxos.members = shard->base.members;
     shard->replica =
         mf_replica_new(&config, shard->state, &mf_reactor_replica_ops, shard, mf_mono_us());
     shard->state = NULL;
@@ -157,7 +184,29 @@ static void make_replica(struct mf_owned_shard *shard)
 static void restore_done(struct mf_owned_shard *shard)
 {
     if (shard->replica != NULL)
-        mf_replica_restore_done(shard->replica, shard->base_log_us, shard->base_wall_us);
+        mf_replica_restore_done(shard->replica, shard->base.log_us, shard->base.wall_us);
+}
+
+// A mark says how far the log had been applied. All of that was in the log or in a checkpoint.
+static enum mf_err check_whole(const struct mf_node *node, const struct mf_owned_shard *shard,
+                               char *message, size_t size)
+{
+    if (shard->replica == NULL)
+        return MF_OK;
+    const struct mf_paxos *paxos = mf_replica_paxos(shard->replica);
+    if (mf_paxos_chosen(paxos) >= shard->base.marked)
+        return MF_OK;
+    char path[MF_CHECKPOINT_PATH_BYTES];
+    mf_checkpoint_path(node, shard->id, path, sizeof(path));
+    snprintf(
+        message, size,
+        "shard %u had been applied up to slot %llu, but its state begins at slot %llu and the "
+        "write-ahead log goes on without a gap only to slot %llu: the checkpoint %s is missing "
+        "or older than the log was cut for",
+        shard->id, (unsigned long long)shard->base.marked,
+        (unsigned long long)mf_paxos_first_slot(paxos) - 1,
+        (unsigned long long)mf_paxos_chosen(paxos), path);
+    return MF_CORRUPT;
 }
 
 static void each_shard(struct mf_node *node, void (*call)(struct mf_owned_shard *shard))
@@ -166,10 +215,12 @@ static void each_shard(struct mf_node *node, void (*call)(struct mf_owned_shard 
         call(owned(node, i));
 }
 
-static void drop_replica(struct mf_owned_shard *shard)
+static void drop(struct mf_owned_shard *shard)
 {
     mf_replica_free(shard->replica);
     shard->replica = NULL;
+    mf_shard_free(shard->state);
+    shard->state = NULL;
 }
 
 // The log cannot be believed: what was read of it is thrown away.
@@ -179,10 +230,15 @@ static enum mf_err begin_empty(struct mf_node *node, bool damaged, const char *w
     enum mf_err err = mf_data_dir_lost(node, why, message, size);
     if (err == MF_OK && damaged)
         err = mf_data_dir_set_aside(node, message, size);
-    each_shard(node, drop_replica);
+    each_shard(node, drop);
+    if (node->ledger != NULL) { // what it knows is of the log that is set aside
+        mf_wal_ledger_free(node->ledger);
+        node->ledger = mf_wal_ledger_new(node->config.shards);
+    }
     if (err == MF_OK)
         err = load_states(node, message, size);
     each_shard(node, make_replica);
+    each_shard(node, restore_done);
     return err;
 }
 
@@ -191,6 +247,9 @@ static enum mf_err recover_log(struct mf_node *node, bool new, char *message, si
     uint64_t files = 0;
     char why[1024];
     enum mf_err err = replay_wal(node, &files, message, size);
+    each_shard(node, restore_done);
+    for (uint32_t i = 0; i < node->config.shards && err == MF_OK; i++)
+        err = check_whole(node, owned(node, i), message, size);
     if (err == MF_CORRUPT) {
         snprintf(why, sizeof(why), "%s", message);
         return begin_empty(node, true, why, message, size);
@@ -206,17 +265,25 @@ static enum mf_err recover_log(struct mf_node *node, bool new, char *message, si
 enum mf_err mf_recover(struct mf_node *node, char *message, size_t size)
 {
     bool new = node->fresh; // and so has no log yet
+    bool logged = node->config.durability != MF_DURABILITY_NONE;
     enum mf_err err = load_states(node, message, size);
+    if (err == MF_CORRUPT && !new) { // a checkpoint is damaged
+        char why[1024];
+        snprintf(why, sizeof(why), "%s", message);
+        return begin_empty(node, true, why, message, size);
+    }
     if (!new)
         each_shard(node, make_replica);
-    if (err == MF_OK && node->config.durability != MF_DURABILITY_NONE)
+    if (!logged)
+        each_shard(node, restore_done);
+    if (err == MF_OK && logged)
         err = recover_log(node, new, message, size);
-    if (new && node->replica_count == 1) { // nobody has to be asked
+    if (err == MF_OK && new && node->replica_count == 1) { // nobody has to be asked
         node->state = MF_FORMATION_FORMED;
         node->memory = MF_FIRST_MEMORY;
         each_shard(node, make_replica);
+        each_shard(node, restore_done);
     }
-    each_shard(node, restore_done);
     return err;
 }
 

@@ -1,4 +1,5 @@
-// Bringing a node's replicas back: the genesis snapshot, if there is one, and then the WAL.
+// Bringing a node's replicas back: from each shard's checkpoint, or else the genesis snapshot, if
+// there is one, and then the WAL. A log with a hole behind the checkpoint is damage.
 #ifndef MF_SERVER_RECOVERY_H
 #define MF_SERVER_RECOVERY_H
 

@@ -273,6 +273,23 @@ static void write_mark(struct mf_replica *replica, const struct mf_replica_env *
     replica->mark_us = has_ttl ? env->now_us + MF_IDLE_MARK_US : MF_NEVER;
 }
 
+void mf_replica_restate(struct mf_replica *replica, const struct mf_replica_env *env)
+{
+    struct mf_clock_estimate estimate =
+        mf_log_clock_estimate(&replica->clock, env->now_us, env->wall_us);
+    bool known = estimate.source != MF_CLOCK_NONE;
+    uint32_t group = replica->cfg.paxos.group;
+    const struct mf_wal_record records[] = {
+        {.type = MF_WAL_PROMISE, .group = group, .ballot = mf_paxos_ballot(replica->paxos)},
+        {.type = MF_WAL_MARK,
+         .group = group,
+         .slot = replica->applied,
+         .log_time_us = known ? estimate.log_us : 0,
+         .wall_us = known ? env->wall_us : 0},
+    };
+    replica->ops->persist(replica->ctx, group, records, 2, 0);
+}
+
 static void tell_leader(struct mf_replica *replica)
 {
     uint16_t leader = mf_paxos_leader(replica->paxos);

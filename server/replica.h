@@ -78,6 +78,8 @@ void mf_replica_free(struct mf_replica *replica);
 void mf_replica_restore(struct mf_replica *replica, const struct mf_wal_record *record);
 void mf_replica_restore_done(struct mf_replica *replica, uint64_t base_log_us,
                              uint64_t base_wall_us);
+// Hands out promise and mark again, for a WAL that is about to lose the old ones.
+void mf_replica_restate(struct mf_replica *replica, const struct mf_replica_env *env);
 // Drops the log below `first` (at most applied + 1), which a durable snapshot stands in for.
 void mf_replica_compact(struct mf_replica *replica, uint64_t first);
 // The state of a snapshot takes the place of ours; it is durable here. Takes the shard and returns

@@ -158,7 +158,7 @@ void mf_snapshot_put_footer_start(struct mf_buf *out, const struct mf_snapshot_f
 void mf_snapshot_put_section(struct mf_buf *out, const struct mf_snapshot_section *section)
 {
     mf_buf_u32(out, section->shard);
-    mf_buf_u32(out, 0);
+    mf_buf_u32(out, section->members_bytes);
     mf_buf_u64(out, section->meta.applied);
     mf_buf_u64(out, section->meta.log_time_us);
     mf_buf_u64(out, section->meta.version);
@@ -184,8 +184,20 @@ const char *mf_snapshot_get_footer(struct mf_bytes bytes, struct mf_snapshot_foo
     footer->header_checksum = mf_read_u64(content);
     size_t left = mf_reader_left(content);
     uint64_t sections = (uint64_t)footer->sections * MF_SNAPSHOT_SECTION_BYTES;
-    if (left < sections || (left - sections) % MF_SNAPSHOT_BLOCK_HEADER_BYTES != 0 ||
-        (left - sections) / MF_SNAPSHOT_BLOCK_HEADER_BYTES != footer->blocks)
+    if (left < sections)
+        return "does not have the length that its counts give";
+    uint64_t members = 0;
+    struct mf_reader r = *content;
+    for (uint32_t i = 0; i < footer->sections; i++) {
+        struct mf_snapshot_section section;
+        mf_snapshot_get_section(&r, &section);
+        if (section.members_bytes > MF_SNAPSHOT_MEMBERS_MAX)
+            return "has a section with members that are longer than any may be";
+        members += section.members_bytes;
+    }
+    left -= sections;
+    if (left < members || (left - members) % MF_SNAPSHOT_BLOCK_HEADER_BYTES != 0 ||
+        (left - members) / MF_SNAPSHOT_BLOCK_HEADER_BYTES != footer->blocks)
         return "does not have the length that its counts give";
     return NULL;
 }
@@ -193,8 +205,7 @@ const char *mf_snapshot_get_footer(struct mf_bytes bytes, struct mf_snapshot_foo
 void mf_snapshot_get_section(struct mf_reader *r, struct mf_snapshot_section *section)
 {
     section->shard = mf_read_u32(r);
-    if (mf_read_u32(r) != 0)
-        r->failed = true;
+    section->members_bytes = mf_read_u32(r);
     section->meta.applied = mf_read_u64(r);
     section->meta.log_time_us = mf_read_u64(r);
     section->meta.version = mf_read_u64(r);

@@ -7,7 +7,8 @@
 // block   shard number, kind, record count, raw and stored length, LZ4 or stored; its own offset;
 //         checksums of its content and of its header
 // footer  for each shard in the file its meta, and the wall time of the cut; then the index: every
-//         block's header once more, in file order; checksum
+//         block's header once more, in file order; then what the sections carry of their groups'
+//         configurations; checksum
 // trailer footer offset, footer length, magic; checksum; fixed size, at the very end
 //
 // Blocks of different shards may be interleaved, so several shards can be written at once. Every
@@ -46,6 +47,7 @@
 #define MF_SNAPSHOT_TRAILER_BYTES 32u
 #define MF_SNAPSHOT_CHECKSUM_BYTES 8u
 #define MF_SNAPSHOT_RECORD_BYTES 24u // without key and value
+#define MF_SNAPSHOT_MEMBERS_MAX 512u
 
 struct mf_snapshot_header {
     uint32_t version;
@@ -91,11 +93,12 @@ struct mf_snapshot_footer {
 struct mf_snapshot_section {
     uint32_t shard;
     struct mf_shard_meta meta;
-    uint64_t wall_us; // the wall clock at the cut
+    uint64_t wall_us;       // the wall clock at the cut
+    uint32_t members_bytes; // of the group's configuration, at most MF_SNAPSHOT_MEMBERS_MAX; opaque
 };
 
 // A footer is its start, `sections` sections ascending by shard number, `blocks` block headers
-// ascending by offset, and a checksum over all of it.
+// ascending by offset, the members of the sections in their order, and a checksum over all of it.
 void mf_snapshot_put_footer_start(struct mf_buf *out, const struct mf_snapshot_footer *footer);
 void mf_snapshot_put_section(struct mf_buf *out, const struct mf_snapshot_section *section);
 // The checksum of what is in `out` from `start` on, appended to it.

@@ -21,8 +21,9 @@ struct mf_snapshot_reader {
     uint32_t section_count;
     struct mf_snapshot_block *blocks; // block_count of them, ascending by offset
     uint64_t block_count;
-    uint32_t *order; // block numbers, those of one section together, ascending by offset
-    uint64_t *first; // section i's are order[first[i]] to order[first[i + 1] - 1]
+    uint32_t *order;       // block numbers, those of one section together, ascending by offset
+    struct mf_buf members; // of all sections
+    uint64_t *first;       // section i's are order[first[i]] to order[first[i + 1] - 1]
 };
 
 struct message {
@@ -78,19 +79,31 @@ static enum mf_err read_footer(struct mf_snapshot_reader *reader, uint8_t **byte
                              message.size);
 }
 
+static void take_members(struct mf_snapshot_reader *reader, struct mf_reader *content)
+{
+    size_t left = mf_reader_left(content);
+    mf_buf_put(&reader->members, content->at, left);
+    size_t at = 0;
+    for (uint32_t i = 0; i < reader->section_count; i++) {
+        struct mf_bytes *members = &reader->sections[i].members;
+        members->data = reader->members.data + at;
+        at += members->len;
+    }
+}
+
 static const char *take_sections(struct mf_snapshot_reader *reader, struct mf_reader *content)
 {
     for (uint32_t i = 0; i < reader->section_count; i++) {
         struct mf_snapshot_section section;
         mf_snapshot_get_section(content, &section);
-        if (content->failed)
-            return "has a section with flags that are unknown";
         if (section.shard >= reader->header.shard_count)
             return "has a section of a shard that the cluster does not have";
         if (i > 0 && section.shard <= reader->sections[i - 1].shard)
             return "has sections that are repeated or out of order";
-        reader->sections[i] = (struct mf_snapshot_shard){
-            .shard = section.shard, .meta = section.meta, .wall_us = section.wall_us};
+        reader->sections[i] = (struct mf_snapshot_shard){.shard = section.shard,
+                                                         .meta = section.meta,
+                                                         .wall_us = section.wall_us,
+                                                         .members = {.len = section.members_bytes}};
     }
     return NULL;
 }
@@ -191,6 +204,7 @@ static enum mf_err take_footer(struct mf_snapshot_reader *reader, struct mf_byte
     free(counts);
     if (fault != NULL)
         return fail_part(reader, message, "footer", reader->footer_offset, fault);
+    take_members(reader, &content);
     group_blocks(reader);
     return MF_OK;
 }
@@ -230,6 +244,7 @@ void mf_snapshot_close(struct mf_snapshot_reader *reader)
     free(reader->blocks);
     free(reader->order);
     free(reader->first);
+    mf_buf_free(&reader->members);
     free(reader);
 }
 

@@ -21,7 +21,8 @@ struct mf_snapshot_shard {
     uint64_t wall_us; // wall clock at the cut
     uint64_t blocks;
     uint64_t raw_bytes;
-    uint64_t stored_bytes; // in the file, block headers included
+    uint64_t stored_bytes;   // in the file, block headers included
+    struct mf_bytes members; // the group's configuration at the cut, opaque; the reader's
 };
 
 struct mf_snapshot_summary {

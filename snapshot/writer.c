@@ -30,6 +30,7 @@ struct gathering {
 
 struct section {
     struct mf_snapshot_section about;
+    struct mf_buf members;
     uint64_t keys; // put so far
     uint64_t ids;
     struct gathering gathering_keys;
@@ -45,6 +46,7 @@ struct mf_snapshot_writer {
     int fd;
     int folder;
     struct mf_snapshot_header header;
+    bool no_sync;
     struct section **sections; // by shard number, header.shard_count of them; NULL = not begun
     uint32_t open;             // begun and not ended
     struct mf_buf index;
@@ -112,6 +114,7 @@ static void free_section(struct section *section)
         return;
     mf_buf_free(&section->gathering_keys.raw);
     mf_buf_free(&section->gathering_ids.raw);
+    mf_buf_free(&section->members);
     free(section);
 }
 
@@ -185,6 +188,7 @@ enum mf_err mf_snapshot_create_with(const struct mf_snapshot_calls *calls, const
     size_t size = strlen(path) + 32;
     writer->temporary = mf_alloc(size);
     snprintf(writer->temporary, size, "%s.tmp-%ld", path, (long)getpid());
+    writer->no_sync = info->no_sync;
     writer->header.version = MF_SNAPSHOT_VERSION;
     writer->header.created_us = info->created_us;
     writer->header.shard_count = info->shard_count;
@@ -219,6 +223,18 @@ enum mf_err mf_snapshot_begin_shard(struct mf_snapshot_writer *writer, uint32_t 
     writer->open += 1;
     writer->totals.shards += 1;
     return MF_OK;
+}
+
+void mf_snapshot_set_members(struct mf_snapshot_writer *writer, uint32_t shard,
+                             struct mf_bytes members)
+{
+    if (writer->err != MF_OK)
+        return;
+    struct section *section = writer->sections[shard];
+    assert(section != NULL && !section->ended && members.len <= MF_SNAPSHOT_MEMBERS_MAX);
+    section->members.len = 0;
+    mf_buf_put(&section->members, members.data, members.len);
+    section->about.members_bytes = (uint32_t)members.len;
 }
 
 // Makes a block of what is gathered.
@@ -320,6 +336,11 @@ static enum mf_err write_end(struct mf_snapshot_writer *writer)
             mf_snapshot_put_section(out, &writer->sections[i]->about);
     }
     mf_buf_put(out, writer->index.data, writer->index.len);
+    for (uint32_t i = 0; i < writer->header.shard_count; i++) {
+        const struct section *section = writer->sections[i];
+        if (section != NULL)
+            mf_buf_put(out, section->members.data, section->members.len);
+    }
     mf_snapshot_put_checksum(out, 0);
     size_t footer_bytes = out->len;
     if (footer_bytes > MF_SNAPSHOT_FOOTER_BYTES_MAX) {
@@ -338,7 +359,7 @@ static enum mf_err write_end(struct mf_snapshot_writer *writer)
 // From bytes in the page cache to a name that lasts.
 static enum mf_err publish(struct mf_snapshot_writer *writer)
 {
-    if (writer->calls->fsync(writer->fd) != 0)
+    if (!writer->no_sync && writer->calls->fsync(writer->fd) != 0)
         return fail_io(writer, "syncing", writer->temporary);
     int closed = writer->calls->close(writer->fd);
     writer->fd = -1;
@@ -347,7 +368,7 @@ static enum mf_err publish(struct mf_snapshot_writer *writer)
     if (writer->calls->rename(writer->temporary, writer->path) != 0)
         return fail_io(writer, "renaming to", writer->path);
     writer->temporary_exists = false;
-    if (writer->calls->fsync(writer->folder) != 0)
+    if (!writer->no_sync && writer->calls->fsync(writer->folder) != 0)
         return fail_io(writer, "syncing the folder of", writer->path);
     return MF_OK;
 }

@@ -10,6 +10,7 @@
 #ifndef MF_SNAPSHOT_WRITER_H
 #define MF_SNAPSHOT_WRITER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/bytes.h"
@@ -22,6 +23,7 @@ struct mf_snapshot_info {
     const char *cluster;  // name, at most 255 bytes
     uint32_t shard_count; // of the whole cluster, 1..16384
     uint64_t created_us;  // Unix time
+    bool no_sync;         // the file is of no use after a loss of power, and is not synced
 };
 
 // Creates `path`.tmp-<pid>, so one process has one writer for a path at a time. MF_IO with a
@@ -33,6 +35,10 @@ MF_MUST_USE enum mf_err mf_snapshot_create(const char *path, const struct mf_sna
 // is turned into absolute time elsewhere. Once per shard, before its records.
 MF_MUST_USE enum mf_err mf_snapshot_begin_shard(struct mf_snapshot_writer *writer, uint32_t shard,
                                                 const struct mf_shard_meta *meta, uint64_t wall_us);
+// Between begin and end: what the section carries of the group's configuration, copied; at most
+// MF_SNAPSHOT_MEMBERS_MAX bytes.
+void mf_snapshot_set_members(struct mf_snapshot_writer *writer, uint32_t shard,
+                             struct mf_bytes members);
 // Copies the record into the shard's current block. MF_CORRUPT for a record that a reader would
 // refuse: a key of another shard, an empty key, an id over MF_ID_MAX, a version of 0 or above the
 // meta's.

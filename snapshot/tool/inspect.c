@@ -47,6 +47,7 @@ static json_t *section_json(const struct mf_snapshot_shard *section)
     json_object_set_new(json, "wall_us", number(section->wall_us));
     json_object_set_new(json, "version", number(section->meta.version));
     json_object_set_new(json, "rolling_hash", hex(section->meta.rolling_hash));
+    json_object_set_new(json, "members_bytes", number(section->members.len));
     json_object_set_new(json, "blocks", number(section->blocks));
     json_object_set_new(json, "raw_bytes", number(section->raw_bytes));
     json_object_set_new(json, "stored_bytes", number(section->stored_bytes));

@@ -56,6 +56,32 @@ static void a_snapshot_without_shards_and_shards_without_records_are_sound(void 
     mf_snapshot_close(reader);
 }
 
+static void what_a_section_carries_of_its_configuration_comes_back(void **state)
+{
+    const char *path = path_in(state, "members");
+    uint8_t most[MF_SNAPSHOT_MEMBERS_MAX];
+    for (size_t i = 0; i < sizeof(most); i++)
+        most[i] = (uint8_t)(i * 7);
+    const struct mf_bytes members[3] = {mf_bytes_str("three"), {0}, {most, sizeof(most)}};
+    struct mf_snapshot_info info = {.cluster = "c", .shard_count = 8};
+    struct mf_snapshot_writer *writer;
+    char message[256];
+    assert_int_equal(mf_snapshot_create(path, &info, &writer, message, sizeof(message)), MF_OK);
+    struct mf_shard_meta meta = {.applied = 5};
+    for (uint32_t i = 0; i < 3; i++) {
+        assert_int_equal(mf_snapshot_begin_shard(writer, 2 * i, &meta, 1), MF_OK);
+        mf_snapshot_set_members(writer, 2 * i, members[i]);
+        assert_int_equal(mf_snapshot_end_shard(writer, 2 * i), MF_OK);
+    }
+    assert_int_equal(mf_snapshot_commit(writer, NULL, message, sizeof(message)), MF_OK);
+
+    struct mf_snapshot_reader *reader;
+    assert_int_equal(mf_snapshot_open(path, &reader, message, sizeof(message)), MF_OK);
+    for (uint32_t i = 0; i < 3; i++)
+        assert_true(mf_bytes_equal(mf_snapshot_section(reader, i)->members, members[i]));
+    mf_snapshot_close(reader);
+}
+
 static void a_record_larger_than_a_block_makes_a_block_of_its_own(void **state)
 {
     const char *path = path_in(state, "large.mfs");
@@ -473,6 +499,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(records_of_many_interleaved_shards_come_back_as_they_were),
         TEST(a_snapshot_without_shards_and_shards_without_records_are_sound),
+        TEST(what_a_section_carries_of_its_configuration_comes_back),
         TEST(a_record_larger_than_a_block_makes_a_block_of_its_own),
         TEST(blocks_shrink_where_that_helps_and_never_grow),
         TEST(equal_content_gives_equal_bytes_and_other_content_another_identity),

@@ -98,7 +98,7 @@ static void what_was_submitted_comes_back_in_order(void **state)
 
     const struct mf_wal_record *next = records;
     struct mf_wal_recovery recovery;
-    assert_int_equal(mf_wal_recover(folder.path, &recovery, compare_next, &next), MF_OK);
+    assert_int_equal(mf_wal_recover(folder.path, &recovery, NULL, compare_next, &next), MF_OK);
     assert_ptr_equal(next, records + 4);
     assert_int_equal(recovery.files, 1);
     assert_int_equal(recovery.records, 4);
@@ -476,7 +476,7 @@ static void an_error_of_the_consumer_ends_the_recovery(void **state)
     struct folder folder = make_folder();
     append(folder.path, 0, 1, 3);
     struct mf_wal_recovery recovery;
-    assert_int_equal(mf_wal_recover(folder.path, &recovery, refuse, NULL), MF_OUT_OF_MEMORY);
+    assert_int_equal(mf_wal_recover(folder.path, &recovery, NULL, refuse, NULL), MF_OUT_OF_MEMORY);
     assert_non_null(strstr(recovery.message, "a record was refused"));
     remove_folder(folder.path);
 }

@@ -270,7 +270,7 @@ static void live_and_crash(const char *folder, struct mf_rand *rand, struct prom
     disk.crashed = false;
 
     struct recovered got = {0};
-    enum mf_err err = mf_wal_recover_on(&crash_disk, folder, &got.recovery, collect, &got);
+    enum mf_err err = mf_wal_recover_on(&crash_disk, folder, &got.recovery, NULL, collect, &got);
     if (err != MF_OK)
         fail_msg("%s", got.recovery.message);
     assert_in_range(got.count, promise->must, promise->may);

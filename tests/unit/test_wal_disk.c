@@ -476,8 +476,8 @@ static void a_file_that_cannot_be_read_fails_the_recovery_with_its_name(void **s
     for (size_t i = 0; i < 2; i++) {
         struct recovered got = {0};
         disk_fail(calls[i], 1, 1, EIO);
-        assert_int_equal(mf_wal_recover_on(&fake_disk, folder.path, &got.recovery, collect, &got),
-                         MF_IO);
+        assert_int_equal(
+            mf_wal_recover_on(&fake_disk, folder.path, &got.recovery, NULL, collect, &got), MF_IO);
         assert_int_equal(got.count, 0);
         assert_non_null(strstr(got.recovery.message, "0000-00000001.wal: Input/output error"));
     }

@@ -226,7 +226,7 @@ static inline enum mf_err collect(void *arg, const struct mf_wal_record *record)
 static inline enum mf_err recover(const char *folder, struct recovered *into)
 {
     *into = (struct recovered){0};
-    return mf_wal_recover(folder, &into->recovery, collect, into);
+    return mf_wal_recover(folder, &into->recovery, NULL, collect, into);
 }
 
 // Asserts that the folder gives the slots 1..count in order.

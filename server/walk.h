@@ -1,0 +1,61 @@
+// One shard's state on its way into a snapshot file: cut and walked by its reactor in small steps
+// between commands, and written by the thread that owns the file. Chunks of records go from one to
+// the other, at most a few ahead of the disk.
+//
+// The walk belongs to the reactor from mf_walk_begin until its last chunk, and to the file's thread
+// after that. A shard has one walk at a time: another waits for its end.
+#ifndef MF_SERVER_WALK_H
+#define MF_SERVER_WALK_H
+
+#include <semaphore.h>
+
+#include "base/bytes.h"
+#include "base/ring.h"
+#include "server/reactor.h"
+#include "snapshot/format.h"
+#include "snapshot/writer.h"
+
+// One thread's end of it; one walk at a time.
+struct mf_walk_pipe {
+    struct mf_ring *chunks;
+    sem_t ready;
+    _Atomic uint32_t ahead; // relaxed: it bounds memory, the ring orders the content
+};
+void mf_walk_pipe_init(struct mf_walk_pipe *pipe);
+void mf_walk_pipe_free(struct mf_walk_pipe *pipe);
+// Any thread: mf_walk_write gives up, unless chunks are there.
+void mf_walk_pipe_wake(struct mf_walk_pipe *pipe);
+
+struct mf_walk {
+    struct mf_walk_pipe *pipe;
+    struct mf_owned_shard *shard;
+    const struct mf_shard *state; // of the replica, when it was cut
+    ev_timer timer;
+    struct mf_shard_meta meta;
+    uint64_t wall_us; // when the shard's log clock read meta.log_time_us
+    struct mf_buf members;
+    bool with_members;
+    bool begun;        // the reactor has it, or has given it back: the file's thread frees it
+    uint64_t index;    // the cut is not before the replica has applied this
+    uint64_t until_us; // the replica has so long to get there
+    bool cut;
+    bool walked;
+    enum mf_err err;
+    size_t taken; // bytes, in this step
+    struct mf_buf records;
+};
+
+// On the shard's reactor: cuts the shard as soon as its replica has applied `index`, and hands over
+// what it holds. The caller has set `pipe` and `shard`, and with_members for the configuration.
+void mf_walk_begin(struct mf_walk *walk, uint64_t index);
+// On the shard's reactor, instead: the shard cannot be cut, which mf_walk_write then returns.
+void mf_walk_refuse(struct mf_walk *walk, enum mf_err err);
+
+// The file's thread: one whole section. The walk has come to its end when this returns, except that
+// with MF_SHUTTING_DOWN, after mf_walk_pipe_wake, the reactor may still have it (see `begun`).
+// MF_TIMEOUT when the replica did not get to `index` in time, MF_AGAIN when another state took the
+// place of the one that was walked.
+MF_MUST_USE enum mf_err mf_walk_write(struct mf_walk *walk, struct mf_snapshot_writer *writer);
+void mf_walk_free(struct mf_walk *walk);
+
+#endif
