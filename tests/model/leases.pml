@@ -295,8 +295,10 @@ end:
 #if BALLOTS >= 3 /* else nobody comes after node 2 */
     STEPS_OF_PAIR(a, 2)
 #endif
+#ifndef NO_RESTARTS
     :: atomic { (a == 1 || from[a].to[1].token <= TOKENS) &&
                 (a == 2 || from[a].to[2].token <= TOKENS) -> restart(a); k = 0 }
+#endif
     od
 }
 
