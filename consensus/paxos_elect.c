@@ -128,15 +128,25 @@ void mf_paxos_on_transfer(struct mf_paxos *paxos, const struct mf_paxos_env *env
     run(paxos, env, msg->ballot);
 }
 
-static void count_promises(struct mf_paxos *paxos, const struct mf_paxos_env *env)
+// Learns what others know as chosen, then leads.
+static void recover(struct mf_paxos *paxos, const struct mf_paxos_env *env)
 {
-    if (!quorum_of(paxos, mf_paxos_promises(paxos)))
-        return;
+    if (paxos->role == MF_LEADER) {
+        paxos->update.lost_leadership = true;
+        paxos->leader = 0;
+        paxos->heir = 0;
+    }
     paxos->role = MF_RECOVERING;
     if (paxos->recover_to > paxos->known_chosen)
         paxos->known_chosen = paxos->recover_to;
     paxos->known_from = paxos->recover_from;
     mf_paxos_try_lead(paxos, env);
+}
+
+static void count_promises(struct mf_paxos *paxos, const struct mf_paxos_env *env)
+{
+    if (quorum_of(paxos, mf_paxos_promises(paxos)))
+        recover(paxos, env);
 }
 
 void mf_paxos_send_prepare(struct mf_paxos *paxos, const struct mf_paxos_env *env, uint32_t peer)
@@ -219,13 +229,16 @@ void mf_paxos_on_promise(struct mf_paxos *paxos, const struct mf_paxos_env *env,
         adopt(paxos, &msg->entries[i]);
     paxos->peers[voter].promised = true;
     paxos->peers[voter].support = msg->support;
-    if (paxos->role == MF_LEADER) { // late, or of a configuration that was chosen meanwhile
-        mf_paxos_propose_recovered(paxos, env);
-        return;
-    }
-    if (msg->chosen > paxos->recover_to) {
+    if (needed && msg->chosen > paxos->recover_to) {
         paxos->recover_to = msg->chosen;
         paxos->recover_from = msg->from;
+    }
+    if (paxos->role == MF_LEADER) { // late, or of a configuration that was chosen meanwhile
+        if (needed && paxos->recover_to > paxos->chosen)
+            recover(paxos, env); // another leader has filled slots behind the change
+        else
+            mf_paxos_propose_recovered(paxos, env);
+        return;
     }
     note_clock(paxos, env, msg->stamp);
     if (paxos->role == MF_CANDIDATE)
