@@ -183,14 +183,13 @@ static void check_prepare(struct sim_node *node, uint32_t group, mf_ballot_t bal
 {
     struct sim_group_checks *checks = group_of(node->sim, group);
     char text[32];
-    sim_ballot_text(ballot, text, sizeof(text));
-    for (uint32_t i = 0; i < checks->ballot_count; i++) {
+    for (uint32_t i = checks->ballot_count; i-- > 0;) {
         if (checks->ballots[i].ballot != ballot)
             continue;
         if (checks->ballots[i].life != node->life)
             sim_fail(node->sim, "a ballot is used by one life of its node",
                      "node %u, group %u uses ballot %s again after a restart", (unsigned)node->id,
-                     group, text);
+                     group, sim_ballot_text(ballot, text, sizeof(text)));
         return;
     }
     if (checks->ballot_count == checks->ballot_cap) {

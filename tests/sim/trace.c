@@ -10,10 +10,8 @@
 
 #define REPORT_MAX 4096
 
-void sim_trace(const struct sim *sim, uint16_t node, const char *format, ...)
+void sim_tell(const struct sim *sim, uint16_t node, const char *format, ...)
 {
-    if (!sim->tracing)
-        return;
     double seconds = (double)(sim->now_us - SIM_START_US) / 1e6;
     if (node == 0)
         printf("%11.6f  world   ", seconds);

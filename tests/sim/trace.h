@@ -14,8 +14,14 @@ struct sim;
 // Long enough for any of the texts below.
 #define SIM_TEXT_MAX 256
 
-// A line of the story when --trace asks for it; node 0 is the world around the nodes.
-void sim_trace(const struct sim *sim, uint16_t node, const char *format, ...)
+// A line of the story when --trace asks for it; node 0 is the world around the nodes. A macro, so
+// that nothing is turned into text when nobody reads it: its arguments must have no side effects.
+#define sim_trace(sim, node, ...)                                                                  \
+    do {                                                                                           \
+        if ((sim)->tracing)                                                                        \
+            sim_tell(sim, node, __VA_ARGS__);                                                      \
+    } while (0)
+void sim_tell(const struct sim *sim, uint16_t node, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 // The run has broken `rule`: reports seed, time, what happened and the command that replays it, and
