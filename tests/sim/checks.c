@@ -170,7 +170,8 @@ void sim_checks_durable(struct sim_node *node, const struct mf_wal_record *recor
     uint64_t value = value_of(record->payload, record->log_time_us);
     struct sim_vote *vote =
         vote_for(sim, record->group, record->slot, record->ballot, value, &is_new);
-    vote->nodes |= 1u << node->index;
+    if (!node->forgot)
+        vote->nodes |= 1u << node->index;
     bool majority = __builtin_popcount(vote->nodes) * 2 > (int)sim->plan.node_count;
     struct sim_accepted *accepted = &slot_at(checks, record->slot)->accepted[node->index];
     if (record->ballot >= accepted->ballot)
@@ -252,6 +253,12 @@ void sim_checks_sent(struct sim_node *node, uint32_t group, const struct mf_paxo
 {
     struct sim *sim = node->sim;
     bool is_new;
+    bool votes = msg->type == MF_PAXOS_PREPARE || msg->type == MF_PAXOS_PROMISE ||
+                 msg->type == MF_PAXOS_READ_ACK ||
+                 (msg->type == MF_PAXOS_ACCEPTED && msg->slot <= msg->last);
+    if (node->forgot && votes)
+        sim_fail(sim, "who may have forgotten has no vote", "node %u, group %u sends %s",
+                 (unsigned)node->id, group, mf_paxos_type_name(msg->type));
     if (msg->chosen > group_of(sim, group)->chosen)
         sim_fail(sim, "what is called chosen is durable on a majority",
                  "node %u, group %u says that slots up to %llu are chosen; %llu are",
@@ -344,6 +351,17 @@ static void check_slot(struct sim_node *node, uint32_t group, uint64_t slot)
                                : "no value is durable on a majority");
 }
 
+void sim_checks_forgot(struct sim_node *node)
+{
+    for (uint32_t group = 0; group < node->sim->plan.group_count; group++) {
+        struct sim_group_checks *checks = group_of(node->sim, group);
+        checks->promised[node->index] = 0;
+        checks->chosen_seen[node->index] = 0;
+        for (uint64_t i = 0; i < checks->slot_count; i++)
+            checks->slots[i].accepted[node->index] = (struct sim_accepted){0};
+    }
+}
+
 void sim_checks_restored(struct sim_node *node)
 {
     struct sim *sim = node->sim;
@@ -403,18 +421,26 @@ void sim_checks_refused(struct sim *sim, const struct sim_op *op)
 void sim_checks_end(struct sim *sim)
 {
     for (uint32_t group = 0; group < sim->plan.group_count; group++) {
-        uint64_t hash = mf_shard_state_hash(mf_replica_shard(sim->nodes[0].replicas[group]));
+        uint64_t hash = 0;
+        const struct sim_node *first = NULL;
         for (uint16_t i = 0; i < sim->plan.node_count; i++) {
             struct sim_node *node = &sim->nodes[i];
+            if (node->left_behind)
+                continue;
             struct mf_shard *shard = mf_replica_shard(node->replicas[group]);
             for (uint64_t slot = 1; slot <= group_of(sim, group)->chosen_seen[i]; slot++)
                 check_slot(node, group, slot);
             if (!mf_shard_valid(shard))
                 sim_fail(sim, "a shard's map, heap and ids are consistent", "node %u, group %u",
                          (unsigned)node->id, group);
+            if (first == NULL) {
+                first = node;
+                hash = mf_shard_state_hash(shard);
+            }
             if (mf_shard_state_hash(shard) != hash)
                 sim_fail(sim, "replicas are equal at one slot",
-                         "at the end nodes 1 and %u differ in group %u", (unsigned)node->id, group);
+                         "at the end nodes %u and %u differ in group %u", (unsigned)first->id,
+                         (unsigned)node->id, group);
         }
     }
 }

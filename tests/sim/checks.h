@@ -81,6 +81,8 @@ void sim_checks_durable(struct sim_node *node, const struct mf_wal_record *recor
 void sim_checks_sent(struct sim_node *node, uint32_t group, const struct mf_paxos_msg *msg);
 void sim_checks_applied(struct sim_node *node, uint32_t group, uint64_t slot, uint64_t log_time_us);
 void sim_checks_leads(struct sim_node *node, uint32_t group, mf_ballot_t ballot);
+// Its disk is lost.
+void sim_checks_forgot(struct sim_node *node);
 // After a restart, all records restored.
 void sim_checks_restored(struct sim_node *node);
 void sim_checks_turn(struct sim_node *node);

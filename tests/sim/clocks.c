@@ -67,7 +67,7 @@ void sim_clocks_heard(struct sim_node *node, uint32_t group, const struct mf_pax
     const struct mf_paxos *paxos = mf_replica_paxos(node->replicas[group]);
     mf_ballot_t *heard = &checks_of(node, group)->heard[node->index];
     if (of_leader && msg->stamp.source == MF_CLOCK_LIVE && msg->stamp.ballot == msg->ballot &&
-        mf_paxos_leader(paxos) == msg->from && msg->ballot > *heard)
+        mf_paxos_leader(paxos) == msg->from && msg->ballot > *heard && !node->forgot)
         *heard = msg->ballot;
 }
 

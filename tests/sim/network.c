@@ -32,7 +32,7 @@ static void put_on_wire(struct sim *sim, struct sim_frame *frame)
 {
     struct sim_link *link = &sim->network.links[frame->from][frame->to];
     uint64_t arrival_us = sim->now_us + draw_delay(sim);
-    if (sim->plan.in_order && arrival_us < link->last_arrival_us)
+    if (!sim->plan.overtaking && arrival_us < link->last_arrival_us)
         arrival_us = link->last_arrival_us;
     link->last_arrival_us = arrival_us;
     sim_schedule(sim, arrival_us, SIM_FRAME, frame->to, 0, frame);
@@ -69,6 +69,7 @@ void sim_network_send(struct sim *sim, uint16_t from, uint16_t to, uint64_t mono
     frame->sent_us = sim->now_us;
     frame->mono_us = mono_us;
     frame->heartbeat = msg == NULL;
+    frame->lags = sim_chance(rand, sim->plan.lag_permille);
     frame->group = group;
     if (msg != NULL) {
         mf_paxos_msg_encode(msg, &frame->message);
@@ -141,6 +142,11 @@ static void cut_some_links(struct sim *sim)
             }
         }
     }
+}
+
+void sim_network_isolate(struct sim *sim, uint16_t node)
+{
+    cut_around(sim, node, true, true);
 }
 
 void sim_network_partition(struct sim *sim)

@@ -26,6 +26,7 @@ struct sim_frame {
     uint64_t sent_us;    // true time
     uint64_t mono_us;    // the sender's clock
     bool heartbeat;
+    bool lags; // when it is handled, its reading is not yet where other clocks are looked up
     uint32_t group;
     struct mf_buf message; // mf_paxos_msg_encode
 };
@@ -54,5 +55,6 @@ void sim_frame_free(struct sim_frame *frame);
 void sim_network_partition(struct sim *sim); // draws anew which links are cut
 void sim_network_reset_link(struct sim *sim);
 void sim_network_heal(struct sim *sim);
+void sim_network_isolate(struct sim *sim, uint16_t node);
 
 #endif

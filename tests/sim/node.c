@@ -187,7 +187,7 @@ static void start_replica(struct sim_node *node, uint32_t group)
     config.tag_seed = mf_rand_next(&node->rand);
     config.paxos.group = group;
     config.paxos.self = node->id;
-    config.paxos.incarnation = 1;
+    config.paxos.incarnation = node->incarnation;
     config.paxos.members.voter_count = (uint8_t)node->sim->plan.node_count;
     for (uint16_t i = 0; i < node->sim->plan.node_count; i++)
         config.paxos.members.voters[i] = (struct mf_acceptor){(uint16_t)(i + 1), 1};
@@ -214,6 +214,10 @@ void sim_node_start(struct sim_node *node)
     node->turn_scheduled = false;
     node->paused_until_us = 0;
     sim_trace(sim, node->id, "starts, life %u", node->life);
+    if (sim_disk_is_damaged(node)) {
+        sim_trace(sim, node->id, "finds its log damaged");
+        sim_node_forget(node);
+    }
     for (uint32_t group = 0; group < sim->plan.group_count; group++)
         start_replica(node, group);
     sim_disk_recover(node, restore_record);
@@ -251,6 +255,15 @@ void sim_node_crash(struct sim_node *node, bool reboot)
     node->up = false;
     if (reboot)
         start_mono(node);
+}
+
+void sim_node_forget(struct sim_node *node)
+{
+    sim_trace(node->sim, node->id, "has lost its memory");
+    node->sim->stats.forgot++;
+    node->forgot = true;
+    sim_disk_wipe(&node->disk);
+    sim_checks_forgot(node);
 }
 
 void sim_node_free(struct sim_node *node)
@@ -381,7 +394,8 @@ static bool hear(struct sim_node *node, const struct sim_frame *frame)
     peer->heard_us = now_us;
     peer->silent = false;
     peer->fresh = false;
-    if (frame->mono_us > peer->reading_us) {
+    bool seen = !frame->lags || peer->reading_us == 0;
+    if (seen && frame->mono_us > peer->reading_us) {
         peer->reading_us = frame->mono_us;
         peer->reading_at_us = now_us;
     }

@@ -41,6 +41,10 @@ struct sim_node {
     uint64_t mono_base_us;
     int64_t drift_ppm;
     int64_t wall_offset_us;
+    // What became of it.
+    bool forgot;      // its memory was lost once
+    uint64_t incarnation; // of its memory
+    bool left_behind; // it does not come back after the storm
     // This life.
     struct mf_replica *replicas[SIM_GROUPS_MAX];
     struct sim_peer peers[SIM_NODES_MAX];
@@ -61,6 +65,8 @@ void sim_node_free(struct sim_node *node);
 void sim_node_start(struct sim_node *node);
 // The process ends between two instructions; `reboot`: the machine does.
 void sim_node_crash(struct sim_node *node, bool reboot);
+// Its disk is empty from here on. It is down.
+void sim_node_forget(struct sim_node *node);
 
 uint64_t sim_node_mono_us(const struct sim_node *node);
 uint64_t sim_node_wall_us(const struct sim_node *node);

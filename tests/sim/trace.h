@@ -10,6 +10,7 @@
 #include "consensus/wal_format.h"
 
 struct sim;
+struct sim_request;
 
 // Long enough for any of the texts below.
 #define SIM_TEXT_MAX 256
@@ -28,6 +29,9 @@ void sim_tell(const struct sim *sim, uint16_t node, const char *format, ...)
 // ends the process with status 1.
 void sim_fail(const struct sim *sim, const char *rule, const char *format, ...)
     __attribute__((format(printf, 3, 4), noreturn));
+
+// The command that runs it again, without --trace.
+void sim_replay_text(const struct sim_request *request, char *out, size_t size);
 
 // "7.2": round 7 of node 2.
 const char *sim_ballot_text(mf_ballot_t ballot, char *out, size_t size);
