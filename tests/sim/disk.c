@@ -284,7 +284,7 @@ bool sim_disk_is_damaged(const struct sim_node *node)
         struct mf_wal_scan scan;
         enum mf_err err = mf_wal_scan(mf_buf_view(&disk->files[i].bytes), &scan, pass_over, NULL);
         bool last = i + 1 == disk->file_count;
-        if (err != MF_OK || scan.end == MF_WAL_DAMAGED ||
+        if (err != MF_OK || scan.end == MF_WAL_DAMAGED || scan.id.prepared ||
             (!last && scan.batches < disk->files[i + 1].id.previous_batches))
             return true;
     }

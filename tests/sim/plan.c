@@ -37,6 +37,7 @@ static void draw_workload(struct sim_plan *plan, struct mf_rand *rand)
 {
     plan->client_count = (uint32_t)sim_between(rand, 1, SIM_CLIENTS_MAX);
     plan->key_count = (uint32_t)sim_between(rand, 1, SIM_KEYS_MAX);
+    plan->pairs = plan->key_count > 1 && sim_chance(rand, 300);
     plan->op_max = (uint32_t)sim_between(rand, 150, 600);
     plan->think_us = plan->storm_us * plan->client_count / plan->op_max;
     plan->timeout_us = PICK(rand, 300, 1000, 3000) * MS;
@@ -161,6 +162,7 @@ static const struct aspect aspects[] = {
     ASPECT("wipes", wipe_us),
     ASPECT("left-behind", left_behind),
     ASPECT("turns", turn_us_max),
+    ASPECT("pairs", pairs),
     ASPECT("ttls", ttl_permille),
     ASPECT("probes", probe_permille),
     ASPECT("conditions", condition_permille),

@@ -51,6 +51,7 @@ struct sim_plan {
     // Clients.
     uint32_t client_count;
     uint32_t key_count; // of each group
+    bool pairs;         // keys 0 and 1 of a group are only ever written together
     uint32_t op_max;
     uint64_t think_us;
     uint64_t timeout_us;
