@@ -34,6 +34,12 @@ static uint64_t mean_us(const struct sim_plan *plan, enum sim_event_kind kind)
         return plan->rot_us;
     case SIM_WIPE:
         return plan->wipe_us;
+    case SIM_TRANSFER:
+        return plan->transfer_us;
+    case SIM_MEMBERS:
+        return plan->members_us;
+    case SIM_CHECKPOINT:
+        return plan->checkpoint_us;
     default:
         return 0;
     }
@@ -51,18 +57,42 @@ static struct sim_node *any_node(struct sim *sim, enum sim_event_kind kind)
     return &sim->nodes[mf_rand_below(rand_of(sim, kind), sim->plan.node_count)];
 }
 
-static bool remembers(const struct sim_node *node)
+static bool remembers(const struct sim_node *node, uint32_t group)
 {
-    return !node->forgot && !node->disk.rotten;
+    return !node->disk.rotten && !node->left_behind && sim_checks_votes(node, group);
+}
+
+// Can the group do without this node's memory from now on? Never while its configuration changes,
+// and with one to spare where the next wish may be for fewer voters.
+static bool spares(const struct sim *sim, const struct sim_node *node, uint32_t group)
+{
+    if (!remembers(node, group))
+        return true;
+    // Who does not know yet that the newest configuration is chosen may need the one before it.
+    const struct mf_members *members = sim_checks_members(sim, group);
+    uint32_t others = 0;
+    for (uint16_t i = 0; i < sim->plan.node_count; i++)
+        others += i != node->index && remembers(&sim->nodes[i], group) &&
+                  sim->checks.groups[group].chosen_seen[i] >= members->slot;
+    uint32_t needed = mf_members_quorum(members);
+    needed += sim->plan.members_us > 0;
+    return others >= needed && !sim_checks_members_open(sim, group);
+}
+
+static bool spared_by_all(const struct sim *sim, const struct sim_node *node)
+{
+    for (uint32_t group = 0; group < sim->plan.group_count; group++) {
+        if (!spares(sim, node, group))
+            return false;
+    }
+    return true;
 }
 
 // May this node lose its memory?
 static bool may_forget(const struct sim *sim, const struct sim_node *node)
 {
-    uint32_t others = 0;
-    for (uint16_t i = 0; i < sim->plan.node_count; i++)
-        others += i != node->index && remembers(&sim->nodes[i]);
-    return !remembers(node) || others >= sim->plan.node_count / 2u + 1;
+    return sim->checks.acceptor_count + sim->plan.node_count < SIM_ACCEPTORS_MAX &&
+           spared_by_all(sim, node);
 }
 
 static void restart_later(struct sim *sim, const struct sim_node *node, enum sim_event_kind kind)
@@ -165,6 +195,69 @@ static void wipe(struct sim *sim)
     sim_node_forget(node);
 }
 
+// The node that thinks it leads the group, if one does and is not paused.
+static struct sim_node *leader_of(struct sim *sim, uint32_t group)
+{
+    for (uint16_t i = 0; i < sim->plan.node_count; i++) {
+        struct sim_node *node = &sim->nodes[i];
+        if (node->up && node->paused_until_us <= sim->now_us &&
+            mf_paxos_role(mf_replica_paxos(node->replicas[group])) == MF_LEADER)
+            return node;
+    }
+    return NULL;
+}
+
+static void transfer(struct sim *sim)
+{
+    struct mf_rand *rand = rand_of(sim, SIM_TRANSFER);
+    uint32_t group = (uint32_t)mf_rand_below(rand, sim->plan.group_count);
+    uint16_t heir = any_node(sim, SIM_TRANSFER)->id;
+    struct sim_node *leader = leader_of(sim, group);
+    if (leader == NULL)
+        return;
+    struct mf_replica_env env = sim_node_env(leader);
+    enum mf_err err = mf_replica_transfer(leader->replicas[group], &env, heir);
+    sim_trace(sim, leader->id, "group %u is to be handed to node %u: %s", group, (unsigned)heir,
+              mf_err_name(err));
+    sim->stats.transfers += err == MF_OK;
+    sim_node_touch(leader);
+}
+
+// Some of the nodes, three at least where there are as many.
+static void change_members(struct sim *sim)
+{
+    struct mf_rand *rand = rand_of(sim, SIM_MEMBERS);
+    uint32_t group = (uint32_t)mf_rand_below(rand, sim->plan.group_count);
+    uint32_t left_out = sim->plan.node_count < 4 ? 0 : (uint32_t)mf_rand_below(rand, 3);
+    uint16_t first = (uint16_t)mf_rand_below(rand, sim->plan.node_count);
+    struct mf_members members = {0};
+    for (uint16_t i = 0; i < sim->plan.node_count; i++) {
+        const struct sim_node *node = &sim->nodes[i];
+        uint32_t place = (uint32_t)(i + sim->plan.node_count - first) % sim->plan.node_count;
+        if (place >= left_out || sim->plan.node_count - left_out < 3)
+            members.voters[members.voter_count++] =
+                (struct mf_acceptor){node->id, node->incarnation};
+    }
+    struct sim_node *leader = leader_of(sim, group);
+    if (leader == NULL)
+        return;
+    char text[SIM_TEXT_MAX];
+    const char *why;
+    struct mf_replica_env env = sim_node_env(leader);
+    enum mf_err err = mf_replica_reconfigure(leader->replicas[group], &env, &members, &why);
+    sim_trace(sim, leader->id, "group %u is to have %s: %s", group,
+              sim_members_text(&members, text, sizeof(text)), why != NULL ? why : mf_err_name(err));
+    sim_node_touch(leader);
+}
+
+static void make_snapshot(struct sim *sim)
+{
+    struct sim_node *node = any_node(sim, SIM_CHECKPOINT);
+    uint32_t group = (uint32_t)mf_rand_below(rand_of(sim, SIM_CHECKPOINT), sim->plan.group_count);
+    if (node->up && node->paused_until_us <= sim->now_us)
+        sim_snapshots_make(node, group);
+}
+
 void sim_faults_start(struct sim *sim)
 {
     for (enum sim_event_kind kind = 0; kind < SIM_EVENT_KINDS; kind++) {
@@ -202,6 +295,15 @@ void sim_faults_strike(struct sim *sim, const struct sim_event *event)
     case SIM_ROT:
         rot(sim);
         break;
+    case SIM_TRANSFER:
+        transfer(sim);
+        break;
+    case SIM_MEMBERS:
+        change_members(sim);
+        break;
+    case SIM_CHECKPOINT:
+        make_snapshot(sim);
+        break;
     default:
         wipe(sim);
         break;
@@ -227,20 +329,15 @@ void sim_faults_disk_full(struct sim_node *node)
     restart_later(node->sim, node, SIM_FULL_DISK);
 }
 
-// The core that has to come together is a majority of the nodes and has a majority of those that
-// remember; of the others each is left down, or up and cut off.
+// The core that has to come together keeps a majority of every group; of the others each stays
+// down, or up and cut off.
 static void leave_behind(struct sim *sim)
 {
     struct mf_rand *rand = rand_of(sim, SIM_RESTART);
-    uint32_t remembering = 0;
-    for (uint16_t i = 0; i < sim->plan.node_count; i++)
-        remembering += remembers(&sim->nodes[i]);
     for (uint16_t i = 0; i < sim->plan.node_count; i++) {
         struct sim_node *node = &sim->nodes[i];
-        bool needed = remembers(node) && remembering <= sim->plan.node_count / 2u + 1;
-        if (needed || !sim_chance(rand, 500))
+        if (sim->plan.node_count == 1 || !spared_by_all(sim, node) || !sim_chance(rand, 500))
             continue;
-        remembering -= remembers(node);
         node->left_behind = true;
         bool down = sim_chance(rand, 500);
         sim_trace(sim, node->id, "stays %s for good", down ? "down" : "cut off");
@@ -259,7 +356,7 @@ void sim_faults_heal(struct sim *sim)
     sim->plan.slow_permille = 0;
     sim->plan.stall_permille = 0;
     sim_network_heal(sim);
-    if (sim->plan.left_behind)
+    if (sim->plan.left_behind && sim->plan.members_us == 0)
         leave_behind(sim);
     for (uint16_t i = 0; i < sim->plan.node_count; i++) {
         sim->nodes[i].disk.slow_until_us = 0;

@@ -22,6 +22,9 @@ static void draw_cluster(struct sim_plan *plan, struct mf_rand *rand)
     plan->turn_us_max = PICK(rand, 0, 0, 100, 1000);
     struct mf_replica_config *replica = &plan->replica;
     replica->paxos.election_us = PICK(rand, 100, 200, 400) * MS;
+    plan->leases = !sim_chance(rand, 200);
+    plan->lease_us = replica->paxos.election_us;
+    plan->silence_us = PICK(rand, 150, 300, 500) * MS;
     replica->paxos.resend_us = PICK(rand, 30, 100, 250) * MS;
     replica->paxos.chosen_delay_us = PICK(rand, 1, 5, 25) * MS;
     replica->paxos.window_entries = (uint32_t)PICK(rand, 1, 2, 8, 64, 1024);
@@ -96,6 +99,10 @@ static void draw_machines(struct sim_plan *plan, struct mf_rand *rand)
         plan->pause_us = PICK(rand, 1000, 4000) * MS;
         plan->pause_us_max = PICK(rand, 100, 800, 3000) * MS;
     }
+    if (sim_chance(rand, 300))
+        plan->transfer_us = PICK(rand, 300, 1500, 5000) * MS;
+    if (sim_chance(rand, 250))
+        plan->members_us = PICK(rand, 500, 2000, 5000) * MS;
     plan->drift_ppm_max = (uint32_t)PICK(rand, 0, 20, 100, 100);
     if (sim_chance(rand, 400))
         plan->wall_jump_us = PICK(rand, 500, 5000) * MS;
@@ -121,6 +128,10 @@ static void draw_disks(struct sim_plan *plan, struct mf_rand *rand)
         plan->rot_us = PICK(rand, 1000, 6000) * MS;
     if (sim_chance(rand, 150))
         plan->wipe_us = PICK(rand, 1000, 6000) * MS;
+    if (sim_chance(rand, 500))
+        plan->checkpoint_us = PICK(rand, 100, 400, 2000) * MS;
+    plan->tail_max = (uint32_t)PICK(rand, 0, 0, 5, 50);
+    plan->chunk_bytes = (uint32_t)PICK(rand, 16, 100, 1000, 1 << 20);
     if (plan->durability == SIM_NONE)
         plan->full_us = plan->rot_us = 0;
 }
@@ -160,6 +171,10 @@ static const struct aspect aspects[] = {
     ASPECT("full-disks", full_us),
     ASPECT("rot", rot_us),
     ASPECT("wipes", wipe_us),
+    ASPECT("leases", leases),
+    ASPECT("transfers", transfer_us),
+    ASPECT("members", members_us),
+    ASPECT("snapshots", checkpoint_us),
     ASPECT("left-behind", left_behind),
     ASPECT("turns", turn_us_max),
     ASPECT("pairs", pairs),

@@ -47,6 +47,9 @@ struct sim_plan {
     uint64_t storm_us; // faults and clients go on for this long, then everything is healed
     // Replicas. Group, self, voters and tag seed are filled in for each.
     struct mf_replica_config replica;
+    bool leases;
+    uint64_t lease_us;
+    uint64_t silence_us;  // a node that is not heard of for this long is suspected
     uint64_t turn_us_max; // a node gathers events for up to this long before it flushes
     // Clients.
     uint32_t client_count;
@@ -100,6 +103,11 @@ struct sim_plan {
     uint64_t slow_disk_us;    // mean time between disks that become slow for a while, 0 = never
     uint64_t full_us;         // mean time between disks that are full for a while, 0 = never
     uint64_t rot_us;          // mean time between bits that flip in an old batch, 0 = never
+    uint64_t transfer_us;     // mean time between groups handed over by wish, 0 = never
+    uint64_t members_us;      // mean time between wishes for other voters, 0 = never
+    uint64_t checkpoint_us;   // mean time between snapshots of one group at one node, 0 = never
+    uint32_t tail_max;        // slots left in the log below a snapshot
+    uint32_t chunk_bytes;     // of a snapshot that is sent
     uint64_t wipe_us;         // mean time between disks that are lost, 0 = never
     // After the storm.
     bool left_behind; // a minority stays down or cut off

@@ -160,3 +160,17 @@ const char *sim_record_text(const struct mf_wal_record *record, char *out, size_
     }
     return out;
 }
+
+const char *sim_members_text(const struct mf_members *members, char *out, size_t size)
+{
+    size_t used = (size_t)snprintf(out, size, "voters");
+    for (uint8_t i = 0; i < members->voter_count && used < size; i++)
+        used +=
+            (size_t)snprintf(out + used, size - used, " %u.%llu", (unsigned)members->voters[i].node,
+                             (unsigned long long)members->voters[i].incarnation);
+    for (uint8_t i = 0; i < members->learner_count && used < size; i++)
+        used += (size_t)snprintf(out + used, size - used, "%s %u.%llu", i == 0 ? ", learners" : "",
+                                 (unsigned)members->learners[i].node,
+                                 (unsigned long long)members->learners[i].incarnation);
+    return out;
+}

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "consensus/ballot.h"
+#include "consensus/members.h"
 #include "consensus/paxos_msg.h"
 #include "consensus/wal_format.h"
 
@@ -36,6 +37,7 @@ void sim_replay_text(const struct sim_request *request, char *out, size_t size);
 // "7.2": round 7 of node 2.
 const char *sim_ballot_text(mf_ballot_t ballot, char *out, size_t size);
 const char *sim_message_text(const struct mf_paxos_msg *msg, char *out, size_t size);
+const char *sim_members_text(const struct mf_members *members, char *out, size_t size);
 const char *sim_record_text(const struct mf_wal_record *record, char *out, size_t size);
 
 #endif

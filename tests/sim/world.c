@@ -103,6 +103,9 @@ static void node_event(struct sim *sim, struct sim_event event)
     case SIM_SYNCED:
         sim_node_synced(node);
         break;
+    case SIM_WRITTEN:
+        sim_snapshots_written(node, (uint32_t)event.number);
+        break;
     case SIM_STOP:
         sim_faults_disk_full(node);
         break;
@@ -179,6 +182,8 @@ static bool agrees(struct sim_node *node, uint32_t group, struct mf_replica_info
         what = "follows another leader than the first node";
     else if (info.chosen != info.applied || info.applied != first->applied)
         what = "is at another slot than the first node";
+    else if (!sim_checks_votes(node, group))
+        what = "has lost its vote with its memory";
     else if (info.pending_ops != 0)
         what = "holds requests";
     if (what != NULL)
@@ -191,11 +196,12 @@ static bool agrees(struct sim_node *node, uint32_t group, struct mf_replica_info
 // One leader that all of the core know and that serves, and all its replicas at the same place.
 static bool agree(struct sim *sim, uint32_t group, char *why)
 {
+    const struct mf_members *members = sim_checks_members(sim, group);
     struct mf_replica_info first = {.group = UINT32_MAX};
     uint32_t leading = 0;
     for (uint16_t i = 0; i < sim->plan.node_count; i++) {
         struct sim_node *node = &sim->nodes[i];
-        if (node->left_behind)
+        if (node->left_behind || mf_members_voter_node(members, node->id) < 0)
             continue;
         if (!node->up) {
             snprintf(why, SIM_TEXT_MAX, "node %u is down", (unsigned)node->id);
@@ -251,6 +257,10 @@ static void start(struct sim *sim)
     sim_trace(sim, 0, "has %u nodes, %u groups, %u clients", (unsigned)plan->node_count,
               plan->group_count, plan->client_count);
     sim_network_init(sim);
+    sim->first_members.voter_count = (uint8_t)plan->node_count;
+    for (uint16_t i = 0; i < plan->node_count; i++)
+        sim->first_members.voters[i] = (struct mf_acceptor){(uint16_t)(i + 1), 1};
+    sim_checks_begin(sim, &sim->first_members);
     for (uint16_t i = 0; i < plan->node_count; i++) {
         sim_node_init(sim, i);
         uint64_t at_us = sim->now_us + mf_rand_below(&sim->nodes[i].rand, 500 * MS);

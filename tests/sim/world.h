@@ -24,6 +24,7 @@ enum sim_event_kind {
     SIM_TURN,
     SIM_HEARTBEAT,
     SIM_SYNCED,
+    SIM_WRITTEN, // number: of the group whose snapshot is durable
     SIM_STOP,    // there was no room on its disk
     SIM_FRAME,   // data: struct sim_frame
     SIM_REQUEST, // data: struct sim_copy
@@ -44,6 +45,9 @@ enum sim_event_kind {
     SIM_FULL_DISK,
     SIM_ROT,
     SIM_WIPE,
+    SIM_TRANSFER,
+    SIM_MEMBERS,
+    SIM_CHECKPOINT,
     SIM_EVENT_KINDS,
 };
 
@@ -71,6 +75,10 @@ struct sim_stats {
     uint64_t crashes;
     uint64_t torn;
     uint64_t forgot;
+    uint64_t members; // configurations
+    uint64_t transfers;
+    uint64_t snapshots;
+    uint64_t installs;
     uint64_t full_disks;
     uint64_t pauses;
     uint64_t partitions;
@@ -92,6 +100,7 @@ struct sim {
     size_t queue_count;
     size_t queue_cap;
     uint64_t next_order;
+    struct mf_members first_members;
     struct sim_node nodes[SIM_NODES_MAX];
     struct sim_network network;
     struct sim_clients clients;
