@@ -11,7 +11,7 @@
 // The whole state is hashed at slots that are multiples of this.
 #define STATE_HASH_EVERY 32u
 // And its invariants are checked at multiples of this.
-#define VALID_EVERY 64u
+#define VALID_EVERY 16u
 
 typedef unsigned long long ull;
 
@@ -34,23 +34,109 @@ static struct sim_slot *slot_at(struct sim_group_checks *checks, uint64_t slot)
     return &checks->slots[slot - 1];
 }
 
+void sim_checks_begin(struct sim *sim, const struct mf_members *members)
+{
+    for (uint32_t group = 0; group < sim->plan.group_count; group++) {
+        struct sim_group_checks *checks = group_of(sim, group);
+        checks->members = mf_calloc(1, sizeof(*checks->members));
+        checks->members[0] = *members;
+        checks->members_count = 1;
+    }
+}
+
+uint32_t sim_checks_acceptor(struct sim *sim, struct mf_acceptor acceptor)
+{
+    struct sim_checks *checks = &sim->checks;
+    uint32_t i = 0;
+    while (i < checks->acceptor_count && (checks->acceptors[i].node != acceptor.node ||
+                                          checks->acceptors[i].incarnation != acceptor.incarnation))
+        i++;
+    if (i == SIM_ACCEPTORS_MAX)
+        sim_fail(sim, "the simulator can tell all memories apart", "there are too many");
+    if (i == checks->acceptor_count)
+        checks->acceptors[checks->acceptor_count++] = acceptor;
+    return i;
+}
+
+const struct mf_members *sim_checks_members(const struct sim *sim, uint32_t group)
+{
+    const struct sim_group_checks *checks = &sim->checks.groups[group];
+    return &checks->members[checks->members_count - 1];
+}
+
+bool sim_checks_votes(const struct sim_node *node, uint32_t group)
+{
+    struct mf_acceptor self = {node->id, node->incarnation};
+    return mf_members_voter(sim_checks_members(node->sim, group), self) >= 0;
+}
+
+bool sim_checks_members_open(const struct sim *sim, uint32_t group)
+{
+    const struct sim_group_checks *checks = &sim->checks.groups[group];
+    for (uint64_t slot = checks->chosen + 1; slot <= checks->slot_count; slot++) {
+        const struct sim_slot *at = &checks->slots[slot - 1];
+        for (uint32_t i = 0; i < at->vote_count; i++) {
+            if (at->votes[i].is_members)
+                return true;
+        }
+    }
+    return false;
+}
+
+// Has a majority accepted it, of the configuration that governs the slot?
+static bool has_majority(struct sim *sim, uint32_t group, uint64_t slot,
+                         const struct sim_vote *vote)
+{
+    const struct sim_group_checks *checks = group_of(sim, group);
+    uint32_t i = checks->members_count - 1;
+    while (checks->members[i].slot >= slot && i > 0)
+        i--;
+    uint32_t count = 0;
+    for (uint8_t voter = 0; voter < checks->members[i].voter_count; voter++) {
+        uint32_t acceptor = sim_checks_acceptor(sim, checks->members[i].voters[voter]);
+        count += (vote->acceptors & UINT64_C(1) << acceptor) != 0;
+    }
+    return count >= mf_members_quorum(&checks->members[i]);
+}
+
+static void free_slot(struct sim_slot *slot)
+{
+    for (uint32_t i = 0; i < slot->vote_count; i++)
+        mf_buf_free(&slot->votes[i].payload);
+    free(slot->votes);
+}
+
 void sim_checks_free(struct sim *sim)
 {
     for (uint32_t group = 0; group < SIM_GROUPS_MAX; group++) {
         struct sim_group_checks *checks = group_of(sim, group);
-        for (uint64_t i = 0; i < checks->slot_cap; i++) {
-            free(checks->slots[i].votes);
-            mf_buf_free(&checks->slots[i].payload);
-        }
+        for (uint64_t i = 0; i < checks->slot_count; i++)
+            free_slot(&checks->slots[i]);
         free(checks->slots);
+        free(checks->members);
         free(checks->ballots);
         free(checks->clock.stretches);
     }
 }
 
-static uint64_t value_of(struct mf_bytes payload, uint64_t log_time_us)
+static uint64_t value_of(struct mf_bytes payload, uint64_t log_time_us, bool is_members)
 {
-    return mf_hash64(payload, log_time_us);
+    return mf_hash64(payload, log_time_us) + is_members;
+}
+
+static uint64_t value_of_record(const struct mf_wal_record *record)
+{
+    return value_of(record->payload, record->log_time_us, record->type == MF_WAL_MEMBERS);
+}
+
+static uint64_t value_of_payload(const struct mf_payload *payload, uint64_t log_time_us)
+{
+    return value_of(mf_payload_bytes(payload), log_time_us, mf_payload_is_members(payload));
+}
+
+static bool is_acceptance(const struct mf_wal_record *record)
+{
+    return record->type == MF_WAL_ACCEPT || record->type == MF_WAL_MEMBERS;
 }
 
 // The vote for this value at this ballot, made if it is new. A ballot with two values is broken.
@@ -101,56 +187,80 @@ static void see_command(struct sim *sim, uint64_t slot, uint64_t log_time_us,
     }
 }
 
-static void see_entry(struct sim *sim, uint32_t group, uint64_t slot)
+static void see_commands(struct sim *sim, uint32_t group, uint64_t slot, struct mf_bytes payload)
 {
-    struct sim_group_checks *checks = group_of(sim, group);
-    struct sim_slot *at = slot_at(checks, slot);
-    sim->stats.entries++;
-    if (at->log_time_us > checks->log_time_us)
-        checks->log_time_us = at->log_time_us;
     struct mf_batch_reader reader;
-    enum mf_err err = mf_batch_open(&reader, mf_buf_view(&at->payload));
+    enum mf_err err = mf_batch_open(&reader, payload);
     while (err == MF_OK) {
         struct mf_command command;
         err = mf_batch_next(&reader, &command);
         if (err == MF_OK)
-            see_command(sim, slot, checks->log_time_us, &command);
+            see_command(sim, slot, group_of(sim, group)->log_time_us, &command);
     }
     mf_batch_close(&reader);
     if (err != MF_NOT_FOUND)
         sim_fail(sim, "a chosen entry can be read", "group %u, slot %llu", group, (ull)slot);
 }
 
-static void choose(struct sim *sim, uint32_t group, const struct mf_wal_record *record,
-                   uint64_t value)
+static void see_members(struct sim *sim, uint32_t group, uint64_t slot, struct mf_bytes payload)
 {
     struct sim_group_checks *checks = group_of(sim, group);
-    struct sim_slot *at = slot_at(checks, record->slot);
+    struct mf_members members;
+    if (mf_members_decode(payload, slot, &members) != MF_OK)
+        sim_fail(sim, "a chosen entry can be read", "group %u, slot %llu", group, (ull)slot);
+    checks->members =
+        mf_realloc(checks->members, (checks->members_count + 1) * sizeof(*checks->members));
+    checks->members[checks->members_count++] = members;
+    sim->stats.members++;
+    char text[SIM_TEXT_MAX];
+    sim_trace(sim, 0, "group %u: from slot %llu on it is %s", group, (ull)slot + 1,
+              sim_members_text(&members, text, sizeof(text)));
+    sim_clocks_members_changed(sim, group);
+}
+
+static void choose(struct sim *sim, uint32_t group, uint64_t slot, const struct sim_vote *vote)
+{
+    struct sim_group_checks *checks = group_of(sim, group);
+    struct sim_slot *at = slot_at(checks, slot);
     char text[32];
-    if (at->chosen) {
-        if (at->value != value)
-            sim_fail(sim, "one value is chosen in a slot",
-                     "group %u, slot %llu: a majority has accepted another value at ballot %s",
-                     group, (ull)record->slot, sim_ballot_text(record->ballot, text, sizeof(text)));
-        return;
-    }
     at->chosen = true;
-    at->value = value;
-    at->log_time_us = record->log_time_us;
-    mf_buf_put(&at->payload, record->payload.data, record->payload.len);
-    sim_trace(sim, 0, "group %u: slot %llu is CHOSEN at ballot %s", group, (ull)record->slot,
-              sim_ballot_text(record->ballot, text, sizeof(text)));
-    while (checks->chosen < checks->slot_count && checks->slots[checks->chosen].chosen)
-        see_entry(sim, group, ++checks->chosen);
+    at->value = vote->value;
+    checks->chosen = slot;
+    sim->stats.entries++;
+    sim_trace(sim, 0, "group %u: slot %llu is CHOSEN at ballot %s", group, (ull)slot,
+              sim_ballot_text(vote->ballot, text, sizeof(text)));
+    if (vote->log_time_us > checks->log_time_us)
+        checks->log_time_us = vote->log_time_us;
+    if (vote->is_members)
+        see_members(sim, group, slot, mf_buf_view(&vote->payload));
+    else
+        see_commands(sim, group, slot, mf_buf_view(&vote->payload));
+}
+
+// Slots are looked at in order: the configuration of each is known when all before it are chosen.
+static void choose_more(struct sim *sim, uint32_t group)
+{
+    struct sim_group_checks *checks = group_of(sim, group);
+    bool found = true;
+    while (found && checks->chosen < checks->slot_count) {
+        uint64_t slot = checks->chosen + 1;
+        const struct sim_slot *at = slot_at(checks, slot);
+        found = false;
+        for (uint32_t i = 0; i < at->vote_count && !found; i++) {
+            found = has_majority(sim, group, slot, &at->votes[i]);
+            if (found)
+                choose(sim, group, slot, &at->votes[i]);
+        }
+    }
 }
 
 void sim_checks_written(struct sim_node *node, const struct mf_wal_record *record)
 {
-    if (record->type != MF_WAL_ACCEPT)
+    if (!is_acceptance(record))
         return;
     bool is_new;
-    uint64_t value = value_of(record->payload, record->log_time_us);
-    vote_for(node->sim, record->group, record->slot, record->ballot, value, &is_new);
+    vote_for(node->sim, record->group, record->slot, record->ballot, value_of_record(record),
+             &is_new);
     bool own = mf_ballot_node(record->ballot) == node->id;
     if (is_new && own && record->payload.len > 0)
         sim_clocks_proposed(node, record->group, record->ballot, record->log_time_us);
@@ -164,33 +274,42 @@ void sim_checks_durable(struct sim_node *node, const struct mf_wal_record *recor
         return;
     if (record->ballot > checks->promised[node->index])
         checks->promised[node->index] = record->ballot;
-    if (record->type != MF_WAL_ACCEPT)
+    if (!is_acceptance(record))
         return;
     bool is_new;
-    uint64_t value = value_of(record->payload, record->log_time_us);
+    uint64_t value = value_of_record(record);
     struct sim_vote *vote =
         vote_for(sim, record->group, record->slot, record->ballot, value, &is_new);
-    vote->nodes |= 1u << node->index;
-    bool majority = __builtin_popcount(vote->nodes) * 2 > (int)sim->plan.node_count;
-    struct sim_accepted *accepted = &slot_at(checks, record->slot)->accepted[node->index];
+    if (vote->acceptors == 0) {
+        vote->is_members = record->type == MF_WAL_MEMBERS;
+        vote->log_time_us = record->log_time_us;
+        mf_buf_put(&vote->payload, record->payload.data, record->payload.len);
+    }
+    vote->acceptors |= UINT64_C(1) << node->acceptor;
+    struct sim_slot *at = slot_at(checks, record->slot);
+    struct sim_accepted *accepted = &at->accepted[node->index];
     if (record->ballot >= accepted->ballot)
         *accepted = (struct sim_accepted){.ballot = record->ballot, .value = value};
-    if (majority)
-        choose(sim, record->group, record, value);
+    char text[32];
+    if (at->chosen && at->value != value && has_majority(sim, record->group, record->slot, vote))
+        sim_fail(sim, "one value is chosen in a slot",
+                 "group %u, slot %llu: a majority has accepted another value at ballot %s",
+                 record->group, (ull)record->slot,
+                 sim_ballot_text(record->ballot, text, sizeof(text)));
+    choose_more(sim, record->group);
 }
 
 static void check_prepare(struct sim_node *node, uint32_t group, mf_ballot_t ballot)
 {
     struct sim_group_checks *checks = group_of(node->sim, group);
     char text[32];
-    sim_ballot_text(ballot, text, sizeof(text));
-    for (uint32_t i = 0; i < checks->ballot_count; i++) {
+    for (uint32_t i = checks->ballot_count; i-- > 0;) {
         if (checks->ballots[i].ballot != ballot)
             continue;
         if (checks->ballots[i].life != node->life)
             sim_fail(node->sim, "a ballot is used by one life of its node",
                      "node %u, group %u uses ballot %s again after a restart", (unsigned)node->id,
-                     group, text);
+                     group, sim_ballot_text(ballot, text, sizeof(text)));
         return;
     }
     if (checks->ballot_count == checks->ballot_cap) {
@@ -220,12 +339,26 @@ static void check_promise(struct sim_node *node, uint32_t group, const struct mf
             sim_fail(node->sim, "a promise reports what is durable", "node %u, group %u, slot %llu",
                      (unsigned)node->id, group, (ull)msg->entries[i].slot);
     }
+    // What the candidate calls chosen it need not be told of.
+    uint64_t known = msg->chosen > checks->chosen ? msg->chosen : checks->chosen;
+    uint32_t told = 0;
+    for (uint64_t slot = known + 1; slot <= checks->slot_count; slot++) {
+        mf_ballot_t accepted = checks->slots[slot - 1].accepted[node->index].ballot;
+        while (told < msg->entry_count && msg->entries[told].slot < slot)
+            told++;
+        bool reported = told < msg->entry_count && msg->entries[told].slot == slot;
+        if (accepted != 0 && accepted < msg->ballot && !reported)
+            sim_fail(node->sim, "a promise reports all that is accepted",
+                     "node %u, group %u, slot %llu", (unsigned)node->id, group, (ull)slot);
+    }
 }
 
 static void check_accepted(struct sim_node *node, uint32_t group, const struct mf_paxos_msg *msg)
 {
     struct sim_group_checks *checks = group_of(node->sim, group);
-    for (uint64_t slot = msg->slot; slot <= msg->last; slot++) {
+    uint64_t first = mf_paxos_first_slot(mf_replica_paxos(node->replicas[group]));
+    // A snapshot stands in for what is below.
+    for (uint64_t slot = msg->slot > first ? msg->slot : first; slot <= msg->last; slot++) {
         const struct sim_slot *at = slot_at(checks, slot);
         const struct sim_accepted *accepted = &at->accepted[node->index];
         bool known =
@@ -242,7 +375,7 @@ static void check_learned(struct sim_node *node, uint32_t group, const struct mf
     for (uint32_t i = 0; i < msg->entry_count; i++) {
         const struct mf_paxos_entry *entry = &msg->entries[i];
         const struct sim_slot *at = slot_at(checks, entry->slot);
-        uint64_t value = value_of(mf_payload_bytes(entry->payload), entry->log_time_us);
+        uint64_t value = value_of_payload(entry->payload, entry->log_time_us);
         if (!at->chosen || at->value != value)
             sim_fail(node->sim, "only chosen values are taught", "node %u, group %u, slot %llu",
                      (unsigned)node->id, group, (ull)entry->slot);
@@ -253,6 +386,9 @@ void sim_checks_sent(struct sim_node *node, uint32_t group, const struct mf_paxo
 {
     struct sim *sim = node->sim;
     bool is_new;
+    if (msg->incarnation != node->incarnation)
+        sim_fail(sim, "a message tells whose memory it speaks for", "node %u, group %u sends %s",
+                 (unsigned)node->id, group, mf_paxos_type_name(msg->type));
     if (msg->chosen > group_of(sim, group)->chosen)
         sim_fail(sim, "what is called chosen is durable on a majority",
                  "node %u, group %u says that slots up to %llu are chosen; %llu are",
@@ -268,7 +404,7 @@ void sim_checks_sent(struct sim_node *node, uint32_t group, const struct mf_paxo
         for (uint32_t i = 0; i < msg->entry_count; i++) {
             const struct mf_paxos_entry *entry = &msg->entries[i];
             vote_for(sim, group, entry->slot, msg->ballot,
-                     value_of(mf_payload_bytes(entry->payload), entry->log_time_us), &is_new);
+                     value_of_payload(entry->payload, entry->log_time_us), &is_new);
         }
         break;
     case MF_PAXOS_ACCEPTED:
@@ -331,18 +467,50 @@ void sim_checks_leads(struct sim_node *node, uint32_t group, mf_ballot_t ballot)
     sim_clocks_leads(node, group, ballot);
 }
 
+// The state that a snapshot has brought must be the one that others had there.
+static void check_state(struct sim_node *node, uint32_t group)
+{
+    const struct sim_group_checks *checks = group_of(node->sim, group);
+    struct mf_shard_meta meta;
+    mf_shard_meta(mf_replica_shard(node->replicas[group]), &meta);
+    if (meta.applied == 0)
+        return;
+    const struct sim_slot *at = &checks->slots[meta.applied - 1];
+    if (meta.applied > checks->chosen || (at->applied && at->rolling_hash != meta.rolling_hash))
+        sim_fail(node->sim, "a snapshot and the log after it give the state",
+                 "node %u, group %u, slot %llu", (unsigned)node->id, group, (ull)meta.applied);
+}
+
 static void check_slot(struct sim_node *node, uint32_t group, uint64_t slot)
 {
     const struct sim_slot *at = slot_at(group_of(node->sim, group), slot);
-    const struct mf_log_entry *entry =
-        mf_paxos_entry(mf_replica_paxos(node->replicas[group]), slot);
+    const struct mf_paxos *paxos = mf_replica_paxos(node->replicas[group]);
+    if (slot < mf_paxos_first_slot(paxos))
+        return; // a snapshot stands in for it
+    const struct mf_log_entry *entry = mf_paxos_entry(paxos, slot);
     if (entry == NULL || !at->chosen ||
-        value_of(mf_payload_bytes(entry->payload), entry->log_time_us) != at->value)
+        value_of_payload(entry->payload, entry->log_time_us) != at->value)
         sim_fail(node->sim, "every replica has the chosen value in a slot",
                  "node %u, group %u, slot %llu: %s", (unsigned)node->id, group, (ull)slot,
                  entry == NULL ? "nothing is there"
                  : at->chosen  ? "another value"
                                : "no value is durable on a majority");
+}
+
+void sim_checks_installed(struct sim_node *node, uint32_t group)
+{
+    check_state(node, group);
+}
+
+void sim_checks_forgot(struct sim_node *node)
+{
+    for (uint32_t group = 0; group < node->sim->plan.group_count; group++) {
+        struct sim_group_checks *checks = group_of(node->sim, group);
+        checks->promised[node->index] = 0;
+        checks->chosen_seen[node->index] = 0;
+        for (uint64_t i = 0; i < checks->slot_count; i++)
+            checks->slots[i].accepted[node->index] = (struct sim_accepted){0};
+    }
 }
 
 void sim_checks_restored(struct sim_node *node)
@@ -354,20 +522,41 @@ void sim_checks_restored(struct sim_node *node)
         if (mf_paxos_ballot(paxos) < checks->promised[node->index])
             sim_fail(sim, "a promise outlives a restart", "node %u, group %u", (unsigned)node->id,
                      group);
-        for (uint64_t slot = 1; slot <= checks->slot_count; slot++) {
+        uint64_t first = mf_paxos_first_slot(paxos);
+        for (uint64_t slot = first; slot <= checks->slot_count; slot++) {
             const struct sim_accepted *accepted = &slot_at(checks, slot)->accepted[node->index];
             const struct mf_log_entry *entry = mf_paxos_entry(paxos, slot);
             mf_ballot_t ballot = entry != NULL ? entry->ballot : 0;
-            bool same = ballot == 0 || value_of(mf_payload_bytes(entry->payload),
-                                                entry->log_time_us) == accepted->value;
+            bool same = ballot == 0 ||
+                        value_of_payload(entry->payload, entry->log_time_us) == accepted->value;
             if (ballot != accepted->ballot || !same)
                 sim_fail(sim, "an acceptance outlives a restart", "node %u, group %u, slot %llu",
                          (unsigned)node->id, group, (ull)slot);
         }
+        check_state(node, group);
         uint64_t chosen = mf_paxos_chosen(paxos);
-        for (uint64_t slot = 1; slot <= chosen; slot++)
+        for (uint64_t slot = first; slot <= chosen; slot++)
             check_slot(node, group, slot);
         checks->chosen_seen[node->index] = chosen;
+    }
+}
+
+static bool believes(const struct sim_node *node, uint32_t group)
+{
+    return node->up && mf_replica_lease_until(node->replicas[group]) > sim_node_mono_us(node);
+}
+
+// At no instant do two nodes think that they may answer reads alone.
+static void check_lease(const struct sim_node *node, uint32_t group)
+{
+    const struct sim *sim = node->sim;
+    if (!believes(node, group))
+        return;
+    for (uint16_t i = 0; i < sim->plan.node_count; i++) {
+        if (i != node->index && believes(&sim->nodes[i], group))
+            sim_fail(sim, "one node at a time has a group's lease",
+                     "nodes %u and %u both think that they have that of group %u",
+                     (unsigned)node->id, i + 1u, group);
     }
 }
 
@@ -383,6 +572,7 @@ void sim_checks_turn(struct sim_node *node)
                      (unsigned)node->id, group, (ull)*seen, (ull)chosen);
         while (*seen < chosen)
             check_slot(node, group, ++*seen);
+        check_lease(node, group);
     }
 }
 
@@ -404,18 +594,26 @@ void sim_checks_refused(struct sim *sim, const struct sim_op *op)
 void sim_checks_end(struct sim *sim)
 {
     for (uint32_t group = 0; group < sim->plan.group_count; group++) {
-        uint64_t hash = mf_shard_state_hash(mf_replica_shard(sim->nodes[0].replicas[group]));
+        uint64_t hash = 0;
+        const struct sim_node *first = NULL;
         for (uint16_t i = 0; i < sim->plan.node_count; i++) {
             struct sim_node *node = &sim->nodes[i];
+            if (node->left_behind || !sim_checks_votes(node, group))
+                continue;
             struct mf_shard *shard = mf_replica_shard(node->replicas[group]);
             for (uint64_t slot = 1; slot <= group_of(sim, group)->chosen_seen[i]; slot++)
                 check_slot(node, group, slot);
             if (!mf_shard_valid(shard))
                 sim_fail(sim, "a shard's map, heap and ids are consistent", "node %u, group %u",
                          (unsigned)node->id, group);
+            if (first == NULL) {
+                first = node;
+                hash = mf_shard_state_hash(shard);
+            }
             if (mf_shard_state_hash(shard) != hash)
                 sim_fail(sim, "replicas are equal at one slot",
-                         "at the end nodes 1 and %u differ in group %u", (unsigned)node->id, group);
+                         "at the end nodes %u and %u differ in group %u", (unsigned)first->id,
+                         (unsigned)node->id, group);
         }
     }
 }

@@ -90,11 +90,21 @@ static void send_copy(struct sim *sim, struct sim_op *op, uint16_t node, bool ec
 
 static uint16_t any_node(struct sim *sim)
 {
-    return (uint16_t)mf_rand_below(&sim->clients.rand, sim->plan.node_count);
+    uint16_t node = (uint16_t)mf_rand_below(&sim->clients.rand, sim->plan.node_count);
+    while (sim->nodes[node].left_behind)
+        node = (uint16_t)((node + 1u) % sim->plan.node_count);
+    return node;
+}
+
+static void take_hint(struct sim *sim, uint32_t group, uint16_t node)
+{
+    bool gone = node != 0 && sim->nodes[node - 1].left_behind;
+    sim->clients.leader_hint[group] = gone ? 0 : node;
 }
 
 static uint16_t choose_node(struct sim *sim, const struct sim_op *op)
 {
+    take_hint(sim, op->group, sim->clients.leader_hint[op->group]);
     uint16_t hint = sim->clients.leader_hint[op->group];
     bool astray = sim_chance(&sim->clients.rand, sim->plan.astray_permille);
     return hint == 0 || astray ? any_node(sim) : (uint16_t)(hint - 1);
@@ -193,7 +203,7 @@ static void take_answer(struct sim *sim, struct sim_op *op, const struct sim_cop
         op->answered = true;
         mf_buf_put(&op->answer, copy->result.data, copy->result.len);
         op->return_us = sim->now_us;
-        sim->clients.leader_hint[op->group] = (uint16_t)(copy->node + 1);
+        take_hint(sim, op->group, (uint16_t)(copy->node + 1));
         sim_wish_learn(sim, op);
         set_outcome(sim, op, SIM_DONE);
         sim_wish_follow_up(sim, op);
@@ -211,8 +221,9 @@ static bool move_on(struct sim *sim, struct sim_op *op, struct sim_copy *copy)
     bool settled = op->outcome != SIM_OPEN && !copy->echo;
     if (settled || sim->now_us >= op->give_up_us)
         return false;
-    copy->node = copy->hint != 0 ? (uint16_t)(copy->hint - 1) : any_node(sim);
-    sim->clients.leader_hint[op->group] = copy->hint;
+    take_hint(sim, op->group, copy->hint);
+    uint16_t hint = sim->clients.leader_hint[op->group];
+    copy->node = hint != 0 ? (uint16_t)(hint - 1) : any_node(sim);
     uint64_t pause_us = sim_between(&sim->clients.rand, 1, 30) * MS;
     sim_schedule(sim, sim->now_us + pause_us, SIM_REQUEST, copy->node, 0, copy);
     return true;

@@ -25,13 +25,16 @@ static struct sim_stretch *open_stretch(struct sim_clock_checks *clock)
 }
 
 // Has a majority heard the clock of a leadership in first..last, and not forgotten it since?
-static bool majority_heard(const struct sim *sim, const struct sim_clock_checks *clock,
-                           mf_ballot_t first, mf_ballot_t last)
+static bool majority_heard(const struct sim *sim, uint32_t group, mf_ballot_t first,
+                           mf_ballot_t last)
 {
+    const struct sim_clock_checks *clock = &sim->checks.groups[group].clock;
+    const struct mf_members *members = sim_checks_members(sim, group);
     uint32_t count = 0;
     for (uint16_t i = 0; i < sim->plan.node_count; i++)
-        count += clock->heard[i] >= first && clock->heard[i] <= last;
-    return count >= sim->plan.node_count / 2u + 1;
+        count += clock->heard[i] >= first && clock->heard[i] <= last &&
+                 sim_checks_votes(&sim->nodes[i], group);
+    return count >= mf_members_quorum(members);
 }
 
 static void begin_stretch(struct sim_node *leader, uint32_t group, mf_ballot_t ballot,
@@ -89,9 +92,17 @@ void sim_clocks_down(struct sim_node *node)
         struct sim_clock_checks *clock = checks_of(node, group);
         struct sim_stretch *open = open_stretch(clock);
         clock->heard[node->index] = 0;
-        if (open != NULL && !majority_heard(node->sim, clock, clock->base_ballot, UINT64_MAX))
+        if (open != NULL && !majority_heard(node->sim, group, clock->base_ballot, UINT64_MAX))
             end_stretch(node->sim, group, open);
     }
+}
+
+void sim_clocks_members_changed(struct sim *sim, uint32_t group)
+{
+    struct sim_clock_checks *clock = &sim->checks.groups[group].clock;
+    struct sim_stretch *open = open_stretch(clock);
+    if (open != NULL && !majority_heard(sim, group, clock->base_ballot, UINT64_MAX))
+        end_stretch(sim, group, open);
 }
 
 // Drift of the monotonic clocks; and for each leader what it did not hear of in time: the reading
@@ -155,7 +166,7 @@ void sim_clocks_proposed(struct sim_node *node, uint32_t group, mf_ballot_t ball
     } else if (open != NULL) {
         check_line(node, group, log_time_us);
     } else if (log_time_us >= clock->log_time_max &&
-               majority_heard(node->sim, clock, ballot, ballot)) {
+               majority_heard(node->sim, group, ballot, ballot)) {
         begin_stretch(node, group, ballot, log_time_us);
     }
     if (log_time_us > clock->log_time_max)

@@ -7,6 +7,9 @@
 #include "world.h"
 
 #define SECTOR MF_WAL_ALIGN
+// Handing a batch to the operating system.
+#define WRITE_US_MAX 100u
+#define SLOW_SYNC_US_MAX 300000u
 
 void sim_disk_init(struct sim_disk *disk, uint64_t seed)
 {
@@ -135,7 +138,11 @@ static uint64_t draw_sync_us(struct sim_node *node)
 {
     const struct sim_plan *plan = &node->sim->plan;
     struct mf_rand *rand = &node->disk.rand;
+    if (plan->durability != SIM_FSYNC)
+        return sim_between(rand, 1, WRITE_US_MAX);
     uint64_t sync_us = plan->sync_us_min + mf_rand_below(rand, plan->sync_us_spread);
+    if (node->disk.slow_until_us > node->sim->now_us)
+        sync_us += mf_rand_below(rand, SLOW_SYNC_US_MAX);
     if (sim_chance(rand, plan->stall_permille)) {
         sync_us += mf_rand_below(rand, plan->stall_us_max);
         sim_trace(node->sim, node->id, "has a slow disk: this sync takes %llu ms",
@@ -149,6 +156,13 @@ void sim_disk_kick(struct sim_node *node)
     struct sim_disk *disk = &node->disk;
     if (disk->busy || disk->gathering.record_count == 0)
         return;
+    if (disk->full_until_us > node->sim->now_us) {
+        disk->busy = true;
+        disk->sync_bytes.len = 0;
+        sim_schedule(node->sim, node->sim->now_us + draw_sync_us(node), SIM_STOP, node->index, 0,
+                     NULL);
+        return;
+    }
     struct sim_batch empty = disk->syncing;
     disk->syncing = disk->gathering;
     disk->gathering = empty;
@@ -173,6 +187,7 @@ void sim_disk_synced(struct sim_node *node,
 {
     struct sim_disk *disk = &node->disk;
     struct sim_file *file = current(disk);
+    file->last_at = file->bytes.len;
     mf_buf_put(&file->bytes, disk->sync_bytes.data, disk->sync_bytes.len);
     file->batches++;
     disk->busy = false;
@@ -236,4 +251,50 @@ void sim_disk_crash(struct sim_node *node)
     disk->busy = false;
     clear_batch(&disk->syncing);
     clear_batch(&disk->gathering);
+}
+
+void sim_disk_rot(struct sim_node *node)
+{
+    struct sim_disk *disk = &node->disk;
+    if (disk->file_count == 0)
+        return;
+    uint32_t index = (uint32_t)mf_rand_below(&disk->rand, disk->file_count);
+    struct sim_file *file = &disk->files[index];
+    // A tear in the last batch of all is no damage, for it may never have been acknowledged.
+    size_t limit = index + 1 < disk->file_count ? file->bytes.len : file->last_at;
+    if (limit == 0)
+        return;
+    size_t at = mf_rand_below(&disk->rand, limit);
+    file->bytes.data[at] ^= (uint8_t)(1u << mf_rand_below(&disk->rand, 8));
+    disk->rotten = true;
+    sim_trace(node->sim, node->id, "has a bit flipped in file %u at byte %zu", index + 1, at);
+}
+
+static enum mf_err pass_over(void *arg, const struct mf_wal_record *record)
+{
+    (void)arg;
+    (void)record;
+    return MF_OK;
+}
+
+bool sim_disk_is_damaged(const struct sim_node *node)
+{
+    const struct sim_disk *disk = &node->disk;
+    for (uint32_t i = 0; disk->rotten && i < disk->file_count; i++) {
+        struct mf_wal_scan scan;
+        enum mf_err err = mf_wal_scan(mf_buf_view(&disk->files[i].bytes), &scan, pass_over, NULL);
+        bool last = i + 1 == disk->file_count;
+        if (err != MF_OK || scan.end == MF_WAL_DAMAGED || scan.id.prepared ||
+            (!last && scan.batches < disk->files[i + 1].id.previous_batches))
+            return true;
+    }
+    return false;
+}
+
+void sim_disk_wipe(struct sim_disk *disk)
+{
+    for (uint32_t i = 0; i < disk->file_count; i++)
+        mf_buf_free(&disk->files[i].bytes);
+    disk->file_count = 0;
+    disk->rotten = false;
 }

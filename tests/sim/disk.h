@@ -35,6 +35,7 @@ struct sim_file {
     struct mf_wal_file_id id;
     struct mf_buf bytes;
     uint64_t batches; // that are durable
+    size_t last_at;   // where the last of them begins
 };
 
 struct sim_disk {
@@ -47,6 +48,9 @@ struct sim_disk {
     struct mf_buf sync_bytes; // the batch under way
     bool busy;
     uint64_t sync_us_max; // the longest sync so far
+    uint64_t slow_until_us;
+    uint64_t full_until_us;
+    bool rotten; // a bit has flipped that a restart finds
 };
 
 void sim_disk_init(struct sim_disk *disk, uint64_t seed);
@@ -65,5 +69,10 @@ void sim_disk_synced(struct sim_node *node,
                                             const struct mf_wal_record *record),
                      void (*durable)(struct sim_node *node, const struct sim_hand_over *hand_over));
 void sim_disk_crash(struct sim_node *node);
+// Flips a bit where later batches show at a restart that it was not torn off.
+void sim_disk_rot(struct sim_node *node);
+// Scans like recovery: must the node fear to have forgotten something?
+bool sim_disk_is_damaged(const struct sim_node *node);
+void sim_disk_wipe(struct sim_disk *disk);
 
 #endif

@@ -282,8 +282,44 @@ static void check_key(struct sim *sim, const struct key_history *history, uint32
              history->ops[result.stuck].number, story);
 }
 
+// The writer of what a read of several keys found under one of them; 0: nothing was there.
+static uint64_t writer_seen(const struct sim *sim, const struct sim_op *op, uint32_t key)
+{
+    uint32_t place;
+    struct linear_op told = {0};
+    touches(op, key, &place);
+    tell_read(sim, op, key, place, &told);
+    if (told.hit != LINEAR_YES)
+        return 0;
+    return told.tells_value ? told.seen_value / SIM_OP_KEYS_MAX : UINT64_MAX;
+}
+
+// A command on several keys of a group is one step: what is always written together is never read
+// apart, by local reads either.
+static void check_pairs(const struct sim *sim)
+{
+    char text[SIM_TEXT_MAX];
+    for (uint32_t i = 0; i < sim->clients.count; i++) {
+        const struct sim_op *op = sim->clients.ops[i];
+        bool reads_several = op->opcode == MF_OP_MGET || op->opcode == MF_OP_HAS;
+        uint32_t place;
+        if (op->outcome != SIM_DONE || !reads_several || !touches(op, 0, &place) ||
+            !touches(op, 1, &place))
+            continue;
+        uint64_t first = writer_seen(sim, op, 0);
+        uint64_t second = writer_seen(sim, op, 1);
+        if (first != second)
+            sim_fail(sim, "what is always written together is never read apart",
+                     "%s found k0 of op %llu and k1 of op %llu (0: absent)",
+                     sim_op_text(op, text, sizeof(text)), (unsigned long long)first,
+                     (unsigned long long)second);
+    }
+}
+
 void sim_history_check(struct sim *sim)
 {
+    if (sim->plan.pairs)
+        check_pairs(sim);
     struct key_history history = {.ops = mf_calloc(sim->clients.count, sizeof(*history.ops))};
     for (uint32_t group = 0; group < sim->plan.group_count; group++) {
         for (uint32_t key = 0; key < sim->plan.key_count; key++) {

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "minimise.h"
 #include "world.h"
 
 #define JOBS_MAX 256
@@ -22,7 +23,8 @@ struct options {
     uint64_t first;
     uint64_t last;
     uint32_t jobs;
-    bool tracing;
+    struct sim_request request; // its seed is the one being run
+    bool minimise;
     bool twice; // run each seed twice: both runs must be the same
     bool keep_going;
 };
@@ -42,7 +44,8 @@ struct shared {
 
 static const char usage[] =
     "usage: mayfly-sim --seeds A..B [--jobs N] [--keep-going] [--twice]\n"
-    "       mayfly-sim --seed S [--trace] [--twice]\n"
+    "       mayfly-sim --seed S [--trace | --minimise] [--twice]\n"
+    "       each with [--without NAME,...] [--storm-ms N] [--ops N]\n"
     "\n"
     "Simulates a cluster with faults for each seed and checks it at every step.\n"
     "  --seeds A..B  these seeds\n"
@@ -51,6 +54,11 @@ static const char usage[] =
     "  --keep-going  report every seed that fails, not only the first\n"
     "  --trace       tell the story of the run\n"
     "  --twice       run each seed twice and compare\n"
+    "  --minimise    find out what the failure of this seed needs, and print the command for that\n"
+    "  --without ... leave this out of the plan, a list of names with commas; `--without help` "
+    "lists them\n"
+    "  --storm-ms N  end the storm after this many simulated milliseconds at the latest\n"
+    "  --ops N       ask for this many operations at most\n"
     "Exit status: 0 all seeds passed, 1 one broke a rule or crashed, 2 wrong usage.\n";
 
 static void refuse(const char *flag, const char *value, const char *expected)
@@ -80,13 +88,47 @@ static void parse_seeds(const char *text, struct options *options)
         refuse("--seeds", text, "A..B with A <= B");
 }
 
+static uint64_t parse_count(const char *flag, const char *text)
+{
+    const char *end;
+    uint64_t count = parse_number(flag, text, &end);
+    if (*end != '\0' || count == 0)
+        refuse(flag, text, "a number from 1");
+    return count;
+}
+
+static uint64_t parse_aspects(const char *text)
+{
+    uint64_t without = 0;
+    while (*text != '\0') {
+        size_t len = strcspn(text, ",");
+        uint32_t i = 0;
+        const char *name;
+        while ((name = sim_aspect_name(i)) != NULL &&
+               (strlen(name) != len || memcmp(name, text, len) != 0))
+            i++;
+        if (name == NULL) {
+            fprintf(stderr, "mayfly-sim: --without %s: expected names from:", text);
+            for (i = 0; sim_aspect_name(i) != NULL; i++)
+                fprintf(stderr, " %s", sim_aspect_name(i));
+            fputc('\n', stderr);
+            exit(2);
+        }
+        without |= UINT64_C(1) << i;
+        text += len + (text[len] == ',');
+    }
+    return without;
+}
+
 static struct options parse(int argc, char **argv)
 {
     static const struct option flags[] = {
-        {"seeds", required_argument, NULL, 's'}, {"seed", required_argument, NULL, 's'},
-        {"jobs", required_argument, NULL, 'j'},  {"trace", no_argument, NULL, 't'},
-        {"twice", no_argument, NULL, '2'},       {"keep-going", no_argument, NULL, 'k'},
-        {"help", no_argument, NULL, 'h'},        {NULL, 0, NULL, 0}};
+        {"seeds", required_argument, NULL, 's'},    {"seed", required_argument, NULL, 's'},
+        {"jobs", required_argument, NULL, 'j'},     {"trace", no_argument, NULL, 't'},
+        {"twice", no_argument, NULL, '2'},          {"keep-going", no_argument, NULL, 'k'},
+        {"minimise", no_argument, NULL, 'm'},       {"without", required_argument, NULL, 'w'},
+        {"storm-ms", required_argument, NULL, 'u'}, {"ops", required_argument, NULL, 'o'},
+        {"help", no_argument, NULL, 'h'},           {NULL, 0, NULL, 0}};
     struct options options = {.last = 0, .first = 1, .jobs = 1};
     const char *end;
     int flag;
@@ -101,13 +143,25 @@ static struct options parse(int argc, char **argv)
                 refuse("--jobs", optarg, "1 to 256");
             break;
         case 't':
-            options.tracing = true;
+            options.request.tracing = true;
             break;
         case '2':
             options.twice = true;
             break;
         case 'k':
             options.keep_going = true;
+            break;
+        case 'm':
+            options.minimise = true;
+            break;
+        case 'w':
+            options.request.limits.without |= parse_aspects(optarg);
+            break;
+        case 'u':
+            options.request.limits.storm_us = parse_count("--storm-ms", optarg) * 1000;
+            break;
+        case 'o':
+            options.request.limits.ops = parse_count("--ops", optarg);
             break;
         case 'h':
             fputs(usage, stdout);
@@ -118,6 +172,9 @@ static struct options parse(int argc, char **argv)
     }
     if (optind < argc)
         refuse("argument", argv[optind], "none");
+    bool alone = options.last == options.first;
+    if (options.minimise && !alone)
+        refuse("--minimise", "", "one seed");
     if (options.last < options.first) {
         fputs(usage, stderr);
         exit(2);
@@ -134,17 +191,19 @@ static void add_stats(struct sim_stats *total, const struct sim_stats *one)
         to[i] += from[i];
 }
 
-static void run_seed(uint64_t seed, const struct options *options, const char *program,
-                     struct sim_stats *total)
+static void run_seed(uint64_t seed, const struct options *options, struct sim_stats *total)
 {
+    struct sim_request request = options->request;
+    request.seed = seed;
     struct sim_stats stats;
     uint64_t digest;
-    sim_run(seed, options->tracing, program, &stats, &digest);
+    sim_run(&request, &stats, &digest);
     add_stats(total, &stats);
     if (!options->twice)
         return;
     uint64_t again;
-    sim_run(seed, false, program, &stats, &again);
+    request.tracing = false;
+    sim_run(&request, &stats, &again);
     if (digest != again) {
         printf("seed %llu is not the same run twice\n", (unsigned long long)seed);
         fflush(stdout);
@@ -152,8 +211,7 @@ static void run_seed(uint64_t seed, const struct options *options, const char *p
     }
 }
 
-static void work(struct shared *shared, uint32_t index, const struct options *options,
-                 const char *program)
+static void work(struct shared *shared, uint32_t index, const struct options *options)
 {
     struct job *job = &shared->jobs[index];
     while (!atomic_load_explicit(&shared->stop, memory_order_relaxed)) {
@@ -161,26 +219,30 @@ static void work(struct shared *shared, uint32_t index, const struct options *op
         if (seed > options->last)
             break;
         atomic_store_explicit(&job->seed, seed, memory_order_relaxed);
-        run_seed(seed, options, program, &job->stats);
+        run_seed(seed, options, &job->stats);
     }
     exit(0);
 }
 
 // A job has ended before its time: says so, unless it has done that itself.
-static void report_crash(struct shared *shared, uint32_t index, int status, const char *program)
+static void report_crash(struct shared *shared, uint32_t index, int status,
+                         const struct options *options)
 {
-    unsigned long long seed = atomic_load_explicit(&shared->jobs[index].seed, memory_order_relaxed);
+    struct sim_request request = options->request;
+    request.seed = atomic_load_explicit(&shared->jobs[index].seed, memory_order_relaxed);
+    unsigned long long seed = request.seed;
+    char replay[1024];
+    sim_replay_text(&request, replay, sizeof(replay));
     if (WIFSIGNALED(status))
-        printf("seed %llu crashed with signal %d (%s)\n  replay: %s --seed %llu --trace\n", seed,
-               WTERMSIG(status), strsignal(WTERMSIG(status)), program, seed);
+        printf("seed %llu crashed with signal %d (%s)\n  replay: %s --trace\n", seed,
+               WTERMSIG(status), strsignal(WTERMSIG(status)), replay);
     else if (WEXITSTATUS(status) != 1)
-        printf("seed %llu ended with status %d\n  replay: %s --seed %llu --trace\n", seed,
-               WEXITSTATUS(status), program, seed);
+        printf("seed %llu ended with status %d\n  replay: %s --trace\n", seed, WEXITSTATUS(status),
+               replay);
     fflush(stdout);
 }
 
-static pid_t start_job(struct shared *shared, uint32_t index, const struct options *options,
-                       const char *program)
+static pid_t start_job(struct shared *shared, uint32_t index, const struct options *options)
 {
     fflush(stdout);
     pid_t pid = fork();
@@ -189,16 +251,16 @@ static pid_t start_job(struct shared *shared, uint32_t index, const struct optio
         exit(1);
     }
     if (pid == 0)
-        work(shared, index, options, program);
+        work(shared, index, options);
     return pid;
 }
 
 // Returns how many seeds failed. A job that fails is started again only to keep going.
-static uint64_t run_jobs(const struct options *options, const char *program, struct shared *shared)
+static uint64_t run_jobs(const struct options *options, struct shared *shared)
 {
     pid_t pids[JOBS_MAX];
     for (uint32_t i = 0; i < options->jobs; i++)
-        pids[i] = start_job(shared, i, options, program);
+        pids[i] = start_job(shared, i, options);
     uint64_t failed = 0;
     for (uint32_t left = options->jobs; left > 0;) {
         int status;
@@ -211,9 +273,9 @@ static uint64_t run_jobs(const struct options *options, const char *program, str
             continue;
         }
         failed++;
-        report_crash(shared, index, status, program);
+        report_crash(shared, index, status, options);
         if (options->keep_going) {
-            pids[index] = start_job(shared, index, options, program);
+            pids[index] = start_job(shared, index, options);
             continue;
         }
         atomic_store_explicit(&shared->stop, true, memory_order_relaxed);
@@ -233,19 +295,27 @@ static void report(const struct sim_stats *s, uint64_t real_us)
            "%llu keys expired\n",
            (ull)s->ops, (ull)s->ops_done, (ull)s->ops_refused, (ull)s->ops_unknown, (ull)s->entries,
            (ull)s->expired);
-    printf("%llu leaders, %llu crashes, %llu torn logs, %llu pauses, %llu partitions, %llu of %llu "
-           "frames lost, %llu key histories undecided\n",
-           (ull)s->leaders, (ull)s->crashes, (ull)s->torn, (ull)s->pauses, (ull)s->partitions,
-           (ull)s->frames_lost, (ull)s->frames, (ull)s->undecided);
+    printf("%llu leaders, %llu crashes, %llu torn logs, %llu memories lost, %llu full disks, "
+           "%llu pauses, %llu partitions, %llu of %llu frames lost, %llu key histories undecided\n",
+           (ull)s->leaders, (ull)s->crashes, (ull)s->torn, (ull)s->forgot, (ull)s->full_disks,
+           (ull)s->pauses, (ull)s->partitions, (ull)s->frames_lost, (ull)s->frames,
+           (ull)s->undecided);
+    printf("%llu configurations, %llu groups handed over, %llu snapshots, %llu of them sent and "
+           "installed\n",
+           (ull)s->members, (ull)s->transfers, (ull)s->snapshots, (ull)s->installs);
 }
 
 int main(int argc, char **argv)
 {
     struct options options = parse(argc, argv);
+    options.request.program = argv[0];
+    options.request.seed = options.first;
+    if (options.minimise)
+        return sim_minimise(options.request);
     uint64_t start_us = mf_mono_us();
     struct sim_stats total = {0};
     if (options.first == options.last) {
-        run_seed(options.first, &options, argv[0], &total);
+        run_seed(options.first, &options, &total);
         report(&total, mf_mono_us() - start_us);
         return 0;
     }
@@ -256,7 +326,7 @@ int main(int argc, char **argv)
         return 1;
     }
     atomic_init(&shared->next_seed, options.first);
-    uint64_t failed = run_jobs(&options, argv[0], shared);
+    uint64_t failed = run_jobs(&options, shared);
     for (uint32_t i = 0; i < options.jobs; i++)
         add_stats(&total, &shared->jobs[i].stats);
     if (failed > 0)

@@ -32,7 +32,7 @@ static void put_on_wire(struct sim *sim, struct sim_frame *frame)
 {
     struct sim_link *link = &sim->network.links[frame->from][frame->to];
     uint64_t arrival_us = sim->now_us + draw_delay(sim);
-    if (sim->plan.in_order && arrival_us < link->last_arrival_us)
+    if (!sim->plan.overtaking && arrival_us < link->last_arrival_us)
         arrival_us = link->last_arrival_us;
     link->last_arrival_us = arrival_us;
     sim_schedule(sim, arrival_us, SIM_FRAME, frame->to, 0, frame);
@@ -47,37 +47,67 @@ static struct sim_frame *copy_frame(const struct sim_frame *frame)
     return copy;
 }
 
-void sim_network_send(struct sim *sim, uint16_t from, uint16_t to, uint64_t mono_us, uint32_t group,
-                      const struct mf_paxos_msg *msg)
+static struct sim_frame *make_frame(struct sim *sim, uint16_t from, uint16_t to,
+                                    enum sim_frame_kind kind)
 {
-    struct mf_rand *rand = &sim->network.rand;
-    const struct sim_link *link = &sim->network.links[from][to];
-    sim->stats.frames++;
-    if (link->cut || sim_chance(rand, sim->plan.loss_permille)) {
-        sim->stats.frames_lost++;
-        if (msg != NULL)
-            sim_trace(sim, 0, "loses %s from node %u to node %u", mf_paxos_type_name(msg->type),
-                      from + 1u, to + 1u);
-        return;
-    }
+    const struct sim_node *node = &sim->nodes[from];
+    const struct sim_peer *peer = &node->peers[to];
     struct sim_frame *frame = mf_calloc(1, sizeof(*frame));
-    frame->from = from;
-    frame->to = to;
-    frame->from_life = sim->nodes[from].life;
-    frame->to_life = sim->nodes[to].life;
-    frame->link_epoch = link->epoch;
-    frame->sent_us = sim->now_us;
-    frame->mono_us = mono_us;
-    frame->heartbeat = msg == NULL;
-    frame->group = group;
-    if (msg != NULL) {
-        mf_paxos_msg_encode(msg, &frame->message);
-        sim->digest =
-            mf_hash_mix(sim->digest, mf_hash64(mf_buf_view(&frame->message), sim->now_us));
-    }
-    if (sim_chance(rand, sim->plan.twice_permille))
+    *frame = (struct sim_frame){.from = from,
+                                .to = to,
+                                .kind = kind,
+                                .from_life = node->life,
+                                .to_life = sim->nodes[to].life,
+                                .link_epoch = sim->network.links[from][to].epoch,
+                                .sent_us = sim->now_us,
+                                .mono_us = sim_node_mono_us(node),
+                                .incarnation = node->incarnation,
+                                .echo_us = peer->echo_us,
+                                .echo_life = peer->life,
+                                .echo_token = peer->echo_token,
+                                .lags = sim_chance(&sim->network.rand, sim->plan.lag_permille)};
+    return frame;
+}
+
+static void put_frame(struct sim *sim, struct sim_frame *frame)
+{
+    if (sim_chance(&sim->network.rand, sim->plan.twice_permille))
         put_on_wire(sim, copy_frame(frame));
     put_on_wire(sim, frame);
+}
+
+static bool lose(struct sim *sim, uint16_t from, uint16_t to)
+{
+    sim->stats.frames++;
+    bool lost =
+        sim->network.links[from][to].cut || sim_chance(&sim->network.rand, sim->plan.loss_permille);
+    sim->stats.frames_lost += lost;
+    return lost;
+}
+
+void sim_network_beat(struct sim *sim, uint16_t from, uint16_t to, bool asks)
+{
+    if (lose(sim, from, to))
+        return;
+    struct sim_frame *frame = make_frame(sim, from, to, SIM_HEARTBEAT_FRAME);
+    frame->asks = asks;
+    put_frame(sim, frame);
+}
+
+void sim_network_send(struct sim *sim, uint16_t from, uint16_t to, enum sim_frame_kind kind,
+                      uint32_t group, struct mf_buf message)
+{
+    if (lose(sim, from, to)) {
+        sim_trace(sim, 0, "loses a frame of group %u from node %u to node %u", group, from + 1u,
+                  to + 1u);
+        mf_buf_free(&message);
+        return;
+    }
+    struct sim_frame *frame = make_frame(sim, from, to, kind);
+    frame->group = group;
+    frame->message = message;
+    sim->digest = mf_hash_mix(sim->digest, mf_hash64(mf_buf_view(&frame->message), sim->now_us));
+    put_frame(sim, frame);
 }
 
 bool sim_network_arrives(struct sim *sim, const struct sim_frame *frame)
@@ -141,6 +171,11 @@ static void cut_some_links(struct sim *sim)
             }
         }
     }
+}
+
+void sim_network_isolate(struct sim *sim, uint16_t node)
+{
+    cut_around(sim, node, true, true);
 }
 
 void sim_network_partition(struct sim *sim)

@@ -2,7 +2,8 @@
 // break one way or both.
 //
 // A frame carries one message of a group, or none (a heartbeat), and with it what every frame
-// between two nodes carries: the sender's monotonic clock and which process sent it. Messages are
+// between two nodes carries: the sender's monotonic clock, which process and which memory sent it,
+// and the answer to the newest frame that asked for the lease. Messages are
 // encoded when they are sent and decoded where they arrive.
 #ifndef MF_SIM_NETWORK_H
 #define MF_SIM_NETWORK_H
@@ -17,6 +18,8 @@
 
 struct sim;
 
+enum sim_frame_kind { SIM_HEARTBEAT_FRAME, SIM_PAXOS_FRAME, SIM_CHUNK_FRAME, SIM_TAKEN_FRAME };
+
 struct sim_frame {
     uint16_t from; // indexes of nodes
     uint16_t to;
@@ -25,9 +28,15 @@ struct sim_frame {
     uint32_t link_epoch; // frames of an earlier epoch died with their connection
     uint64_t sent_us;    // true time
     uint64_t mono_us;    // the sender's clock
-    bool heartbeat;
+    enum sim_frame_kind kind;
+    uint64_t incarnation; // of the sender's memory
+    bool asks;            // for the receiver's lease
+    uint64_t echo_us;     // the receiver's clock in a frame of its that asked; 0 = none
+    uint32_t echo_life;   // ... and which process that was
+    uint64_t echo_token;
+    bool lags; // when it is handled, its reading is not yet where other clocks are looked up
     uint32_t group;
-    struct mf_buf message; // mf_paxos_msg_encode
+    struct mf_buf message; // mf_paxos_msg_encode, or see snapshots.h
 };
 
 struct sim_link {
@@ -43,9 +52,11 @@ struct sim_network {
 };
 
 void sim_network_init(struct sim *sim);
-// Sends to node index `to`. msg NULL: a heartbeat.
-void sim_network_send(struct sim *sim, uint16_t from, uint16_t to, uint64_t mono_us, uint32_t group,
-                      const struct mf_paxos_msg *msg);
+// Sends to node index `to`: takes the message.
+void sim_network_send(struct sim *sim, uint16_t from, uint16_t to, enum sim_frame_kind kind,
+                      uint32_t group, struct mf_buf message);
+// A heartbeat.
+void sim_network_beat(struct sim *sim, uint16_t from, uint16_t to, bool asks);
 // The frame has come to its receiver: false when it died on the way.
 bool sim_network_arrives(struct sim *sim, const struct sim_frame *frame);
 void sim_frame_free(struct sim_frame *frame);
@@ -54,5 +65,6 @@ void sim_frame_free(struct sim_frame *frame);
 void sim_network_partition(struct sim *sim); // draws anew which links are cut
 void sim_network_reset_link(struct sim *sim);
 void sim_network_heal(struct sim *sim);
+void sim_network_isolate(struct sim *sim, uint16_t node);
 
 #endif

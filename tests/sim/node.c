@@ -4,11 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "snapshots.h"
 #include "ttl/log_clock.h"
 #include "world.h"
 
-#define HEARTBEAT_US UINT64_C(50000)
-#define SILENCE_US UINT64_C(500000)
+#define HEARTBEAT_US UINT64_C(25000)
 // More timer events than this in a second of one node are a replica that runs in circles.
 #define TICKS_PER_SECOND_MAX 20000u
 // 2023-11-14: any time of day will do.
@@ -23,7 +23,9 @@ static void start_mono(struct sim_node *node)
 void sim_node_init(struct sim *sim, uint16_t index)
 {
     struct sim_node *node = &sim->nodes[index];
-    *node = (struct sim_node){.sim = sim, .index = index, .id = (uint16_t)(index + 1)};
+    *node = (struct sim_node){
+        .sim = sim, .index = index, .id = (uint16_t)(index + 1), .incarnation = 1};
+    node->acceptor = sim_checks_acceptor(sim, (struct mf_acceptor){node->id, 1});
     node->rand.state = sim->plan.seed * 31 + index;
     uint64_t drift = mf_rand_below(&node->rand, 2 * sim->plan.drift_ppm_max + 1);
     node->drift_ppm = (int64_t)drift - (int64_t)sim->plan.drift_ppm_max;
@@ -88,8 +90,10 @@ static void on_send(void *ctx, uint32_t group, const struct mf_paxos_msg *msg)
     sim_trace(node->sim, node->id, "group %u sends node %u %s", group, (unsigned)msg->to,
               sim_message_text(msg, text, sizeof(text)));
     sim_checks_sent(node, group, msg);
-    sim_network_send(node->sim, node->index, (uint16_t)(msg->to - 1), sim_node_mono_us(node), group,
-                     msg);
+    struct mf_buf bytes = {0};
+    mf_paxos_msg_encode(msg, &bytes);
+    sim_network_send(node->sim, node->index, (uint16_t)(msg->to - 1), SIM_PAXOS_FRAME, group,
+                     bytes);
 }
 
 static uint64_t on_node_mono_us(void *ctx, uint16_t id, uint64_t now_us)
@@ -110,30 +114,26 @@ static uint64_t on_mono_us(void *ctx)
 
 static bool on_bound(void *ctx, uint16_t id, uint64_t now_us)
 {
-    (void)ctx;
-    (void)id;
-    (void)now_us;
-    return false;
+    const struct sim_node *node = ctx;
+    return id != node->id && mf_lease_bound(&node->leases[id - 1], now_us);
 }
 
 static bool on_withdraw(void *ctx, uint16_t id, uint64_t now_us)
 {
-    return !on_bound(ctx, id, now_us);
+    struct sim_node *node = ctx;
+    return id == node->id || mf_lease_withdraw(&node->leases[id - 1], now_us);
 }
 
 static uint64_t on_support(void *ctx, uint16_t id)
 {
-    (void)ctx;
-    (void)id;
-    return 0;
+    struct sim_node *node = ctx;
+    return mf_lease_token(&node->leases[id - 1]);
 }
 
 static uint64_t on_held_until(void *ctx, uint16_t id, uint64_t token)
 {
-    (void)ctx;
-    (void)id;
-    (void)token;
-    return 0;
+    const struct sim_node *node = ctx;
+    return mf_lease_held_until(&node->leases[id - 1], token);
 }
 
 static void on_applied(void *ctx, uint32_t group, uint64_t index, uint64_t log_time_us,
@@ -177,6 +177,7 @@ static const struct mf_replica_ops replica_ops = {.reply = on_reply,
                                                   .withdraw = on_withdraw,
                                                   .support = on_support,
                                                   .held_until = on_held_until,
+                                                  .send_snapshot = sim_snapshots_wanted,
                                                   .applied = on_applied,
                                                   .leader_changed = on_leader_changed,
                                                   .fatal = on_fatal};
@@ -187,13 +188,11 @@ static void start_replica(struct sim_node *node, uint32_t group)
     config.tag_seed = mf_rand_next(&node->rand);
     config.paxos.group = group;
     config.paxos.self = node->id;
-    config.paxos.incarnation = 1;
-    config.paxos.members.voter_count = (uint8_t)node->sim->plan.node_count;
-    for (uint16_t i = 0; i < node->sim->plan.node_count; i++)
-        config.paxos.members.voters[i] = (struct mf_acceptor){(uint16_t)(i + 1), 1};
+    config.paxos.incarnation = node->incarnation;
+    config.paxos.members = node->sim->first_members;
     config.paxos.first_election_us =
         config.paxos.election_us + mf_rand_below(&node->rand, config.paxos.election_us);
-    struct mf_shard *shard = mf_shard_new(group, mf_rand_next(&node->rand));
+    struct mf_shard *shard = sim_snapshots_load(node, group, &config.paxos.members);
     node->replicas[group] =
         mf_replica_new(&config, shard, &replica_ops, node, sim_node_mono_us(node));
 }
@@ -202,6 +201,16 @@ static void restore_record(struct sim_node *node, const struct mf_wal_record *re
 {
     sim_checks_durable(node, record);
     mf_replica_restore(node->replicas[record->group], record);
+}
+
+// What was granted before the start is not known: every node is taken to hold a lease.
+static void start_leases(struct sim_node *node)
+{
+    uint64_t bound_until_us = node->life > 1 && node->sim->plan.leases
+                                  ? sim_node_mono_us(node) + node->sim->plan.lease_us
+                                  : 0;
+    for (uint16_t i = 0; i < SIM_NODES_MAX; i++)
+        mf_lease_init(&node->leases[i], mf_rand_next(&node->rand), bound_until_us);
 }
 
 void sim_node_start(struct sim_node *node)
@@ -214,6 +223,11 @@ void sim_node_start(struct sim_node *node)
     node->turn_scheduled = false;
     node->paused_until_us = 0;
     sim_trace(sim, node->id, "starts, life %u", node->life);
+    start_leases(node);
+    if (sim_disk_is_damaged(node)) {
+        sim_trace(sim, node->id, "finds its log damaged");
+        sim_node_forget(node);
+    }
     for (uint32_t group = 0; group < sim->plan.group_count; group++)
         start_replica(node, group);
     sim_disk_recover(node, restore_record);
@@ -247,10 +261,23 @@ void sim_node_crash(struct sim_node *node, bool reboot)
     node->sim->stats.crashes++;
     end_replicas(node);
     sim_disk_crash(node);
+    sim_snapshots_crash(node);
     sim_clocks_down(node);
     node->up = false;
     if (reboot)
         start_mono(node);
+}
+
+void sim_node_forget(struct sim_node *node)
+{
+    sim_trace(node->sim, node->id, "has lost its memory");
+    node->sim->stats.forgot++;
+    node->incarnation++;
+    node->acceptor =
+        sim_checks_acceptor(node->sim, (struct mf_acceptor){node->id, node->incarnation});
+    sim_disk_wipe(&node->disk);
+    sim_snapshots_wipe(node);
+    sim_checks_forgot(node);
 }
 
 void sim_node_free(struct sim_node *node)
@@ -258,6 +285,8 @@ void sim_node_free(struct sim_node *node)
     if (node->up)
         end_replicas(node);
     sim_disk_free(&node->disk);
+    sim_snapshots_crash(node);
+    sim_snapshots_wipe(node);
 }
 
 static void schedule_tick(struct sim_node *node)
@@ -295,7 +324,7 @@ void sim_node_turn(struct sim_node *node)
 }
 
 // Something has happened here: the turn comes now, or gathers what else happens for a while.
-static void touch(struct sim_node *node)
+void sim_node_touch(struct sim_node *node)
 {
     if (node->turn_scheduled)
         return;
@@ -327,7 +356,7 @@ void sim_node_tick(struct sim_node *node)
         if (mf_replica_next_tick_us(node->replicas[group], now_us) <= now_us)
             mf_replica_tick(node->replicas[group], &env);
     }
-    touch(node);
+    sim_node_touch(node);
 }
 
 static void suspect(struct sim_node *node, uint16_t peer)
@@ -346,24 +375,46 @@ void sim_node_heartbeat(struct sim_node *node)
         struct sim_peer *peer = &node->peers[i];
         if (i == node->index)
             continue;
-        sim_network_send(node->sim, node->index, i, now_us, 0, NULL);
-        if (!peer->silent && now_us - peer->heard_us > SILENCE_US) {
+        sim_network_beat(node->sim, node->index, i, node->sim->plan.leases);
+        if (!peer->silent && now_us - peer->heard_us > node->sim->plan.silence_us) {
             peer->silent = true;
             suspect(node, i);
         }
     }
     sim_schedule(node->sim, true_us(node, now_us + HEARTBEAT_US), SIM_HEARTBEAT, node->index, 0,
                  NULL);
-    touch(node);
+    sim_node_touch(node);
 }
 
 static void greet(struct sim_node *node, uint16_t peer)
 {
     for (uint32_t group = 0; group < node->sim->plan.group_count; group++) {
         struct mf_replica_env env = sim_node_env(node);
-        mf_replica_peer_up(node->replicas[group], &env,
-                           (struct mf_acceptor){(uint16_t)(peer + 1), 1});
+        mf_replica_peer_up(
+            node->replicas[group], &env,
+            (struct mf_acceptor){(uint16_t)(peer + 1), node->peers[peer].incarnation});
     }
+}
+
+// The lease's side of a frame: see consensus/lease.h. True when the peer's grant has a new token.
+static bool take_lease(struct sim_node *node, const struct sim_frame *frame)
+{
+    struct sim_peer *peer = &node->peers[frame->from];
+    struct mf_lease *lease = &node->leases[frame->from];
+    uint64_t now_us = sim_node_mono_us(node);
+    uint64_t lease_us = node->sim->plan.lease_us;
+    uint64_t token = mf_lease_held_token(lease);
+    if (frame->echo_token != 0 && frame->echo_life == node->life)
+        mf_lease_held(lease, frame->echo_token, frame->echo_us, lease_us);
+    if (frame->asks) {
+        uint64_t granted = mf_lease_grant(lease, now_us, lease_us);
+        if (granted != 0 && frame->mono_us > peer->echo_us) {
+            peer->echo_us = frame->mono_us;
+            peer->echo_token = granted;
+        }
+        sim_network_beat(node->sim, node->index, frame->from, false);
+    }
+    return mf_lease_held_token(lease) != token;
 }
 
 // Any frame shows that its sender lives, and in which life. False: it is from a former one. As in
@@ -378,16 +429,18 @@ static bool hear(struct sim_node *node, const struct sim_frame *frame)
     bool greets = peer->silent || peer->fresh || frame->from_life != peer->life;
     if (frame->from_life != peer->life)
         *peer = (struct sim_peer){.life = frame->from_life};
+    peer->incarnation = frame->incarnation;
     peer->heard_us = now_us;
     peer->silent = false;
     peer->fresh = false;
-    if (frame->mono_us > peer->reading_us) {
+    bool seen = !frame->lags || peer->reading_us == 0;
+    if (seen && frame->mono_us > peer->reading_us) {
         peer->reading_us = frame->mono_us;
         peer->reading_at_us = now_us;
     }
     if (restarted)
         suspect(node, frame->from);
-    if (greets)
+    if (take_lease(node, frame) || greets)
         greet(node, frame->from);
     return true;
 }
@@ -413,9 +466,11 @@ static void handle_message(struct sim_node *node, const struct sim_frame *frame)
 void sim_node_receive(struct sim_node *node, struct sim_frame *frame)
 {
     if (sim_network_arrives(node->sim, frame) && hear(node, frame)) {
-        if (!frame->heartbeat)
+        if (frame->kind == SIM_PAXOS_FRAME)
             handle_message(node, frame);
-        touch(node);
+        else if (frame->kind != SIM_HEARTBEAT_FRAME)
+            sim_snapshots_frame(node, frame);
+        sim_node_touch(node);
     }
     sim_frame_free(frame);
 }
@@ -429,7 +484,7 @@ static void on_durable(struct sim_node *node, const struct sim_hand_over *hand_o
 void sim_node_synced(struct sim_node *node)
 {
     sim_disk_synced(node, sim_checks_durable, on_durable);
-    touch(node);
+    sim_node_touch(node);
     sim_disk_kick(node);
 }
 
@@ -438,5 +493,5 @@ void sim_node_submit(struct sim_node *node, struct mf_op *op)
     struct mf_replica_env env = sim_node_env(node);
     node->ops_inside++;
     mf_replica_submit(node->replicas[op->shard], &env, op);
-    touch(node);
+    sim_node_touch(node);
 }

@@ -10,11 +10,13 @@
 #include <stdint.h>
 
 #include "base/rand.h"
+#include "consensus/lease.h"
 #include "consensus/paxos.h"
 #include "disk.h"
 #include "plan.h"
 #include "server/op.h"
 #include "server/replica.h"
+#include "snapshots.h"
 
 struct sim;
 struct sim_frame;
@@ -23,10 +25,13 @@ struct sim_frame;
 struct sim_peer {
     uint32_t life;          // of the process last heard of; 0 = none
     uint64_t heard_us;      // our clock
+    uint64_t incarnation;   // of its memory
     uint64_t reading_us;    // its clock in its last frame ...
     uint64_t reading_at_us; // ... and ours then
     bool silent;            // said to be suspect
     bool fresh;             // the link is new
+    uint64_t echo_us;       // the newest frame of that process that asked for the lease: its clock
+    uint64_t echo_token;    // ... and the grant's token
 };
 
 struct sim_node {
@@ -41,9 +46,14 @@ struct sim_node {
     uint64_t mono_base_us;
     int64_t drift_ppm;
     int64_t wall_offset_us;
+    // What became of it.
+    bool left_behind;     // it does not come back after the storm
+    uint64_t incarnation; // of its memory: 1, and one more each time it is lost
+    uint32_t acceptor;    // its number in sim_checks
     // This life.
     struct mf_replica *replicas[SIM_GROUPS_MAX];
     struct sim_peer peers[SIM_NODES_MAX];
+    struct mf_lease leases[SIM_NODES_MAX];
     uint64_t paused_until_us;
     uint64_t tick_at_us; // true time of the next SIM_TICK; 0 = none is scheduled
     uint64_t tick_window_us;
@@ -53,6 +63,7 @@ struct sim_node {
     uint32_t ops_inside;
     struct mf_op_list answers; // of this turn
     struct sim_disk disk;
+    struct sim_snapshots snapshots[SIM_GROUPS_MAX];
 };
 
 void sim_node_init(struct sim *sim, uint16_t index);
@@ -61,10 +72,15 @@ void sim_node_free(struct sim_node *node);
 void sim_node_start(struct sim_node *node);
 // The process ends between two instructions; `reboot`: the machine does.
 void sim_node_crash(struct sim_node *node, bool reboot);
+// Its disk is empty from here on. It is down.
+void sim_node_forget(struct sim_node *node);
 
 uint64_t sim_node_mono_us(const struct sim_node *node);
 uint64_t sim_node_wall_us(const struct sim_node *node);
 struct mf_replica_env sim_node_env(struct sim_node *node);
+
+// Asks the replicas' turn to come, after something was done to them.
+void sim_node_touch(struct sim_node *node);
 
 // Events.
 void sim_node_tick(struct sim_node *node);

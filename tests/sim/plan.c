@@ -1,6 +1,9 @@
 // Drawing a plan; see plan.h.
 #include "plan.h"
 
+#include <stddef.h>
+#include <string.h>
+
 #define MS UINT64_C(1000)
 #define SECOND UINT64_C(1000000)
 
@@ -13,12 +16,15 @@ static uint64_t pick(struct mf_rand *rand, const uint64_t *values, size_t count)
 
 static void draw_cluster(struct sim_plan *plan, struct mf_rand *rand)
 {
-    plan->node_count = (uint16_t)PICK(rand, 1, 3, 3, 3, 3, 3, 3, 3, 5, 5);
-    plan->group_count = (uint32_t)PICK(rand, 1, 1, 1, 2, 3);
+    plan->node_count = (uint16_t)PICK(rand, 1, 3, 3, 3, 3, 3, 3, 5, 5, 7);
+    plan->group_count = (uint32_t)PICK(rand, 1, 1, 1, 2, 3, 4);
     plan->storm_us = sim_between(rand, 8, 35) * SECOND;
     plan->turn_us_max = PICK(rand, 0, 0, 100, 1000);
     struct mf_replica_config *replica = &plan->replica;
     replica->paxos.election_us = PICK(rand, 100, 200, 400) * MS;
+    plan->leases = !sim_chance(rand, 200);
+    plan->lease_us = replica->paxos.election_us;
+    plan->silence_us = PICK(rand, 150, 300, 500) * MS;
     replica->paxos.resend_us = PICK(rand, 30, 100, 250) * MS;
     replica->paxos.chosen_delay_us = PICK(rand, 1, 5, 25) * MS;
     replica->paxos.window_entries = (uint32_t)PICK(rand, 1, 2, 8, 64, 1024);
@@ -34,6 +40,7 @@ static void draw_workload(struct sim_plan *plan, struct mf_rand *rand)
 {
     plan->client_count = (uint32_t)sim_between(rand, 1, SIM_CLIENTS_MAX);
     plan->key_count = (uint32_t)sim_between(rand, 1, SIM_KEYS_MAX);
+    plan->pairs = plan->key_count > 1 && sim_chance(rand, 300);
     plan->op_max = (uint32_t)sim_between(rand, 150, 600);
     plan->think_us = plan->storm_us * plan->client_count / plan->op_max;
     plan->timeout_us = PICK(rand, 300, 1000, 3000) * MS;
@@ -63,7 +70,7 @@ static void draw_network(struct sim_plan *plan, struct mf_rand *rand)
 {
     plan->delay_us_min = PICK(rand, 20, 100, 1000);
     plan->delay_us_spread = PICK(rand, 50, 1000, 1000, 20 * MS);
-    plan->in_order = sim_chance(rand, 300);
+    plan->overtaking = !sim_chance(rand, 300);
     plan->ghosts = sim_chance(rand, 200);
     if (sim_chance(rand, 300)) {
         plan->slow_permille = (uint32_t)PICK(rand, 5, 50, 200);
@@ -77,6 +84,7 @@ static void draw_network(struct sim_plan *plan, struct mf_rand *rand)
         plan->partition_us = PICK(rand, 500, 2000, 6000) * MS;
     if (sim_chance(rand, 250))
         plan->link_reset_us = PICK(rand, 200, 2000) * MS;
+    plan->lag_permille = (uint32_t)PICK(rand, 0, 0, 200, 900);
 }
 
 static void draw_machines(struct sim_plan *plan, struct mf_rand *rand)
@@ -91,9 +99,19 @@ static void draw_machines(struct sim_plan *plan, struct mf_rand *rand)
         plan->pause_us = PICK(rand, 1000, 4000) * MS;
         plan->pause_us_max = PICK(rand, 100, 800, 3000) * MS;
     }
+    if (sim_chance(rand, 300))
+        plan->transfer_us = PICK(rand, 300, 1500, 5000) * MS;
+    if (sim_chance(rand, 250))
+        plan->members_us = PICK(rand, 500, 2000, 5000) * MS;
     plan->drift_ppm_max = (uint32_t)PICK(rand, 0, 20, 100, 100);
     if (sim_chance(rand, 400))
         plan->wall_jump_us = PICK(rand, 500, 5000) * MS;
+}
+
+static void draw_disks(struct sim_plan *plan, struct mf_rand *rand)
+{
+    plan->durability = (enum sim_durability)PICK(rand, SIM_FSYNC, SIM_FSYNC, SIM_FSYNC, SIM_FSYNC,
+                                                 SIM_OS, SIM_NONE);
     plan->sync_us_min = PICK(rand, 100, 500, 5000);
     plan->sync_us_spread = PICK(rand, 100, 2000, 45 * MS);
     if (sim_chance(rand, 200)) {
@@ -102,9 +120,107 @@ static void draw_machines(struct sim_plan *plan, struct mf_rand *rand)
     }
     plan->rotate_permille = (uint32_t)PICK(rand, 0, 10, 100);
     plan->preallocated = sim_chance(rand, 500);
+    if (sim_chance(rand, 150))
+        plan->slow_disk_us = PICK(rand, 1000, 4000) * MS;
+    if (sim_chance(rand, 150))
+        plan->full_us = PICK(rand, 1000, 6000) * MS;
+    if (sim_chance(rand, 150))
+        plan->rot_us = PICK(rand, 1000, 6000) * MS;
+    if (sim_chance(rand, 150))
+        plan->wipe_us = PICK(rand, 1000, 6000) * MS;
+    if (sim_chance(rand, 500))
+        plan->checkpoint_us = PICK(rand, 100, 400, 2000) * MS;
+    plan->tail_max = (uint32_t)PICK(rand, 0, 0, 5, 50);
+    plan->chunk_bytes = (uint32_t)PICK(rand, 16, 100, 1000, 1 << 20);
+    if (plan->durability == SIM_NONE)
+        plan->full_us = plan->rot_us = 0;
 }
 
-void sim_plan_draw(struct sim_plan *plan, uint64_t seed)
+// Leaving out. What is not there reads 0, in every field.
+
+struct aspect {
+    const char *name;
+    size_t offset;
+    size_t size;
+};
+
+#define ASPECT(name, field)                                                                        \
+    {                                                                                              \
+        name, offsetof(struct sim_plan, field), sizeof((struct sim_plan){0}.field)                 \
+    }
+
+static const struct aspect aspects[] = {
+    ASPECT("loss", loss_permille),
+    ASPECT("late-frames", slow_permille),
+    ASPECT("doubles", twice_permille),
+    ASPECT("overtaking", overtaking),
+    ASPECT("ghosts", ghosts),
+    ASPECT("partitions", partition_us),
+    ASPECT("link-resets", link_reset_us),
+    ASPECT("lag", lag_permille),
+    ASPECT("crashes", crash_us),
+    ASPECT("blackouts", blackout_permille),
+    ASPECT("reboots", reboot_permille),
+    ASPECT("pauses", pause_us),
+    ASPECT("drift", drift_ppm_max),
+    ASPECT("wall-jumps", wall_jump_us),
+    ASPECT("forgetting", durability),
+    ASPECT("stalls", stall_permille),
+    ASPECT("rotation", rotate_permille),
+    ASPECT("slow-disks", slow_disk_us),
+    ASPECT("full-disks", full_us),
+    ASPECT("rot", rot_us),
+    ASPECT("wipes", wipe_us),
+    ASPECT("leases", leases),
+    ASPECT("transfers", transfer_us),
+    ASPECT("members", members_us),
+    ASPECT("snapshots", checkpoint_us),
+    ASPECT("left-behind", left_behind),
+    ASPECT("turns", turn_us_max),
+    ASPECT("pairs", pairs),
+    ASPECT("ttls", ttl_permille),
+    ASPECT("probes", probe_permille),
+    ASPECT("conditions", condition_permille),
+    ASPECT("ids", id_permille),
+    ASPECT("twins", twin_permille),
+    ASPECT("echoes", echo_permille),
+    ASPECT("expires", wishes[SIM_WISH_EXPIRE]),
+    ASPECT("persists", wishes[SIM_WISH_PERSIST]),
+    ASPECT("dels", wishes[SIM_WISH_DEL]),
+    ASPECT("msets", wishes[SIM_WISH_MSET]),
+    ASPECT("flushes", wishes[SIM_WISH_FLUSH]),
+};
+#define ASPECTS (sizeof(aspects) / sizeof(aspects[0]))
+_Static_assert(ASPECTS <= 64, "a bit each");
+
+const char *sim_aspect_name(uint32_t index)
+{
+    return index < ASPECTS ? aspects[index].name : NULL;
+}
+
+bool sim_plan_has(const struct sim_plan *plan, uint32_t index)
+{
+    const uint8_t *field = (const uint8_t *)plan + aspects[index].offset;
+    for (size_t i = 0; i < aspects[index].size; i++) {
+        if (field[i] != 0)
+            return true;
+    }
+    return false;
+}
+
+static void leave_out(struct sim_plan *plan, const struct sim_limits *limits)
+{
+    for (uint32_t i = 0; i < ASPECTS; i++) {
+        if ((limits->without >> i & 1) != 0)
+            memset((uint8_t *)plan + aspects[i].offset, 0, aspects[i].size);
+    }
+    if (limits->storm_us != 0 && limits->storm_us < plan->storm_us)
+        plan->storm_us = limits->storm_us;
+    if (limits->ops != 0 && limits->ops < plan->op_max)
+        plan->op_max = (uint32_t)limits->ops;
+}
+
+void sim_plan_draw(struct sim_plan *plan, uint64_t seed, const struct sim_limits *limits)
 {
     struct mf_rand rand = {.state = seed};
     *plan = (struct sim_plan){.seed = seed};
@@ -112,4 +228,7 @@ void sim_plan_draw(struct sim_plan *plan, uint64_t seed)
     draw_workload(plan, &rand);
     draw_network(plan, &rand);
     draw_machines(plan, &rand);
+    draw_disks(plan, &rand);
+    plan->left_behind = sim_chance(&rand, 300);
+    leave_out(plan, limits);
 }

@@ -11,8 +11,8 @@
 #include "base/rand.h"
 #include "server/replica.h"
 
-#define SIM_NODES_MAX 5u
-#define SIM_GROUPS_MAX 3u
+#define SIM_NODES_MAX 7u
+#define SIM_GROUPS_MAX 4u
 #define SIM_KEYS_MAX 6u
 #define SIM_CLIENTS_MAX 8u
 
@@ -33,6 +33,13 @@ enum sim_wish {
     SIM_WISHES,
 };
 
+// What a process relies on for the records it calls durable, and so what a crash can take.
+enum sim_durability {
+    SIM_FSYNC, // the disk: nothing
+    SIM_OS,    // the machine: a reboot takes its memory
+    SIM_NONE,  // itself: every restart takes its memory
+};
+
 struct sim_plan {
     uint64_t seed;
     uint16_t node_count;
@@ -40,10 +47,14 @@ struct sim_plan {
     uint64_t storm_us; // faults and clients go on for this long, then everything is healed
     // Replicas. Group, self, voters and tag seed are filled in for each.
     struct mf_replica_config replica;
+    bool leases;
+    uint64_t lease_us;
+    uint64_t silence_us;  // a node that is not heard of for this long is suspected
     uint64_t turn_us_max; // a node gathers events for up to this long before it flushes
     // Clients.
     uint32_t client_count;
     uint32_t key_count; // of each group
+    bool pairs;         // keys 0 and 1 of a group are only ever written together
     uint32_t op_max;
     uint64_t think_us;
     uint64_t timeout_us;
@@ -66,10 +77,11 @@ struct sim_plan {
     uint64_t slow_us_max;
     uint32_t loss_permille;
     uint32_t twice_permille;
-    bool in_order;          // frames between two nodes do not overtake each other
+    bool overtaking;        // frames between two nodes may overtake each other
     bool ghosts;            // frames to a process that ended may reach the one after it
     uint64_t partition_us;  // mean time between changes, 0 = never
     uint64_t link_reset_us; // mean time between, 0 = never
+    uint32_t lag_permille;  // of frames: their clock reading is not seen yet by other replicas
     // Machines.
     uint64_t crash_us;          // mean time between, 0 = never
     uint32_t blackout_permille; // of crashes: all nodes at once
@@ -81,15 +93,39 @@ struct sim_plan {
     uint32_t drift_ppm_max;
     uint64_t wall_jump_us; // mean time between, 0 = never: wall clocks are right then
     // Disks.
+    enum sim_durability durability;
     uint64_t sync_us_min;
     uint64_t sync_us_spread;
     uint32_t stall_permille; // of syncs: up to stall_us_max
     uint64_t stall_us_max;
     uint32_t rotate_permille; // of syncs: the next batch goes to a new file
     bool preallocated;        // zeros follow the last batch
+    uint64_t slow_disk_us;    // mean time between disks that become slow for a while, 0 = never
+    uint64_t full_us;         // mean time between disks that are full for a while, 0 = never
+    uint64_t rot_us;          // mean time between bits that flip in an old batch, 0 = never
+    uint64_t transfer_us;     // mean time between groups handed over by wish, 0 = never
+    uint64_t members_us;      // mean time between wishes for other voters, 0 = never
+    uint64_t checkpoint_us;   // mean time between snapshots of one group at one node, 0 = never
+    uint32_t tail_max;        // slots left in the log below a snapshot
+    uint32_t chunk_bytes;     // of a snapshot that is sent
+    uint64_t wipe_us;         // mean time between disks that are lost, 0 = never
+    // After the storm.
+    bool left_behind; // a minority stays down or cut off
 };
 
-void sim_plan_draw(struct sim_plan *plan, uint64_t seed);
+// What a run leaves out of its plan, to find out what a failure needs. All zero is nothing.
+struct sim_limits {
+    uint64_t without;  // bit i: the aspect sim_aspect_name(i)
+    uint64_t storm_us; // 0 = as drawn
+    uint64_t ops;      // 0 = as drawn
+};
+
+void sim_plan_draw(struct sim_plan *plan, uint64_t seed, const struct sim_limits *limits);
+
+// What can be left out: most kinds of faults, and what makes a workload rich. NULL behind the last.
+const char *sim_aspect_name(uint32_t index);
+// False when the plan has nothing of it anyway.
+bool sim_plan_has(const struct sim_plan *plan, uint32_t index);
 
 // Draws.
 static inline bool sim_chance(struct mf_rand *rand, uint32_t permille)

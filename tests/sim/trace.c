@@ -10,10 +10,8 @@
 
 #define REPORT_MAX 4096
 
-void sim_trace(const struct sim *sim, uint16_t node, const char *format, ...)
+void sim_tell(const struct sim *sim, uint16_t node, const char *format, ...)
 {
-    if (!sim->tracing)
-        return;
     double seconds = (double)(sim->now_us - SIM_START_US) / 1e6;
     if (node == 0)
         printf("%11.6f  world   ", seconds);
@@ -26,6 +24,24 @@ void sim_trace(const struct sim *sim, uint16_t node, const char *format, ...)
     putchar('\n');
 }
 
+void sim_replay_text(const struct sim_request *request, char *out, size_t size)
+{
+    size_t used = (size_t)snprintf(out, size, "%s --seed %llu", request->program,
+                                   (unsigned long long)request->seed);
+    const struct sim_limits *limits = &request->limits;
+    for (uint32_t i = 0; sim_aspect_name(i) != NULL && used < size; i++) {
+        bool first = (limits->without & ((UINT64_C(1) << i) - 1)) == 0;
+        if ((limits->without >> i & 1) != 0)
+            used += (size_t)snprintf(out + used, size - used, "%s%s", first ? " --without " : ",",
+                                     sim_aspect_name(i));
+    }
+    if (limits->storm_us != 0 && used < size)
+        used += (size_t)snprintf(out + used, size - used, " --storm-ms %llu",
+                                 (unsigned long long)limits->storm_us / 1000);
+    if (limits->ops != 0 && used < size)
+        snprintf(out + used, size - used, " --ops %llu", (unsigned long long)limits->ops);
+}
+
 // One write for the whole report: other jobs may be reporting as well.
 void sim_fail(const struct sim *sim, const char *rule, const char *format, ...)
 {
@@ -34,15 +50,16 @@ void sim_fail(const struct sim *sim, const char *rule, const char *format, ...)
     va_start(args, format);
     vsnprintf(what, sizeof(what), format, args);
     va_end(args);
+    char replay[REPORT_MAX / 4];
+    sim_replay_text(sim->request, replay, sizeof(replay));
     char report[REPORT_MAX];
-    int len =
-        snprintf(report, sizeof(report),
-                 "seed %llu broke a rule after %.6f simulated seconds\n"
-                 "  rule: %s\n"
-                 "  seen: %s\n"
-                 "  replay: %s --seed %llu --trace\n",
-                 (unsigned long long)sim->plan.seed, (double)(sim->now_us - SIM_START_US) / 1e6,
-                 rule, what, sim->program, (unsigned long long)sim->plan.seed);
+    int len = snprintf(report, sizeof(report),
+                       "seed %llu broke a rule after %.6f simulated seconds\n"
+                       "  rule: %s\n"
+                       "  seen: %s\n"
+                       "  replay: %s --trace\n",
+                       (unsigned long long)sim->plan.seed,
+                       (double)(sim->now_us - SIM_START_US) / 1e6, rule, what, replay);
     fflush(stdout);
     if (len > 0 && write(STDOUT_FILENO, report, (size_t)len) < 0)
         _exit(3);
@@ -141,5 +158,19 @@ const char *sim_record_text(const struct mf_wal_record *record, char *out, size_
                  (unsigned long long)record->log_time_us, (unsigned long long)record->slot);
         break;
     }
+    return out;
+}
+
+const char *sim_members_text(const struct mf_members *members, char *out, size_t size)
+{
+    size_t used = (size_t)snprintf(out, size, "voters");
+    for (uint8_t i = 0; i < members->voter_count && used < size; i++)
+        used +=
+            (size_t)snprintf(out + used, size - used, " %u.%llu", (unsigned)members->voters[i].node,
+                             (unsigned long long)members->voters[i].incarnation);
+    for (uint8_t i = 0; i < members->learner_count && used < size; i++)
+        used += (size_t)snprintf(out + used, size - used, "%s %u.%llu", i == 0 ? ", learners" : "",
+                                 (unsigned)members->learners[i].node,
+                                 (unsigned long long)members->learners[i].incarnation);
     return out;
 }

@@ -159,6 +159,33 @@ static void draw_op(struct sim *sim, struct sim_op *op)
     }
 }
 
+static bool touches_pair(const struct sim_op *op)
+{
+    for (uint32_t i = 0; i < op->key_count; i++) {
+        if (op->keys[i] < 2)
+            return true;
+    }
+    return false;
+}
+
+// Whoever writes one key of the pair writes both.
+static void pair_up(struct sim_op *op)
+{
+    bool writes = sim_op_writes(op);
+    if (!touches_pair(op) || (!writes && op->opcode != MF_OP_MGET && op->opcode != MF_OP_HAS))
+        return;
+    op->key_count = 2;
+    op->keys[0] = 0;
+    op->keys[1] = 1;
+    if (!writes)
+        return;
+    op->flags = 0;
+    if (op->opcode != MF_OP_DEL)
+        op->opcode = MF_OP_MSET;
+    if (op->expire_us <= 0)
+        op->expiry = MF_EXPIRY_NONE;
+}
+
 // Can its command be told from every other in the log? See sim_op_number_of.
 static bool is_named(const struct sim_op *op)
 {
@@ -170,6 +197,8 @@ void sim_wish(struct sim *sim, struct sim_op *op)
 {
     op->group = (uint32_t)mf_rand_below(&sim->clients.rand, sim->plan.group_count);
     draw_op(sim, op);
+    if (sim->plan.pairs)
+        pair_up(op);
     op->has_id = sim_op_writes(op) && sim_chance(&sim->clients.rand, sim->plan.id_permille);
     op->named = is_named(op);
 }
@@ -192,6 +221,8 @@ void sim_wish_final_write(struct sim *sim, struct sim_op *op, uint32_t group)
     op->has_id = true;
     op->named = true;
     draw_keys(sim, op, 1);
+    if (sim->plan.pairs)
+        pair_up(op);
 }
 
 void sim_wish_final_read(struct sim *sim, struct sim_op *op, uint32_t group, uint32_t key)

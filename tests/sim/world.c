@@ -1,10 +1,12 @@
-// The event queue, the faults' timetable, and a run from its first event to its last; see world.h.
+// The event queue, and a run from its first event to its last; see world.h.
 #include "world.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/hash.h"
+#include "faults.h"
 #include "history.h"
 
 #define MS UINT64_C(1000)
@@ -12,7 +14,6 @@
 // Once everything is healed, a leader and equal replicas must be there within this time.
 #define RECOVERY_US (30 * SECOND)
 #define LOOK_EVERY_US (50 * MS)
-#define WALL_JUMP_US_MAX (6 * 3600 * SECOND)
 
 // The queue.
 
@@ -67,105 +68,6 @@ void sim_schedule(struct sim *sim, uint64_t at_us, enum sim_event_kind kind, uin
                                  .data = data});
 }
 
-// Faults.
-
-static void schedule_fault(struct sim *sim, enum sim_event_kind kind, uint64_t mean_us)
-{
-    if (mean_us > 0)
-        sim_schedule(sim, sim->now_us + sim_around(&sim->fault_rand, mean_us), kind, 0, 0, NULL);
-}
-
-static void crash_node(struct sim *sim, uint16_t index)
-{
-    struct sim_node *node = &sim->nodes[index];
-    if (!node->up)
-        return;
-    sim_node_crash(node, sim_chance(&sim->fault_rand, sim->plan.reboot_permille));
-    uint64_t down_us = 20 * MS + mf_rand_below(&sim->fault_rand, sim->plan.down_us_max);
-    sim_schedule(sim, sim->now_us + down_us, SIM_RESTART, index, 0, NULL);
-}
-
-static void crash(struct sim *sim)
-{
-    if (sim_chance(&sim->fault_rand, sim->plan.blackout_permille)) {
-        for (uint16_t i = 0; i < sim->plan.node_count; i++)
-            crash_node(sim, i);
-        return;
-    }
-    crash_node(sim, (uint16_t)mf_rand_below(&sim->fault_rand, sim->plan.node_count));
-    if (sim_chance(&sim->fault_rand, 200))
-        crash_node(sim, (uint16_t)mf_rand_below(&sim->fault_rand, sim->plan.node_count));
-}
-
-static void restart(struct sim *sim, uint16_t index)
-{
-    if (!sim->nodes[index].up)
-        sim_node_start(&sim->nodes[index]);
-}
-
-static void pause_node(struct sim *sim)
-{
-    struct sim_node *node = &sim->nodes[mf_rand_below(&sim->fault_rand, sim->plan.node_count)];
-    uint64_t pause_us = mf_rand_below(&sim->fault_rand, sim->plan.pause_us_max);
-    if (!node->up)
-        return;
-    node->paused_until_us = sim->now_us + pause_us;
-    sim->stats.pauses++;
-    sim_trace(sim, node->id, "stands still for %llu ms", (unsigned long long)(pause_us / 1000));
-}
-
-static void jump_wall_clock(struct sim *sim)
-{
-    struct sim_node *node = &sim->nodes[mf_rand_below(&sim->fault_rand, sim->plan.node_count)];
-    uint64_t jump_us = mf_rand_below(&sim->fault_rand, 2 * WALL_JUMP_US_MAX);
-    node->wall_offset_us = (int64_t)jump_us - (int64_t)WALL_JUMP_US_MAX;
-    sim_trace(sim, node->id, "has its wall clock set %lld s from the truth",
-              (long long)(node->wall_offset_us / 1000000));
-}
-
-static void strike(struct sim *sim, enum sim_event_kind kind)
-{
-    const struct sim_plan *plan = &sim->plan;
-    if (!sim->stormy)
-        return;
-    switch (kind) {
-    case SIM_CRASH:
-        crash(sim);
-        schedule_fault(sim, kind, plan->crash_us);
-        break;
-    case SIM_PAUSE:
-        pause_node(sim);
-        schedule_fault(sim, kind, plan->pause_us);
-        break;
-    case SIM_PARTITION:
-        sim_network_partition(sim);
-        schedule_fault(sim, kind, plan->partition_us);
-        break;
-    case SIM_LINK_RESET:
-        sim_network_reset_link(sim);
-        schedule_fault(sim, kind, plan->link_reset_us);
-        break;
-    default:
-        jump_wall_clock(sim);
-        schedule_fault(sim, kind, plan->wall_jump_us);
-        break;
-    }
-}
-
-// The clouds go: no more faults from here on, and whoever is down comes back.
-static void heal(struct sim *sim)
-{
-    sim_trace(sim, 0, "is healed: no more faults, no more wishes");
-    sim->stormy = false;
-    sim->plan.loss_permille = 0;
-    sim->plan.twice_permille = 0;
-    sim->plan.slow_permille = 0;
-    sim->plan.stall_permille = 0;
-    sim_network_heal(sim);
-    for (uint16_t i = 0; i < sim->plan.node_count; i++)
-        restart(sim, i);
-}
-
 // Events.
 
 static bool is_at_node(enum sim_event_kind kind)
@@ -175,7 +77,7 @@ static bool is_at_node(enum sim_event_kind kind)
 
 static bool is_of_a_life(enum sim_event_kind kind)
 {
-    return kind <= SIM_SYNCED;
+    return kind <= SIM_STOP;
 }
 
 static void node_event(struct sim *sim, struct sim_event event)
@@ -200,6 +102,12 @@ static void node_event(struct sim *sim, struct sim_event event)
         break;
     case SIM_SYNCED:
         sim_node_synced(node);
+        break;
+    case SIM_WRITTEN:
+        sim_snapshots_written(node, (uint32_t)event.number);
+        break;
+    case SIM_STOP:
+        sim_faults_disk_full(node);
         break;
     case SIM_FRAME:
         sim_node_receive(node, event.data);
@@ -233,10 +141,10 @@ static void handle(struct sim *sim, const struct sim_event *event)
         sim_client_echo(sim, (uint32_t)event->number);
         break;
     case SIM_RESTART:
-        restart(sim, event->node);
+        sim_faults_restart(sim, event->node);
         break;
     default:
-        strike(sim, event->kind);
+        sim_faults_strike(sim, event);
         break;
     }
 }
@@ -256,45 +164,76 @@ static void run_until(struct sim *sim, uint64_t until_us)
 
 // The run.
 
-// One leader that all know and that serves, and all replicas at the same place.
-static bool agree(struct sim *sim, uint32_t group)
+// Does this node stand where the first of the core stands? What is in its way goes into `why`.
+static bool agrees(struct sim_node *node, uint32_t group, struct mf_replica_info *first,
+                   uint32_t *leading, char *why)
 {
-    struct mf_replica_info first;
+    struct mf_replica_env env = {.now_us = sim_node_mono_us(node),
+                                 .wall_us = sim_node_wall_us(node)};
+    struct mf_replica_info info;
+    mf_replica_info(node->replicas[group], &env, &info);
+    if (first->group != group)
+        *first = info;
+    *leading += info.leading;
+    const char *what = NULL;
+    if (info.leader == 0)
+        what = "knows no leader";
+    else if (info.leader != first->leader)
+        what = "follows another leader than the first node";
+    else if (info.chosen != info.applied || info.applied != first->applied)
+        what = "is at another slot than the first node";
+    else if (!sim_checks_votes(node, group))
+        what = "has lost its vote with its memory";
+    else if (info.pending_ops != 0)
+        what = "holds requests";
+    if (what != NULL)
+        snprintf(why, SIM_TEXT_MAX, "group %u: node %u %s (leader %u, slot %llu of %llu)", group,
+                 (unsigned)node->id, what, (unsigned)info.leader, (unsigned long long)info.applied,
+                 (unsigned long long)info.chosen);
+    return what == NULL;
+}
+
+// One leader that all of the core know and that serves, and all its replicas at the same place.
+static bool agree(struct sim *sim, uint32_t group, char *why)
+{
+    const struct mf_members *members = sim_checks_members(sim, group);
+    struct mf_replica_info first = {.group = UINT32_MAX};
     uint32_t leading = 0;
     for (uint16_t i = 0; i < sim->plan.node_count; i++) {
         struct sim_node *node = &sim->nodes[i];
-        struct mf_replica_env env = {.now_us = sim_node_mono_us(node),
-                                     .wall_us = sim_node_wall_us(node)};
-        struct mf_replica_info info;
-        if (!node->up)
+        if (node->left_behind || mf_members_voter_node(members, node->id) < 0)
+            continue;
+        if (!node->up) {
+            snprintf(why, SIM_TEXT_MAX, "node %u is down", (unsigned)node->id);
             return false;
-        mf_replica_info(node->replicas[group], &env, &info);
-        if (i == 0)
-            first = info;
-        leading += info.leading;
-        if (info.leader == 0 || info.leader != first.leader || info.applied != first.applied ||
-            info.chosen != info.applied || info.pending_ops != 0)
+        }
+        if (!agrees(node, group, &first, &leading, why))
             return false;
     }
+    if (leading != 1)
+        snprintf(why, SIM_TEXT_MAX, "group %u: %u nodes lead and serve", group, leading);
     return leading == 1;
 }
 
-static bool settled(struct sim *sim)
+static bool settled(struct sim *sim, char *why)
 {
     for (uint32_t group = 0; group < sim->plan.group_count; group++) {
-        if (!agree(sim, group))
+        if (!agree(sim, group, why))
             return false;
     }
+    snprintf(why, SIM_TEXT_MAX, "requests are left open");
     return sim_clients_idle(sim);
 }
 
 static void settle(struct sim *sim, const char *when)
 {
     uint64_t deadline_us = sim->now_us + RECOVERY_US;
-    while (!settled(sim)) {
+    char why[SIM_TEXT_MAX];
+    while (!settled(sim, why)) {
         if (sim->now_us >= deadline_us)
             sim_fail(sim, "once faults stop, every group gets a leader and equal replicas",
-                     "not within %llu s %s", (unsigned long long)(RECOVERY_US / SECOND), when);
+                     "not within %llu s %s: %s", (unsigned long long)(RECOVERY_US / SECOND), when,
+                     why);
         run_until(sim, sim->now_us + LOOK_EVERY_US);
     }
 }
@@ -315,21 +254,20 @@ static void start(struct sim *sim)
     const struct sim_plan *plan = &sim->plan;
     sim->now_us = SIM_START_US;
     sim->stormy = true;
-    sim->fault_rand.state = plan->seed ^ 0x666175;
     sim_trace(sim, 0, "has %u nodes, %u groups, %u clients", (unsigned)plan->node_count,
               plan->group_count, plan->client_count);
     sim_network_init(sim);
+    sim->first_members.voter_count = (uint8_t)plan->node_count;
+    for (uint16_t i = 0; i < plan->node_count; i++)
+        sim->first_members.voters[i] = (struct mf_acceptor){(uint16_t)(i + 1), 1};
+    sim_checks_begin(sim, &sim->first_members);
     for (uint16_t i = 0; i < plan->node_count; i++) {
         sim_node_init(sim, i);
-        uint64_t at_us = sim->now_us + mf_rand_below(&sim->fault_rand, 500 * MS);
+        uint64_t at_us = sim->now_us + mf_rand_below(&sim->nodes[i].rand, 500 * MS);
         sim_schedule(sim, at_us, SIM_RESTART, i, 0, NULL);
     }
     sim_clients_init(sim);
-    schedule_fault(sim, SIM_CRASH, plan->crash_us);
-    schedule_fault(sim, SIM_PAUSE, plan->pause_us);
-    schedule_fault(sim, SIM_PARTITION, plan->partition_us);
-    schedule_fault(sim, SIM_LINK_RESET, plan->link_reset_us);
-    schedule_fault(sim, SIM_WALL_JUMP, plan->wall_jump_us);
+    sim_faults_start(sim);
 }
 
 static void count_outcomes(struct sim *sim)
@@ -363,16 +301,15 @@ static void finish(struct sim *sim)
     sim_clients_free(sim);
 }
 
-void sim_run(uint64_t seed, bool tracing, const char *program, struct sim_stats *stats,
-             uint64_t *digest)
+void sim_run(const struct sim_request *request, struct sim_stats *stats, uint64_t *digest)
 {
     struct sim *sim = mf_calloc(1, sizeof(*sim));
-    sim->tracing = tracing;
-    sim->program = program;
-    sim_plan_draw(&sim->plan, seed);
+    sim->request = request;
+    sim->tracing = request->tracing;
+    sim_plan_draw(&sim->plan, request->seed, &request->limits);
     start(sim);
     run_until(sim, sim->now_us + sim->plan.storm_us);
-    heal(sim);
+    sim_faults_heal(sim);
     settle(sim, "after the storm");
     uint32_t first = sim->clients.count + 1;
     sim_client_final_round(sim);

@@ -24,6 +24,8 @@ enum sim_event_kind {
     SIM_TURN,
     SIM_HEARTBEAT,
     SIM_SYNCED,
+    SIM_WRITTEN, // number: of the group whose snapshot is durable
+    SIM_STOP,    // there was no room on its disk
     SIM_FRAME,   // data: struct sim_frame
     SIM_REQUEST, // data: struct sim_copy
     // At a client.
@@ -39,6 +41,13 @@ enum sim_event_kind {
     SIM_PARTITION,
     SIM_LINK_RESET,
     SIM_WALL_JUMP,
+    SIM_SLOW_DISK,
+    SIM_FULL_DISK,
+    SIM_ROT,
+    SIM_WIPE,
+    SIM_TRANSFER,
+    SIM_MEMBERS,
+    SIM_CHECKPOINT,
     SIM_EVENT_KINDS,
 };
 
@@ -65,6 +74,12 @@ struct sim_stats {
     uint64_t leaders;
     uint64_t crashes;
     uint64_t torn;
+    uint64_t forgot;
+    uint64_t members; // configurations
+    uint64_t transfers;
+    uint64_t snapshots;
+    uint64_t installs;
+    uint64_t full_disks;
     uint64_t pauses;
     uint64_t partitions;
     uint64_t frames;
@@ -78,13 +93,14 @@ struct sim {
     uint64_t now_us;
     bool stormy; // faults happen and clients ask
     bool tracing;
-    const char *program; // for the command that replays
-    uint64_t digest;     // over every event: equal for equal runs
-    struct mf_rand fault_rand;
-    struct sim_event *queue; // a binary heap
+    const struct sim_request *request;
+    uint64_t digest;                             // over every event: equal for equal runs
+    struct mf_rand fault_rands[SIM_EVENT_KINDS]; // one for each kind, so that one can be left out
+    struct sim_event *queue;                     // a binary heap
     size_t queue_count;
     size_t queue_cap;
     uint64_t next_order;
+    struct mf_members first_members;
     struct sim_node nodes[SIM_NODES_MAX];
     struct sim_network network;
     struct sim_clients clients;
@@ -95,9 +111,15 @@ struct sim {
 // True time starts here, so that 0 can mean never.
 #define SIM_START_US UINT64_C(1000000)
 
+struct sim_request {
+    uint64_t seed;
+    struct sim_limits limits;
+    bool tracing;
+    const char *program; // for the command that replays
+};
+
 // Runs one seed to its end. A broken invariant ends the process; see sim_fail.
-void sim_run(uint64_t seed, bool tracing, const char *program, struct sim_stats *stats,
-             uint64_t *digest);
+void sim_run(const struct sim_request *request, struct sim_stats *stats, uint64_t *digest);
 
 // Schedules an event at a time >= now. Node events are bound to the node's life.
 void sim_schedule(struct sim *sim, uint64_t at_us, enum sim_event_kind kind, uint16_t node,
