@@ -24,13 +24,17 @@ struct mf_acceptor {
 
 struct mf_members {
     uint64_t slot; // of the entry that made it; 0 = the configuration that the group began with
+    // Not below that of the ballot at which the entry was chosen: an acceptor which begins with
+    // this configuration uses higher rounds, so that it repeats no ballot that a former acceptor of
+    // its node has used.
+    uint64_t round;
     uint8_t voter_count;
     uint8_t learner_count;
     struct mf_acceptor voters[MF_VOTERS_MAX];     // ascending by node
     struct mf_acceptor learners[MF_LEARNERS_MAX]; // ascending by node; get entries, never count
 };
 
-// The entry's payload (without the slot, which is the entry's own), and back. MF_CORRUPT for
+// The entry's payload (without slot and round, which come from the log), and back. MF_CORRUPT for
 // anything that encode would not have written: a repeated or unordered node, an incarnation of 0,
 // no voter, too many, bytes behind the end. A node may be a voter under one incarnation and a
 // learner under another.

@@ -19,6 +19,8 @@ struct mf_paxos *mf_paxos_new(const struct mf_paxos_config *config, uint64_t fir
     paxos->seq_open = 1;
     paxos->role = MF_FOLLOWER;
     paxos->election_due_us = now_us + config->first_election_us;
+    paxos->begun_us = now_us;
+    paxos->round_max = config->members.round;
     mf_entry_log_init(&paxos->log, first_slot);
     mf_entry_log_init(&paxos->adopted, first_slot);
     return paxos;
@@ -84,6 +86,7 @@ void mf_paxos_choose_next(struct mf_paxos *paxos)
     enum mf_err err = mf_members_decode(mf_payload_bytes(entry->payload), paxos->chosen, &members);
     assert(err == MF_OK); // made by us, or checked when it came in
     (void)err;
+    members.round = paxos->round_max;
     mf_paxos_adopt_members(paxos, &members);
 }
 
@@ -202,6 +205,12 @@ void mf_paxos_receive(struct mf_paxos *paxos, const struct mf_paxos_env *env,
         break;
     case MF_PAXOS_TRANSFER:
         mf_paxos_on_transfer(paxos, env, msg);
+        break;
+    case MF_PAXOS_ASK_RELEASE:
+        mf_paxos_on_ask_release(paxos, env, msg);
+        break;
+    case MF_PAXOS_RELEASE:
+        mf_paxos_on_release(paxos, msg);
         break;
     }
 }

@@ -21,8 +21,9 @@
 //      proposed after a configuration until it is chosen and a majority of its voters has promised
 //      the leader's ballot for the slots after it.
 //  P8  While an acceptor is bound by the lease of its promise's owner it promises nobody else, but
-//      for a candidate that names the very ballot which that owner has given up. A leader that has
-//      given up its ballot never again acts under it.
+//      for a candidate that names the very ballot which that owner has given up, or when the owner
+//      itself has said so (RELEASE): a lease is between nodes, and its holder may not lead this
+//      group. A ballot that was given up is never again acted under.
 //  P6  A leader's own proposals never have a log time below any accepted entry's. A value of an
 //      older leader can still end up after a later one's, so whoever applies the log takes the
 //      running maximum, which is the same on every replica.
@@ -54,6 +55,7 @@ struct mf_paxos_config {
     uint16_t self;
     uint64_t incarnation;       // of our memory, see members.h
     struct mf_members members;  // in force before first_slot; need not name us
+    uint64_t lease_us;          // the longest that anybody may rely on a lease
     uint64_t election_us;       // a candidate waits this long, plus up to as much again, for a win
     uint64_t first_election_us; // the first campaign after the start comes after this long
     uint64_t resend_us;         // unanswered messages are sent again after this long

@@ -10,18 +10,66 @@ static void reject(struct mf_paxos *paxos, const struct mf_paxos_env *env, uint1
         (struct mf_paxos_msg){.type = MF_PAXOS_REJECT, .to = to, .ballot = paxos->promised});
 }
 
+bool mf_paxos_kept_from(struct mf_paxos *paxos, const struct mf_paxos_env *env, uint16_t node)
+{
+    uint16_t owner = mf_ballot_node(paxos->promised);
+    if (!env->bound || owner == node || paxos->promised == paxos->released)
+        return false;
+    paxos->release_seq = ++paxos->questions;
+    mf_paxos_send(paxos, env,
+                  (struct mf_paxos_msg){.type = MF_PAXOS_ASK_RELEASE,
+                                        .to = owner,
+                                        .ballot = paxos->promised,
+                                        .read_seq = paxos->release_seq});
+    return true;
+}
+
+void mf_paxos_relied_on(struct mf_paxos *paxos, mf_ballot_t ballot)
+{
+    if (ballot < paxos->promised)
+        return;
+    paxos->released = 0;
+    paxos->release_seq = 0;
+}
+
+// A process that has just started does not know whether one before it still acts: that one's
+// leases have to run out first. Having answered, we use no ballot up to this one.
+void mf_paxos_on_ask_release(struct mf_paxos *paxos, const struct mf_paxos_env *env,
+                             const struct mf_paxos_msg *msg)
+{
+    bool acts = paxos->role != MF_FOLLOWER && !paxos->asking && paxos->ballot == msg->ballot;
+    int peer = mf_paxos_peer_index(paxos, (struct mf_acceptor){msg->from, msg->incarnation});
+    if (acts && paxos->role == MF_LEADER && peer >= 0)
+        mf_paxos_send_chosen(paxos, env, (uint32_t)peer); // it has lost sight of us
+    if (acts || mf_ballot_node(msg->ballot) != paxos->cfg.self ||
+        env->now_us < paxos->begun_us + paxos->cfg.lease_us)
+        return;
+    mf_paxos_send(paxos, env,
+                  (struct mf_paxos_msg){.type = MF_PAXOS_RELEASE,
+                                        .to = msg->from,
+                                        .ballot = msg->ballot,
+                                        .read_seq = msg->read_seq});
+}
+
+void mf_paxos_on_release(struct mf_paxos *paxos, const struct mf_paxos_msg *msg)
+{
+    bool asked = paxos->release_seq != 0 && msg->read_seq == paxos->release_seq;
+    if (asked && msg->ballot == paxos->promised && mf_ballot_node(msg->ballot) == msg->from)
+        paxos->released = msg->ballot;
+}
+
 void mf_paxos_on_prepare(struct mf_paxos *paxos, const struct mf_paxos_env *env,
                          const struct mf_paxos_msg *msg)
 {
     // P8. The same ballot is asked about again when its answer was lost, or by a leader whose
     // configuration has changed.
-    bool freed = mf_ballot_node(paxos->promised) == msg->from ||
-                 (msg->last != 0 && msg->last == paxos->promised);
-    bool kept = env->bound && !freed;
-    if (msg->ballot < paxos->promised || (msg->ballot > paxos->promised && kept)) {
+    bool handed_over = msg->last != 0 && msg->last == paxos->promised;
+    if (msg->ballot < paxos->promised || (msg->ballot > paxos->promised && !handed_over &&
+                                          mf_paxos_kept_from(paxos, env, msg->from))) {
         reject(paxos, env, msg->from);
         return;
     }
+    mf_paxos_relied_on(paxos, msg->ballot);
     if (msg->ballot > paxos->promised) {
         paxos->promised = msg->ballot;
         struct mf_wal_record record = {.type = MF_WAL_PROMISE, .ballot = msg->ballot};
@@ -42,6 +90,7 @@ void mf_paxos_on_prepare(struct mf_paxos *paxos, const struct mf_paxos_env *env,
 
 uint64_t mf_paxos_raise_promise(struct mf_paxos *paxos, mf_ballot_t ballot)
 {
+    mf_paxos_relied_on(paxos, ballot);
     if (ballot <= paxos->promised)
         return 0;
     paxos->promised = ballot;
@@ -98,6 +147,7 @@ void mf_paxos_on_probe(struct mf_paxos *paxos, const struct mf_paxos_env *env,
         reject(paxos, env, msg->from);
         return;
     }
+    mf_paxos_relied_on(paxos, msg->ballot);
     // A lease covers the owner of our promise only.
     uint64_t support = msg->ballot == paxos->promised ? env->support : 0;
     mf_paxos_send(paxos, env,

@@ -59,7 +59,7 @@ void mf_paxos_campaign(struct mf_paxos *paxos, const struct mf_paxos_env *env)
     if (paxos->self < 0)
         return;
     mf_paxos_step_down(paxos, env, paxos->cfg.election_us, paxos->cfg.election_us);
-    if (env->bound)
+    if (mf_paxos_kept_from(paxos, env, paxos->cfg.self))
         return;
     mf_paxos_saw_ballot(paxos, paxos->promised);
     paxos->role = MF_CANDIDATE;
@@ -87,8 +87,8 @@ void mf_paxos_on_ask_vote(struct mf_paxos *paxos, const struct mf_paxos_env *env
     }
     bool counts = mf_members_voter(&paxos->members, asker) >= 0 || msg->chosen > paxos->chosen;
     bool led = paxos->leader != 0 && paxos->leader != msg->from;
-    bool bound = env->bound && mf_ballot_node(paxos->promised) != msg->from;
-    bool yes = counts && !led && !bound && msg->ballot > paxos->promised;
+    bool yes = counts && !led && msg->ballot > paxos->promised &&
+               !mf_paxos_kept_from(paxos, env, msg->from);
     mf_paxos_send(paxos, env,
                   (struct mf_paxos_msg){.type = MF_PAXOS_VOTE,
                                         .to = msg->from,
@@ -114,7 +114,7 @@ void mf_paxos_on_vote(struct mf_paxos *paxos, const struct mf_paxos_env *env,
         return;
     }
     paxos->votes |= 1u << voter;
-    if (quorum_of(paxos, paxos->votes) && !env->bound)
+    if (quorum_of(paxos, paxos->votes) && !mf_paxos_kept_from(paxos, env, paxos->cfg.self))
         run(paxos, env, 0);
 }
 

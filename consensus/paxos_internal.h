@@ -40,6 +40,10 @@ struct mf_paxos {
     // Acceptor. `promised` may be ahead of the disk by what hand-over promised_seq carries.
     mf_ballot_t promised;
     uint64_t promised_seq;
+    mf_ballot_t released; // a promised ballot that its owner has given up; 0 = none
+    uint64_t release_seq; // of our last question whether it has; 0 = the answer counts no more
+    uint64_t questions;
+    uint64_t begun_us;
     struct mf_entry_log log;
     uint64_t last_log_time_us;
 
@@ -137,6 +141,14 @@ void mf_paxos_on_accept(struct mf_paxos *paxos, const struct mf_paxos_env *env,
 // A message of the leader of `ballot` raises the promise to it. Returns the hand-over that an
 // answer must wait for; 0 when the promise was there.
 uint64_t mf_paxos_raise_promise(struct mf_paxos *paxos, mf_ballot_t ballot);
+// True when the lease of our promise's owner keeps us from helping `node` (P8); then the owner is
+// asked whether it needs the promise.
+bool mf_paxos_kept_from(struct mf_paxos *paxos, const struct mf_paxos_env *env, uint16_t node);
+// A leader of our promise's ballot is being answered, and may rely on it.
+void mf_paxos_relied_on(struct mf_paxos *paxos, mf_ballot_t ballot);
+void mf_paxos_on_ask_release(struct mf_paxos *paxos, const struct mf_paxos_env *env,
+                             const struct mf_paxos_msg *msg);
+void mf_paxos_on_release(struct mf_paxos *paxos, const struct mf_paxos_msg *msg);
 void mf_paxos_on_probe(struct mf_paxos *paxos, const struct mf_paxos_env *env,
                        const struct mf_paxos_msg *msg);
 

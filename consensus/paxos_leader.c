@@ -90,7 +90,8 @@ void mf_paxos_on_accepted(struct mf_paxos *paxos, const struct mf_paxos_env *env
     if (i < 0)
         return; // of a configuration that is no more
     struct mf_paxos_peer *peer = &paxos->peers[i];
-    peer->support = msg->support;
+    if (msg->support != 0)
+        peer->support = msg->support;
     if (msg->chosen > peer->chosen_acked)
         peer->chosen_acked = msg->chosen;
     uint64_t first = msg->slot > paxos->chosen ? msg->slot : paxos->chosen + 1;

@@ -90,6 +90,18 @@ void mf_paxos_on_learn(struct mf_paxos *paxos, const struct mf_paxos_env *env,
     mf_paxos_send(paxos, env, answer);
 }
 
+// Caught up: a leader that wants to hand over waits for just that.
+static void tell_progress(struct mf_paxos *paxos, const struct mf_paxos_env *env)
+{
+    mf_paxos_send_after(paxos, env, paxos->promised_seq,
+                        (struct mf_paxos_msg){.type = MF_PAXOS_ACCEPTED,
+                                              .to = paxos->leader,
+                                              .ballot = paxos->promised,
+                                              .slot = 1,
+                                              .last = 0,
+                                              .chosen = paxos->chosen});
+}
+
 // A learned value is stored with its sender's ballot. That ballot is never below the one at which
 // the value was chosen, so reporting it in a later promise misleads nobody; a higher ballot that we
 // hold for the slot can only carry the same value, and stays.
@@ -101,6 +113,7 @@ void mf_paxos_on_learned(struct mf_paxos *paxos, const struct mf_paxos_env *env,
     uint64_t before = paxos->chosen;
     for (uint32_t i = 0; i < msg->entry_count; i++) {
         const struct mf_paxos_entry *value = &msg->entries[i];
+        mf_paxos_saw_ballot(paxos, value->ballot);
         if (value->slot != paxos->chosen + 1)
             continue;
         const struct mf_log_entry *entry = mf_entry_log_get(&paxos->log, value->slot);
@@ -117,6 +130,8 @@ void mf_paxos_on_learned(struct mf_paxos *paxos, const struct mf_paxos_env *env,
     paxos->learn_due_us = 0;
     if (paxos->role == MF_RECOVERING)
         mf_paxos_try_lead(paxos, env);
-    else
+    else if (paxos->chosen < paxos->known_chosen)
         mf_paxos_learn_more(paxos, env);
+    else if (paxos->leader != 0 && paxos->leader == mf_ballot_node(paxos->promised))
+        tell_progress(paxos, env);
 }

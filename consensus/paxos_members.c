@@ -214,6 +214,8 @@ bool mf_paxos_install(struct mf_paxos *paxos, const struct mf_paxos_env *env, ui
     if (paxos->last_log_time_us < log_time_us)
         paxos->last_log_time_us = log_time_us;
     mf_paxos_adopt_members(paxos, members);
+    if (paxos->round_max < members->round)
+        paxos->round_max = members->round;
     paxos->learn_due_us = 0;
     if (paxos->role == MF_RECOVERING)
         mf_paxos_try_lead(paxos, env);

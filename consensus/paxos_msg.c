@@ -15,7 +15,8 @@ static const char *const names[] = {
     [MF_PAXOS_LEARN] = "learn",       [MF_PAXOS_LEARNED] = "learned",
     [MF_PAXOS_READ_PROBE] = "probe",  [MF_PAXOS_READ_ACK] = "probe-ack",
     [MF_PAXOS_ASK_VOTE] = "ask-vote", [MF_PAXOS_VOTE] = "vote",
-    [MF_PAXOS_TRANSFER] = "transfer",
+    [MF_PAXOS_TRANSFER] = "transfer", [MF_PAXOS_ASK_RELEASE] = "ask-release",
+    [MF_PAXOS_RELEASE] = "release",
 };
 
 const char *mf_paxos_type_name(enum mf_paxos_type type)

@@ -39,7 +39,12 @@ enum mf_paxos_type {
     // The leader of `ballot` has given it up for good, its lease with it, and the receiver may take
     // over at once. chosen = the leader's chosen index: everything it has proposed.
     MF_PAXOS_TRANSFER = 13,
-    MF_PAXOS_TYPE_MAX = MF_PAXOS_TRANSFER,
+    // To the owner of `ballot`, which the sender has promised and is bound by: does it still act
+    // under it, or may it? read_seq numbers the question.
+    MF_PAXOS_ASK_RELEASE = 14,
+    // It does not, and never will.
+    MF_PAXOS_RELEASE = 15,
+    MF_PAXOS_TYPE_MAX = MF_PAXOS_RELEASE,
 };
 
 struct mf_paxos_entry {

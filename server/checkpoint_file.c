@@ -87,7 +87,8 @@ static void describe(struct mf_snapshot_reader *reader, struct mf_checkpoint_inf
                                         .identity = summary.identity};
 }
 
-// The configuration: the slot of the entry that made it, then the entry's bytes.
+// The configuration: the slot of the entry that made it, a round, see struct mf_members, and the
+// entry's bytes.
 static enum mf_err read_members(const struct mf_snapshot_reader *reader, struct mf_members *members)
 {
     struct mf_bytes bytes = mf_snapshot_section(reader, 0)->members;
@@ -96,8 +97,12 @@ static enum mf_err read_members(const struct mf_snapshot_reader *reader, struct 
         return MF_OK;
     struct mf_reader r = mf_reader_of(bytes);
     uint64_t slot = mf_read_u64(&r);
+    uint64_t round = mf_read_u64(&r);
     struct mf_bytes entry = mf_read_bytes(&r, mf_reader_left(&r));
-    return r.failed ? MF_CORRUPT : mf_members_decode(entry, slot, members);
+    if (r.failed || mf_members_decode(entry, slot, members) != MF_OK)
+        return MF_CORRUPT;
+    members->round = round;
+    return MF_OK;
 }
 
 // Opens a file that must be a checkpoint of this shard.

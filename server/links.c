@@ -406,7 +406,6 @@ void mf_links_learn_memory(struct mf_reactor *reactor, uint32_t member, uint64_t
     struct mf_member *from = &reactor->node->members[member];
     if (atomic_load(&from->memory) == memory)
         return;
-    atomic_store(&from->memory_since_us, mf_mono_us());
     if (atomic_exchange(&from->memory, memory) != memory)
         mf_links_up_everywhere(reactor, member);
 }

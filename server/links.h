@@ -46,11 +46,6 @@ void mf_links_introduce(struct mf_links *links);
 
 // See struct mf_replica_ops.
 uint64_t mf_links_node_mono_us(struct mf_links *links, uint16_t node, uint64_t now_us);
-// True when nobody on that node can rely on our promise in this group any more: another acceptor
-// runs there than the one that we promised. It has no vote in the group's configuration, has never
-// asked us in this group for what a leader relies on, and our lease to the process before it has
-// run out. Its leases are for other groups.
-bool mf_links_outlived(const struct mf_owned_shard *shard, uint16_t node, uint64_t now_us);
 // The leases between this node and another, as struct mf_replica_ops has them. A node is never
 // bound to itself, and supports itself for good (MF_SELF_TOKEN, until UINT64_MAX): its replica
 // stops leading in the step in which its own acceptor promises another ballot. To a node that is

@@ -123,40 +123,12 @@ struct paxos_task {
     struct mf_paxos_msg msg;
 };
 
-static bool asks_as_leader(const struct mf_paxos_msg *msg)
-{
-    switch (msg->type) {
-    case MF_PAXOS_PREPARE:
-    case MF_PAXOS_ACCEPT:
-    case MF_PAXOS_CHOSEN:
-    case MF_PAXOS_READ_PROBE:
-        return true;
-    default:
-        return false;
-    }
-}
-
-// For mf_links_outlived.
-static void note_asker(struct mf_owned_shard *shard, const struct mf_paxos_msg *msg)
-{
-    if (!asks_as_leader(msg) || shard->asker_count > MF_ASKERS_MAX)
-        return;
-    for (uint8_t i = 0; i < shard->asker_count; i++) {
-        if (shard->askers[i].node == msg->from && shard->askers[i].incarnation == msg->incarnation)
-            return;
-    }
-    if (shard->asker_count < MF_ASKERS_MAX)
-        shard->askers[shard->asker_count] = (struct mf_acceptor){msg->from, msg->incarnation};
-    shard->asker_count++;
-}
-
 static void receive_paxos(struct mf_reactor *reactor, struct mf_task *task)
 {
     struct paxos_task *paxos = (struct paxos_task *)task;
     struct mf_owned_shard *shard = mf_reactor_shard(reactor, paxos->shard);
     if (shard->replica != NULL) {
         struct mf_replica_env env = mf_reactor_env(reactor);
-        note_asker(shard, &paxos->msg);
         mf_replica_receive(shard->replica, &env, &paxos->msg, paxos->mono_us);
         mf_reactor_touch(shard);
     }

@@ -126,31 +126,6 @@ static bool is_self(const struct mf_links *links, uint16_t node)
     return node == links->reactor->node->config.id;
 }
 
-static bool has_asked(const struct mf_owned_shard *shard, struct mf_acceptor acceptor)
-{
-    if (shard->asker_count > MF_ASKERS_MAX)
-        return true;
-    for (uint8_t i = 0; i < shard->asker_count; i++) {
-        if (shard->askers[i].node == acceptor.node &&
-            shard->askers[i].incarnation == acceptor.incarnation)
-            return true;
-    }
-    return false;
-}
-
-bool mf_links_outlived(const struct mf_owned_shard *shard, uint16_t node_id, uint64_t now_us)
-{
-    const struct mf_node *node = shard->reactor->node;
-    int i = mf_node_member(node, node_id);
-    if (i < 0 || (uint32_t)i == node->self)
-        return false;
-    struct mf_acceptor now = {node_id, atomic_load(&node->members[i].memory)};
-    // Frames of the process before it are refused from then on, so that was its last grant.
-    uint64_t since_us = atomic_load(&node->members[i].memory_since_us);
-    return now.incarnation != 0 && now_us >= since_us + mf_node_lease_us(node) &&
-           mf_members_voter(mf_replica_members(shard->replica), now) < 0 && !has_asked(shard, now);
-}
-
 bool mf_links_bound(struct mf_links *links, uint16_t node, uint64_t now_us)
 {
     if (is_self(links, node))

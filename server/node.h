@@ -49,7 +49,6 @@ struct mf_member {
     _Atomic uint64_t clock_offset_us; // its monotonic clock minus ours then, modulo 2^64
     _Atomic uint64_t incarnation;     // of the process that runs there; 0 = never heard
     _Atomic uint64_t memory;          // its acceptor's incarnation, as it says; 0 = none yet
-    _Atomic uint64_t memory_since_us; // stored before a new memory (release), read after (acquire)
     _Atomic bool up;                  // as reactor 0 judges
     struct mf_lease lease;            // what we grant it, and it grants us
     struct mf_echo echo;

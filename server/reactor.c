@@ -241,15 +241,13 @@ static uint64_t replica_mono(void *ctx)
 static bool replica_bound(void *ctx, uint16_t node, uint64_t now_us)
 {
     struct mf_owned_shard *shard = ctx;
-    struct mf_links *links = shard->reactor->links;
-    return !mf_links_outlived(shard, node, now_us) && mf_links_bound(links, node, now_us);
+    return mf_links_bound(shard->reactor->links, node, now_us);
 }
 
 static bool replica_withdraw(void *ctx, uint16_t node, uint64_t now_us)
 {
     struct mf_owned_shard *shard = ctx;
-    struct mf_links *links = shard->reactor->links;
-    return mf_links_outlived(shard, node, now_us) || mf_links_withdraw(links, node, now_us);
+    return mf_links_withdraw(shard->reactor->links, node, now_us);
 }
 
 static uint64_t replica_support(void *ctx, uint16_t node)

@@ -31,7 +31,6 @@ struct mf_router;
 struct mf_sessions;
 
 // Acceptors remembered as having asked for promises in one group; more are not told apart.
-#define MF_ASKERS_MAX 8
 
 // What a replica begins with.
 struct mf_shard_base {
@@ -49,10 +48,6 @@ struct mf_owned_shard {
     struct mf_replica *replica;
     struct mf_shard *state; // what the replica will begin with; NULL once it has
     struct mf_shard_base base;
-    // Who has asked this group, in this process, what a candidate or leader asks; a count above
-    // MF_ASKERS_MAX is anybody.
-    struct mf_acceptor askers[MF_ASKERS_MAX];
-    uint8_t asker_count;
     uint16_t leader_hint; // without a replica: who led when last heard
     uint32_t next_try;    // without a hint: which copy to ask next
     uint64_t due_us;      // when the replica's tick is due; 0 = no timer

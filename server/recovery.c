@@ -45,6 +45,7 @@ static void configure(const struct mf_node *node, uint32_t shard, struct mf_repl
                     (struct mf_acceptor){node->members[i].id, MF_FIRST_MEMORY};
         }
     }
+    paxos->lease_us = lease_us;
     paxos->election_us = lease_us;
     // The first of a shard's members campaigns at once, so that leaders are spread evenly; the
     // others give it time, and time to be heard when it leads already.

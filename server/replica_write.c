@@ -176,6 +176,7 @@ static void note_members(struct mf_replica *replica, uint64_t slot,
     enum mf_err err = mf_members_decode(mf_payload_bytes(entry->payload), slot, &replica->members);
     assert(err == MF_OK); // the core has read it
     (void)err;
+    replica->members.round = mf_paxos_members(replica->paxos)->round;
     replica->mending = true;
 }
 

@@ -111,6 +111,7 @@ static bool cut(struct mf_walk *walk)
     if (walk->with_members) {
         const struct mf_members *members = mf_replica_members(replica);
         mf_buf_u64(&walk->members, members->slot);
+        mf_buf_u64(&walk->members, members->round);
         mf_members_encode(members, &walk->members);
     }
     uint64_t age_us =

@@ -421,6 +421,8 @@ void sim_checks_sent(struct sim_node *node, uint32_t group, const struct mf_paxo
     case MF_PAXOS_ASK_VOTE:
     case MF_PAXOS_VOTE:
     case MF_PAXOS_TRANSFER:
+    case MF_PAXOS_ASK_RELEASE:
+    case MF_PAXOS_RELEASE:
         break;
     }
 }

@@ -24,6 +24,7 @@ static void draw_cluster(struct sim_plan *plan, struct mf_rand *rand)
     replica->paxos.election_us = PICK(rand, 100, 200, 400) * MS;
     plan->leases = !sim_chance(rand, 200);
     plan->lease_us = replica->paxos.election_us;
+    replica->paxos.lease_us = plan->lease_us;
     plan->silence_us = PICK(rand, 150, 300, 500) * MS;
     replica->paxos.resend_us = PICK(rand, 30, 100, 250) * MS;
     replica->paxos.chosen_delay_us = PICK(rand, 1, 5, 25) * MS;

@@ -132,6 +132,11 @@ const char *sim_message_text(const struct mf_paxos_msg *msg, char *out, size_t s
     case MF_PAXOS_VOTE:
         snprintf(out, size, "%s %s for %s", name, msg->last != 0 ? "yes" : "no", ballot);
         break;
+    case MF_PAXOS_ASK_RELEASE:
+    case MF_PAXOS_RELEASE:
+        snprintf(out, size, "%s of %s, question %llu", name, ballot,
+                 (unsigned long long)msg->read_seq);
+        break;
     case MF_PAXOS_TRANSFER:
         snprintf(out, size, "%s of %s, chosen up to %llu", name, ballot, chosen);
         break;

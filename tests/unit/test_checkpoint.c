@@ -60,6 +60,7 @@ static void write_received(const struct fixture *fixture, const char *cluster, u
     assert_int_equal(mf_snapshot_begin_shard(writer, shard, &meta, 77), MF_OK);
     struct mf_buf carried = {0};
     mf_buf_u64(&carried, members.slot);
+    mf_buf_u64(&carried, members.round);
     mf_members_encode(&members, &carried);
     mf_snapshot_set_members(writer, shard, mf_buf_view(&carried));
     mf_buf_free(&carried);
