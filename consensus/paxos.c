@@ -88,6 +88,9 @@ void mf_paxos_choose_next(struct mf_paxos *paxos)
     (void)err;
     members.round = paxos->round_max;
     mf_paxos_adopt_members(paxos, &members);
+    // Who votes in it has to know of it after a restart, too (P7).
+    struct mf_wal_record record = {.type = MF_WAL_MARK, .slot = paxos->chosen};
+    paxos->members_seq = mf_paxos_record(paxos, &record, NULL);
 }
 
 void mf_paxos_restore_done(struct mf_paxos *paxos)

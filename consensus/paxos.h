@@ -18,8 +18,9 @@
 //  P5  A slot is chosen when a majority of voters has accepted one ballot's value in it; the chosen
 //      index only grows and has no holes below it.
 //  P7  Only acceptors of the configuration in force count, each by (node, incarnation). Nothing is
-//      proposed after a configuration until it is chosen and a majority of its voters has promised
-//      the leader's ballot for the slots after it.
+//      proposed after a configuration until it is chosen, a majority of its voters has promised
+//      the leader's ballot for the slots after it, and a majority of them knows durably that it is
+//      chosen: from then on the acceptors of the one before it are not needed any more.
 //  P8  While an acceptor is bound by the lease of its promise's owner it promises nobody else, but
 //      for a candidate that names the very ballot which that owner has given up, or when the owner
 //      itself has said so (RELEASE): a lease is between nodes, and its holder may not lead this

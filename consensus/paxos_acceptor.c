@@ -85,7 +85,9 @@ void mf_paxos_on_prepare(struct mf_paxos *paxos, const struct mf_paxos_env *env,
     mf_paxos_gather(paxos, first, UINT64_MAX, UINT64_MAX, &promise);
     // Records are durable in order, so this covers the acceptances of lower ballots as well. One of
     // this ballot shows that its leader is past phase 1 and waits for no promise.
-    mf_paxos_send_after(paxos, env, paxos->promised_seq, promise);
+    uint64_t after = paxos->promised_seq;
+    mf_paxos_send_after(paxos, env, paxos->members_seq > after ? paxos->members_seq : after,
+                        promise);
 }
 
 uint64_t mf_paxos_raise_promise(struct mf_paxos *paxos, mf_ballot_t ballot)
@@ -130,6 +132,8 @@ void mf_paxos_on_accept(struct mf_paxos *paxos, const struct mf_paxos_env *env,
             after = entry->persist_seq;
     }
     mf_paxos_heard_chosen(paxos, env, msg->from, msg->ballot, msg->chosen);
+    if (paxos->members_seq > after)
+        after = paxos->members_seq;
     mf_paxos_send_after(paxos, env, after,
                         (struct mf_paxos_msg){.type = MF_PAXOS_ACCEPTED,
                                               .to = msg->from,

@@ -229,6 +229,7 @@ void mf_paxos_on_promise(struct mf_paxos *paxos, const struct mf_paxos_env *env,
         adopt(paxos, &msg->entries[i]);
     paxos->peers[voter].promised = true;
     paxos->peers[voter].support = msg->support;
+    mf_paxos_peer_has(paxos, (uint32_t)voter, msg->chosen);
     if (needed && msg->chosen > paxos->recover_to) {
         paxos->recover_to = msg->chosen;
         paxos->recover_from = msg->from;
@@ -312,5 +313,7 @@ void mf_paxos_try_lead(struct mf_paxos *paxos, const struct mf_paxos_env *env)
         paxos->peers[i].chosen_acked = 0;
         paxos->peers[i].resend_due_us = env->now_us + paxos->cfg.resend_us;
     }
+    if (mf_paxos_fenced(paxos))
+        mf_paxos_lead_members(paxos, env);
     mf_paxos_propose_recovered(paxos, env);
 }

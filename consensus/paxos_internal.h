@@ -17,6 +17,7 @@ struct mf_paxos_peer {
     bool up;               // false: said to be down, nothing is sent again
     bool gone;             // another incarnation runs on its node
     bool promised;         // our ballot
+    bool knows;            // durably, that this configuration is in force
     uint64_t support;      // see struct mf_paxos_progress
     uint64_t chosen_sent;  // the highest chosen index told
     uint64_t chosen_acked; // the chosen index it has reported
@@ -36,6 +37,7 @@ struct mf_paxos {
     uint32_t quorum;
     struct mf_paxos_peer peers[MF_VOTERS_MAX + MF_LEARNERS_MAX];
     uint32_t peer_count;
+    uint64_t members_seq; // the hand-over that says that its entry is chosen
 
     // Acceptor. `promised` may be ahead of the disk by what hand-over promised_seq carries.
     mf_ballot_t promised;
@@ -161,6 +163,8 @@ static inline bool mf_paxos_is_voter(const struct mf_paxos *paxos, int peer)
 {
     return peer >= 0 && peer < paxos->members.voter_count;
 }
+// This peer has durably everything up to `chosen`.
+void mf_paxos_peer_has(struct mf_paxos *paxos, uint32_t peer, uint64_t chosen);
 // A node is known to run this acceptor now.
 void mf_paxos_present(struct mf_paxos *paxos, struct mf_acceptor acceptor);
 // True when a message to this peer may be of use: it is not us, and its node runs no other.

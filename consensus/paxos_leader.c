@@ -74,11 +74,8 @@ static void advance_chosen(struct mf_paxos *paxos, const struct mf_paxos_env *en
         paxos->known_chosen = paxos->chosen;
     if (paxos->chosen > before && paxos->chosen_due_us == 0)
         paxos->chosen_due_us = env->now_us + paxos->cfg.chosen_delay_us;
-    if (paxos->members.slot != members_slot) {
+    if (paxos->members.slot != members_slot)
         mf_paxos_lead_members(paxos, env);
-        if (paxos->role == MF_LEADER)
-            mf_paxos_propose_recovered(paxos, env);
-    }
 }
 
 void mf_paxos_on_accepted(struct mf_paxos *paxos, const struct mf_paxos_env *env,
@@ -94,6 +91,7 @@ void mf_paxos_on_accepted(struct mf_paxos *paxos, const struct mf_paxos_env *env
         peer->support = msg->support;
     if (msg->chosen > peer->chosen_acked)
         peer->chosen_acked = msg->chosen;
+    mf_paxos_peer_has(paxos, (uint32_t)i, msg->chosen);
     uint64_t first = msg->slot > paxos->chosen ? msg->slot : paxos->chosen + 1;
     uint64_t last = msg->last < leader_last(paxos) ? msg->last : leader_last(paxos);
     for (uint64_t slot = first; slot <= last && mf_paxos_is_voter(paxos, i); slot++)
@@ -101,6 +99,8 @@ void mf_paxos_on_accepted(struct mf_paxos *paxos, const struct mf_paxos_env *env
     if (first <= last)
         peer->resend_due_us = env->now_us + paxos->cfg.resend_us;
     advance_chosen(paxos, env);
+    if (paxos->role == MF_LEADER)
+        mf_paxos_propose_recovered(paxos, env);
     if (paxos->heir != 0)
         mf_paxos_hand_over(paxos, env);
 }
@@ -119,6 +119,8 @@ void mf_paxos_on_own_accept(struct mf_paxos *paxos, const struct mf_paxos_env *e
         paxos->self_next++;
     }
     advance_chosen(paxos, env);
+    if (paxos->role == MF_LEADER)
+        mf_paxos_propose_recovered(paxos, env);
 }
 
 static bool lacks_acceptances(const struct mf_paxos *paxos, uint32_t voter)
@@ -135,8 +137,8 @@ static bool lacks_acceptances(const struct mf_paxos *paxos, uint32_t voter)
 static bool needs_resend(const struct mf_paxos *paxos, uint32_t voter)
 {
     const struct mf_paxos_peer *peer = &paxos->peers[voter];
-    bool owes_promise =
-        mf_paxos_is_voter(paxos, (int)voter) && !peer->promised && mf_paxos_fenced(paxos);
+    bool owes_promise = mf_paxos_is_voter(paxos, (int)voter) && (!peer->promised || !peer->knows) &&
+                        mf_paxos_fenced(paxos);
     return mf_paxos_reachable(paxos, voter) && peer->up &&
            (peer->chosen_acked < paxos->chosen || lacks_acceptances(paxos, voter) || owes_promise);
 }

@@ -34,6 +34,8 @@ void mf_paxos_on_chosen(struct mf_paxos *paxos, const struct mf_paxos_env *env,
     // Else a former leader that comes back from a pause would be followed again.
     uint64_t after = mf_paxos_raise_promise(paxos, msg->ballot);
     mf_paxos_heard_chosen(paxos, env, msg->from, msg->ballot, msg->chosen);
+    if (paxos->members_seq > after)
+        after = paxos->members_seq;
     mf_paxos_send_after(paxos, env, after,
                         (struct mf_paxos_msg){.type = MF_PAXOS_ACCEPTED,
                                               .to = msg->from,
@@ -93,7 +95,8 @@ void mf_paxos_on_learn(struct mf_paxos *paxos, const struct mf_paxos_env *env,
 // Caught up: a leader that wants to hand over waits for just that.
 static void tell_progress(struct mf_paxos *paxos, const struct mf_paxos_env *env)
 {
-    mf_paxos_send_after(paxos, env, paxos->promised_seq,
+    uint64_t after = paxos->promised_seq;
+    mf_paxos_send_after(paxos, env, paxos->members_seq > after ? paxos->members_seq : after,
                         (struct mf_paxos_msg){.type = MF_PAXOS_ACCEPTED,
                                               .to = paxos->leader,
                                               .ballot = paxos->promised,

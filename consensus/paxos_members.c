@@ -27,6 +27,7 @@ static void add_peer(struct mf_paxos *paxos, const struct mf_paxos_peer *before,
         else
             peer->gone = !before[i].gone; // of two incarnations on a node one is there
     }
+    peer->knows = paxos->members.slot == 0;
 }
 
 void mf_paxos_adopt_members(struct mf_paxos *paxos, const struct mf_members *members)
@@ -66,10 +67,26 @@ bool mf_paxos_reachable(const struct mf_paxos *paxos, uint32_t peer)
     return paxos->peers[peer].acceptor.node != paxos->cfg.self && !paxos->peers[peer].gone;
 }
 
+static uint32_t knowing(const struct mf_paxos *paxos)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < paxos->members.voter_count; i++)
+        count += (int)i == paxos->self ? paxos->members_seq <= paxos->seq_durable
+                                       : paxos->peers[i].knows;
+    return count;
+}
+
+void mf_paxos_peer_has(struct mf_paxos *paxos, uint32_t peer, uint64_t chosen)
+{
+    if (chosen >= paxos->members.slot)
+        paxos->peers[peer].knows = true;
+}
+
 bool mf_paxos_fenced(const struct mf_paxos *paxos)
 {
     return paxos->members_slot > paxos->chosen ||
-           (uint32_t)__builtin_popcount(mf_paxos_promises(paxos)) < paxos->quorum;
+           (uint32_t)__builtin_popcount(mf_paxos_promises(paxos)) < paxos->quorum ||
+           knowing(paxos) < paxos->quorum;
 }
 
 void mf_paxos_lead_members(struct mf_paxos *paxos, const struct mf_paxos_env *env)

@@ -270,8 +270,11 @@ void sim_checks_durable(struct sim_node *node, const struct mf_wal_record *recor
 {
     struct sim *sim = node->sim;
     struct sim_group_checks *checks = group_of(sim, record->group);
-    if (record->type == MF_WAL_MARK)
+    if (record->type == MF_WAL_MARK) {
+        uint64_t *marked = &checks->marked[node->index];
+        *marked = record->slot > *marked ? record->slot : *marked;
         return;
+    }
     if (record->ballot > checks->promised[node->index])
         checks->promised[node->index] = record->ballot;
     if (!is_acceptance(record))
@@ -501,6 +504,9 @@ static void check_slot(struct sim_node *node, uint32_t group, uint64_t slot)
 
 void sim_checks_installed(struct sim_node *node, uint32_t group)
 {
+    uint64_t *marked = &group_of(node->sim, group)->marked[node->index];
+    uint64_t chosen = mf_paxos_chosen(mf_replica_paxos(node->replicas[group]));
+    *marked = chosen > *marked ? chosen : *marked; // the snapshot says so
     check_state(node, group);
 }
 
@@ -510,6 +516,7 @@ void sim_checks_forgot(struct sim_node *node)
         struct sim_group_checks *checks = group_of(node->sim, group);
         checks->promised[node->index] = 0;
         checks->chosen_seen[node->index] = 0;
+        checks->marked[node->index] = 0;
         for (uint64_t i = 0; i < checks->slot_count; i++)
             checks->slots[i].accepted[node->index] = (struct sim_accepted){0};
     }
@@ -540,6 +547,7 @@ void sim_checks_restored(struct sim_node *node)
         for (uint64_t slot = first; slot <= chosen; slot++)
             check_slot(node, group, slot);
         checks->chosen_seen[node->index] = chosen;
+        checks->marked[node->index] = chosen;
     }
 }
 

@@ -70,6 +70,7 @@ struct sim_group_checks {
     uint64_t log_time_us;                // the largest of those
     mf_ballot_t promised[SIM_NODES_MAX]; // durably
     uint64_t chosen_seen[SIM_NODES_MAX]; // as last reported in this life
+    uint64_t marked[SIM_NODES_MAX];      // known as chosen, durably
     struct mf_members *members;          // that were chosen, from the first one on
     uint32_t members_count;
     struct sim_ballot *ballots;

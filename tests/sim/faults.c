@@ -68,12 +68,12 @@ static bool spares(const struct sim *sim, const struct sim_node *node, uint32_t 
 {
     if (!remembers(node, group))
         return true;
-    // Who does not know yet that the newest configuration is chosen may need the one before it.
+    // Who does not know durably that the newest configuration is chosen may need the one before it.
     const struct mf_members *members = sim_checks_members(sim, group);
     uint32_t others = 0;
     for (uint16_t i = 0; i < sim->plan.node_count; i++)
         others += i != node->index && remembers(&sim->nodes[i], group) &&
-                  sim->checks.groups[group].chosen_seen[i] >= members->slot;
+                  sim->checks.groups[group].marked[i] >= members->slot;
     uint32_t needed = mf_members_quorum(members);
     needed += sim->plan.members_us > 0;
     return others >= needed && !sim_checks_members_open(sim, group);
