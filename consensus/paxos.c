@@ -213,7 +213,7 @@ void mf_paxos_receive(struct mf_paxos *paxos, const struct mf_paxos_env *env,
         mf_paxos_on_ask_release(paxos, env, msg);
         break;
     case MF_PAXOS_RELEASE:
-        mf_paxos_on_release(paxos, msg);
+        mf_paxos_on_release(paxos, env, msg);
         break;
     }
 }

@@ -15,13 +15,18 @@ bool mf_paxos_kept_from(struct mf_paxos *paxos, const struct mf_paxos_env *env, 
     uint16_t owner = mf_ballot_node(paxos->promised);
     if (!env->bound || owner == node || paxos->promised == paxos->released)
         return false;
+    mf_paxos_ask_release(paxos, env);
+    return true;
+}
+
+void mf_paxos_ask_release(struct mf_paxos *paxos, const struct mf_paxos_env *env)
+{
     paxos->release_seq = ++paxos->questions;
     mf_paxos_send(paxos, env,
                   (struct mf_paxos_msg){.type = MF_PAXOS_ASK_RELEASE,
-                                        .to = owner,
+                                        .to = mf_ballot_node(paxos->promised),
                                         .ballot = paxos->promised,
                                         .read_seq = paxos->release_seq});
-    return true;
 }
 
 void mf_paxos_relied_on(struct mf_paxos *paxos, mf_ballot_t ballot)
@@ -51,11 +56,15 @@ void mf_paxos_on_ask_release(struct mf_paxos *paxos, const struct mf_paxos_env *
                                         .read_seq = msg->read_seq});
 }
 
-void mf_paxos_on_release(struct mf_paxos *paxos, const struct mf_paxos_msg *msg)
+void mf_paxos_on_release(struct mf_paxos *paxos, const struct mf_paxos_env *env,
+                         const struct mf_paxos_msg *msg)
 {
     bool asked = paxos->release_seq != 0 && msg->read_seq == paxos->release_seq;
-    if (asked && msg->ballot == paxos->promised && mf_ballot_node(msg->ballot) == msg->from)
-        paxos->released = msg->ballot;
+    if (!asked || msg->ballot != paxos->promised || mf_ballot_node(msg->ballot) != msg->from)
+        return;
+    paxos->released = msg->ballot;
+    if (paxos->role == MF_FOLLOWER && paxos->leader == msg->from)
+        mf_paxos_step_down(paxos, env, 0, paxos->cfg.election_us);
 }
 
 void mf_paxos_on_prepare(struct mf_paxos *paxos, const struct mf_paxos_env *env,

@@ -87,6 +87,8 @@ void mf_paxos_on_ask_vote(struct mf_paxos *paxos, const struct mf_paxos_env *env
     }
     bool counts = mf_members_voter(&paxos->members, asker) >= 0 || msg->chosen > paxos->chosen;
     bool led = paxos->leader != 0 && paxos->leader != msg->from;
+    if (led && paxos->role == MF_FOLLOWER && paxos->leader == mf_ballot_node(paxos->promised))
+        mf_paxos_ask_release(paxos, env); // does it still lead?
     bool yes = counts && !led && msg->ballot > paxos->promised &&
                !mf_paxos_kept_from(paxos, env, msg->from);
     mf_paxos_send(paxos, env,
