@@ -7,6 +7,8 @@
 #include "world.h"
 
 #define WRITE_US_MAX UINT64_C(100000)
+// A receiver waits this long for the next chunk before it takes another snapshot instead.
+#define SILENT_US UINT64_C(1000000)
 
 static void drop(struct sim_snapshot *snapshot)
 {
@@ -190,7 +192,9 @@ static void take_chunk(struct sim_node *node, const struct sim_frame *frame)
     uint64_t offset = mf_read_u64(&reader);
     bool last = mf_read_u8(&reader) != 0;
     struct mf_bytes chunk = mf_read_blob(&reader);
-    if (head.meta.applied < at->incoming.meta.applied || at->writing.meta.applied != 0)
+    // The sender of a newer one may have gone away in the middle of it.
+    bool moving = node->sim->now_us < at->incoming_us + SILENT_US;
+    if ((head.meta.applied < at->incoming.meta.applied && moving) || at->writing.meta.applied != 0)
         return;
     if (offset == 0 && head.identity != at->incoming.identity)
         copy_head(&at->incoming, &head);
@@ -199,6 +203,7 @@ static void take_chunk(struct sim_node *node, const struct sim_frame *frame)
     // What was taken before is passed over: the sender began anew.
     if (offset == at->incoming.records.len) {
         mf_buf_put(&at->incoming.records, chunk.data, chunk.len);
+        at->incoming_us = node->sim->now_us;
         if (last) {
             at->writing = at->incoming;
             at->incoming = (struct sim_snapshot){0};
