@@ -240,9 +240,9 @@ static void a_node_that_stops_or_whose_disk_stands_still_does_not_ask(void **sta
 {
     (void)state;
     struct process *one = start(1, 11, 22);
-    one->links.disk_stalled = true;
+    one->node.disk_stalled = true;
     assert_false(asks_at(one, START_US));
-    one->links.disk_stalled = false;
+    one->node.disk_stalled = false;
     assert_true(asks_at(one, START_US + HALF_BEAT_US));
     atomic_store(&one->node.stopping, true);
     assert_false(asks_at(one, START_US + 2 * HALF_BEAT_US));
