@@ -37,13 +37,14 @@ bool mf_balance_settled(const struct mf_balance_watch *watch, uint32_t count, ui
     return true;
 }
 
-// The shard's own place first, so that it need not move again; else whoever has least to do. Who
-// did not take over last time comes last.
+// Who need not be waited for first, then the shard's own place, so that it need not move again,
+// then whoever has least to do. Who did not take over last time comes last.
 static uint64_t rank(const struct mf_balance_view *view, const struct mf_balance_place *place)
 {
     uint64_t avoided = place->node == view->avoid;
+    uint64_t behind = !place->level;
     uint64_t foreign = place->node != view->preferred;
-    return avoided << 33 | foreign << 32 | place->load;
+    return avoided << 34 | behind << 33 | foreign << 32 | place->load;
 }
 
 static uint16_t anybody(const struct mf_balance_view *view)

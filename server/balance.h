@@ -39,6 +39,7 @@ bool mf_balance_settled(const struct mf_balance_watch *watch, uint32_t count, ui
 struct mf_balance_place {
     uint16_t node;
     bool fit;      // it is up, has caught up, and does not decline
+    bool level;    // it has said that it has all that is chosen: it can take over at once
     bool steady;   // see mf_balance_steady
     uint32_t load; // groups that it leads, as far as known
 };

@@ -109,6 +109,7 @@ static bool fill_places(struct mf_mover *mover, const struct mf_owned_shard *sha
         view->places[view->count++] = (struct mf_balance_place){
             .node = progress.acceptor.node,
             .fit = here && progress.chosen + LAG_MAX >= mf_paxos_chosen(paxos),
+            .level = progress.chosen >= mf_paxos_chosen(paxos),
             .steady = mf_balance_steady(&mover->watch, (uint32_t)member, now_us, settle_us(mover)),
             .load = mover->loads[member]};
     }

@@ -88,12 +88,25 @@ static void a_leaving_node_gives_to_whoever_has_least(void **state)
     assert_int_equal(mf_balance_heir(&view), 3);
 }
 
+static void a_leaving_node_gives_to_whoever_need_not_be_waited_for(void **state)
+{
+    (void)state;
+    struct mf_balance_view view = out_of_place();
+    view.leaving = true;
+    view.places[1].level = true;
+    view.places[1].load = UINT32_MAX;
+    assert_int_equal(mf_balance_heir(&view), 3);
+    view.places[0].level = true;
+    assert_int_equal(mf_balance_heir(&view), 1);
+}
+
 static void who_did_not_take_over_is_asked_last(void **state)
 {
     (void)state;
     struct mf_balance_view view = out_of_place();
     view.leaving = true;
     view.avoid = 1;
+    view.places[0].level = true;
     assert_int_equal(mf_balance_heir(&view), 3);
     view.places[1].load = UINT32_MAX;
     assert_int_equal(mf_balance_heir(&view), 3);
@@ -152,6 +165,7 @@ int main(void)
         cmocka_unit_test(nobody_moves_for_the_spreads_sake_while_something_changes),
         cmocka_unit_test(a_leaving_node_hands_over_whatever_else_is_going_on),
         cmocka_unit_test(a_leaving_node_gives_to_whoever_has_least),
+        cmocka_unit_test(a_leaving_node_gives_to_whoever_need_not_be_waited_for),
         cmocka_unit_test(who_did_not_take_over_is_asked_last),
         cmocka_unit_test(a_leaving_node_among_the_voters_does_not_choose_itself),
         cmocka_unit_test(a_node_is_steady_when_one_process_has_been_up_for_long),
