@@ -152,8 +152,9 @@ class Writer(threading.Thread):
     closes the connection or says that it stops. Every write is a new one, without an id: one whose
     outcome is unknown is an error."""
 
-    def __init__(self, node, name, depth):
+    def __init__(self, node, name, depth, on_refused=lambda: None):
         super().__init__(daemon=True)
+        self._on_refused = on_refused
         self._connection = node.connect()
         self._name = name
         self._depth = depth
@@ -190,6 +191,8 @@ class Writer(threading.Thread):
             return
         self.longest = max(self.longest, time.monotonic() - sent.pop(msgid))
         if error is not None and error.code == "SHUTTING_DOWN":
+            if not self.ended.is_set():
+                self._on_refused()
             self.ended.set()
         elif error is not None:
             self.errors.append(str(error))
@@ -207,11 +210,19 @@ def test_an_orderly_stop_costs_no_error(t):
     stopping one is served until it is told to go."""
     cluster = t.cluster(3, shards=64)
     wait_leaders(cluster, is_even, "an even spread")
+    homeless = []
     for round_ in range(2 if t.quick else 4):
         leader = cluster.busiest_leader()
         others = [node for node in cluster.nodes if node is not leader]
         writers = [Writer(node, f"w{node.id}", 8) for node in others]
-        guest = Writer(leader, "guest", 1)
+
+        def on_refused(others=others):
+            # The stopping node refuses nothing before others lead all that it led.
+            views = {node.id: leaders(node) for node in others}
+            led = {shard for node, view in views.items()
+                   for shard, by in enumerate(view) if by == node}
+            homeless.extend(set(range(64)) - led)
+        guest = Writer(leader, "guest", 16, on_refused)
         wait_for(lambda: all(writer.writes > 200 for writer in writers + [guest]), PATIENCE,
                  "the writers to be at it")
         before = max(writer.longest for writer in writers)
@@ -232,5 +243,6 @@ def test_an_orderly_stop_costs_no_error(t):
                f"{max(writer.longest for writer in writers) * 1000:.0f} ms, through the stopping "
                f"node {guest.longest * 1000:.0f} ms (before: {before * 1000:.0f} ms)")
         equal([writer.errors for writer in writers + [guest]], [[], [], []], "errors")
+        equal(homeless, [], "shards that no other node led when the stopping one refused a write")
         leader.restart()
         wait_leaders(cluster, is_even, "an even spread again")
