@@ -38,15 +38,14 @@ static bool read_echo(const struct mf_echo *echo, uint64_t incarnation, struct m
     return mf_seq_valid(&echo->version, version) && of == incarnation;
 }
 
-// A node that stops hands its groups over rather than hold on to them; one whose disk stands still,
-// or that hears nothing of its followers, could acknowledge nothing in them.
+// A node whose disk stands still, or that hears nothing of its followers, could acknowledge
+// nothing. One that stops asks to the end: until then it leads what nobody could take from it.
 static bool may_ask(const struct mf_links *links, uint32_t member, uint64_t now_us)
 {
     const struct mf_node *node = links->reactor->node;
     uint64_t heard_us = atomic_load_explicit(&node->members[member].heard_us, memory_order_relaxed);
     return !atomic_load_explicit(&node->disk_stalled, memory_order_relaxed) && heard_us != 0 &&
-           now_us < heard_us + mf_node_lease_us(node) &&
-           !atomic_load_explicit(&node->stopping, memory_order_relaxed);
+           now_us < heard_us + mf_node_lease_us(node);
 }
 
 static bool declines(const struct mf_node *node)
