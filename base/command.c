@@ -3,7 +3,7 @@
 //     u8 op | u16 flags | u8 expiry | u8 id length, id
 //     i64 expire_us    unless expiry is NONE
 //     u64 if_version   with MF_IF_VERSION
-//     u32 limit        of EXPIRE_DUE
+//     u32 limit        of EXPIRE_DUE, TRANSFER, DRAIN
 //     u32 item count   of commands of many keys
 //     for each item: u32 length, key; of SET and MSET also u32 length, value
 //
@@ -16,7 +16,7 @@
 
 #define ALL_FLAGS                                                                                  \
     ((uint32_t)(MF_NX | MF_XX | MF_GT | MF_LT | MF_KEEP_TTL | MF_WITH_OLD | MF_WITH_META |         \
-                MF_IF_VERSION | MF_READ_LOCAL))
+                MF_IF_VERSION | MF_READ_LOCAL | MF_UNDO))
 
 enum keys { KEYS_NONE, KEYS_ONE, KEYS_MANY };
 
@@ -25,22 +25,25 @@ struct shape {
     enum keys keys;
     bool values;
     bool write;
+    bool limit;
 };
 
 static const struct shape shapes[] = {
-    [MF_OP_GET] = {"get", KEYS_ONE, false, false},
-    [MF_OP_MGET] = {"mget", KEYS_MANY, false, false},
-    [MF_OP_HAS] = {"has", KEYS_MANY, false, false},
-    [MF_OP_TTL] = {"ttl", KEYS_ONE, false, false},
-    [MF_OP_SIZE] = {"size", KEYS_NONE, false, false},
-    [MF_OP_INDEX] = {"index", KEYS_NONE, false, false},
-    [MF_OP_SET] = {"set", KEYS_ONE, true, true},
-    [MF_OP_MSET] = {"mset", KEYS_MANY, true, true},
-    [MF_OP_DEL] = {"del", KEYS_MANY, false, true},
-    [MF_OP_EXPIRE] = {"expire", KEYS_ONE, false, true},
-    [MF_OP_PERSIST] = {"persist", KEYS_ONE, false, true},
-    [MF_OP_FLUSH] = {"flush", KEYS_NONE, false, true},
-    [MF_OP_EXPIRE_DUE] = {"expire_due", KEYS_NONE, false, true},
+    [MF_OP_GET] = {"get", KEYS_ONE, false, false, false},
+    [MF_OP_MGET] = {"mget", KEYS_MANY, false, false, false},
+    [MF_OP_HAS] = {"has", KEYS_MANY, false, false, false},
+    [MF_OP_TTL] = {"ttl", KEYS_ONE, false, false, false},
+    [MF_OP_SIZE] = {"size", KEYS_NONE, false, false, false},
+    [MF_OP_INDEX] = {"index", KEYS_NONE, false, false, false},
+    [MF_OP_SET] = {"set", KEYS_ONE, true, true, false},
+    [MF_OP_MSET] = {"mset", KEYS_MANY, true, true, false},
+    [MF_OP_DEL] = {"del", KEYS_MANY, false, true, false},
+    [MF_OP_EXPIRE] = {"expire", KEYS_ONE, false, true, false},
+    [MF_OP_PERSIST] = {"persist", KEYS_ONE, false, true, false},
+    [MF_OP_FLUSH] = {"flush", KEYS_NONE, false, true, false},
+    [MF_OP_TRANSFER] = {"transfer", KEYS_NONE, .limit = true},
+    [MF_OP_DRAIN] = {"drain_node", KEYS_NONE, .limit = true},
+    [MF_OP_EXPIRE_DUE] = {"expire_due", KEYS_NONE, .write = true, .limit = true},
 };
 
 static const struct shape *shape_of(unsigned op)
@@ -85,7 +88,7 @@ void mf_command_encode(const struct mf_command *command, struct mf_buf *out)
         mf_buf_u64(out, (uint64_t)command->expire_us);
     if ((command->flags & MF_IF_VERSION) != 0)
         mf_buf_u64(out, command->if_version);
-    if (command->op == MF_OP_EXPIRE_DUE)
+    if (shape->limit)
         mf_buf_u32(out, command->limit);
     if (shape->keys == KEYS_MANY)
         mf_buf_u32(out, command->item_count);
@@ -102,7 +105,7 @@ size_t mf_command_size(const struct mf_command *command)
     size_t size = 5 + command->id.len;
     size += command->expiry != MF_EXPIRY_NONE ? 8 : 0;
     size += (command->flags & MF_IF_VERSION) != 0 ? 8 : 0;
-    size += command->op == MF_OP_EXPIRE_DUE ? 4 : 0;
+    size += shape->limit ? 4 : 0;
     size += shape->keys == KEYS_MANY ? 4 : 0;
     for (uint32_t i = 0; i < command->item_count; i++) {
         size += 4 + command->items[i].key.len;
@@ -159,7 +162,7 @@ static enum mf_err decode_head(struct mf_reader *r, struct mf_command *command,
         command->expire_us = (int64_t)mf_read_u64(r);
     if ((command->flags & MF_IF_VERSION) != 0)
         command->if_version = mf_read_u64(r);
-    if (command->op == MF_OP_EXPIRE_DUE)
+    if ((*shape)->limit)
         command->limit = mf_read_u32(r);
     command->item_count = (*shape)->keys == KEYS_ONE ? 1 : 0;
     if ((*shape)->keys == KEYS_MANY)

@@ -29,6 +29,9 @@ enum mf_opcode {
     MF_OP_EXPIRE = 35,  // one key; expiry kind IN, expire_us <= 0 deletes
     MF_OP_PERSIST = 36, // one key
     MF_OP_FLUSH = 37,   // no key; one shard
+    // Asked of a node about leadership; never in a log. `limit` is a node's id.
+    MF_OP_TRANSFER = 64, // that node is to lead the shard
+    MF_OP_DRAIN = 65,    // that node is to lead nothing
     // Proposed by the leader itself.
     MF_OP_EXPIRE_DUE = 96, // pops at most `limit` keys whose deadline <= the entry's log time
 };
@@ -43,6 +46,7 @@ enum mf_command_flag {
     MF_WITH_META = 1u << 6,  // get: answer with version and TTL
     MF_IF_VERSION = 1u << 7, // set, del: `if_version` must be the key's version (0: absent)
     MF_READ_LOCAL = 1u << 8, // reads: this replica's state, however old
+    MF_UNDO = 1u << 9,       // drain: it may lead again
 };
 
 // How expire_us is meant.
@@ -67,7 +71,7 @@ struct mf_command {
     enum mf_expiry expiry;
     int64_t expire_us;
     uint64_t if_version;
-    uint32_t limit;        // EXPIRE_DUE
+    uint32_t limit;        // EXPIRE_DUE, TRANSFER, DRAIN
     struct mf_bytes id;    // empty = none
     struct mf_item *items; // item_count of them; &one for commands of one key
     uint32_t item_count;

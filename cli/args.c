@@ -58,6 +58,7 @@ static const struct flag_row rows[CLI_FLAG_COUNT] = {
     [CLI_FLAG_QUIET] = {"--quiet", SWITCH, NULL, 0, 0, "no progress on stderr"},
     [CLI_FLAG_ACKED] = {"--acked", TEXT, "FILE", 0, 0,
                         "append each acknowledged key to FILE, a line each, escaped as in tsv"},
+    [CLI_FLAG_UNDO] = {"--undo", SWITCH, NULL, 0, 0, "the node may lead again"},
 };
 
 static const uint32_t global_flags = CLI_TAKES(ENDPOINTS) | CLI_TAKES(USER) | CLI_TAKES(PASSWORD) |

@@ -49,6 +49,7 @@ enum cli_flag {
     CLI_FLAG_SKIP_BAD,
     CLI_FLAG_QUIET,
     CLI_FLAG_ACKED,
+    CLI_FLAG_UNDO,
     CLI_FLAG_COUNT
 };
 
@@ -132,6 +133,8 @@ int cli_cluster(struct cli *cli);
 int cli_stats(struct cli *cli);
 int cli_status(struct cli *cli);
 int cli_snapshot(struct cli *cli);
+int cli_transfer(struct cli *cli);
+int cli_drain(struct cli *cli);
 int cli_load(struct cli *cli);
 
 #endif

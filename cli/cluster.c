@@ -1,4 +1,5 @@
-// The verbs for the cluster: what the connected node says of it, and snapshots.
+// The verbs for the cluster: what the connected node says of it, snapshots, and who leads.
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -152,4 +153,56 @@ int cli_snapshot(struct cli *cli)
     else
         print_map(cli, map);
     return CLI_YES;
+}
+
+static bool read_id(const char *text, uint32_t *id)
+{
+    char *end;
+    errno = 0;
+    unsigned long long value = strtoull(text, &end, 10);
+    *id = (uint32_t)value;
+    return text[0] >= '0' && text[0] <= '9' && *end == '\0' && errno == 0 && value <= UINT32_MAX;
+}
+
+static int print_true(const struct cli *cli)
+{
+    if (cli->output == CLI_JSON)
+        cli_print_json(cli->out, json_pack("{s:b}", "done", true));
+    else
+        fprintf(cli->out, "true\n");
+    return CLI_YES;
+}
+
+static int bad_id(const struct cli *cli, const char *what, const char *text)
+{
+    return cli_usage_error(cli, "%s '%s': expected an integer from 0 to 4294967295", what, text);
+}
+
+int cli_transfer(struct cli *cli)
+{
+    uint32_t shard;
+    uint32_t node;
+    if (!read_id(cli->words[0], &shard))
+        return bad_id(cli, "SHARD", cli->words[0]);
+    if (!read_id(cli->words[1], &node))
+        return bad_id(cli, "NODE", cli->words[1]);
+    int status = cli_connect(cli, 0, 0);
+    if (status != CLI_YES)
+        return status;
+    if (mayfly_transfer(cli->client, shard, node) != MAYFLY_OK)
+        return cli_call_failed(cli);
+    return print_true(cli);
+}
+
+int cli_drain(struct cli *cli)
+{
+    uint32_t node;
+    if (!read_id(cli->words[0], &node))
+        return bad_id(cli, "NODE", cli->words[0]);
+    int status = cli_connect(cli, 0, 0);
+    if (status != CLI_YES)
+        return status;
+    if (mayfly_drain_node(cli->client, node, cli->flags[CLI_FLAG_UNDO].given) != MAYFLY_OK)
+        return cli_call_failed(cli);
+    return print_true(cli);
 }

@@ -49,6 +49,13 @@ const struct cli_verb cli_verbs[] = {
      "Prints the file's path on the node. NAME is 1 to 64 of A-Z a-z 0-9 . _ - with no leading\n"
      "dot; the same name replaces the old file. --timeout is 600000 unless given.\n",
      1, 1, 0, CLI_PLAIN, cli_snapshot},
+    {"transfer", "SHARD NODE", "Let a node lead a shard",
+     "Prints true when it does. The shard stays with it until it stops leading it.\n", 2, 2, 0,
+     CLI_PLAIN, cli_transfer},
+    {"drain", "NODE", "Let a node lead nothing, until it restarts or with --undo",
+     "Prints true when it leads nothing. It goes on serving: requests are passed on to the new\n"
+     "leaders. An orderly stop does the same by itself.\n",
+     1, 1, CLI_TAKES(UNDO), CLI_PLAIN, cli_drain},
     {"load", "[FILE|-]", "Write many records from a file or standard input",
      "tsv: a line KEY<TAB>VALUE[<TAB>TTL_MS] a record; \\t \\n \\r \\\\ stand for tab, newline,\n"
      "carriage return and backslash. ndjson: a JSON object a line with \"key\" or \"key_base64\",\n"

@@ -338,3 +338,27 @@ enum mayfly_err mayfly_snapshot(struct mayfly_client *client, const char *name,
     struct mayfly_request request = {.method = MAYFLY_METHOD_SNAPSHOT, .keys = &text, .count = 1};
     return call_for_map(client, &request, "snapshot", out);
 }
+
+// True is all that these answer.
+static enum mayfly_err call_for_true(struct mayfly_client *client,
+                                     const struct mayfly_request *request, const char *method)
+{
+    bool done = false;
+    enum mayfly_err err = call_for_bool(client, request, method, &done);
+    return err == MAYFLY_OK && !done ? unexpected(client, method) : err;
+}
+
+enum mayfly_err mayfly_transfer(struct mayfly_client *client, uint32_t shard, uint32_t node)
+{
+    struct mayfly_request request = {
+        .method = MAYFLY_METHOD_TRANSFER, .shard = shard, .node = node};
+    return call_for_true(client, &request, "transfer");
+}
+
+enum mayfly_err mayfly_drain_node(struct mayfly_client *client, uint32_t node, bool undo)
+{
+    struct mayfly_request request = {.method = MAYFLY_METHOD_DRAIN_NODE,
+                                     .node = node,
+                                     .options = {.flags = undo ? MAYFLY_FLAG_UNDO : 0}};
+    return call_for_true(client, &request, "drain_node");
+}

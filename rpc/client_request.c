@@ -12,14 +12,16 @@
 #define COUNT_MAX ((size_t)1 << 20) // keys in one request, as the server has it
 
 enum layout {
-    LAYOUT_NONE,      // []
-    LAYOUT_KEY,       // [key]
-    LAYOUT_KEY_VALUE, // [key, value]
-    LAYOUT_KEY_TTL,   // [key, ttl]
-    LAYOUT_KEYS,      // [[key...]]
-    LAYOUT_PAIRS,     // [[[key, value]...]]
-    LAYOUT_NAME,      // [name]
-    LAYOUT_GREETING,  // [{client, user, password}]
+    LAYOUT_NONE,       // []
+    LAYOUT_KEY,        // [key]
+    LAYOUT_KEY_VALUE,  // [key, value]
+    LAYOUT_KEY_TTL,    // [key, ttl]
+    LAYOUT_KEYS,       // [[key...]]
+    LAYOUT_PAIRS,      // [[[key, value]...]]
+    LAYOUT_NAME,       // [name]
+    LAYOUT_SHARD_NODE, // [shard, node]
+    LAYOUT_NODE,       // [node]
+    LAYOUT_GREETING,   // [{client, user, password}]
 };
 
 struct method_row {
@@ -53,6 +55,8 @@ static const struct method_row methods[MAYFLY_METHOD_COUNT] = {
     [MAYFLY_METHOD_CLUSTER] = {"cluster", LAYOUT_NONE, 0, false},
     [MAYFLY_METHOD_STATS] = {"stats", LAYOUT_NONE, 0, false},
     [MAYFLY_METHOD_SNAPSHOT] = {"snapshot", LAYOUT_NAME, 0, false},
+    [MAYFLY_METHOD_TRANSFER] = {"transfer", LAYOUT_SHARD_NODE, 0, false},
+    [MAYFLY_METHOD_DRAIN_NODE] = {"drain_node", LAYOUT_NODE, MAYFLY_FLAG_UNDO, false},
 };
 
 // The options that are sent as `name: true`.
@@ -60,9 +64,9 @@ static const struct {
     unsigned flag;
     const char *name;
 } switches[] = {
-    {MAYFLY_FLAG_NX, "nx"},     {MAYFLY_FLAG_XX, "xx"},   {MAYFLY_FLAG_GT, "gt"},
-    {MAYFLY_FLAG_LT, "lt"},     {MAYFLY_FLAG_GET, "get"}, {MAYFLY_FLAG_KEEP_TTL, "keep_ttl"},
-    {MAYFLY_FLAG_META, "meta"},
+    {MAYFLY_FLAG_NX, "nx"},     {MAYFLY_FLAG_XX, "xx"},     {MAYFLY_FLAG_GT, "gt"},
+    {MAYFLY_FLAG_LT, "lt"},     {MAYFLY_FLAG_GET, "get"},   {MAYFLY_FLAG_KEEP_TTL, "keep_ttl"},
+    {MAYFLY_FLAG_META, "meta"}, {MAYFLY_FLAG_UNDO, "undo"},
 };
 
 bool mf_request_is_write(enum mayfly_method method)
@@ -75,6 +79,8 @@ static bool count_fits(enum layout layout, size_t count)
     switch (layout) {
     case LAYOUT_NONE:
     case LAYOUT_GREETING:
+    case LAYOUT_SHARD_NODE:
+    case LAYOUT_NODE:
         return count == 0;
     case LAYOUT_KEY:
     case LAYOUT_KEY_VALUE:
@@ -232,6 +238,15 @@ static void pack_params(msgpack_packer *packer, struct mayfly_client *client,
         msgpack_pack_array(packer, 1 + extra);
         msgpack_pack_str(packer, request->keys[0].len);
         msgpack_pack_str_body(packer, request->keys[0].data, request->keys[0].len);
+        break;
+    case LAYOUT_SHARD_NODE:
+        msgpack_pack_array(packer, 2 + extra);
+        msgpack_pack_uint32(packer, request->shard);
+        msgpack_pack_uint32(packer, request->node);
+        break;
+    case LAYOUT_NODE:
+        msgpack_pack_array(packer, 1 + extra);
+        msgpack_pack_uint32(packer, request->node);
         break;
     case LAYOUT_KEY:
         msgpack_pack_array(packer, 1 + extra);

@@ -122,6 +122,7 @@ static const struct {
     [OPTION_USER] = {"user", "a string", option_user, 0},
     [OPTION_PASSWORD] = {"password", "a string", option_password, 0},
     [OPTION_SESSION] = {"session", "16 bytes", option_session, 0},
+    [OPTION_UNDO] = {"undo", "a boolean", option_flag, MF_UNDO},
 };
 
 // Two of one row contradict each other.

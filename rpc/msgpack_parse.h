@@ -26,6 +26,7 @@ enum option {
     OPTION_USER,
     OPTION_PASSWORD,
     OPTION_SESSION,
+    OPTION_UNDO,
     OPTION_COUNT
 };
 

@@ -173,6 +173,27 @@ static bool take_name(struct parser *p)
     return true;
 }
 
+static bool take_number(struct parser *p, const char *what, uint32_t *out)
+{
+    struct mf_msgpack_token token;
+    if (!mf_parse_next(p, &token))
+        return false;
+    if (token.type != MF_MP_UINT || token.uinteger > UINT32_MAX)
+        return mf_parse_refuse_value(p, what, &token, "an integer from 0 to 4294967295");
+    *out = (uint32_t)token.uinteger;
+    return true;
+}
+
+static bool take_node(struct parser *p)
+{
+    return take_number(p, "the node", &p->request->node);
+}
+
+static bool take_shard_node(struct parser *p)
+{
+    return take_number(p, "the shard", &p->request->shard) && take_node(p);
+}
+
 #define SET_OPTIONS                                                                                \
     (BIT(TTL) | BIT(EXPIRE_AT) | BIT(NX) | BIT(XX) | BIT(IF_VERSION) | BIT(KEEP_TTL) | BIT(GET) |  \
      BIT(ID))
@@ -198,6 +219,8 @@ static const struct method methods[] = {
     {"cluster", MF_METHOD_CLUSTER, MF_OP_NONE, 0, "none", take_nothing, 0},
     {"stats", MF_METHOD_STATS, MF_OP_NONE, 0, "none", take_nothing, 0},
     {"snapshot", MF_METHOD_SNAPSHOT, MF_OP_NONE, 1, "name", take_name, 0},
+    {"transfer", MF_METHOD_TRANSFER, MF_OP_NONE, 2, "shard, node", take_shard_node, 0},
+    {"drain_node", MF_METHOD_DRAIN_NODE, MF_OP_NONE, 1, "node", take_node, BIT(UNDO)},
 };
 
 static bool find_method(struct parser *p, struct mf_bytes name)

@@ -20,6 +20,8 @@ enum mf_method {
     MF_METHOD_CLUSTER,
     MF_METHOD_STATS,
     MF_METHOD_SNAPSHOT,
+    MF_METHOD_TRANSFER,
+    MF_METHOD_DRAIN_NODE,
 };
 
 struct mf_rpc_limits {
@@ -32,12 +34,15 @@ struct mf_rpc_request {
     bool has_msgid;
     uint32_t msgid;
     enum mf_method method;
-    struct mf_command command; // COMMAND; items point to `items` or command.one
-    struct mf_item *items;     // grown as needed, freed by mf_rpc_request_free
+    struct mf_command
+        command; // COMMAND, its flags also DRAIN_NODE; items point to `items` or command.one
+    struct mf_item *items; // grown as needed, freed by mf_rpc_request_free
     uint32_t items_cap;
     struct mf_bytes hello_user; // HELLO; empty when absent
     struct mf_bytes hello_password;
     struct mf_bytes name; // SNAPSHOT
+    uint32_t shard;       // TRANSFER
+    uint32_t node;        // TRANSFER, DRAIN_NODE
     enum mf_err err;      // why it is refused (MF_OK: it is not)
     char message[160];    // and in words
     bool fatal;           // not a request: answer if has_msgid, then close

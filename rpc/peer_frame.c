@@ -13,6 +13,7 @@
 #define CHECKSUM_BYTES 8u
 #define BODY_HEAD_BYTES 25u
 #define FLAG_ASKS 1u
+#define FLAG_DECLINES 2u
 
 static void set_u32(uint8_t *at, uint32_t value)
 {
@@ -53,7 +54,7 @@ void mf_peer_frame_end(struct mf_buf *frame, const struct mf_peer_head *head)
     assert(body_bytes + CHECKSUM_BYTES <= UINT32_MAX);
     uint8_t *body = frame->data + MF_PEER_FRAME_HEAD_BYTES;
     set_u64(body, head->mono_us);
-    body[8] = head->asks ? FLAG_ASKS : 0;
+    body[8] = (uint8_t)((head->asks ? FLAG_ASKS : 0) | (head->declines ? FLAG_DECLINES : 0));
     set_u64(body + 9, head->echo_us);
     set_u64(body + 17, head->token);
     set_u32(frame->data, (uint32_t)(body_bytes + CHECKSUM_BYTES));
@@ -86,9 +87,10 @@ enum mf_err mf_peer_body_open(struct mf_peer_reader *reader, struct mf_bytes bod
     reader->head.mono_us = mf_read_u64(r);
     uint8_t flags = mf_read_u8(r);
     reader->head.asks = (flags & FLAG_ASKS) != 0;
+    reader->head.declines = (flags & FLAG_DECLINES) != 0;
     reader->head.echo_us = mf_read_u64(r);
     reader->head.token = mf_read_u64(r);
-    return r->failed || flags > FLAG_ASKS ? MF_CORRUPT : MF_OK;
+    return r->failed || flags > (FLAG_ASKS | FLAG_DECLINES) ? MF_CORRUPT : MF_OK;
 }
 
 enum mf_err mf_peer_item_next(struct mf_peer_reader *reader, struct mf_peer_item *item)

@@ -7,7 +7,8 @@
 //
 //   frame  u32 length of the rest, u64 XXH3 of the body, body
 //   body   head, then items: u8 kind, u32 shard, u32 length, bytes
-//   head   u64 sender's monotonic clock, u8 flags (1 = asks for the lease), u64 echo, u64 token
+//   head   u64 sender's monotonic clock, u8 flags (1 = asks for the lease,
+//          2 = declines to lead), u64 echo, u64 token
 //
 // The secret is proved by HMAC-SHA256; frames are checked for damage and form but not encrypted.
 #ifndef MF_RPC_PEER_FRAME_H
@@ -44,6 +45,7 @@ struct mf_peer_item {
 struct mf_peer_head {
     uint64_t mono_us; // the sender's monotonic clock when it ended the frame
     bool asks;        // for the lease
+    bool declines;    // to lead: nobody should hand it a group
     uint64_t
         echo_us;    // the receiver's clock in its newest frame that asked and was granted; 0 = none
     uint64_t token; // of that grant

@@ -1,10 +1,13 @@
 // The layout of the cluster and the counters of the node; see admin.h.
 #include "server/admin.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "rpc/msgpack_rpc.h"
+#include "server/request.h"
 #include "server/snapshotter.h"
 #include "shards/slots.h"
 
@@ -198,4 +201,91 @@ void mf_admin_snapshot(struct mf_reactor *reactor, struct mf_bytes name, mf_admi
                        void *arg)
 {
     mf_snapshotter_start(reactor->node->snapshotter, reactor, name, done, arg);
+}
+
+// A command about leadership on its way, and what to say if it is refused.
+struct order {
+    mf_admin_done *done;
+    void *arg;
+    uint32_t shard;
+    uint32_t node;
+    bool drain;
+};
+
+static void explain(const struct order *order, enum mf_err err, char *message, size_t size)
+{
+    if (err == MF_BAD_REQUEST)
+        snprintf(message, size, "transfer: node %u has no vote in shard %u", order->node,
+                 order->shard);
+    else if (err == MF_NO_QUORUM && order->drain)
+        snprintf(message, size,
+                 "drain_node: node %u is down, or leads shards that no other node can take now",
+                 order->node);
+    else if (err == MF_NO_QUORUM)
+        snprintf(message, size,
+                 "transfer: node %u could not take shard %u: one of its nodes is down, behind, "
+                 "stopping or drained",
+                 order->node, order->shard);
+}
+
+static void on_order_done(void *arg, const struct mf_result *result)
+{
+    struct order *order = arg;
+    char message[160] = "";
+    struct mf_buf out = {0};
+    enum mf_err err = result->kind == MF_RESULT_ERROR ? result->err : MF_OK;
+    explain(order, err, message, sizeof(message));
+    mf_pack_bool(&out, true);
+    order->done(order->arg, err, message[0] != '\0' ? message : NULL, mf_buf_view(&out));
+    mf_buf_free(&out);
+    free(order);
+}
+
+static void give_order(struct mf_reactor *reactor, const struct mf_command *command, uint32_t shard,
+                       mf_admin_done *done, void *arg)
+{
+    struct order *order = mf_alloc(sizeof(*order));
+    *order = (struct order){.done = done,
+                            .arg = arg,
+                            .shard = shard,
+                            .node = command->limit,
+                            .drain = command->op == MF_OP_DRAIN};
+    mf_request_start_on(reactor, shard, command, on_order_done, order);
+}
+
+static bool is_member(const struct mf_node *node, const char *method, uint32_t id,
+                      mf_admin_done *done, void *arg)
+{
+    if (id <= UINT16_MAX && mf_node_member(node, (uint16_t)id) >= 0)
+        return true;
+    char message[80];
+    snprintf(message, sizeof(message), "%s: there is no node %u in the cluster", method, id);
+    done(arg, MF_BAD_REQUEST, message, mf_bytes_of(NULL, 0));
+    return false;
+}
+
+void mf_admin_transfer(struct mf_reactor *reactor, uint32_t shard, uint32_t node,
+                       mf_admin_done *done, void *arg)
+{
+    uint32_t shards = reactor->node->config.shards;
+    if (shard >= shards) {
+        char message[80];
+        snprintf(message, sizeof(message), "transfer: the shard is %u, expected 0 to %u", shard,
+                 shards - 1);
+        done(arg, MF_BAD_REQUEST, message, mf_bytes_of(NULL, 0));
+        return;
+    }
+    if (!is_member(reactor->node, "transfer", node, done, arg))
+        return;
+    struct mf_command command = {.op = MF_OP_TRANSFER, .limit = node};
+    give_order(reactor, &command, shard, done, arg);
+}
+
+void mf_admin_drain(struct mf_reactor *reactor, uint32_t node, bool undo, mf_admin_done *done,
+                    void *arg)
+{
+    if (!is_member(reactor->node, "drain_node", node, done, arg))
+        return;
+    struct mf_command command = {.op = MF_OP_DRAIN, .flags = undo ? MF_UNDO : 0, .limit = node};
+    give_order(reactor, &command, 0, done, arg); // any shard: it is the node that matters
 }

@@ -30,7 +30,6 @@ struct mf_links {
     uint64_t incarnations[MF_NODES_MAX]; // the processes that our replicas know of
     struct mf_in_link *greeting;         // callers that have not proved themselves yet
     uint64_t complained_us;              // refusals are logged at most once a second
-    bool disk_stalled;                   // reactor 0: the node asks for no leases because of it
 };
 
 // The largest frame that a node takes from another.

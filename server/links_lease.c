@@ -38,21 +38,26 @@ static bool read_echo(const struct mf_echo *echo, uint64_t incarnation, struct m
     return mf_seq_valid(&echo->version, version) && of == incarnation;
 }
 
-// A node that stops hands its groups over rather than hold on to them; one whose disk stands still,
-// or that hears nothing of its followers, could acknowledge nothing in them.
+// A node whose disk stands still, or that hears nothing of its followers, could acknowledge
+// nothing. One that stops asks to the end: until then it leads what nobody could take from it.
 static bool may_ask(const struct mf_links *links, uint32_t member, uint64_t now_us)
 {
     const struct mf_node *node = links->reactor->node;
     uint64_t heard_us = atomic_load_explicit(&node->members[member].heard_us, memory_order_relaxed);
-    return !links->disk_stalled && heard_us != 0 && now_us < heard_us + mf_node_lease_us(node) &&
-           !atomic_load_explicit(&node->stopping, memory_order_relaxed);
+    return !atomic_load_explicit(&node->disk_stalled, memory_order_relaxed) && heard_us != 0 &&
+           now_us < heard_us + mf_node_lease_us(node);
+}
+
+static bool declines(const struct mf_node *node)
+{
+    return atomic_load_explicit(&node->disk_stalled, memory_order_relaxed) || mf_node_leaving(node);
 }
 
 struct mf_peer_head mf_links_head(struct mf_link *link, uint64_t now_us)
 {
     const struct mf_reactor *reactor = link->links->reactor;
     const struct mf_node *node = reactor->node;
-    struct mf_peer_head head = {.mono_us = now_us};
+    struct mf_peer_head head = {.mono_us = now_us, .declines = declines(node)};
     if (!read_echo(&node->members[link->member].echo, link->incarnation, &head))
         head.echo_us = head.token = 0;
     uint64_t heartbeat_us = (uint64_t)node->config.heartbeat_ms * 1000;
@@ -79,6 +84,7 @@ void mf_links_take_head(struct mf_links *links, uint32_t member, uint64_t incarn
 {
     struct mf_node *node = links->reactor->node;
     struct mf_member *from = &node->members[member];
+    atomic_store_explicit(&from->declines, head->declines, memory_order_relaxed);
     // Our own clock comes back to us: what it has not shown yet is no echo.
     if (head->echo_us != 0 && head->token != 0 && head->echo_us <= now_us)
         take_answer(links, member, head);
@@ -102,9 +108,9 @@ void mf_links_watch_disk(struct mf_links *links, uint64_t now_us)
         stalled_us = this_us > stalled_us ? this_us : stalled_us;
     }
     bool stalled = stalled_us > mf_node_lease_us(node) / 2;
-    if (stalled == links->disk_stalled)
+    if (stalled == atomic_load_explicit(&node->disk_stalled, memory_order_relaxed))
         return;
-    links->disk_stalled = stalled;
+    atomic_store_explicit(&node->disk_stalled, stalled, memory_order_relaxed);
     if (stalled)
         mf_log(MF_WARN,
                "the disk has finished no write for %llu ms: this node asks for no leases until it "

@@ -50,6 +50,7 @@ struct mf_member {
     _Atomic uint64_t incarnation;     // of the process that runs there; 0 = never heard
     _Atomic uint64_t memory;          // its acceptor's incarnation, as it says; 0 = none yet
     _Atomic bool up;                  // as reactor 0 judges
+    _Atomic bool declines;            // it asks not to be given groups to lead
     struct mf_lease lease;            // what we grant it, and it grants us
     struct mf_echo echo;
     struct mf_node_addresses addresses; // under mf_node.mutex
@@ -98,8 +99,11 @@ struct mf_node {
 
     _Atomic(const char *) password; // replaced by SIGHUP; old ones are kept until the end
     _Atomic uint32_t clients;
-    _Atomic bool stopping;
-    _Atomic bool failed; // it stops because it cannot go on: exit 1
+    _Atomic bool stopping;     // it hands over what it leads, and goes on serving meanwhile
+    _Atomic bool closing;      // it has, or has tried long enough: nothing new is begun
+    _Atomic bool draining;     // it hands over what it leads, and goes on serving for good
+    _Atomic bool disk_stalled; // as reactor 0 judges: the node asks for no leases
+    _Atomic bool failed;       // it stops because it cannot go on: exit 1
     pthread_mutex_t mutex;
 };
 
@@ -113,6 +117,12 @@ bool mf_node_holds(const struct mf_node *node, uint32_t shard);
 static inline uint64_t mf_node_lease_us(const struct mf_node *node)
 {
     return (uint64_t)node->config.lease_ms * 1000;
+}
+// It hands over what it leads and takes nothing. Any thread.
+static inline bool mf_node_leaving(const struct mf_node *node)
+{
+    return atomic_load_explicit(&node->stopping, memory_order_relaxed) ||
+           atomic_load_explicit(&node->draining, memory_order_relaxed);
 }
 // Until when this node counts others as holding leases that a process before it may have granted;
 // 0 on a folder that no process has used.

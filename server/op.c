@@ -7,6 +7,10 @@ static struct mf_op *new_op(uint32_t shard, const struct mf_command *command)
 {
     struct mf_op *op = mf_calloc(1, sizeof(*op));
     op->shard = shard;
+    op->opcode = command->op;
+    if (command->op == MF_OP_TRANSFER || command->op == MF_OP_DRAIN)
+        op->node = (uint16_t)command->limit;
+    op->undo = (command->flags & MF_UNDO) != 0;
     op->write = mf_op_is_write(command->op);
     op->local = !op->write && (command->flags & MF_READ_LOCAL) != 0;
     op->has_id = command->id.len > 0;

@@ -16,6 +16,9 @@
 struct mf_op {
     struct mf_op *next; // for the list it is in
     uint32_t shard;
+    enum mf_opcode opcode; // of the command
+    uint16_t node;         // TRANSFER, DRAIN: which node is meant
+    bool undo;             // DRAIN: it may lead again
     bool write;            // mf_op_is_write of the command
     bool local;            // a read of this replica's state as it is
     bool has_id;           // safe to send twice

@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "server/forming.h"
 #include "server/links.h"
+#include "server/mover.h"
 #include "server/read_gate.h"
 #include "server/router.h"
 #include "server/session.h"
@@ -23,8 +24,11 @@
 #define INBOX_SLOTS 4096
 #define SWEEP_S 0.02
 #define TELL_US UINT64_C(1000000)
-// An orderly stop waits this long for requests under way.
+// An orderly stop takes this long to hand over, and waits this long for requests under way.
 #define STOP_US UINT64_C(2000000)
+// Others may ask for a moment longer what we no longer lead, and get an answer: nobody can tell
+// what has become of a write whose answer never comes.
+#define LINGER_US UINT64_C(100000)
 // Where nothing waits for a disk or a peer, one round of work brings on the next (such as one
 // batch of expired keys after the other): after this many it is the sockets' turn.
 #define TURN_ROUNDS 4
@@ -430,13 +434,40 @@ static void on_timer(struct ev_loop *loop, ev_timer *watcher, int events)
     }
 }
 
-static void try_stop(struct mf_reactor *reactor)
+// Stopping, first step: until everything that the node leads is handed over.
+static void try_close(struct mf_reactor *reactor, uint64_t now_us)
 {
+    struct mf_node *node = reactor->node;
+    atomic_store(&reactor->handed_over, mf_mover_done(reactor->mover));
+    bool all = true;
+    for (uint32_t i = 0; i < node->reactor_count; i++)
+        all = all && atomic_load(&node->reactors[i]->handed_over);
+    if (all || atomic_load(&node->failed) || now_us >= reactor->stop_by_us)
+        atomic_store(&node->closing, true);
+    if (!atomic_load(&node->closing))
+        return;
+    reactor->stop_by_us = now_us + STOP_US;
+    reactor->linger_us = now_us + (node->member_count > 1 ? LINGER_US : 0);
+}
+
+// Second step: until nothing is under way.
+static void try_stop(struct mf_reactor *reactor, uint64_t now_us)
+{
+    atomic_store(&reactor->idle, reactor->in_flight == 0 && now_us >= reactor->linger_us);
     bool idle = true;
     for (uint32_t i = 0; i < reactor->node->reactor_count; i++)
         idle = idle && atomic_load(&reactor->node->reactors[i]->idle);
-    if (idle || mf_mono_us() >= reactor->stop_by_us)
+    if (idle || now_us >= reactor->stop_by_us)
         ev_break(reactor->loop, EVBREAK_ALL);
+}
+
+static void stop_further(struct mf_reactor *reactor)
+{
+    uint64_t now_us = mf_mono_us();
+    if (reactor->linger_us == 0)
+        try_close(reactor, now_us);
+    if (reactor->linger_us != 0)
+        try_stop(reactor, now_us);
 }
 
 // One line for all shards that changed hands, about once a second: a node may hold thousands.
@@ -471,10 +502,10 @@ static void on_sweep(struct ev_loop *loop, ev_timer *watcher, int events)
     mf_forming_tick(reactor);
     mf_router_tick(reactor);
     mf_checkpoint_sweep(reactor);
+    mf_mover_tick(reactor->mover);
     tell_leadership(reactor);
-    atomic_store(&reactor->idle, reactor->stop_by_us != 0 && reactor->in_flight == 0);
     if (reactor->stop_by_us != 0)
-        try_stop(reactor);
+        stop_further(reactor);
 }
 
 static void accept_client(void *arg, int fd)
@@ -494,6 +525,7 @@ static void begin_stop(struct mf_reactor *reactor, struct mf_task *task)
     reactor->stop_by_us = mf_mono_us() + STOP_US;
     mf_listener_free(reactor->rpc_listener);
     reactor->rpc_listener = NULL;
+    mf_mover_tick(reactor->mover);
 }
 
 void mf_reactor_stop(struct mf_reactor *reactor)
@@ -549,6 +581,7 @@ struct mf_reactor *mf_reactor_new(struct mf_node *node, uint16_t index)
     reactor->links = mf_links_new(reactor);
     reactor->router = mf_router_new(reactor);
     reactor->gate_reader = mf_read_gate_reader_new(node->config.shards);
+    reactor->mover = mf_mover_new(reactor);
     init_watchers(reactor);
     return reactor;
 }
@@ -624,6 +657,8 @@ void mf_reactor_drain(struct mf_reactor *reactor)
 
 void mf_reactor_end_ops(struct mf_reactor *reactor)
 {
+    mf_mover_free(reactor->mover);
+    reactor->mover = NULL;
     for (uint32_t i = 0; i < reactor->shard_count; i++) {
         mf_reactor_retire_gate(&reactor->shards[i]);
         mf_replica_free(reactor->shards[i].replica);

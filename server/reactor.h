@@ -26,6 +26,7 @@
 #include "ttl/heap.h"
 
 struct mf_links;
+struct mf_mover;
 struct mf_read_gate_reader;
 struct mf_router;
 struct mf_sessions;
@@ -38,6 +39,17 @@ struct mf_shard_base {
     uint64_t wall_us;
     struct mf_members members; // of the checkpoint; voter_count 0 = those that the group began with
     uint64_t marked;           // the highest slot that the log calls applied
+};
+
+// What the mover knows of a shard.
+struct mf_move {
+    uint16_t heir;             // a hand-over to it is under way; 0 = none
+    uint16_t avoid;            // the last one to this node was called off; 0 = none
+    bool pinned;               // an operator wanted the shard here
+    bool led;                  // by us, when last looked at
+    uint64_t until_us;         // the heir has until then to show that it leads
+    uint64_t rest_until_us;    // the shard is not moved for the spread's sake before
+    struct mf_op_list waiting; // TRANSFERs
 };
 
 // A shard owned by this reactor. `replica` is NULL when this node holds no copy: then ops for the
@@ -56,6 +68,7 @@ struct mf_owned_shard {
     struct mf_owned_shard *next_dirty;
     struct mf_op_list parked; // ops waiting for a leader
     struct mf_checkpoint_need checkpoint;
+    struct mf_move move;
 };
 
 // Acceptances waiting for the disk, in the order of hand-overs.
@@ -123,6 +136,7 @@ struct mf_reactor {
     struct mf_links *links;
     struct mf_router *router;
     struct mf_read_gate_reader *gate_reader;
+    struct mf_mover *mover;
     struct mf_reactor_counters counters;
     // Groups of ours most of whose voters have lost their memory (relaxed), and the first of them.
     _Atomic uint32_t lost_groups;
@@ -130,9 +144,11 @@ struct mf_reactor {
     uint64_t lost_check_us;
     struct mf_leadership told; // as last logged (reactor 0)
     uint64_t tell_us;
-    uint64_t stop_by_us; // stopping: give up waiting then; 0 = running
-    uint32_t in_flight;  // requests of this reactor's clients
-    _Atomic bool idle;   // stopping, and nothing of ours is under way
+    uint64_t stop_by_us;      // stopping: the next step is taken then at the latest; 0 = running
+    uint64_t linger_us;       // closing: until then late questions are answered; 0 = not closing
+    uint32_t in_flight;       // requests of this reactor's clients
+    _Atomic bool handed_over; // stopping, and nothing is left that another node could lead
+    _Atomic bool idle;        // closing, and nothing of ours is under way
 };
 
 // Before the threads run: the reactor and the places of its shards, without replicas yet.
@@ -146,7 +162,9 @@ uint16_t mf_reactor_of_shard(const struct mf_node *node, uint32_t shard);
 MF_MUST_USE enum mf_err mf_reactor_open(struct mf_reactor *reactor, int rpc_fd, int peer_fd,
                                         char *message, size_t message_size);
 MF_MUST_USE enum mf_err mf_reactor_start(struct mf_reactor *reactor);
-// Any thread: no new clients; the loop ends when nothing is under way on any reactor, or soon.
+// Any thread: no new clients. What the node leads is handed over while it goes on serving, then
+// nothing new is begun, and the loop ends when nothing is under way on any reactor. Each of the two
+// steps takes at most two seconds. A node that has failed leaves out the first.
 void mf_reactor_stop(struct mf_reactor *reactor);
 void mf_reactor_join(struct mf_reactor *reactor);
 // Taking the node apart, when all threads have ended. Each step for all reactors before the next:

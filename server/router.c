@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "server/links.h"
+#include "server/mover.h"
 #include "server/read_gate.h"
 #include "server/request.h"
 
@@ -118,6 +119,14 @@ static bool forward_to(struct mf_owned_shard *shard, struct mf_op *op, uint16_t 
     return true;
 }
 
+// A node that is handing over will answer with another one soon, and may be gone before it does.
+static bool may_lead(const struct mf_node *node, uint16_t id)
+{
+    int member = mf_node_member(node, id);
+    return member >= 0 &&
+           !atomic_load_explicit(&node->members[member].declines, memory_order_relaxed);
+}
+
 // Where to try: the replica's leader, or, without a replica here, the last one heard of, or one
 // copy after the other. 0 = nowhere now.
 static uint16_t target(struct mf_owned_shard *shard)
@@ -126,17 +135,50 @@ static uint16_t target(struct mf_owned_shard *shard)
     if (shard->replica != NULL) {
         return mf_paxos_leader(mf_replica_paxos(shard->replica));
     }
-    if (shard->leader_hint != 0)
+    if (shard->leader_hint != 0 && may_lead(node, shard->leader_hint))
         return shard->leader_hint;
     uint32_t copies[MF_NODES_MAX];
     uint32_t count = mf_node_replicas(node, shard->id, copies);
-    return node->members[copies[shard->next_try++ % count]].id;
+    uint16_t copy = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        copy = node->members[copies[shard->next_try++ % count]].id;
+        if (may_lead(node, copy))
+            break;
+    }
+    return copy;
+}
+
+// A DRAIN, which is for a node and not for a shard.
+static void route_drain(struct mf_owned_shard *shard, struct mf_op *op)
+{
+    struct mf_reactor *reactor = shard->reactor;
+    if (op->node == reactor->node->config.id)
+        mf_mover_drain(reactor->mover, op);
+    else if (op->from_node != 0)
+        complete(reactor, op, MF_BAD_REQUEST); // the asker has an odd view of the cluster
+    else if (!forward_to(shard, op, op->node))
+        park(shard, op);
+}
+
+static void serve(struct mf_owned_shard *shard, struct mf_op *op)
+{
+    if (op->opcode == MF_OP_TRANSFER) {
+        mf_mover_transfer(shard, op);
+        return;
+    }
+    struct mf_replica_env env = mf_reactor_env(shard->reactor);
+    mf_replica_submit(shard->replica, &env, op);
+    mf_reactor_touch(shard);
 }
 
 static void route(struct mf_owned_shard *shard, struct mf_op *op)
 {
     struct mf_reactor *reactor = shard->reactor;
     uint16_t self = reactor->node->config.id;
+    if (op->opcode == MF_OP_DRAIN) {
+        route_drain(shard, op);
+        return;
+    }
     if (op->write && reactor->wal != NULL &&
         mf_wal_pending_bytes(reactor->wal) > WAL_PENDING_BYTES_MAX) {
         complete(reactor, op, MF_BUSY);
@@ -147,9 +189,7 @@ static void route(struct mf_owned_shard *shard, struct mf_op *op)
         return;
     }
     if (shard->replica != NULL && (op->local || op->from_node != 0 || target(shard) == self)) {
-        struct mf_replica_env env = mf_reactor_env(reactor);
-        mf_replica_submit(shard->replica, &env, op);
-        mf_reactor_touch(shard);
+        serve(shard, op);
         return;
     }
     if (op->from_node != 0) { // no copy here: the asker has an odd view of the cluster
@@ -178,7 +218,8 @@ static uint64_t mono_us(void *ctx)
 static bool read_here(struct mf_reactor *reactor, struct mf_op *op)
 {
     struct mf_read_gate *gate = mf_read_gate_at(reactor->node->gates, op->shard);
-    if (op->write || op->local || !mf_read_gate_open(gate))
+    bool order = op->opcode == MF_OP_TRANSFER || op->opcode == MF_OP_DRAIN;
+    if (op->write || op->local || order || !mf_read_gate_open(gate))
         return false;
     const struct mf_read_gate_env env = {held_until, mono_us, reactor->links};
     struct mf_command command;
@@ -219,16 +260,14 @@ void mf_router_submit(struct mf_reactor *reactor, struct mf_op *op)
 
 void mf_router_outcome(struct mf_owned_shard *shard, struct mf_op *op)
 {
-    bool retry = op->status == MF_NOT_LEADER && op->from_node == 0 &&
-                 !atomic_load_explicit(&shard->reactor->node->stopping, memory_order_relaxed);
+    bool retry = op->status == MF_NOT_LEADER && op->from_node == 0;
     uint16_t leader = target(shard);
     if (retry && leader != 0 && leader != shard->reactor->node->config.id)
         route(shard, op);
     else if (retry)
         park(shard, op); // leader_changed or the next tick takes it up again
     else
-        complete(shard->reactor, op,
-                 op->status == MF_NOT_LEADER && op->from_node == 0 ? MF_SHUTTING_DOWN : op->status);
+        complete(shard->reactor, op, op->status);
 }
 
 enum mf_err mf_router_forwarded(struct mf_reactor *reactor, uint16_t from, uint64_t incarnation,

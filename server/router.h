@@ -5,8 +5,9 @@
 // leads, it serves the op; otherwise the op is forwarded to the leader's node, or parked until a
 // leader is known. What a replica or node refuses as MF_NOT_LEADER had no effect and is tried
 // elsewhere until its deadline. A write that was sent to a node which then died has an unknown
-// outcome: it is sent again only if it carries an id, otherwise it ends as MF_TIMEOUT. Everything
-// runs on the owner's thread.
+// outcome: it is sent again only if it carries an id, otherwise it ends as MF_TIMEOUT. A
+// TRANSFER goes the way of a read, to whoever leads, and a DRAIN to the node that it names.
+// Everything runs on the owner's thread.
 #ifndef MF_SERVER_ROUTER_H
 #define MF_SERVER_ROUTER_H
 

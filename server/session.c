@@ -211,7 +211,7 @@ static void dispatch(struct session *session, size_t bytes)
         reply_error(session, MF_UNAUTHORIZED, "say hello with a user and password first");
         return;
     }
-    if (!public && atomic_load_explicit(&reactor->node->stopping, memory_order_relaxed)) {
+    if (!public && atomic_load_explicit(&reactor->node->closing, memory_order_relaxed)) {
         reply_error(session, MF_SHUTTING_DOWN, NULL);
         return;
     }
@@ -237,6 +237,14 @@ static void dispatch(struct session *session, size_t bytes)
         break;
     case MF_METHOD_SNAPSHOT:
         mf_admin_snapshot(reactor, request->name, on_packed, begin_call(session, bytes));
+        break;
+    case MF_METHOD_TRANSFER:
+        mf_admin_transfer(reactor, request->shard, request->node, on_packed,
+                          begin_call(session, bytes));
+        break;
+    case MF_METHOD_DRAIN_NODE:
+        mf_admin_drain(reactor, request->node, (request->command.flags & MF_UNDO) != 0, on_packed,
+                       begin_call(session, bytes));
         break;
     }
 }

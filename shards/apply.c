@@ -179,6 +179,8 @@ static enum mf_err apply_op(struct mf_shard *shard, const struct mf_command *com
     case MF_OP_TTL:
     case MF_OP_SIZE:
     case MF_OP_INDEX:
+    case MF_OP_TRANSFER:
+    case MF_OP_DRAIN:
         break;
     }
     // A read that went through the log: the state at this entry.

@@ -110,6 +110,7 @@ enum mayfly_flag {
     MAYFLY_FLAG_EXPIRE_AT = 1 << 8,  // set: expire_at_ms is given
     MAYFLY_FLAG_META = 1 << 9,       // get: version and TTL too
     MAYFLY_FLAG_LOCAL = 1 << 10,     // get, mget: the node's own copy, however old
+    MAYFLY_FLAG_UNDO = 1 << 11,      // drain_node: it may lead again
 };
 
 // How a request is to be carried out; all zero is the plain way. A number counts only with its
@@ -274,6 +275,15 @@ MAYFLY_API MAYFLY_CHECKED enum mayfly_err mayfly_stats(struct mayfly_client *cli
 MAYFLY_API MAYFLY_CHECKED enum mayfly_err
 mayfly_snapshot(struct mayfly_client *client, const char *name, const struct mayfly_value **out);
 
+// The node shall lead the shard; the shard stays with it until it stops leading it. MAYFLY_OK when
+// it does, BAD_REQUEST for a shard or node that there is not, or a node without a vote in it.
+MAYFLY_API MAYFLY_CHECKED enum mayfly_err mayfly_transfer(struct mayfly_client *client,
+                                                          uint32_t shard, uint32_t node);
+// The node shall lead nothing, until it restarts or the same is called with undo. MAYFLY_OK when it
+// leads nothing; otherwise it goes on trying.
+MAYFLY_API MAYFLY_CHECKED enum mayfly_err mayfly_drain_node(struct mayfly_client *client,
+                                                            uint32_t node, bool undo);
+
 // The pipelined interface: many requests in flight on the one connection. Each is submitted with a
 // callback, which runs exactly once, from inside mayfly_poll, mayfly_drain, mayfly_client_free or a
 // blocking call. Requests in flight are not ordered among each other: one that was retried may take
@@ -295,7 +305,9 @@ enum mayfly_method {
     MAYFLY_METHOD_FLUSH,
     MAYFLY_METHOD_CLUSTER,
     MAYFLY_METHOD_STATS,
-    MAYFLY_METHOD_SNAPSHOT, // keys[0] is the name
+    MAYFLY_METHOD_SNAPSHOT,   // keys[0] is the name
+    MAYFLY_METHOD_TRANSFER,   // shard, node
+    MAYFLY_METHOD_DRAIN_NODE, // node
     MAYFLY_METHOD_COUNT
 };
 
@@ -305,6 +317,8 @@ struct mayfly_request {
     const struct mayfly_bytes *values; // set, mset: one for each key
     size_t count;                      // keys; 1 for methods of one key, 0 for those of none
     struct mayfly_options options;
+    uint32_t shard;
+    uint32_t node;
 };
 
 struct mayfly_reply {

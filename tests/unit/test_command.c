@@ -15,8 +15,9 @@
 #define ITEMS_MAX 5
 
 static const enum mf_opcode ops[] = {
-    MF_OP_GET,  MF_OP_MGET, MF_OP_HAS,    MF_OP_TTL,     MF_OP_SIZE,  MF_OP_SET,
-    MF_OP_MSET, MF_OP_DEL,  MF_OP_EXPIRE, MF_OP_PERSIST, MF_OP_FLUSH, MF_OP_EXPIRE_DUE,
+    MF_OP_GET,   MF_OP_MGET,       MF_OP_HAS,      MF_OP_TTL,    MF_OP_SIZE,
+    MF_OP_SET,   MF_OP_MSET,       MF_OP_DEL,      MF_OP_EXPIRE, MF_OP_PERSIST,
+    MF_OP_FLUSH, MF_OP_EXPIRE_DUE, MF_OP_TRANSFER, MF_OP_DRAIN,
 };
 #define OP_COUNT (sizeof(ops) / sizeof(ops[0]))
 
@@ -30,9 +31,14 @@ static bool has_many_keys(enum mf_opcode op)
     return op == MF_OP_MGET || op == MF_OP_HAS || op == MF_OP_MSET || op == MF_OP_DEL;
 }
 
+static bool has_limit(enum mf_opcode op)
+{
+    return op == MF_OP_EXPIRE_DUE || op == MF_OP_TRANSFER || op == MF_OP_DRAIN;
+}
+
 static bool has_no_key(enum mf_opcode op)
 {
-    return op == MF_OP_SIZE || op == MF_OP_FLUSH || op == MF_OP_EXPIRE_DUE;
+    return op == MF_OP_SIZE || op == MF_OP_FLUSH || has_limit(op);
 }
 
 // Some bytes of a text that outlives the test.
@@ -45,7 +51,7 @@ static struct mf_bytes some_bytes(struct mf_rand *rand, size_t len_max)
 static void make_command(struct mf_rand *rand, struct mf_command *command, struct mf_item *items)
 {
     *command = (struct mf_command){.op = ops[mf_rand_below(rand, OP_COUNT)], .items = items};
-    command->flags = (uint32_t)mf_rand_below(rand, 512);
+    command->flags = (uint32_t)mf_rand_below(rand, 1024);
     command->expiry = (enum mf_expiry)mf_rand_below(rand, 3);
     if (command->op == MF_OP_EXPIRE && command->expiry == MF_EXPIRY_NONE)
         command->expiry = MF_EXPIRY_IN;
@@ -55,7 +61,7 @@ static void make_command(struct mf_rand *rand, struct mf_command *command, struc
         command->expire_us &= INT64_MAX;
     if ((command->flags & MF_IF_VERSION) != 0)
         command->if_version = mf_rand_next(rand);
-    if (command->op == MF_OP_EXPIRE_DUE)
+    if (has_limit(command->op))
         command->limit = (uint32_t)mf_rand_next(rand);
     command->id = some_bytes(rand, MF_ID_MAX);
     command->item_count = has_no_key(command->op) ? 0 : 1;
@@ -157,8 +163,9 @@ static void what_the_encoder_would_not_write_is_corrupt(void **state)
         {"nothing", {0}, 0},
         {"op 0", {0, 0, 0, 0, 0}, 16},
         {"an op between two ranges", {7, 0, 0, 0, 0}, 16},
+        {"an op after draining", {66, 0, 0, 0, 0}, 16},
         {"an op past the last", {97, 0, 0, 0, 0}, 16},
-        {"an unknown flag", {5, 0, 2, 0, 0}, 16},
+        {"an unknown flag", {5, 0, 4, 0, 0}, 16},
         {"an unknown expiry", {5, 0, 0, 3, 0}, 16},
         {"an id of 65 bytes", {5, 0, 0, 0, 65}, 5},
         {"an id that is cut", {5, 0, 0, 0, 2, 'i'}, 6},
@@ -188,7 +195,8 @@ static void ops_have_names_and_only_some_write(void **state)
     assert_string_equal(mf_op_name(MF_OP_NONE), "?");
     assert_string_equal(mf_op_name((enum mf_opcode)1000), "?");
     for (size_t i = 0; i < OP_COUNT; i++)
-        assert_int_equal(mf_op_is_write(ops[i]), ops[i] >= MF_OP_SET);
+        assert_int_equal(mf_op_is_write(ops[i]),
+                         ops[i] >= MF_OP_SET && ops[i] != MF_OP_TRANSFER && ops[i] != MF_OP_DRAIN);
     assert_false(mf_op_is_write(MF_OP_NONE));
     assert_false(mf_op_is_write((enum mf_opcode)1000));
 }

@@ -236,16 +236,19 @@ static void the_lease_is_asked_for_in_the_rhythm_of_heartbeats_by_one_reactor(vo
     stop(one);
 }
 
-static void a_node_that_stops_or_whose_disk_stands_still_does_not_ask(void **state)
+static void a_node_asks_to_the_end_but_not_while_its_disk_stands_still(void **state)
 {
     (void)state;
     struct process *one = start(1, 11, 22);
-    one->links.disk_stalled = true;
+    one->node.disk_stalled = true;
     assert_false(asks_at(one, START_US));
-    one->links.disk_stalled = false;
+    assert_true(mf_links_head(link_of(one), START_US).declines);
+    one->node.disk_stalled = false;
     assert_true(asks_at(one, START_US + HALF_BEAT_US));
+    assert_false(mf_links_head(link_of(one), START_US + HALF_BEAT_US).declines);
     atomic_store(&one->node.stopping, true);
-    assert_false(asks_at(one, START_US + 2 * HALF_BEAT_US));
+    assert_true(asks_at(one, START_US + 2 * HALF_BEAT_US));
+    assert_true(mf_links_head(link_of(one), START_US + 2 * HALF_BEAT_US).declines);
     stop(one);
 }
 
@@ -293,7 +296,7 @@ int main(void)
         cmocka_unit_test(every_reactor_is_told_when_a_token_is_new_and_only_then),
         cmocka_unit_test(an_echo_of_a_moment_that_has_not_come_yet_is_worth_nothing),
         cmocka_unit_test(the_lease_is_asked_for_in_the_rhythm_of_heartbeats_by_one_reactor),
-        cmocka_unit_test(a_node_that_stops_or_whose_disk_stands_still_does_not_ask),
+        cmocka_unit_test(a_node_asks_to_the_end_but_not_while_its_disk_stands_still),
         cmocka_unit_test(a_node_does_not_ask_whom_it_does_not_hear),
         cmocka_unit_test(a_process_on_a_used_folder_is_bound_to_everybody_for_one_lease),
     };

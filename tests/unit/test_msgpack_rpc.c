@@ -70,7 +70,9 @@ static void show(const struct mf_rpc_request *request, char *out, size_t size)
                                           [MF_METHOD_HELLO] = "hello",
                                           [MF_METHOD_CLUSTER] = "cluster",
                                           [MF_METHOD_STATS] = "stats",
-                                          [MF_METHOD_SNAPSHOT] = "snapshot"};
+                                          [MF_METHOD_SNAPSHOT] = "snapshot",
+                                          [MF_METHOD_TRANSFER] = "transfer",
+                                          [MF_METHOD_DRAIN_NODE] = "drain_node"};
     out[0] = '\0';
     if (request->err != MF_OK) {
         add(out, size, "%s%s: %s", request->fatal ? "fatal " : "", mf_err_name(request->err),
@@ -84,6 +86,11 @@ static void show(const struct mf_rpc_request *request, char *out, size_t size)
     add_named(out, size, "user", request->hello_user);
     add_named(out, size, "password", request->hello_password);
     add_named(out, size, "name", request->name);
+    if (request->method == MF_METHOD_TRANSFER)
+        add(out, size, " shard=%" PRIu32, request->shard);
+    if (request->method == MF_METHOD_TRANSFER || request->method == MF_METHOD_DRAIN_NODE)
+        add(out, size, " node=%" PRIu32 "%s", request->node,
+            (request->command.flags & MF_UNDO) != 0 ? " undo" : "");
 }
 
 // Parses from an allocation of the exact size; the caller frees *message after use of the views.
@@ -179,6 +186,11 @@ static void every_method_with_every_option_is_understood(void **state)
         {"\"cluster\" []", "cluster"},
         {"\"stats\" [{}]", "stats"},
         {"\"snapshot\" [\"nightly-1.2_B\"]", "snapshot name=nightly-1.2_B"},
+        {"\"transfer\" [1023 3]", "transfer shard=1023 node=3"},
+        {"\"transfer\" [4294967295 0 {}]", "transfer shard=4294967295 node=0"},
+        {"\"drain_node\" [2]", "drain_node node=2"},
+        {"\"drain_node\" [2 {\"undo\" false}]", "drain_node node=2"},
+        {"\"drain_node\" [2 {\"undo\" true}]", "drain_node node=2 undo"},
     };
     CHECK(cases);
 }
@@ -380,6 +392,19 @@ static void missing_and_surplus_parameters_are_refused(void **state)
          "BAD_REQUEST: ping: 2 parameters, expected 0 (none) and at most a map of options"},
         {"\"del\" [\"a\" \"b\" \"c\"]",
          "BAD_REQUEST: del: 3 parameters, expected 1 (keys) and at most a map of options"},
+        {"\"transfer\" [1]",
+         "BAD_REQUEST: transfer: 1 parameter, expected 2 (shard, node) and at most a map of "
+         "options"},
+        {"\"transfer\" [-1 2]",
+         "BAD_REQUEST: transfer: the shard is -1, expected an integer from 0 to 4294967295"},
+        {"\"transfer\" [1 4294967296]",
+         "BAD_REQUEST: transfer: the node is 4294967296, expected an integer from 0 to 4294967295"},
+        {"\"transfer\" [1 2 {\"undo\" true}]",
+         "BAD_REQUEST: transfer: unknown option \"undo\", expected none"},
+        {"\"drain_node\" [nil]",
+         "BAD_REQUEST: drain_node: the node is nil, expected an integer from 0 to 4294967295"},
+        {"\"drain_node\" [2 {\"undo\" 1}]",
+         "BAD_REQUEST: drain_node: option undo is 1, expected a boolean"},
         {"\"snapshot\" []",
          "BAD_REQUEST: snapshot: 0 parameters, expected 1 (name) and at most a map of options"},
         {"\"get\" [\"k\" nil]",

@@ -20,7 +20,8 @@ static void make_frame(struct mf_buf *frame)
     mf_peer_item_end(frame, begun);
     begun = mf_peer_item_begin(frame, MF_PEER_REPLY, 4);
     mf_peer_item_end(frame, begun);
-    struct mf_peer_head head = {.mono_us = 777, .asks = true, .echo_us = 555, .token = 333};
+    struct mf_peer_head head = {
+        .mono_us = 777, .asks = true, .declines = true, .echo_us = 555, .token = 333};
     mf_peer_frame_end(frame, &head);
 }
 
@@ -37,6 +38,7 @@ static void items_and_head_survive_a_frame(void **state)
     assert_int_equal(mf_peer_body_open(&reader, body), MF_OK);
     assert_int_equal(reader.head.mono_us, 777);
     assert_true(reader.head.asks);
+    assert_true(reader.head.declines);
     assert_int_equal(reader.head.echo_us, 555);
     assert_int_equal(reader.head.token, 333);
     struct mf_peer_item item;
@@ -62,7 +64,12 @@ static void a_head_is_whole_and_has_no_unknown_flags(void **state)
     head[8] = 1;
     assert_int_equal(mf_peer_body_open(&reader, mf_bytes_of(head, sizeof(head))), MF_OK);
     assert_true(reader.head.asks);
-    for (unsigned flags = 2; flags < 256; flags++) {
+    assert_false(reader.head.declines);
+    head[8] = 2;
+    assert_int_equal(mf_peer_body_open(&reader, mf_bytes_of(head, sizeof(head))), MF_OK);
+    assert_false(reader.head.asks);
+    assert_true(reader.head.declines);
+    for (unsigned flags = 4; flags < 256; flags++) {
         head[8] = (uint8_t)flags;
         assert_int_equal(mf_peer_body_open(&reader, mf_bytes_of(head, sizeof(head))), MF_CORRUPT);
     }
@@ -207,7 +214,7 @@ static void random_bytes_never_hurt_any_reader(void **state)
         *at = (uint8_t)mf_rand_next(&rand);
         struct mf_peer_reader reader;
         struct mf_peer_item item;
-        bool flags_fine = body.data[8] <= 1;
+        bool flags_fine = body.data[8] <= 3;
         assert_int_equal(mf_peer_body_open(&reader, body), flags_fine ? MF_OK : MF_CORRUPT);
         while (mf_peer_item_next(&reader, &item) == MF_OK)
             continue;
