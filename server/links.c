@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "server/links_internal.h"
 #include "server/router.h"
+#include "server/streams.h"
 #include "ttl/log_clock.h"
 
 // A frame is closed and another begun at this size.
@@ -18,6 +19,8 @@
 #define UNSENT_BYTES_MAX (64u << 20)
 // Answers that wait for a link to its asker.
 #define WAITING_BYTES_MAX (1u << 20)
+// A bulk item goes only onto a link with less than this unsent: heartbeats go behind it.
+#define BULK_UNSENT_BYTES_MAX (256u << 10)
 #define RECONNECT_US UINT64_C(100000)
 
 struct mf_links *mf_links_new(struct mf_reactor *reactor)
@@ -114,6 +117,7 @@ static enum mf_err on_welcome(struct mf_link *link, struct mf_bytes body)
     send_kept_replies(link);
     each_replica(link->links->reactor, hello.node, peer_up);
     mf_router_node_reachable(link->links->reactor, hello.node);
+    mf_streams_link_up(link->links->reactor->streams, hello.node);
     return MF_OK;
 }
 
@@ -202,6 +206,7 @@ void mf_links_flush(struct mf_links *links)
     for (uint32_t i = 0; i < links->reactor->node->member_count; i++) {
         if (links->out[i].state == LINK_READY)
             close_frame(&links->out[i]);
+        links->out[i].bulk = false;
     }
 }
 
@@ -250,6 +255,33 @@ bool mf_links_send_forward(struct mf_links *links, uint16_t node, const struct m
     mf_buf_u64(frame, id);
     mf_buf_u32(frame, left_ms > UINT32_MAX ? UINT32_MAX : (uint32_t)left_ms);
     mf_buf_put(frame, op->command.data, op->command.len);
+    end_item(link, begun);
+    return true;
+}
+
+static bool has_bulk_room(const struct mf_link *link)
+{
+    return !link->bulk &&
+           mf_conn_unsent_bytes(link->conn) + link->frame.len < BULK_UNSENT_BYTES_MAX;
+}
+
+bool mf_links_bulk_room(struct mf_links *links, uint16_t node)
+{
+    const struct mf_link *link = ready_link(links, node);
+    return link != NULL && has_bulk_room(link);
+}
+
+bool mf_links_send_item(struct mf_links *links, uint16_t node, enum mf_peer_item_kind kind,
+                        uint32_t shard, struct mf_bytes content, bool bulk)
+{
+    struct mf_link *link = ready_link(links, node);
+    if (link == NULL || mf_conn_unsent_bytes(link->conn) > UNSENT_BYTES_MAX ||
+        (bulk && !has_bulk_room(link)))
+        return false;
+    link->bulk = link->bulk || bulk;
+    struct mf_buf *frame = open_frame(link);
+    size_t begun = mf_peer_item_begin(frame, kind, shard);
+    mf_buf_put(frame, content.data, content.len);
     end_item(link, begun);
     return true;
 }

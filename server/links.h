@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "consensus/paxos_msg.h"
+#include "rpc/peer_frame.h"
 #include "server/op.h"
 #include "server/reactor.h"
 
@@ -34,6 +35,12 @@ void mf_links_send_paxos(struct mf_links *links, uint32_t shard, const struct mf
 bool mf_links_send_forward(struct mf_links *links, uint16_t node, const struct mf_op *op,
                            uint64_t id);
 void mf_links_send_reply(struct mf_links *links, uint16_t node, const struct mf_op *op);
+
+// An item of one of the kinds of peer_snapshot.h. False when the node cannot be reached now. A bulk
+// item needs room too: little unsent on the link, and no other in this turn.
+bool mf_links_send_item(struct mf_links *links, uint16_t node, enum mf_peer_item_kind kind,
+                        uint32_t shard, struct mf_bytes content, bool bulk);
+bool mf_links_bulk_room(struct mf_links *links, uint16_t node);
 
 // See struct mf_replica_ops.
 uint64_t mf_links_node_mono_us(struct mf_links *links, uint16_t node, uint64_t now_us);

@@ -20,6 +20,7 @@ struct mf_link {
     struct mf_buf waiting; // answers to the process `waiting_incarnation` there
     uint64_t waiting_incarnation;
     struct mf_buf frame; // of this turn
+    bool bulk;           // it has a bulk item, or one that was closed in this turn had
 };
 
 struct mf_in_link;

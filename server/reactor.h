@@ -29,6 +29,7 @@ struct mf_links;
 struct mf_read_gate_reader;
 struct mf_router;
 struct mf_sessions;
+struct mf_streams;
 
 // A shard owned by this reactor. `replica` is NULL when this node holds no copy: then ops for the
 // shard are only passed on.
@@ -63,6 +64,8 @@ struct mf_reactor_counters {
     _Atomic uint64_t turns;
     _Atomic uint64_t expired;
     _Atomic uint64_t elections_won;
+    _Atomic uint64_t snapshots_sent; // checkpoints streamed to others
+    _Atomic uint64_t snapshots_installed;
 };
 
 #define MF_WAL_SEGMENT_BYTES (UINT64_C(16) << 20)
@@ -111,6 +114,7 @@ struct mf_reactor {
     struct mf_links *links;
     struct mf_router *router;
     struct mf_read_gate_reader *gate_reader;
+    struct mf_streams *streams;
     struct mf_reactor_counters counters;
     struct mf_leadership told; // as last logged (reactor 0)
     uint64_t tell_us;
