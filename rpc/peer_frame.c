@@ -102,7 +102,7 @@ enum mf_err mf_peer_item_next(struct mf_peer_reader *reader, struct mf_peer_item
     item->kind = (enum mf_peer_item_kind)kind;
     item->shard = mf_read_u32(r);
     item->bytes = mf_read_blob(r);
-    return r->failed || kind < MF_PEER_PAXOS || kind > MF_PEER_STATE ? MF_CORRUPT : MF_OK;
+    return r->failed || kind < MF_PEER_PAXOS || kind > MF_PEER_ITEM_KIND_MAX ? MF_CORRUPT : MF_OK;
 }
 
 void mf_peer_put_state(struct mf_buf *out, const struct mf_peer_state *state)

@@ -32,7 +32,12 @@ enum mf_peer_item_kind {
     MF_PEER_FORWARD = 2, // u64 request id, u32 time left in ms, mf_command_encode
     MF_PEER_REPLY = 3,   // u64 request id, u16 status, u16 leader, mf_result_encode if status is 0
     MF_PEER_STATE = 4,   // struct mf_peer_state; the shard is 0
+    // Streams of checkpoints, see peer_snapshot.h.
+    MF_PEER_SNAPSHOT_OFFER = 5,
+    MF_PEER_SNAPSHOT_CHUNK = 6,
+    MF_PEER_SNAPSHOT_ACK = 7,
 };
+#define MF_PEER_ITEM_KIND_MAX MF_PEER_SNAPSHOT_ACK
 
 struct mf_peer_item {
     enum mf_peer_item_kind kind;

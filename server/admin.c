@@ -103,6 +103,7 @@ void mf_admin_cluster(struct mf_reactor *reactor, mf_admin_done *done, void *arg
 
 struct totals {
     uint64_t requests, errors, forwarded, crossed, shared_reads, turns, expired, elections_won;
+    uint64_t snapshots_sent, snapshots_installed;
     uint64_t wal_syncs, wal_bytes, wal_sync_us_max, wal_sync_us_total, wal_pending_bytes;
     uint64_t keys, bytes, leading, held;
 };
@@ -118,6 +119,8 @@ static void add_reactor(struct totals *totals, struct mf_reactor *reactor)
     totals->turns += LOAD(counters->turns);
     totals->expired += LOAD(counters->expired);
     totals->elections_won += LOAD(counters->elections_won);
+    totals->snapshots_sent += LOAD(counters->snapshots_sent);
+    totals->snapshots_installed += LOAD(counters->snapshots_installed);
     if (reactor->wal == NULL)
         return;
     struct mf_wal_stats stats;
@@ -167,6 +170,8 @@ void mf_admin_stats(struct mf_reactor *reactor, mf_admin_done *done, void *arg)
         {"shards_held", totals.held},
         {"shards_leading", totals.leading},
         {"elections_won", totals.elections_won},
+        {"snapshots_sent", totals.snapshots_sent},
+        {"snapshots_installed", totals.snapshots_installed},
         {"keys", totals.keys},
         {"store_bytes", totals.bytes},
         {"keys_expired", totals.expired},

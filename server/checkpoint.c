@@ -16,11 +16,15 @@
 #include "base/log.h"
 #include "consensus/wal_ledger.h"
 #include "server/reactor.h"
+#include "server/streams.h"
 #include "server/walk.h"
 
 #define GROWN_BYTES_MIN (UINT64_C(16) << 20)
 #define TAIL_ENTRIES 1024
 #define TAIL_BYTES (UINT64_C(4) << 20)
+// Up to so much more stays for those who get an older checkpoint just now.
+#define NEEDED_ENTRIES 100000
+#define NEEDED_BYTES (UINT64_C(64) << 20)
 // The whole log may take so many segments, some more for each stream, and twice the shards' bytes.
 #define SEGMENTS_MAX 8
 #define SEGMENTS_PER_STREAM 2
@@ -225,11 +229,26 @@ static enum mf_err write_file(struct job *job)
     return err;
 }
 
+// The oldest slot to keep, not above `first`, so that whoever gets an older checkpoint just now can
+// go on from it; if that is not too much.
+static uint64_t needed(const struct mf_owned_shard *shard, uint64_t first)
+{
+    const struct mf_paxos *paxos = mf_replica_paxos(shard->replica);
+    uint64_t wanted = mf_streams_first_needed(shard);
+    if (wanted >= first || wanted < mf_paxos_first_slot(paxos) || first - wanted > NEEDED_ENTRIES)
+        return first;
+    uint64_t bytes = 0;
+    for (uint64_t slot = wanted; slot < first; slot++)
+        bytes += mf_payload_bytes(mf_paxos_entry(paxos, slot)->payload).len;
+    return bytes <= NEEDED_BYTES ? wanted : first;
+}
+
 // The shard's reactor: what the checkpoint stands in for goes.
 static void cut_log(struct mf_owned_shard *shard, uint64_t slot)
 {
     struct mf_node *node = shard->reactor->node;
-    mf_replica_compact(shard->replica, mf_checkpoint_tail(mf_replica_paxos(shard->replica), slot));
+    uint64_t first = mf_checkpoint_tail(mf_replica_paxos(shard->replica), slot);
+    mf_replica_compact(shard->replica, needed(shard, first));
     if (node->ledger != NULL)
         mf_wal_ledger_cover(node->ledger, shard->id, slot);
     mf_reactor_touch(shard);

@@ -47,6 +47,12 @@ MF_MUST_USE enum mf_err mf_checkpoint_load(const struct mf_node *node, uint32_t 
                                            struct mf_shard **state, struct mf_members *members,
                                            struct mf_checkpoint_info *info, char *message,
                                            size_t message_size);
+// The same with a file at any path; MF_IO when there is none.
+MF_MUST_USE enum mf_err mf_checkpoint_load_file(const struct mf_node *node, uint32_t shard,
+                                                const char *path, struct mf_shard **state,
+                                                struct mf_members *members,
+                                                struct mf_checkpoint_info *info, char *message,
+                                                size_t message_size);
 // Takes over a checkpoint that another node has sent, at `received` in the same file system:
 // verifies all of it, syncs it, and gives it its place, after which it may stand in for the log
 // (mf_checkpoint_adopted). MF_CORRUPT when it is damaged or not of this shard and cluster, MF_AGAIN

@@ -131,16 +131,12 @@ static enum mf_err open_checkpoint(const struct mf_node *node, uint32_t shard, c
     return MF_CORRUPT;
 }
 
-enum mf_err mf_checkpoint_load(const struct mf_node *node, uint32_t shard, struct mf_shard **state,
-                               struct mf_members *members, struct mf_checkpoint_info *info,
-                               char *message, size_t size)
+enum mf_err mf_checkpoint_load_file(const struct mf_node *node, uint32_t shard, const char *path,
+                                    struct mf_shard **state, struct mf_members *members,
+                                    struct mf_checkpoint_info *info, char *message, size_t size)
 {
-    char path[MF_CHECKPOINT_PATH_BYTES];
-    mf_checkpoint_path(node, shard, path, sizeof(path));
     *state = NULL;
     *members = (struct mf_members){0};
-    if (access(path, F_OK) != 0 && errno == ENOENT)
-        return MF_OK;
     struct mf_snapshot_reader *reader = NULL;
     enum mf_err err = open_checkpoint(node, shard, path, &reader, members, message, size);
     if (err != MF_OK)
@@ -156,6 +152,19 @@ enum mf_err mf_checkpoint_load(const struct mf_node *node, uint32_t shard, struc
         *state = NULL;
     }
     return err;
+}
+
+enum mf_err mf_checkpoint_load(const struct mf_node *node, uint32_t shard, struct mf_shard **state,
+                               struct mf_members *members, struct mf_checkpoint_info *info,
+                               char *message, size_t size)
+{
+    char path[MF_CHECKPOINT_PATH_BYTES];
+    mf_checkpoint_path(node, shard, path, sizeof(path));
+    *state = NULL;
+    *members = (struct mf_members){0};
+    if (access(path, F_OK) != 0 && errno == ENOENT)
+        return MF_OK;
+    return mf_checkpoint_load_file(node, shard, path, state, members, info, message, size);
 }
 
 static enum mf_err take_place(struct mf_node *node, const char *received, const char *path,

@@ -10,6 +10,7 @@
 #include "server/forming.h"
 #include "server/links_internal.h"
 #include "server/router.h"
+#include "server/streams.h"
 #include "ttl/log_clock.h"
 
 // A frame is closed and another begun at this size.
@@ -19,6 +20,8 @@
 #define UNSENT_BYTES_MAX (64u << 20)
 // Answers that wait for a link to its asker.
 #define WAITING_BYTES_MAX (1u << 20)
+// A bulk item goes only onto a link with less than this unsent: heartbeats go behind it.
+#define BULK_UNSENT_BYTES_MAX (256u << 10)
 #define RECONNECT_US UINT64_C(100000)
 
 struct mf_links *mf_links_new(struct mf_reactor *reactor)
@@ -133,6 +136,7 @@ static enum mf_err on_welcome(struct mf_link *link, struct mf_bytes body)
     if (link->links->reactor->index == 0)
         mf_forming_link_up(link->links->reactor, link->member);
     mf_router_node_reachable(link->links->reactor, hello.node);
+    mf_streams_link_up(link->links->reactor->streams, hello.node);
     return MF_OK;
 }
 
@@ -221,6 +225,7 @@ void mf_links_flush(struct mf_links *links)
     for (uint32_t i = 0; i < links->reactor->node->member_count; i++) {
         if (links->out[i].state == LINK_READY)
             close_frame(&links->out[i]);
+        links->out[i].bulk = false;
     }
 }
 
@@ -279,6 +284,33 @@ bool mf_links_send_forward(struct mf_links *links, uint16_t node, const struct m
     mf_buf_u64(frame, id);
     mf_buf_u32(frame, left_ms > UINT32_MAX ? UINT32_MAX : (uint32_t)left_ms);
     mf_buf_put(frame, op->command.data, op->command.len);
+    end_item(link, begun);
+    return true;
+}
+
+static bool has_bulk_room(const struct mf_link *link)
+{
+    return !link->bulk &&
+           mf_conn_unsent_bytes(link->conn) + link->frame.len < BULK_UNSENT_BYTES_MAX;
+}
+
+bool mf_links_bulk_room(struct mf_links *links, uint16_t node)
+{
+    const struct mf_link *link = ready_link(links, node);
+    return link != NULL && has_bulk_room(link);
+}
+
+bool mf_links_send_item(struct mf_links *links, uint16_t node, enum mf_peer_item_kind kind,
+                        uint32_t shard, struct mf_bytes content, bool bulk)
+{
+    struct mf_link *link = ready_link(links, node);
+    if (link == NULL || mf_conn_unsent_bytes(link->conn) > UNSENT_BYTES_MAX ||
+        (bulk && !has_bulk_room(link)))
+        return false;
+    link->bulk = link->bulk || bulk;
+    struct mf_buf *frame = open_frame(link);
+    size_t begun = mf_peer_item_begin(frame, kind, shard);
+    mf_buf_put(frame, content.data, content.len);
     end_item(link, begun);
     return true;
 }
@@ -429,24 +461,28 @@ static void judge(struct mf_links *links, uint64_t now_us)
         if (i == node->self || asked_us == 0)
             continue;
         bool up = asked_us + mf_node_lease_us(node) > now_us;
-        if (up == atomic_load_explicit(&member->up, memory_order_relaxed))
-            continue;
-        atomic_store_explicit(&member->up, up, memory_order_relaxed);
         bool heard =
             atomic_load_explicit(&member->heard_us, memory_order_relaxed) + mf_node_lease_us(node) >
             now_us;
-        if (up)
+        bool was_up = atomic_load_explicit(&member->up, memory_order_relaxed);
+        // One that was suspected while it still spoke was followed again, perhaps: when it falls
+        // silent it is suspected once more.
+        bool fell_silent = !up && !heard && links->speaks[i];
+        links->speaks[i] = heard;
+        if (up == was_up && !fell_silent)
+            continue;
+        atomic_store_explicit(&member->up, up, memory_order_relaxed);
+        if (up) {
             mf_log(MF_INFO, "node %u is up", member->id);
-        else
-            mf_log(MF_WARN,
-                   heard ? "node %u asks for no lease since %u ms: it stops, does not hear us, or "
-                           "its disk stands still"
-                         : "node %u is silent for %u ms",
-                   member->id, node->config.lease_ms);
-        if (up)
             mf_links_up_everywhere(links->reactor, i);
-        else
-            mf_links_suspect_everywhere(links->reactor, i, 0);
+            continue;
+        }
+        mf_log(MF_WARN,
+               heard ? "node %u asks for no lease since %u ms: it stops, does not hear us, or "
+                       "its disk stands still"
+                     : "node %u is silent for %u ms",
+               member->id, node->config.lease_ms);
+        mf_links_suspect_everywhere(links->reactor, i, 0);
     }
 }
 

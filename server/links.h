@@ -44,6 +44,12 @@ void mf_links_learn_memory(struct mf_reactor *reactor, uint32_t member, uint64_t
 // The replicas of this reactor are new: tells them of every node that can be reached.
 void mf_links_introduce(struct mf_links *links);
 
+// An item of one of the kinds of peer_snapshot.h. False when the node cannot be reached now. A bulk
+// item needs room too: little unsent on the link, and no other in this turn.
+bool mf_links_send_item(struct mf_links *links, uint16_t node, enum mf_peer_item_kind kind,
+                        uint32_t shard, struct mf_bytes content, bool bulk);
+bool mf_links_bulk_room(struct mf_links *links, uint16_t node);
+
 // See struct mf_replica_ops.
 uint64_t mf_links_node_mono_us(struct mf_links *links, uint16_t node, uint64_t now_us);
 // The leases between this node and another, as struct mf_replica_ops has them. A node is never

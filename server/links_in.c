@@ -8,6 +8,7 @@
 #include "server/forming.h"
 #include "server/links_internal.h"
 #include "server/router.h"
+#include "server/streams.h"
 
 #define GREETING_BYTES_MAX (MF_PEER_HELLO_BYTES_MAX + 4)
 // A caller that has not proved itself within this time is dropped.
@@ -185,6 +186,10 @@ static enum mf_err take_item(struct mf_in_link *in, const struct mf_peer_item *i
                    ? MF_CORRUPT
                    : mf_router_replied(reactor, id, (enum mf_err)status, leader, result);
     }
+    case MF_PEER_SNAPSHOT_OFFER:
+    case MF_PEER_SNAPSHOT_CHUNK:
+    case MF_PEER_SNAPSHOT_ACK:
+        return mf_streams_take(reactor, from, item);
     }
     return MF_CORRUPT;
 }

@@ -20,6 +20,7 @@ struct mf_link {
     struct mf_buf waiting; // answers to the process `waiting_incarnation` there
     uint64_t waiting_incarnation;
     struct mf_buf frame; // of this turn
+    bool bulk;           // it has a bulk item, or one that was closed in this turn had
 };
 
 struct mf_in_link;
@@ -29,6 +30,7 @@ struct mf_links {
     struct mf_link out[MF_NODES_MAX];
     uint64_t incarnations[MF_NODES_MAX]; // the processes that our replicas know of
     struct mf_in_link *greeting;         // callers that have not proved themselves yet
+    bool speaks[MF_NODES_MAX];           // frames have come lately (reactor 0)
     uint64_t complained_us;              // refusals are logged at most once a second
 };
 

@@ -25,6 +25,7 @@
 #include "server/read_gate.h"
 #include "server/recovery.h"
 #include "server/snapshotter.h"
+#include "server/worker.h"
 
 #define MESSAGE_BYTES 1024
 // Crossing a ring may take a few rounds when everything ends at once.
@@ -120,6 +121,7 @@ static enum mf_err open_node(struct mf_node *node, char *message, size_t size)
         node->reactors[i] = mf_reactor_new(node, (uint16_t)i);
     node->snapshotter = mf_snapshotter_new(node);
     node->checkpointer = mf_checkpointer_new(node);
+    node->worker = mf_worker_new();
     if (node->config.durability != MF_DURABILITY_NONE)
         node->ledger = mf_wal_ledger_new(node->config.shards);
     struct sockets sockets;
@@ -132,7 +134,8 @@ static enum mf_err open_node(struct mf_node *node, char *message, size_t size)
         err = mf_data_dir_claim(node, message, size);
     if (err == MF_OK)
         node->forming = mf_forming_new(node);
-    if (err == MF_OK && mf_checkpointer_start(node->checkpointer) != MF_OK) {
+    if (err == MF_OK && (mf_checkpointer_start(node->checkpointer) != MF_OK ||
+                         mf_worker_start(node->worker) != MF_OK)) {
         snprintf(message, size, "cannot start a thread");
         err = MF_IO;
     }
@@ -229,6 +232,7 @@ static void stop_node(struct mf_node *node)
         mf_reactor_join(node->reactors[i]);
     mf_snapshotter_stop(node->snapshotter);
     mf_checkpointer_stop(node->checkpointer);
+    mf_worker_stop(node->worker);
 }
 
 static void drain(struct mf_node *node)
@@ -252,6 +256,7 @@ static void close_node(struct mf_node *node)
     mf_forming_free(node->forming);
     mf_snapshotter_free(node->snapshotter);
     mf_checkpointer_free(node->checkpointer);
+    mf_worker_free(node->worker);
     mf_wal_ledger_free(node->ledger);
     free_passwords();
     free(node->reactors);

@@ -20,6 +20,7 @@ struct mf_checkpointer;
 struct mf_read_gate;
 struct mf_snapshotter;
 struct mf_wal_ledger;
+struct mf_worker;
 
 // Where clients find a node, as it says itself.
 struct mf_node_addresses {
@@ -93,6 +94,7 @@ struct mf_node {
     struct mf_read_gate *gates; // by shard: reads beside its owner
     struct mf_snapshotter *snapshotter;
     struct mf_checkpointer *checkpointer;
+    struct mf_worker *worker;
     struct mf_wal_ledger *ledger;       // of the WAL; NULL without one
     struct mf_node_addresses addresses; // our own, as bound
     char bound_peer[300];

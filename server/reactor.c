@@ -20,6 +20,7 @@
 #include "server/read_gate.h"
 #include "server/router.h"
 #include "server/session.h"
+#include "server/streams.h"
 
 #define INBOX_SLOTS 4096
 #define SWEEP_S 0.02
@@ -266,6 +267,20 @@ static uint64_t replica_held_until(void *ctx, uint16_t node, uint64_t token)
     return mf_links_held_until(shard->reactor->links, node, token);
 }
 
+static void replica_send_snapshot(void *ctx, uint32_t group, struct mf_acceptor to)
+{
+    (void)group;
+    mf_streams_send(ctx, to);
+}
+
+static void replica_retire(void *ctx, uint32_t group, struct mf_shard *state)
+{
+    (void)group;
+    struct mf_owned_shard *shard = ctx;
+    mf_reactor_retire_gate(shard);
+    mf_streams_discard(shard->reactor->streams, state);
+}
+
 static void replica_applied(void *ctx, uint32_t group, uint64_t index, uint64_t log_time_us,
                             uint64_t expired)
 {
@@ -306,6 +321,8 @@ const struct mf_replica_ops mf_reactor_replica_ops = {.reply = replica_reply,
                                                       .withdraw = replica_withdraw,
                                                       .support = replica_support,
                                                       .held_until = replica_held_until,
+                                                      .send_snapshot = replica_send_snapshot,
+                                                      .retire = replica_retire,
                                                       .applied = replica_applied,
                                                       .leader_changed = replica_leader_changed,
                                                       .fatal = replica_fatal};
@@ -410,6 +427,7 @@ static void on_turn(struct ev_loop *loop, ev_prepare *watcher, int events)
         submit_wal(reactor);
         more = reactor->dirty != NULL || reactor->out_first[reactor->index] != NULL;
     }
+    mf_streams_flush(reactor->streams);
     mf_links_flush(reactor->links);
     bool sent = send_chains(reactor);
     arm_timer(reactor, more || !sent);
@@ -501,6 +519,7 @@ static void on_sweep(struct ev_loop *loop, ev_timer *watcher, int events)
     mf_links_tick(reactor->links);
     mf_forming_tick(reactor);
     mf_router_tick(reactor);
+    mf_streams_tick(reactor->streams, mf_reactor_now_us(reactor));
     mf_checkpoint_sweep(reactor);
     mf_mover_tick(reactor->mover);
     tell_leadership(reactor);
@@ -582,6 +601,7 @@ struct mf_reactor *mf_reactor_new(struct mf_node *node, uint16_t index)
     reactor->router = mf_router_new(reactor);
     reactor->gate_reader = mf_read_gate_reader_new(node->config.shards);
     reactor->mover = mf_mover_new(reactor);
+    reactor->streams = mf_streams_new(reactor);
     init_watchers(reactor);
     return reactor;
 }
@@ -672,6 +692,7 @@ void mf_reactor_end_ops(struct mf_reactor *reactor)
 
 void mf_reactor_free(struct mf_reactor *reactor)
 {
+    mf_streams_free(reactor->streams);
     mf_links_free(reactor->links);
     mf_read_gate_reader_free(reactor->gate_reader);
     mf_ring_free(reactor->inbox);

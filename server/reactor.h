@@ -30,8 +30,7 @@ struct mf_mover;
 struct mf_read_gate_reader;
 struct mf_router;
 struct mf_sessions;
-
-// Acceptors remembered as having asked for promises in one group; more are not told apart.
+struct mf_streams;
 
 // What a replica begins with.
 struct mf_shard_base {
@@ -88,6 +87,8 @@ struct mf_reactor_counters {
     _Atomic uint64_t turns;
     _Atomic uint64_t expired;
     _Atomic uint64_t elections_won;
+    _Atomic uint64_t snapshots_sent; // checkpoints streamed to others
+    _Atomic uint64_t snapshots_installed;
 };
 
 #define MF_WAL_SEGMENT_BYTES (UINT64_C(16) << 20)
@@ -137,6 +138,7 @@ struct mf_reactor {
     struct mf_router *router;
     struct mf_read_gate_reader *gate_reader;
     struct mf_mover *mover;
+    struct mf_streams *streams;
     struct mf_reactor_counters counters;
     // Groups of ours most of whose voters have lost their memory (relaxed), and the first of them.
     _Atomic uint32_t lost_groups;

@@ -434,6 +434,11 @@ void mf_replica_info(const struct mf_replica *replica, const struct mf_replica_e
                                      .pending_ops = replica->pending_ops};
 }
 
+struct mf_acceptor mf_replica_acceptor(const struct mf_replica *replica)
+{
+    return (struct mf_acceptor){replica->cfg.paxos.self, replica->cfg.paxos.incarnation};
+}
+
 struct mf_shard *mf_replica_shard(struct mf_replica *replica)
 {
     return replica->shard;

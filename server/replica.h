@@ -43,6 +43,8 @@ struct mf_replica_ops {
     uint64_t (*held_until)(void *ctx, uint16_t node, uint64_t token);
     // This acceptor needs slots that our log has no more: it gets the shard's state. May be NULL.
     void (*send_snapshot)(void *ctx, uint32_t group, struct mf_acceptor to);
+    // Takes over a state that a snapshot has replaced. May be NULL: it is freed at once.
+    void (*retire)(void *ctx, uint32_t group, struct mf_shard *shard);
     // An entry was applied; expired: how many keys it dropped by TTL. May be NULL.
     void (*applied)(void *ctx, uint32_t group, uint64_t index, uint64_t log_time_us,
                     uint64_t expired);
@@ -82,7 +84,8 @@ void mf_replica_restore_done(struct mf_replica *replica, uint64_t base_log_us,
 void mf_replica_restate(struct mf_replica *replica, const struct mf_replica_env *env);
 // Drops the log below `first` (at most applied + 1), which a durable snapshot stands in for.
 void mf_replica_compact(struct mf_replica *replica, uint64_t first);
-// The state of a snapshot takes the place of ours; it is durable here. Takes the shard and returns
+// The state of a snapshot takes the place of ours, which nobody walks now (see ops.retire); it is
+// durable here. Takes the shard and returns
 // true, or returns false and leaves it the caller's when we are as far, or lead.
 bool mf_replica_install(struct mf_replica *replica, const struct mf_replica_env *env,
                         struct mf_shard *shard, const struct mf_members *members);
@@ -136,6 +139,8 @@ struct mf_replica_info {
 };
 void mf_replica_info(const struct mf_replica *replica, const struct mf_replica_env *env,
                      struct mf_replica_info *info);
+// Whose memory ours is.
+struct mf_acceptor mf_replica_acceptor(const struct mf_replica *replica);
 struct mf_shard *mf_replica_shard(struct mf_replica *replica);
 const struct mf_paxos *mf_replica_paxos(const struct mf_replica *replica);
 

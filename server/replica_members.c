@@ -200,8 +200,12 @@ bool mf_replica_install(struct mf_replica *replica, const struct mf_replica_env 
     if (replica->dead || meta.applied <= replica->applied ||
         !mf_paxos_install(replica->paxos, &paxos_env, meta.applied, meta.log_time_us, members))
         return false;
-    mf_shard_free(replica->shard);
+    struct mf_shard *old = replica->shard;
     replica->shard = shard;
+    if (replica->ops->retire != NULL)
+        replica->ops->retire(replica->ctx, replica->cfg.paxos.group, old);
+    else
+        mf_shard_free(old);
     replica->applied = meta.applied;
     if (meta.log_time_us > replica->log_time_us)
         replica->log_time_us = meta.log_time_us;

@@ -108,6 +108,8 @@ MF_MUST_USE enum mf_err mf_shard_walk_begin(struct mf_shard *shard, struct mf_sh
                                             void *arg);
 // Visits about `records` more; true while there are more to come, false once the walk is complete.
 bool mf_shard_walk_step(struct mf_shard *shard, size_t records);
+// True from begin until every record has been handed out, or until end.
+bool mf_shard_walking(const struct mf_shard *shard);
 // Ends the walk early (or after its end, without effect). What it has not reached is set right in
 // small steps by mf_shard_reclaim, or at once by the next begin.
 void mf_shard_walk_end(struct mf_shard *shard);

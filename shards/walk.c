@@ -80,6 +80,11 @@ bool mf_shard_walk_step(struct mf_shard *shard, size_t records)
     return shard->walk.sink != NULL && step(shard, records);
 }
 
+bool mf_shard_walking(const struct mf_shard *shard)
+{
+    return shard->walk.sink != NULL;
+}
+
 void mf_shard_walk_end(struct mf_shard *shard)
 {
     shard->walk.sink = NULL;

@@ -2,9 +2,10 @@
 //
 // Links check a frame's form and hand its items on, so every layer is reached from the same input:
 // as the bytes of a connection, as the body of a frame that is sealed rightly, and as the Paxos
-// message, command, result or batch in an item. There is one form for each of these: what is read
-// must be written back byte by byte. A batch is applied too, because replicas apply what was
-// chosen wherever it came from; whatever it does, the state must hold together afterwards.
+// message, command, result, batch or part of a checkpoint's stream in an item. There is one form
+// for each of these: what is read must be written back byte by byte. A batch is applied too,
+// because replicas apply what was chosen wherever it came from; whatever it does, the state must
+// hold together afterwards.
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@
 #include "base/result.h"
 #include "consensus/paxos_msg.h"
 #include "rpc/peer_frame.h"
+#include "rpc/peer_snapshot.h"
 #include "shards/batch.h"
 #include "shards/shard.h"
 
@@ -72,6 +74,30 @@ static void read_result(struct mf_bytes input)
         return;
     mf_result_encode(&result, &again);
     must_be(&again, input, &reader);
+}
+
+static void read_stream(struct mf_bytes input)
+{
+    struct mf_reader end = mf_reader_of(mf_bytes_of(NULL, 0)); // all of the input is read
+    struct mf_buf again = {0};
+    struct mf_peer_offer offer;
+    if (mf_peer_get_offer(input, &offer) == MF_OK) {
+        mf_peer_put_offer(&again, &offer);
+        must_be(&again, input, &end);
+    }
+    again = (struct mf_buf){0};
+    struct mf_peer_chunk chunk;
+    if (mf_peer_get_chunk(input, &chunk) == MF_OK) {
+        must(chunk.offset + chunk.bytes.len > chunk.offset);
+        mf_peer_put_chunk(&again, &chunk);
+        must_be(&again, input, &end);
+    }
+    again = (struct mf_buf){0};
+    struct mf_peer_ack ack;
+    if (mf_peer_get_ack(input, &ack) == MF_OK) {
+        mf_peer_put_ack(&again, &ack);
+        must_be(&again, input, &end);
+    }
 }
 
 // Two entries: the second meets what the first has left.
@@ -134,6 +160,7 @@ static void read_items(struct mf_bytes body)
         read_paxos(item.bytes);
         read_command(item.bytes);
         read_result(item.bytes);
+        read_stream(item.bytes);
     }
     must(err == MF_NOT_FOUND || err == MF_CORRUPT);
 }
@@ -177,6 +204,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     read_paxos(input);
     read_command(input);
     read_result(input);
+    read_stream(input);
     apply(input);
     apply_alone(input);
     return 0;

@@ -36,6 +36,8 @@ struct actor {
     uint64_t expired;
     uint64_t persist_seq;
     uint32_t marks;
+    struct mf_acceptor snapshot_to; // as last asked for
+    struct mf_shard *retired;
 };
 
 struct scene {
@@ -111,6 +113,18 @@ static void on_fatal(void *ctx, uint32_t group, const char *what)
     fail_msg("%s", what);
 }
 
+static void on_send_snapshot(void *ctx, uint32_t group, struct mf_acceptor to)
+{
+    (void)group;
+    ((struct actor *)ctx)->snapshot_to = to;
+}
+
+static void on_retire(void *ctx, uint32_t group, struct mf_shard *shard)
+{
+    (void)group;
+    ((struct actor *)ctx)->retired = shard;
+}
+
 static uint64_t on_mono(void *ctx)
 {
     const struct actor *actor = ctx;
@@ -155,6 +169,8 @@ static const struct mf_replica_ops ops = {.reply = on_reply,
                                           .persist = on_persist,
                                           .send = on_send,
                                           .node_mono_us = on_node_mono,
+                                          .send_snapshot = on_send_snapshot,
+                                          .retire = on_retire,
                                           .applied = on_applied,
                                           .fatal = on_fatal};
 
@@ -720,6 +736,45 @@ static void only_the_leader_lets_others_read_and_not_while_it_hands_over(void **
     close_scene(&scene);
 }
 
+static void load_record(void *arg, const struct mf_record *record)
+{
+    assert_int_equal(mf_shard_load(arg, record), MF_OK);
+}
+
+static struct mf_shard *copy_of(struct mf_shard *shard)
+{
+    struct mf_shard_meta meta;
+    struct mf_shard *copy = mf_shard_new(0, 77);
+    mf_shard_load_begin(copy);
+    assert_int_equal(mf_shard_walk_begin(shard, &meta, load_record, copy), MF_OK);
+    while (mf_shard_walk_step(shard, 10))
+        continue;
+    assert_int_equal(mf_shard_load_end(copy, &meta), MF_OK);
+    return copy;
+}
+
+static void replica_behind_the_log_asks_for_a_snapshot_and_goes_on_from_it(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_scene(&scene);
+    scene.cut[3] = true;
+    assert_written(set(&scene, 1, "k", "missed", 0));
+    struct mf_replica *leader = scene.actors[1].replica;
+    struct actor *behind = &scene.actors[3];
+    mf_replica_compact(leader, scene.actors[1].applied + 1);
+    scene.cut[3] = false;
+    pass(&scene, 300000);
+    assert_int_equal(scene.actors[1].snapshot_to.node, 3);
+    struct mf_replica_env env = env_of(&scene);
+    assert_true(mf_replica_install(behind->replica, &env, copy_of(mf_replica_shard(leader)),
+                                   mf_replica_members(leader)));
+    assert_non_null(behind->retired); // whoever reads the old one still can
+    mf_shard_free(behind->retired);
+    assert_got(get(&scene, 3, "k", MF_READ_LOCAL), "missed");
+    close_scene(&scene);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -739,6 +794,7 @@ int main(void)
         cmocka_unit_test(too_many_pending_ops_are_shed_as_busy),
         cmocka_unit_test(log_clock_is_noted_with_the_first_entry_and_then_once_a_second),
         cmocka_unit_test(chosen_index_is_noted_after_sixteen_mebibytes),
+        cmocka_unit_test(replica_behind_the_log_asks_for_a_snapshot_and_goes_on_from_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

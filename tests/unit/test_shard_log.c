@@ -213,10 +213,12 @@ static void a_loaded_shard_equals_the_one_it_was_taken_from(void **state)
     struct collected collected = {.into = copy};
     struct mf_shard_meta meta;
     mf_shard_load_begin(copy);
+    assert_false(mf_shard_walking(f->shard));
     assert_int_equal(mf_shard_walk_begin(f->shard, &meta, collect, &collected), MF_OK);
     assert_int_equal(mf_shard_walk_begin(f->shard, &meta, collect, &collected), MF_BUSY);
     while (mf_shard_walk_step(f->shard, 7))
-        continue;
+        assert_true(mf_shard_walking(f->shard));
+    assert_false(mf_shard_walking(f->shard));
     assert_int_equal(mf_shard_load_end(copy, &meta), MF_OK);
     assert_true(collected.keys == meta.keys && collected.ids == meta.ids);
     assert_true(mf_shard_state_hash(copy) == mf_shard_state_hash(f->shard));
@@ -243,6 +245,7 @@ static void a_walk_ended_early_does_not_spoil_the_next(void **state)
         assert_int_equal(mf_shard_walk_begin(f->shard, &meta, collect, &first), MF_OK);
         mf_shard_walk_step(f->shard, 10);
         mf_shard_walk_end(f->shard);
+        assert_false(mf_shard_walking(f->shard));
         assert_false(mf_shard_walk_step(f->shard, 10));
         uint64_t seen = first.keys;
         // The rest is set right by turns, by the next walk, or by both.
