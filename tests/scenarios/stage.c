@@ -201,6 +201,8 @@ static void restore(struct stage_node *at)
                                     record->type == MF_WAL_MEMBERS ? MF_ENTRY_MEMBERS
                                                                    : MF_ENTRY_COMMANDS,
                                     mf_payload_bytes(at->records[i].payload));
+        else
+            mf_paxos_restore_chosen(at->core, record->slot);
     }
     mf_paxos_restore_done(at->core);
 }
@@ -273,9 +275,14 @@ static void keep_record(struct stage *stage, uint16_t node, uint64_t seq,
                         const struct mf_wal_record *record)
 {
     struct stage_node *at = &stage->node[node];
-    fprintf(stage->out, "  %u writes: %s ", (unsigned)node,
-            record->type == MF_WAL_PROMISE ? "promised" : "accepted");
-    tell_ballot(stage, record->ballot);
+    if (record->type == MF_WAL_MARK) {
+        fprintf(stage->out, "  %u writes: %llu is chosen", (unsigned)node,
+                (unsigned long long)record->slot);
+    } else {
+        fprintf(stage->out, "  %u writes: %s ", (unsigned)node,
+                record->type == MF_WAL_PROMISE ? "promised" : "accepted");
+        tell_ballot(stage, record->ballot);
+    }
     if (at->record_count == STAGE_RECORDS) {
         fprintf(stage->out, ", and its disk is full\n");
         return;
@@ -286,7 +293,7 @@ static void keep_record(struct stage *stage, uint16_t node, uint64_t seq,
     if (record->payload.len > 0)
         kept->payload = mf_payload_new(kind, record->payload);
     kept->record.payload = mf_payload_bytes(kept->payload);
-    if (record->type != MF_WAL_PROMISE) {
+    if (record->type == MF_WAL_ACCEPT || record->type == MF_WAL_MEMBERS) {
         fprintf(stage->out, " slot %u = ", (unsigned)record->slot);
         tell_value(stage, kept->payload);
     }
