@@ -30,7 +30,7 @@ struct sim_snapshots {
     struct sim_snapshot writing;  // not yet
     bool installs;                // `writing` came from another node
     struct sim_snapshot incoming; // of which some bytes have come
-    uint64_t incoming_us; // true time of its last chunk
+    uint64_t incoming_us;         // true time of its last chunk
     uint64_t sent[SIM_NODES_MAX]; // to each node: where the newest chunk began
 };
 
