@@ -455,6 +455,13 @@ void mf_links_introduce(struct mf_links *links)
 static void judge(struct mf_links *links, uint64_t now_us)
 {
     struct mf_node *node = links->reactor->node;
+    // When it was we who stood still, what the others have said since is yet to be read.
+    uint64_t patience_us = mf_node_lease_us(node) / 4;
+    if (links->judged_us != 0 && now_us > links->judged_us + patience_us)
+        links->patient_until_us = now_us + patience_us;
+    links->judged_us = now_us;
+    if (now_us < links->patient_until_us)
+        return;
     for (uint32_t i = 0; i < node->member_count; i++) {
         struct mf_member *member = &node->members[i];
         uint64_t asked_us = atomic_load_explicit(&member->asked_us, memory_order_relaxed);

@@ -31,6 +31,8 @@ struct mf_links {
     uint64_t incarnations[MF_NODES_MAX]; // the processes that our replicas know of
     struct mf_in_link *greeting;         // callers that have not proved themselves yet
     bool speaks[MF_NODES_MAX];           // frames have come lately (reactor 0)
+    uint64_t judged_us;                  // when reactor 0 looked last at who is alive ...
+    uint64_t patient_until_us;           // ... and when it does so again after a stall of its own
     uint64_t complained_us;              // refusals are logged at most once a second
 };
 

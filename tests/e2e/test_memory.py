@@ -109,6 +109,8 @@ def lose_power(node):
 def forget(t, damage, why, mode="fsync"):
     cluster = t.cluster(3, mode=mode)
     fill(cluster)
+    for i in range(50): # each a write of its own to the log of some reactor
+        cluster.node(1).call("set", f"one{i}", "v")
     node = cluster.node(2)
     node.kill9()
     damage(node)
