@@ -188,6 +188,8 @@ uint64_t mf_paxos_first_slot(const struct mf_paxos *paxos);
 const struct mf_log_entry *mf_paxos_entry(const struct mf_paxos *paxos, uint64_t slot);
 // The configuration in force after the chosen index.
 const struct mf_members *mf_paxos_members(const struct mf_paxos *paxos);
+// The incarnation of the acceptor that runs on a node, as last heard; 0 = never heard.
+uint64_t mf_paxos_present_on(const struct mf_paxos *paxos, uint16_t node);
 // Leader: what is known of voter or learner i (voters first) of that configuration.
 struct mf_paxos_progress {
     struct mf_acceptor acceptor;

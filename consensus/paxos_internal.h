@@ -9,6 +9,7 @@
 // Entries sent again to one peer at one time, in payload bytes.
 #define MF_RESEND_BYTES (1u << 20)
 #define MF_CLOCK_SOURCES 4
+#define MF_PRESENT_MAX 16u
 
 // What we know of an acceptor of the configuration in force, and as leader or candidate of its
 // answers. Voters come first, in the order of the configuration, then learners.
@@ -37,6 +38,8 @@ struct mf_paxos {
     uint32_t quorum;
     struct mf_paxos_peer peers[MF_VOTERS_MAX + MF_LEARNERS_MAX];
     uint32_t peer_count;
+    struct mf_acceptor present[MF_PRESENT_MAX]; // which acceptor runs on a node, as last heard
+    uint32_t present_count;
     uint64_t members_seq; // the hand-over that says that its entry is chosen
 
     // Acceptor. `promised` may be ahead of the disk by what hand-over promised_seq carries.

@@ -24,9 +24,9 @@ static void add_peer(struct mf_paxos *paxos, const struct mf_paxos_peer *before,
             continue;
         if (before[i].acceptor.incarnation == acceptor.incarnation)
             *peer = before[i];
-        else
-            peer->gone = !before[i].gone; // of two incarnations on a node one is there
     }
+    uint64_t present = mf_paxos_present_on(paxos, acceptor.node);
+    peer->gone = present != 0 && present != acceptor.incarnation;
     peer->knows = paxos->members.slot == 0;
 }
 
@@ -51,8 +51,29 @@ void mf_paxos_adopt_members(struct mf_paxos *paxos, const struct mf_members *mem
     paxos->probe_acks = paxos->self >= 0 ? 1u << paxos->self : 0;
 }
 
+uint64_t mf_paxos_present_on(const struct mf_paxos *paxos, uint16_t node)
+{
+    for (uint32_t i = 0; i < paxos->present_count; i++) {
+        if (paxos->present[i].node == node)
+            return paxos->present[i].incarnation;
+    }
+    return 0;
+}
+
+static void note_present(struct mf_paxos *paxos, struct mf_acceptor acceptor)
+{
+    uint32_t i = 0;
+    while (i < paxos->present_count && paxos->present[i].node != acceptor.node)
+        i++;
+    if (i == MF_PRESENT_MAX)
+        return;
+    paxos->present_count += i == paxos->present_count;
+    paxos->present[i] = acceptor;
+}
+
 void mf_paxos_present(struct mf_paxos *paxos, struct mf_acceptor acceptor)
 {
+    note_present(paxos, acceptor);
     for (uint32_t i = 0; i < paxos->peer_count; i++) {
         struct mf_paxos_peer *peer = &paxos->peers[i];
         if (peer->acceptor.node != acceptor.node)

@@ -206,7 +206,7 @@ void mf_replica_suspect(struct mf_replica *replica, const struct mf_replica_env 
 void mf_replica_peer_up(struct mf_replica *replica, const struct mf_replica_env *env,
                         struct mf_acceptor acceptor)
 {
-    mf_replica_note_present(replica, acceptor);
+    replica->mending = true;
     struct mf_paxos_env paxos_env = mf_replica_paxos_env(replica, env);
     mf_paxos_peer_up(replica->paxos, &paxos_env, acceptor);
     replica->dirty = true;

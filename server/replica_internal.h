@@ -13,8 +13,6 @@
 // The log clock of a shard that has keys with a TTL but no traffic is noted this often.
 #define MF_IDLE_MARK_US UINT64_C(30000000)
 
-#define MF_PRESENT_MAX 16u
-
 // A proposal of ours whose slot is not applied yet.
 struct mf_proposal {
     struct mf_proposal *next; // ascending slots
@@ -34,8 +32,6 @@ struct mf_replica {
     uint64_t applied;
     uint64_t log_time_us;                       // of the last applied entry
     struct mf_members members;                  // in force after it
-    struct mf_acceptor present[MF_PRESENT_MAX]; // which acceptor runs on a node, as last heard
-    uint32_t present_count;
     struct mf_members wanted; // by mf_replica_reconfigure; voter_count 0 = nothing
     bool mending;             // a step towards what is wanted may be possible
     bool dirty;
@@ -78,7 +74,6 @@ void mf_replica_propose_expiry(struct mf_replica *replica, const struct mf_repli
 void mf_replica_apply(struct mf_replica *replica, const struct mf_replica_env *env);
 
 // replica_members.c
-void mf_replica_note_present(struct mf_replica *replica, struct mf_acceptor acceptor);
 // Leading: proposes the next step towards the configuration that is wanted, or that admits an
 // acceptor which has lost its memory.
 void mf_replica_mend_members(struct mf_replica *replica, const struct mf_replica_env *env);

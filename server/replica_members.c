@@ -8,25 +8,11 @@
 
 #include "server/replica_internal.h"
 
-void mf_replica_note_present(struct mf_replica *replica, struct mf_acceptor acceptor)
-{
-    uint32_t i = 0;
-    while (i < replica->present_count && replica->present[i].node != acceptor.node)
-        i++;
-    if (i == MF_PRESENT_MAX || acceptor.incarnation == 0)
-        return;
-    if (i == replica->present_count)
-        replica->present_count++;
-    replica->present[i] = acceptor;
-    replica->mending = true;
-}
-
 static struct mf_acceptor present_on(const struct mf_replica *replica, struct mf_acceptor voter)
 {
-    for (uint32_t i = 0; i < replica->present_count; i++) {
-        if (replica->present[i].node == voter.node)
-            return replica->present[i];
-    }
+    uint64_t incarnation = mf_paxos_present_on(replica->paxos, voter.node);
+    if (voter.node != replica->cfg.paxos.self && incarnation != 0)
+        voter.incarnation = incarnation;
     return voter;
 }
 
