@@ -176,8 +176,10 @@ void mf_paxos_present(struct mf_paxos *paxos, struct mf_acceptor acceptor);
 bool mf_paxos_reachable(const struct mf_paxos *paxos, uint32_t peer);
 // Leader: a configuration under way keeps later slots back (P7).
 bool mf_paxos_fenced(const struct mf_paxos *paxos);
-// Leader: a configuration has been chosen. Tells everybody, gets promises, or steps down.
+// Leader: a configuration has been chosen. Tells everybody, and asks for promises.
 void mf_paxos_lead_members(struct mf_paxos *paxos, const struct mf_paxos_env *env);
+// Leader: steps down when the configuration in force is without us, and a majority of it knows.
+void mf_paxos_leave(struct mf_paxos *paxos, const struct mf_paxos_env *env);
 // Leader with an heir: tells it what it lacks, or gives up the ballot, and with it the lease, once
 // everything is chosen and the heir has it. A hand-over that takes too long is called off.
 void mf_paxos_hand_over(struct mf_paxos *paxos, const struct mf_paxos_env *env);

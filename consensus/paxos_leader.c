@@ -99,6 +99,7 @@ void mf_paxos_on_accepted(struct mf_paxos *paxos, const struct mf_paxos_env *env
     if (first <= last)
         peer->resend_due_us = env->now_us + paxos->cfg.resend_us;
     advance_chosen(paxos, env);
+    mf_paxos_leave(paxos, env);
     if (paxos->role == MF_LEADER)
         mf_paxos_propose_recovered(paxos, env);
     if (paxos->heir != 0)

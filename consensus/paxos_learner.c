@@ -17,6 +17,11 @@ void mf_paxos_heard_chosen(struct mf_paxos *paxos, const struct mf_paxos_env *en
         paxos->known_chosen = chosen;
         paxos->known_from = from;
     }
+    // A leader whose last entry has removed it leads no more. One that we do not know as a voter
+    // while we are behind may be of a configuration to come.
+    bool left = mf_members_voter_node(&paxos->members, from) < 0 && paxos->chosen >= chosen;
+    if (left && paxos->role == MF_FOLLOWER && paxos->leader == from)
+        mf_paxos_step_down(paxos, env, 0, paxos->cfg.election_us);
     mf_paxos_learn_more(paxos, env);
 }
 

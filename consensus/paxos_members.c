@@ -105,7 +105,7 @@ void mf_paxos_peer_has(struct mf_paxos *paxos, uint32_t peer, uint64_t chosen)
 
 bool mf_paxos_fenced(const struct mf_paxos *paxos)
 {
-    return paxos->members_slot > paxos->chosen ||
+    return paxos->self < 0 || paxos->members_slot > paxos->chosen ||
            (uint32_t)__builtin_popcount(mf_paxos_promises(paxos)) < paxos->quorum ||
            knowing(paxos) < paxos->quorum;
 }
@@ -119,7 +119,12 @@ void mf_paxos_lead_members(struct mf_paxos *paxos, const struct mf_paxos_env *en
         if (mf_paxos_is_voter(paxos, (int)i) && !paxos->peers[i].promised)
             mf_paxos_send_prepare(paxos, env, i);
     }
-    if (paxos->self < 0)
+}
+
+// Not earlier: whoever does not know of the change would go on waiting for us.
+void mf_paxos_leave(struct mf_paxos *paxos, const struct mf_paxos_env *env)
+{
+    if (paxos->self < 0 && knowing(paxos) >= paxos->quorum)
         mf_paxos_step_down(paxos, env, 0, paxos->cfg.election_us);
 }
 
