@@ -309,6 +309,7 @@ static void lose_leadership(struct mf_replica *replica, const struct mf_replica_
         mf_log_clock_follow(&replica->clock, env->now_us);
     replica->lead_slot = 0;
     replica->expire_slot = 0;
+    replica->wanted.voter_count = 0; // by the time that we lead again it may be somebody's old wish
     reply_all(replica, &replica->queued, MF_NOT_LEADER);
     reply_all(replica, &replica->unready, MF_NOT_LEADER);
     reply_all(replica, &replica->reads, MF_NOT_LEADER);
