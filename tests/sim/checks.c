@@ -309,10 +309,15 @@ static void check_prepare(struct sim_node *node, uint32_t group, mf_ballot_t bal
     for (uint32_t i = checks->ballot_count; i-- > 0;) {
         if (checks->ballots[i].ballot != ballot)
             continue;
-        if (checks->ballots[i].life != node->life)
+        struct sim_ballot *used = &checks->ballots[i];
+        // Another memory may prepare it again (consensus/members.h); that it gives no slot another
+        // value is a rule of its own.
+        if (used->life != node->life && used->incarnation == node->incarnation)
             sim_fail(node->sim, "a ballot is used by one life of its node",
                      "node %u, group %u uses ballot %s again after a restart", (unsigned)node->id,
                      group, sim_ballot_text(ballot, text, sizeof(text)));
+        used->life = node->life;
+        used->incarnation = node->incarnation;
         return;
     }
     if (checks->ballot_count == checks->ballot_cap) {
@@ -321,7 +326,7 @@ static void check_prepare(struct sim_node *node, uint32_t group, mf_ballot_t bal
             mf_realloc(checks->ballots, checks->ballot_cap * sizeof(*checks->ballots));
     }
     checks->ballots[checks->ballot_count++] =
-        (struct sim_ballot){.ballot = ballot, .life = node->life};
+        (struct sim_ballot){.ballot = ballot, .life = node->life, .incarnation = node->incarnation};
 }
 
 static void check_promise(struct sim_node *node, uint32_t group, const struct mf_paxos_msg *msg)

@@ -56,10 +56,11 @@ struct sim_slot {
     uint64_t state_hash;
 };
 
-// Who used a ballot.
+// Who used a ballot last.
 struct sim_ballot {
     mf_ballot_t ballot;
     uint32_t life;
+    uint64_t incarnation;
 };
 
 struct sim_group_checks {
