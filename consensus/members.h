@@ -25,8 +25,9 @@ struct mf_acceptor {
 struct mf_members {
     uint64_t slot; // of the entry that made it; 0 = the configuration that the group began with
     // Not below that of the ballot at which the entry was chosen: an acceptor which begins with
-    // this configuration uses higher rounds, so that it repeats no ballot that a former acceptor of
-    // its node has used.
+    // this configuration uses higher rounds. A former acceptor of its node may have prepared one of
+    // those, but cannot have filled a slot behind the entry with it: its majority would have shown
+    // it the entry, or have kept the entry from being chosen at a lower ballot.
     uint64_t round;
     uint8_t voter_count;
     uint8_t learner_count;

@@ -68,16 +68,25 @@ static bool admit(const struct mf_replica *replica, struct mf_acceptor goal,
     return true;
 }
 
+// A voter that has lost its memory is replaced before others come in, since each of them raises the
+// majority that is needed; and nobody goes before everybody has come, where there is room.
 static bool next_step(const struct mf_replica *replica, struct mf_members *next)
 {
     const struct mf_members now = *mf_paxos_members(replica->paxos);
     const struct mf_members *goal = replica->wanted.voter_count > 0 ? &replica->wanted : &now;
-    for (uint8_t i = 0; i < goal->voter_count; i++) {
-        *next = now;
-        if (admit(replica, present_on(replica, goal->voters[i]), next))
-            return true;
+    bool missing = false;
+    for (int pass = 0; pass < 2; pass++) {
+        for (uint8_t i = 0; i < goal->voter_count; i++) {
+            struct mf_acceptor voter = present_on(replica, goal->voters[i]);
+            bool replaces = mf_members_voter_node(&now, voter.node) >= 0;
+            missing = missing || mf_members_voter(&now, voter) < 0;
+            *next = now;
+            if (replaces == (pass == 0) && admit(replica, voter, next))
+                return true;
+        }
     }
-    for (uint8_t i = 0; i < now.voter_count; i++) {
+    for (uint8_t i = 0; i < now.voter_count && (!missing || now.voter_count == MF_VOTERS_MAX);
+         i++) {
         *next = now;
         drop(next->voters, &next->voter_count, now.voters[i].node);
         if (mf_members_voter_node(goal, now.voters[i].node) < 0 && next->voter_count > 0)
