@@ -89,7 +89,8 @@ void mf_paxos_on_ask_vote(struct mf_paxos *paxos, const struct mf_paxos_env *env
     bool led = paxos->leader != 0 && paxos->leader != msg->from;
     if (led && paxos->role == MF_FOLLOWER && paxos->leader == mf_ballot_node(paxos->promised))
         mf_paxos_ask_release(paxos, env); // does it still lead?
-    bool near = msg->chosen + 1 >= paxos->log.first; // else it would need a snapshot before it leads
+    bool near =
+        msg->chosen + 1 >= paxos->log.first; // else it would need a snapshot before it leads
     bool yes = counts && near && !led && msg->ballot > paxos->promised &&
                !mf_paxos_kept_from(paxos, env, msg->from);
     mf_paxos_send(paxos, env,

@@ -300,6 +300,7 @@ static int run_node(struct mf_node *node, int argc, char **argv)
     char message[MESSAGE_BYTES] = "";
     enum mf_err err = open_node(node, message, sizeof(message));
     if (err != MF_OK) {
+        mf_read_gates_free(node->gates); // the rest goes with the process
         mf_log_stop();
         return refuse(message, 1);
     }

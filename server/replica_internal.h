@@ -30,10 +30,10 @@ struct mf_replica {
     struct mf_shard *shard;
     struct mf_log_clock clock;
     uint64_t applied;
-    uint64_t log_time_us;                       // of the last applied entry
-    struct mf_members members;                  // in force after it
-    struct mf_members wanted; // by mf_replica_reconfigure; voter_count 0 = nothing
-    bool mending;             // a step towards what is wanted may be possible
+    uint64_t log_time_us;      // of the last applied entry
+    struct mf_members members; // in force after it
+    struct mf_members wanted;  // by mf_replica_reconfigure; voter_count 0 = nothing
+    bool mending;              // a step towards what is wanted may be possible
     bool dirty;
     bool dead; // the log could not be applied
 

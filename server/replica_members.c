@@ -47,6 +47,18 @@ static bool caught_up(const struct mf_replica *replica, struct mf_acceptor accep
     return false;
 }
 
+// Learners that have lost their memory since would take the places of others.
+static void drop_gone(const struct mf_replica *replica, struct mf_members *next)
+{
+    uint8_t kept = 0;
+    for (uint8_t i = 0; i < next->learner_count; i++) {
+        struct mf_acceptor there = present_on(replica, next->learners[i]);
+        if (there.incarnation == next->learners[i].incarnation)
+            next->learners[kept++] = next->learners[i];
+    }
+    next->learner_count = kept;
+}
+
 // Towards `goal` for one voter of it: true when *next is a step that can be proposed now.
 static bool admit(const struct mf_replica *replica, struct mf_acceptor goal,
                   struct mf_members *next)
@@ -55,6 +67,7 @@ static bool admit(const struct mf_replica *replica, struct mf_acceptor goal,
         return false;
     if (mf_members_learner(next, goal) < 0) {
         drop(next->learners, &next->learner_count, goal.node);
+        drop_gone(replica, next);
         if (next->learner_count == MF_LEARNERS_MAX)
             return false;
         insert(next->learners, &next->learner_count, goal);

@@ -70,6 +70,12 @@ bool sim_checks_votes(const struct sim_node *node, uint32_t group)
     return mf_members_voter(sim_checks_members(node->sim, group), self) >= 0;
 }
 
+bool sim_checks_learns(const struct sim_node *node, uint32_t group)
+{
+    struct mf_acceptor self = {node->id, node->incarnation};
+    return mf_members_learner(sim_checks_members(node->sim, group), self) >= 0;
+}
+
 bool sim_checks_members_open(const struct sim *sim, uint32_t group)
 {
     const struct sim_group_checks *checks = &sim->checks.groups[group];

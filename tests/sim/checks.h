@@ -94,6 +94,7 @@ void sim_checks_free(struct sim *sim);
 // another one has been accepted anywhere that is not chosen yet.
 const struct mf_members *sim_checks_members(const struct sim *sim, uint32_t group);
 bool sim_checks_votes(const struct sim_node *node, uint32_t group);
+bool sim_checks_learns(const struct sim_node *node, uint32_t group);
 bool sim_checks_members_open(const struct sim *sim, uint32_t group);
 
 // A node hands a record to its disk; the record has become durable (also: is found at a restart).

@@ -66,8 +66,9 @@ static bool remembers(const struct sim_node *node, uint32_t group)
 // and with one to spare where the next wish may be for fewer voters.
 static bool spares(const struct sim *sim, const struct sim_node *node, uint32_t group)
 {
+    // A learner may be made a voter in this very moment.
     if (!remembers(node, group))
-        return true;
+        return !sim_checks_learns(node, group);
     // Who does not know durably that the newest configuration is chosen may need the one before it.
     const struct mf_members *members = sim_checks_members(sim, group);
     uint32_t others = 0;
