@@ -65,9 +65,8 @@ static bool remembers(const struct sim_node *node, uint32_t group)
 // A learner that has caught up may be made a voter by a leader that has not heard of its loss yet.
 static bool may_soon_vote(const struct sim *sim, const struct sim_node *node, uint32_t group)
 {
-    struct mf_acceptor self = {node->id, node->incarnation};
     return sim->plan.members_us > 0 && !node->disk.rotten && !node->left_behind &&
-           mf_members_learner(sim_checks_members(sim, group), self) >= 0;
+           sim_checks_learns(node, group);
 }
 
 // Can the group do without this node's memory from now on? Never while its configuration changes,
