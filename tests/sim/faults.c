@@ -62,13 +62,19 @@ static bool remembers(const struct sim_node *node, uint32_t group)
     return !node->disk.rotten && !node->left_behind && sim_checks_votes(node, group);
 }
 
+// A learner that has caught up may be made a voter by a leader that has not heard of its loss yet.
+static bool may_soon_vote(const struct sim *sim, const struct sim_node *node, uint32_t group)
+{
+    return sim->plan.members_us > 0 && !node->disk.rotten && !node->left_behind &&
+           sim_checks_learns(node, group);
+}
+
 // Can the group do without this node's memory from now on? Never while its configuration changes,
-// and with one to spare where the next wish may be for fewer voters.
+// and with one to spare where the next wish may be for fewer voters or for more.
 static bool spares(const struct sim *sim, const struct sim_node *node, uint32_t group)
 {
-    // A learner may be made a voter in this very moment.
-    if (!remembers(node, group))
-        return !sim_checks_learns(node, group);
+    if (!remembers(node, group) && !may_soon_vote(sim, node, group))
+        return true;
     // Who does not know durably that the newest configuration is chosen may need the one before it.
     const struct mf_members *members = sim_checks_members(sim, group);
     uint32_t others = 0;

@@ -1,15 +1,41 @@
-# Builds a mutant of the simulator and runs it: the bug that it carries must break a rule.
-# -DBUILD=<build folder> -DMUTANT=<target> -DSEEDS=A..B
+# Builds a mutant of the simulator and runs it: the bug that it carries must break a rule that says
+# what may never happen. That a group comes to a standstill is not enough: any mistake can do that.
+# Where a line `Breaks: RULE` stands on top of the patch, it must be that rule.
+# -DBUILD=<build folder> -DMUTANT=<target> -DPATCH=<file> -DSEEDS_MAX=<number> -DJOBS=<number>
+set(CHUNK 50)
+set(STANDSTILL "once faults stop|every op comes back|a timer that fires|can tell all memories")
+
 execute_process(COMMAND ${CMAKE_COMMAND} --build ${BUILD} --target ${MUTANT}
                 RESULT_VARIABLE status OUTPUT_VARIABLE output ERROR_VARIABLE output)
 if(NOT status EQUAL 0)
     message(FATAL_ERROR "${MUTANT} cannot be built; does its patch still apply?\n${output}")
 endif()
 
-execute_process(COMMAND ${BUILD}/tests/mutants/${MUTANT} --seeds ${SEEDS}
-                RESULT_VARIABLE status OUTPUT_VARIABLE output ERROR_VARIABLE output)
-if(NOT status EQUAL 1 OR NOT output MATCHES "broke a rule")
-    message(FATAL_ERROR "${MUTANT} carries a bug that no seed of ${SEEDS} found "
-                        "(status ${status})\n${output}")
-endif()
-message("caught:\n${output}")
+file(STRINGS ${PATCH} wanted REGEX "^Breaks: " LIMIT_COUNT 1)
+string(REPLACE "Breaks: " "" wanted "${wanted}")
+
+set(first 1)
+set(other "")
+while(first LESS_EQUAL SEEDS_MAX)
+    math(EXPR last "${first} + ${CHUNK} - 1")
+    execute_process(COMMAND ${BUILD}/tests/mutants/${MUTANT} --seeds ${first}..${last}
+                            --jobs ${JOBS} --keep-going
+                    RESULT_VARIABLE status OUTPUT_VARIABLE output ERROR_VARIABLE output)
+    if(NOT status MATCHES "^[01]$")
+        message(FATAL_ERROR "${MUTANT} does not run (status ${status})\n${output}")
+    endif()
+    string(REGEX MATCHALL "seed [0-9]+ broke a rule[^\n]*\n  rule: [^\n]*\n  seen: [^\n]*"
+           failures "${output}")
+    foreach(failure IN LISTS failures)
+        string(REGEX REPLACE ".*\n  rule: ([^\n]*)\n.*" "\\1" rule "${failure}")
+        if((wanted AND rule STREQUAL wanted) OR (NOT wanted AND NOT rule MATCHES "${STANDSTILL}"))
+            message("caught:\n${failure}")
+            return()
+        endif()
+        list(APPEND other "${rule}")
+    endforeach()
+    math(EXPR first "${last} + 1")
+endwhile()
+list(REMOVE_DUPLICATES other)
+message(FATAL_ERROR "${MUTANT} carries a bug that no seed up to ${SEEDS_MAX} found; what broke "
+                    "instead: ${other}")
