@@ -300,9 +300,8 @@ static int run_node(struct mf_node *node, int argc, char **argv)
     char message[MESSAGE_BYTES] = "";
     enum mf_err err = open_node(node, message, sizeof(message));
     if (err != MF_OK) {
-        mf_read_gates_free(node->gates); // the rest goes with the process
         mf_log_stop();
-        return refuse(message, 1);
+        exit(refuse(message, 1)); // from here, with all that was made and is still pointed to
     }
     for (uint32_t i = 0; i < node->reactor_count; i++) {
         if (mf_reactor_start(node->reactors[i]) != MF_OK) {
