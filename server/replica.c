@@ -43,15 +43,7 @@ void mf_replica_free(struct mf_replica *replica)
     reply_all(replica, &replica->unready, MF_SHUTTING_DOWN);
     reply_all(replica, &replica->reads, MF_SHUTTING_DOWN);
     reply_all(replica, &replica->dead_waits, MF_SHUTTING_DOWN);
-    while (replica->first != NULL) {
-        struct mf_proposal *proposal = replica->first;
-        replica->first = proposal->next;
-        for (uint32_t i = 0; i < proposal->count; i++) {
-            if (proposal->ops[i] != NULL)
-                mf_replica_reply(replica, proposal->ops[i], MF_TIMEOUT);
-        }
-        free(proposal);
-    }
+    mf_replica_forget_proposals(replica, UINT64_MAX);
     mf_buf_free(&replica->batch);
     mf_paxos_free(replica->paxos);
     mf_shard_free(replica->shard);

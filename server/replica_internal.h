@@ -74,6 +74,9 @@ void mf_replica_propose_expiry(struct mf_replica *replica, const struct mf_repli
 void mf_replica_apply(struct mf_replica *replica, const struct mf_replica_env *env);
 
 // replica_members.c
+// What we had proposed up to this slot was chosen or was not, and nobody here can tell: its ops end
+// as MF_TIMEOUT.
+void mf_replica_forget_proposals(struct mf_replica *replica, uint64_t up_to);
 // Leading: proposes the next step towards the configuration that is wanted, or that admits an
 // acceptor which has lost its memory.
 void mf_replica_mend_members(struct mf_replica *replica, const struct mf_replica_env *env);

@@ -183,8 +183,7 @@ void mf_replica_compact(struct mf_replica *replica, uint64_t first)
     mf_paxos_compact(replica->paxos, first);
 }
 
-// What we had proposed below the snapshot was chosen or was not: nobody here can tell.
-static void forget_proposals(struct mf_replica *replica, uint64_t up_to)
+void mf_replica_forget_proposals(struct mf_replica *replica, uint64_t up_to)
 {
     while (replica->first != NULL && replica->first->slot <= up_to) {
         struct mf_proposal *proposal = replica->first;
@@ -219,7 +218,7 @@ bool mf_replica_install(struct mf_replica *replica, const struct mf_replica_env 
         replica->log_time_us = meta.log_time_us;
     replica->members = *members;
     mf_log_clock_saw_entry(&replica->clock, meta.log_time_us);
-    forget_proposals(replica, meta.applied);
+    mf_replica_forget_proposals(replica, meta.applied);
     replica->dirty = true;
     return true;
 }

@@ -67,9 +67,9 @@ def writes(node):
                         connection.call("mset", [[f"small {done[0] % 500} {n}", b"v" * 1000]
                                                  for n in range(10)])
                         done[0] += 1
-                        time.sleep(0.002)
+                        ended.wait(0.002)  # the rate, not a wait for anything
             except (OSError, RpcError):
-                time.sleep(0.05)
+                ended.wait(0.05)
     thread = threading.Thread(target=write)
     thread.start()
     try:
