@@ -41,8 +41,7 @@ static bool caught_up(const struct mf_replica *replica, struct mf_acceptor accep
     for (uint32_t i = 0; mf_paxos_progress(replica->paxos, i, &progress); i++) {
         if (progress.acceptor.node == acceptor.node &&
             progress.acceptor.incarnation == acceptor.incarnation)
-            return progress.here && progress.chosen + replica->cfg.paxos.window_entries >=
-                                        mf_paxos_chosen(replica->paxos);
+            return progress.caught_up;
     }
     return false;
 }
@@ -204,7 +203,7 @@ bool mf_replica_install(struct mf_replica *replica, const struct mf_replica_env 
     struct mf_shard_meta meta;
     mf_shard_meta(shard, &meta);
     struct mf_paxos_env paxos_env = mf_replica_paxos_env(replica, env);
-    if (replica->dead || meta.applied <= replica->applied ||
+    if (replica->dead ||
         !mf_paxos_install(replica->paxos, &paxos_env, meta.applied, meta.log_time_us, members))
         return false;
     struct mf_shard *old = replica->shard;
