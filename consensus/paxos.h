@@ -25,6 +25,8 @@
 //      for a candidate that names the very ballot which that owner has given up, or when the owner
 //      itself has said so (RELEASE): a lease is between nodes, and its holder may not lead this
 //      group. A ballot that was given up is never again acted under.
+//  P9  Up to the chosen index that a leader tells, what its ballot has proposed is what was chosen:
+//      it learns nothing from others in slots that it has proposed in.
 //  P6  A leader's own proposals never have a log time below any accepted entry's. A value of an
 //      older leader can still end up after a later one's, so whoever applies the log takes the
 //      running maximum, which is the same on every replica.

@@ -218,6 +218,17 @@ static void note_clock(struct mf_paxos *paxos, const struct mf_paxos_env *env,
     paxos->clock_ballot[source] = stamp.ballot;
 }
 
+// Leader: others know more slots as chosen than we do. Where we have proposed in them, another
+// value may have been chosen at a higher ballot, and our CHOSEN would confirm ours to whoever has
+// accepted it (P9): then we lead no more with this ballot.
+static void overtaken(struct mf_paxos *paxos, const struct mf_paxos_env *env)
+{
+    if (paxos->next_slot > paxos->chosen + 1)
+        mf_paxos_step_down(paxos, env, 0, paxos->cfg.election_us);
+    else
+        recover(paxos, env);
+}
+
 void mf_paxos_on_promise(struct mf_paxos *paxos, const struct mf_paxos_env *env,
                          const struct mf_paxos_msg *msg)
 {
@@ -240,7 +251,7 @@ void mf_paxos_on_promise(struct mf_paxos *paxos, const struct mf_paxos_env *env,
     }
     if (paxos->role == MF_LEADER) { // late, or of a configuration that was chosen meanwhile
         if (needed && paxos->recover_to > paxos->chosen)
-            recover(paxos, env); // another leader has filled slots behind the change
+            overtaken(paxos, env);
         else
             mf_paxos_propose_recovered(paxos, env);
         return;

@@ -14,7 +14,7 @@
 
 #include "consensus/paxos.h"
 
-#define NODES_MAX 5
+#define NODES_MAX 7
 #define MAIL_MAX 512
 #define RESEND_US 1000
 #define ELECTION_US 100000

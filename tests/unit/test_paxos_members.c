@@ -2,6 +2,15 @@
 // acceptors, and snapshots in place of the log.
 #include "paxos_scene.h"
 
+// Delivers this type of mail to the nodes named, and what they answer; all other mail is lost.
+static void deliver_to(struct scene *scene, uint16_t from, const uint16_t *nodes, int type)
+{
+    for (; *nodes != 0; nodes++)
+        deliver(scene, from, *nodes, type);
+    deliver(scene, 0, from, 0);
+    drop_mail(scene);
+}
+
 static void node_of_another_incarnation_learns_but_never_counts(void **state)
 {
     (void)state;
@@ -298,6 +307,60 @@ static void snapshot_stands_in_for_the_log(void **state)
     close_scene(&scene);
 }
 
+// Node 1's proposals are on the way to node 7 when it finds out that another leader has filled
+// their slots: what it says is chosen from then on must not be taken for what it had proposed.
+static void leader_that_was_overtaken_does_not_confirm_what_it_had_proposed(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_scene(&scene, 7);
+    campaign(&scene, 1);
+    deliver_to(&scene, 1, (const uint16_t[]){2, 4, 5, 0}, MF_PAXOS_PREPARE);
+    propose(&scene, 1, "first");
+    deliver_to(&scene, 1, (const uint16_t[]){2, 4, 5, 7, 0}, MF_PAXOS_ACCEPT);
+    tick_all(&scene, RESEND_US);
+    deliver_to(&scene, 1, (const uint16_t[]){2, 3, 4, 5, 0}, MF_PAXOS_CHOSEN);
+    struct mf_members members = *mf_paxos_members(scene.core[1]);
+    members.learners[members.learner_count++] = (struct mf_acceptor){8, 1};
+    struct mf_paxos_env env = env_of(&scene);
+    const char *why;
+    assert_int_equal(mf_paxos_reconfigure(scene.core[1], &env, 9, members, &why), MF_OK);
+    take(&scene, 1, true);
+    deliver_to(&scene, 1, (const uint16_t[]){7, 0}, MF_PAXOS_ACCEPT);
+
+    campaign(&scene, 2);
+    deliver_to(&scene, 2, (const uint16_t[]){4, 5, 6, 0}, MF_PAXOS_PREPARE);
+    assert_int_equal(propose(&scene, 2, "other"), 2);
+    deliver_to(&scene, 2, (const uint16_t[]){4, 5, 6, 0}, MF_PAXOS_ACCEPT);
+    assert_value(&scene, 2, 2, "other");
+    mf_paxos_suspect(scene.core[3], &env, 1);
+    for (int i = 0; i < 3; i++) {
+        tick_all(&scene, RESEND_US);
+        deliver(&scene, 3, 2, MF_PAXOS_LEARN);
+        deliver(&scene, 2, 3, MF_PAXOS_LEARNED);
+        drop_mail(&scene);
+    }
+    assert_value(&scene, 3, 2, "other");
+
+    env = env_of(&scene);
+    mf_paxos_peer_up(scene.core[1], &env, (struct mf_acceptor){3, 1});
+    take(&scene, 1, true);
+    deliver(&scene, 1, 3, MF_PAXOS_PREPARE);
+    deliver(&scene, 3, 1, MF_PAXOS_PROMISE);
+    deliver(&scene, 1, 3, MF_PAXOS_LEARN);
+    deliver(&scene, 3, 1, MF_PAXOS_LEARNED);
+    tick_all(&scene, RESEND_US);
+    deliver(&scene, 1, 7, MF_PAXOS_CHOSEN);
+    assert_int_equal(mf_paxos_members(scene.core[7])->learner_count, 0);
+    for (int i = 0; i < 5; i++) {
+        tick_all(&scene, ELECTION_US);
+        deliver_all(&scene);
+    }
+    for (uint16_t node = 1; node <= 7; node++)
+        assert_value(&scene, node, 2, "other");
+    close_scene(&scene);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -306,6 +369,7 @@ int main(void)
         cmocka_unit_test(change_that_would_strand_the_group_is_refused),
         cmocka_unit_test(learner_that_has_said_nothing_becomes_no_voter),
         cmocka_unit_test(new_configuration_has_to_promise_before_its_slots_are_used),
+        cmocka_unit_test(leader_that_was_overtaken_does_not_confirm_what_it_had_proposed),
         cmocka_unit_test(heir_takes_over_without_a_vote_and_the_old_leader_acts_no_more),
         cmocka_unit_test(bound_acceptor_promises_only_whom_its_leader_named),
         cmocka_unit_test(nobody_votes_while_it_hears_a_leader),
