@@ -21,6 +21,8 @@ bool mf_paxos_kept_from(struct mf_paxos *paxos, const struct mf_paxos_env *env, 
 
 void mf_paxos_ask_release(struct mf_paxos *paxos, const struct mf_paxos_env *env)
 {
+    if (paxos->questions == 0) // no answer to a process before us may fit
+        paxos->questions = env->random >> 1;
     paxos->release_seq = ++paxos->questions;
     mf_paxos_send(paxos, env,
                   (struct mf_paxos_msg){.type = MF_PAXOS_ASK_RELEASE,
@@ -89,6 +91,7 @@ void mf_paxos_on_prepare(struct mf_paxos *paxos, const struct mf_paxos_env *env,
                                    .to = msg->from,
                                    .ballot = msg->ballot,
                                    .chosen = paxos->chosen,
+                                   .read_seq = msg->incarnation,
                                    .support = env->support};
     uint64_t first = paxos->chosen + 1 > msg->slot ? paxos->chosen + 1 : msg->slot;
     mf_paxos_gather(paxos, first, UINT64_MAX, UINT64_MAX, &promise);
@@ -150,6 +153,7 @@ void mf_paxos_on_accept(struct mf_paxos *paxos, const struct mf_paxos_env *env,
                                               .slot = msg->slot,
                                               .last = last,
                                               .chosen = paxos->chosen,
+                                              .read_seq = msg->incarnation,
                                               .support = env->support});
 }
 

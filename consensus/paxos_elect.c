@@ -234,7 +234,8 @@ void mf_paxos_on_promise(struct mf_paxos *paxos, const struct mf_paxos_env *env,
 {
     int voter = mf_paxos_peer_index(paxos, (struct mf_acceptor){msg->from, msg->incarnation});
     if (paxos->role == MF_FOLLOWER || paxos->asking || msg->ballot != paxos->ballot ||
-        !mf_paxos_is_voter(paxos, voter) || paxos->peers[voter].promised)
+        msg->read_seq != paxos->cfg.incarnation || !mf_paxos_is_voter(paxos, voter) ||
+        paxos->peers[voter].promised)
         return;
     if (msg->entry_count > 0 &&
         msg->entries[msg->entry_count - 1].slot > mf_entry_log_last(&paxos->log) + MF_SLOT_GAP_MAX)

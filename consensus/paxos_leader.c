@@ -87,14 +87,16 @@ void mf_paxos_on_accepted(struct mf_paxos *paxos, const struct mf_paxos_env *env
     if (i < 0)
         return; // of a configuration that is no more
     struct mf_paxos_peer *peer = &paxos->peers[i];
-    if (msg->support != 0)
+    // An answer to another memory of our node, which had used this ballot, may still come.
+    bool asked = msg->read_seq == paxos->cfg.incarnation;
+    if (msg->support != 0 && asked)
         peer->support = msg->support;
     if (msg->chosen > peer->chosen_acked)
         peer->chosen_acked = msg->chosen;
     mf_paxos_peer_has(paxos, (uint32_t)i, msg->chosen);
     uint64_t first = msg->slot > paxos->chosen ? msg->slot : paxos->chosen + 1;
     uint64_t last = msg->last < leader_last(paxos) ? msg->last : leader_last(paxos);
-    for (uint64_t slot = first; slot <= last && mf_paxos_is_voter(paxos, i); slot++)
+    for (uint64_t slot = first; slot <= last && asked && mf_paxos_is_voter(paxos, i); slot++)
         mf_entry_log_get(&paxos->log, slot)->acks |= 1u << i;
     if (first <= last)
         peer->resend_due_us = env->now_us + paxos->cfg.resend_us;

@@ -48,6 +48,7 @@ void mf_paxos_on_chosen(struct mf_paxos *paxos, const struct mf_paxos_env *env,
                                               .slot = 1,
                                               .last = 0,
                                               .chosen = paxos->chosen,
+                                              .read_seq = msg->incarnation,
                                               .support = env->support});
 }
 

@@ -15,13 +15,15 @@ enum mf_paxos_type {
     // ballot that its leader has given up by a TRANSFER, or 0.
     MF_PAXOS_PREPARE = 1,
     // Phase 1b: ballot; chosen = the responder's chosen index; entries = what it has accepted above
-    // max(chosen, slot - 1). Slots up to `chosen` the candidate learns instead.
+    // max(chosen, slot - 1). Slots up to `chosen` the candidate learns instead. read_seq = the
+    // incarnation that asked, which alone counts the answer.
     MF_PAXOS_PROMISE = 2,
     // The receiver has promised `ballot`, which is higher than what it was asked for.
     MF_PAXOS_REJECT = 3,
     // Phase 2a: ballot; entries; chosen = the leader's chosen index.
     MF_PAXOS_ACCEPT = 4,
-    // Phase 2b: ballot; slot..last accepted (none when last < slot); chosen = the sender's index.
+    // Phase 2b: ballot; slot..last accepted (none when last < slot); chosen = the sender's index;
+    // read_seq = the incarnation of the leader, or 0 when nobody has asked.
     MF_PAXOS_ACCEPTED = 5,
     // The leader's chosen index, when no ACCEPT carries it.
     MF_PAXOS_CHOSEN = 6,
@@ -40,7 +42,7 @@ enum mf_paxos_type {
     // over at once. chosen = the leader's chosen index: everything it has proposed.
     MF_PAXOS_TRANSFER = 13,
     // To the owner of `ballot`, which the sender has promised and is bound by: does it still act
-    // under it, or may it? read_seq numbers the question.
+    // under it, or may it? read_seq numbers the question, from a random number on.
     MF_PAXOS_ASK_RELEASE = 14,
     // It does not, and never will.
     MF_PAXOS_RELEASE = 15,

@@ -449,6 +449,7 @@ static void clock_of_a_promise_is_aged_from_below(void **state)
                                    .incarnation = 1,
                                    .to = 1,
                                    .ballot = mf_paxos_ballot(scene.core[1]),
+                                   .read_seq = 1,
                                    .stamp = {.source = 2, .log_us = 5000}};
     struct mf_paxos_env env = env_of(&scene);
     mf_paxos_receive(scene.core[1], &env, &promise);

@@ -361,6 +361,93 @@ static void leader_that_was_overtaken_does_not_confirm_what_it_had_proposed(void
     close_scene(&scene);
 }
 
+// A memory of node 1 that is lost may have used the ballot that this one uses.
+static void answer_to_another_memory_of_the_node_does_not_count(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_scene(&scene, 3);
+    campaign(&scene, 1);
+    struct mf_paxos_env env = env_of(&scene);
+    struct mf_paxos_msg answer = {.type = MF_PAXOS_PROMISE,
+                                  .from = 2,
+                                  .to = 1,
+                                  .incarnation = 1,
+                                  .ballot = mf_paxos_ballot(scene.core[1]),
+                                  .read_seq = 99,
+                                  .support = 7};
+    mf_paxos_receive(scene.core[1], &env, &answer);
+    assert_int_equal(mf_paxos_role(scene.core[1]), MF_CANDIDATE);
+    drop_mail_to(&scene, 2);
+    deliver_all(&scene);
+    assert_int_equal(mf_paxos_role(scene.core[1]), MF_LEADER);
+    uint64_t slot = propose(&scene, 1, "mine");
+    answer.type = MF_PAXOS_ACCEPTED;
+    answer.slot = answer.last = slot;
+    mf_paxos_receive(scene.core[1], &env, &answer);
+    struct mf_paxos_progress progress;
+    assert_true(mf_paxos_progress(scene.core[1], 1, &progress));
+    assert_int_equal(progress.support, 0);
+    assert_int_equal(mf_paxos_chosen(scene.core[1]), 0);
+    answer.read_seq = 1;
+    mf_paxos_receive(scene.core[1], &env, &answer);
+    assert_true(mf_paxos_progress(scene.core[1], 1, &progress));
+    assert_int_equal(progress.support, 7);
+    assert_value(&scene, 1, slot, "mine");
+    close_scene(&scene);
+}
+
+// Node 3, bound, refuses node 2 a promise and asks node 1 whether it needs its own. Returns the
+// number of the question.
+static uint64_t asked_by_bound_voter(struct scene *scene, const struct mf_paxos_env *env)
+{
+    struct mf_paxos_msg prepare = {.type = MF_PAXOS_PREPARE,
+                                   .from = 2,
+                                   .to = 3,
+                                   .incarnation = 1,
+                                   .ballot = mf_ballot_make(90, 2),
+                                   .slot = 1};
+    drop_mail(scene);
+    mf_paxos_receive(scene->core[3], env, &prepare);
+    take(scene, 3, true);
+    uint64_t question = 0;
+    for (uint32_t i = 0; i < scene->mail_count; i++) {
+        if (scene->mail[i].type == MF_PAXOS_ASK_RELEASE)
+            question = scene->mail[i].read_seq;
+    }
+    return question;
+}
+
+static void release_for_the_process_before_sets_nobody_free(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_led_scene(&scene, 3);
+    struct mf_paxos_env env = env_of(&scene);
+    env.bound = true;
+    env.random = 1000;
+    struct mf_paxos_msg release = {.type = MF_PAXOS_RELEASE,
+                                   .from = 1,
+                                   .to = 3,
+                                   .incarnation = 1,
+                                   .ballot = mf_paxos_ballot(scene.core[3])};
+    release.read_seq = asked_by_bound_voter(&scene, &env);
+    assert_true(release.read_seq != 0);
+    drop_mail(&scene);
+    crash(&scene, 3);
+    env.random = 5000;
+    uint64_t question = asked_by_bound_voter(&scene, &env);
+    assert_true(question != 0);
+    mf_paxos_receive(scene.core[3], &env, &release);
+    assert_true(asked_by_bound_voter(&scene, &env) != 0);
+    assert_int_equal(count_mail(&scene, 3, MF_PAXOS_PROMISE), 0);
+    release.read_seq = question + 1; // the last question's
+    mf_paxos_receive(scene.core[3], &env, &release);
+    assert_int_equal(asked_by_bound_voter(&scene, &env), 0);
+    assert_int_equal(count_mail(&scene, 3, MF_PAXOS_PROMISE), 1);
+    close_scene(&scene);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -370,6 +457,8 @@ int main(void)
         cmocka_unit_test(learner_that_has_said_nothing_becomes_no_voter),
         cmocka_unit_test(new_configuration_has_to_promise_before_its_slots_are_used),
         cmocka_unit_test(leader_that_was_overtaken_does_not_confirm_what_it_had_proposed),
+        cmocka_unit_test(answer_to_another_memory_of_the_node_does_not_count),
+        cmocka_unit_test(release_for_the_process_before_sets_nobody_free),
         cmocka_unit_test(heir_takes_over_without_a_vote_and_the_old_leader_acts_no_more),
         cmocka_unit_test(bound_acceptor_promises_only_whom_its_leader_named),
         cmocka_unit_test(nobody_votes_while_it_hears_a_leader),
