@@ -6,6 +6,7 @@ set(MF_ARROWS_consensus base)
 set(MF_ARROWS_shards base ttl)
 set(MF_ARROWS_snapshot base shards)
 set(MF_ARROWS_rpc base)
+set(MF_ARROWS_store base ttl shards snapshot)
 set(MF_ARROWS_server base ttl consensus shards snapshot rpc)
 
 # mf_module(<folder> SOURCES <files...> [USES <folders...>] [DEPENDS <libraries...>])

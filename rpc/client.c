@@ -43,6 +43,9 @@ static const struct {
     [MAYFLY_ERR_PROTOCOL] = {"PROTOCOL", "the answer is not what the method returns"},
     [MAYFLY_ERR_WINDOW_FULL] = {"WINDOW_FULL", "too many requests are in flight"},
     [MAYFLY_ERR_CANCELLED] = {"CANCELLED", "the client was freed before the answer came"},
+    [MAYFLY_ERR_IO] = {"IO", "a file could not be read or written"},
+    [MAYFLY_ERR_CORRUPT] = {"CORRUPT", "the file is damaged, or no snapshot"},
+    [MAYFLY_ERR_FORKED] = {"FORKED", "the store belongs to the parent process"},
 };
 
 #define ERROR_COUNT (sizeof errors / sizeof errors[0])

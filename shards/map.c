@@ -366,6 +366,11 @@ size_t mf_map_bytes(const struct mf_map *map)
     return sizeof(*map) + map->segment_bytes + map->chains.bucket_bytes + map->entry_bytes;
 }
 
+size_t mf_map_waiting_bytes(const struct mf_map *map)
+{
+    return map->waiting_bytes;
+}
+
 void mf_map_hold_shrink(struct mf_map *map, bool hold)
 {
     map->hold_shrink = hold;

@@ -48,6 +48,8 @@ void mf_map_reclaim(struct mf_map *map);
 size_t mf_map_count(const struct mf_map *map);
 // [writer] Bytes of the table and of all entries, those that wait for readers included.
 size_t mf_map_bytes(const struct mf_map *map);
+// [writer] Those of entries that are out of the map and wait for readers.
+size_t mf_map_waiting_bytes(const struct mf_map *map);
 
 // [writer] Walks the table in bucket order: calls visit for every entry of the next buckets, at
 // least `entries_min` entries unless the end comes first, and returns the cursor to go on from; 0
@@ -58,6 +60,13 @@ size_t mf_map_bytes(const struct mf_map *map);
 uint64_t mf_map_walk(struct mf_map *map, uint64_t cursor, size_t entries_min,
                      void (*visit)(void *arg, struct mf_entry *entry), void *arg);
 void mf_map_hold_shrink(struct mf_map *map, bool hold);
+
+// [writer] The same in steps between which the table may grow and shrink at will: positions go from
+// 0 up, and 0 is returned at the end. An entry that is there through the whole scan is visited at
+// least once; where the table shrank in between, some are visited twice. Cheaper to hold up than a
+// walk, dearer to take: buckets come in no order that memory likes.
+uint64_t mf_map_scan(const struct mf_map *map, uint64_t position, size_t entries_min,
+                     void (*visit)(void *arg, struct mf_entry *entry), void *arg);
 
 // [reader]
 struct mf_map_reader *mf_map_reader_new(struct mf_map *map);

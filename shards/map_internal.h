@@ -43,6 +43,7 @@ struct mf_map {
     // The writer's own, but for count.
     _Atomic size_t count CK_CC_CACHELINE;
     size_t entry_bytes;
+    size_t waiting_bytes; // of them, those of entries that wait for readers
     size_t segment_bytes;
     bool hold_shrink;
     struct mf_limbo *limbo; // the one being filled, or NULL

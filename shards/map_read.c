@@ -51,7 +51,9 @@ static void free_items(struct mf_limbo *limbo)
             continue;
         }
         struct mf_entry *entry = (struct mf_entry *)item;
-        limbo->map->entry_bytes -= mf_entry_bytes(entry);
+        size_t bytes = mf_entry_bytes(entry);
+        limbo->map->entry_bytes -= bytes;
+        limbo->map->waiting_bytes -= bytes;
         mf_entry_free(entry);
     }
     limbo->count = 0;
@@ -90,6 +92,7 @@ static void retire(struct mf_map *map, uintptr_t item)
 
 void mf_map_retire_entry(struct mf_map *map, struct mf_entry *entry)
 {
+    map->waiting_bytes += mf_entry_bytes(entry);
     retire(map, (uintptr_t)entry);
 }
 
@@ -135,14 +138,17 @@ struct mf_map_reader *mf_map_reader_new(struct mf_map *map)
         ck_epoch_register(&map->epoch, &fresh->record, NULL);
         record = &fresh->record;
     }
+    note_all_left(map); // a record taken over: what the last reader did with it came before
     return (struct mf_map_reader *)record;
 }
 
 // A record cannot leave the epoch: the next reader takes it over, and the map frees it.
 void mf_map_reader_free(struct mf_map_reader *reader)
 {
-    if (reader != NULL)
-        ck_epoch_unregister(&reader->record);
+    if (reader == NULL)
+        return;
+    note_left(reader->map);
+    ck_epoch_unregister(&reader->record);
 }
 
 void mf_map_read_begin(struct mf_map_reader *reader)

@@ -151,6 +151,12 @@ uint64_t mf_shard_drop_all(struct mf_shard *shard)
     return all.alive;
 }
 
+void mf_shard_skip_versions(struct mf_shard *shard, uint64_t version)
+{
+    if (shard->version < version)
+        shard->version = version;
+}
+
 uint64_t mf_shard_next_deadline(const struct mf_shard *shard)
 {
     const struct mf_heap_node *top = mf_heap_top(&shard->heap);

@@ -64,6 +64,10 @@ enum mayfly_err {
     MAYFLY_ERR_PROTOCOL,    // the answer is not what the method returns
     MAYFLY_ERR_WINDOW_FULL, // too many requests in flight: call mayfly_poll first
     MAYFLY_ERR_CANCELLED,   // the client was freed before the answer came
+    // The embedded store's: see store.h.
+    MAYFLY_ERR_IO,      // a file could not be read or written
+    MAYFLY_ERR_CORRUPT, // a file is damaged, or none of the kind
+    MAYFLY_ERR_FORKED,  // the store belongs to the parent process
 };
 
 // Bytes that somebody else owns. data may be NULL only when len is 0.
