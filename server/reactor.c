@@ -379,7 +379,7 @@ static void set_timer_of(struct mf_owned_shard *shard, uint64_t now_us)
     if (due_us == 0)
         return;
     node->bits = mf_heap_node_bits(due_us, shard->id);
-    assert(mf_heap_node_bytes(node->bits) <= sizeof(shard->timer));
+    assert(MF_HEAP_NODE_BYTES(node->bits) <= sizeof(shard->timer));
     mf_heap_node_set(node, due_us, shard->id);
     mf_heap_push(timers, node);
 }

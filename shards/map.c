@@ -55,32 +55,63 @@ static void count_move(struct mf_map *map)
     atomic_store_explicit(&map->chains.moves, moves + 1, memory_order_release);
 }
 
-static void add_segment(struct mf_map *map, size_t segment)
+// Goes on preparing the directory that comes next, which is twice as large: the second half of the
+// segments that fit into this one fills it, four places at a time.
+static void prepare_directory(struct mf_map *map, size_t segment)
 {
     struct mf_directory *directory = directory_of(map);
-    if (segment == directory->cap) {
-        struct mf_directory *larger = mf_calloc(1, directory_bytes(directory->cap * 2));
-        larger->cap = directory->cap * 2;
-        for (size_t i = 0; i < directory->cap; i++)
-            atomic_init(&larger->segments[i],
-                        atomic_load_explicit(&directory->segments[i], memory_order_relaxed));
-        atomic_store_explicit(&map->directory, larger, memory_order_release);
-        mf_map_retire_memory(map, directory);
-        map->segment_bytes += directory_bytes(larger->cap) - directory_bytes(directory->cap);
-        directory = larger;
+    if (segment < directory->cap / 2)
+        return;
+    if (map->next_directory == NULL) {
+        map->next_directory = mf_alloc(directory_bytes(directory->cap * 2));
+        map->next_directory->cap = directory->cap * 2;
+        map->next_filled = 0;
+        map->segment_bytes += directory_bytes(directory->cap * 2);
     }
+    struct mf_directory *next = map->next_directory;
+    for (unsigned i = 0; i < 4 && map->next_filled < next->cap; i++, map->next_filled++) {
+        size_t at = map->next_filled;
+        struct mf_bucket *first = NULL;
+        if (at < directory->cap)
+            first = atomic_load_explicit(&directory->segments[at], memory_order_relaxed);
+        atomic_init(&next->segments[at], first);
+        map->work++;
+    }
+}
+
+static void publish_directory(struct mf_map *map)
+{
+    struct mf_directory *directory = directory_of(map);
+    assert(map->next_filled == directory->cap * 2);
+    atomic_store_explicit(&map->directory, map->next_directory, memory_order_release);
+    map->next_directory = NULL;
+    map->segment_bytes -= directory_bytes(directory->cap);
+    mf_map_retire_memory(map, directory);
+}
+
+static void store_segment(struct mf_map *map, size_t segment, struct mf_bucket *first)
+{
+    if (map->next_directory != NULL && segment < map->next_filled)
+        atomic_init(&map->next_directory->segments[segment], first);
+    atomic_store_explicit(&directory_of(map)->segments[segment], first, memory_order_release);
+}
+
+static void add_segment(struct mf_map *map, size_t segment)
+{
+    if (segment == directory_of(map)->cap)
+        publish_directory(map);
+    prepare_directory(map, segment);
     size_t count = segment_buckets(segment);
-    atomic_store_explicit(&directory->segments[segment], mf_buckets_new(count),
-                          memory_order_release);
+    store_segment(map, segment, mf_buckets_new(count));
     map->segment_bytes += count * sizeof(struct mf_bucket);
+    map->work += count;
 }
 
 static void drop_segment(struct mf_map *map, size_t segment)
 {
-    struct mf_directory *directory = directory_of(map);
     struct mf_bucket *first =
-        atomic_load_explicit(&directory->segments[segment], memory_order_relaxed);
-    atomic_store_explicit(&directory->segments[segment], NULL, memory_order_release);
+        atomic_load_explicit(&directory_of(map)->segments[segment], memory_order_relaxed);
+    store_segment(map, segment, NULL);
     mf_map_retire_memory(map, first);
     map->segment_bytes -= segment_buckets(segment) * sizeof(struct mf_bucket);
 }
@@ -94,6 +125,8 @@ static void start_table(struct mf_map *map)
     atomic_init(&directory->segments[0], mf_buckets_new(MF_SEGMENT_FIRST));
     map->segment_bytes =
         directory_bytes(directory->cap) + MF_SEGMENT_FIRST * sizeof(struct mf_bucket);
+    free(map->next_directory);
+    map->next_directory = NULL;
     map->chains.bucket_bytes = 0;
     atomic_store_explicit(&map->directory, directory, memory_order_release);
     atomic_store_explicit(&map->buckets, MF_SEGMENT_FIRST, memory_order_release);
@@ -182,6 +215,7 @@ void mf_map_free(struct mf_map *map)
         return;
     retire_table(map, directory_of(map), bucket_count(map));
     mf_map_reclaim_all(map);
+    free(map->next_directory);
     free(map);
 }
 
@@ -223,27 +257,42 @@ struct pour {
     struct mf_bucket *into;
     uint64_t index;   // pour only those that belong here ...
     uint64_t buckets; // ... in a table of so many
+    uint64_t poured;  // of the first 64 visited, a bit for each that was
+    unsigned visited;
 };
 
 static void pour_entry(void *arg, struct mf_entry *entry)
 {
     struct pour *pour = arg;
     uint64_t hash = hash_of(pour->map, entry);
-    if (mf_map_index(hash, pour->buckets) == pour->index)
+    bool belongs = mf_map_index(hash, pour->buckets) == pour->index;
+    if (belongs)
         mf_chain_insert(&pour->map->chains, pour->into, entry, mf_map_tag(hash));
+    if (pour->visited < 64)
+        pour->poured |= (uint64_t)belongs << pour->visited;
+    pour->visited++;
+    pour->map->work++;
 }
 
-// Takes out of a chain what does not belong there in the table as it is now.
-static void erase_strangers(struct mf_map *map, uint64_t index)
+static bool is_stranger(const struct mf_map *map, const struct mf_entry *entry, uint64_t index)
+{
+    return mf_map_index(hash_of(map, entry), bucket_count(map)) != index;
+}
+
+// Takes out of a chain what was poured from it, in the order in which it was visited. A chain of
+// more than 64 entries, which only those can cause who know the seed, is hashed again.
+static void erase_poured(struct mf_map *map, uint64_t index, uint64_t poured)
 {
     struct mf_bucket *head = bucket_at(map, index);
+    unsigned visited = 0;
     for (struct mf_bucket *bucket = head; bucket != NULL; bucket = mf_bucket_next(bucket)) {
         unsigned used = mf_bucket_used(atomic_load_explicit(&bucket->word, memory_order_relaxed));
         unsigned strangers = 0;
-        for (unsigned slot = 0; slot < MF_BUCKET_SLOTS; slot++) {
-            if ((used >> slot & 1) != 0 && mf_map_index(hash_of(map, mf_bucket_entry(bucket, slot)),
-                                                        bucket_count(map)) != index)
-                strangers |= 1u << slot;
+        for (; used != 0; used &= used - 1, visited++) {
+            unsigned slot = (unsigned)__builtin_ctz(used);
+            bool stranger = visited < 64 ? (poured >> visited & 1) != 0
+                                         : is_stranger(map, mf_bucket_entry(bucket, slot), index);
+            strangers |= (unsigned)stranger << slot;
         }
         if (strangers != 0)
             mf_chain_erase(bucket, strangers);
@@ -269,19 +318,19 @@ static void grow(struct mf_map *map)
     uint64_t parent = parent_of(fresh);
     if (mf_map_offset(fresh) == 0)
         add_segment(map, mf_map_segment(fresh));
-    struct pour pour = {map, bucket_at(map, fresh), fresh, fresh + 1};
+    struct pour pour = {map, bucket_at(map, fresh), fresh, fresh + 1, 0, 0};
     visit_chain(bucket_at(map, parent), prefetch_visited, NULL);
     visit_chain(bucket_at(map, parent), pour_entry, &pour);
     atomic_store_explicit(&map->buckets, fresh + 1, memory_order_release);
     count_move(map);
-    erase_strangers(map, parent);
+    erase_poured(map, parent, pour.poured);
 }
 
 static void shrink(struct mf_map *map)
 {
     uint64_t last = bucket_count(map) - 1;
     uint64_t parent = parent_of(last);
-    struct pour pour = {map, bucket_at(map, parent), parent, last};
+    struct pour pour = {map, bucket_at(map, parent), parent, last, 0, 0};
     visit_chain(bucket_at(map, last), pour_entry, &pour);
     atomic_store_explicit(&map->buckets, last, memory_order_release);
     count_move(map);
@@ -364,6 +413,11 @@ size_t mf_map_count(const struct mf_map *map)
 size_t mf_map_bytes(const struct mf_map *map)
 {
     return sizeof(*map) + map->segment_bytes + map->chains.bucket_bytes + map->entry_bytes;
+}
+
+uint64_t mf_map_work(const struct mf_map *map)
+{
+    return map->work;
 }
 
 void mf_map_hold_shrink(struct mf_map *map, bool hold)

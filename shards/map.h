@@ -49,6 +49,11 @@ size_t mf_map_count(const struct mf_map *map);
 // [writer] Bytes of the table and of all entries, those that wait for readers included.
 size_t mf_map_bytes(const struct mf_map *map);
 
+// [writer] What growth and shrinking have done since the map was made: entries looked at, buckets
+// and places of the directory set up. An insertion or removal adds a bounded number, however large
+// the table is.
+uint64_t mf_map_work(const struct mf_map *map);
+
 // [writer] Walks the table in bucket order: calls visit for every entry of the next buckets, at
 // least `entries_min` entries unless the end comes first, and returns the cursor to go on from; 0
 // starts a walk and 0 is returned at its end. visit may not change the map. An entry that is there

@@ -1,8 +1,9 @@
 // What map.c (the table and its writer) and map_read.c (readers and reclamation) share.
 //
 // The table is an array of segments: 4 buckets, 4, 8, 16 ... 256, and from there on 512 each. So an
-// empty shard costs 256 bytes, and growth allocates 32 KB at a time and copies nothing but, now and
-// then, the directory of segments, one pointer for 512 buckets.
+// empty shard costs 256 bytes, and growth allocates 32 KB at a time and copies nothing but the
+// directory of segments, one pointer for 512 buckets. Its successor is filled while it fills up, so
+// that no step of growth is larger in a larger table.
 //
 // Shared between threads: moves (in chains), buckets, directory and its segments, the buckets, and
 // count. The writer alone stores to them.
@@ -44,6 +45,9 @@ struct mf_map {
     _Atomic size_t count CK_CC_CACHELINE;
     size_t entry_bytes;
     size_t segment_bytes;
+    struct mf_directory *next_directory; // being filled, to come when this one is full; or NULL
+    size_t next_filled;                  // places of it that agree with this one's
+    uint64_t work;                       // see mf_map_work
     bool hold_shrink;
     struct mf_limbo *limbo; // the one being filled, or NULL
     struct mf_limbo *spare; // an empty one, or NULL

@@ -183,9 +183,8 @@ static const struct mf_entry *search(const struct mf_bucket *bucket, struct mf_b
         unsigned match = mf_bucket_match(word, tag);
         for (; match != 0; match &= match - 1) {
             unsigned i = (unsigned)__builtin_ctz(match);
-            uintptr_t slot = last;
-            if (i != end)
-                slot = atomic_load_explicit(&bucket->slots[i], memory_order_acquire);
+            uintptr_t slot = atomic_load_explicit(&bucket->slots[i], memory_order_acquire);
+            slot = i == end ? last : slot; // no branch: nobody could guess it
             if (slot == 0 || mf_slot_is_link(slot))
                 continue;
             const struct mf_entry *entry = mf_slot_entry(slot);

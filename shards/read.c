@@ -53,12 +53,14 @@ static void answer_get(struct view *view, const struct mf_command *command, stru
         mf_result_nil(out);
         return;
     }
-    struct mf_result result = {.kind = MF_RESULT_BYTES, .value = mf_entry_value(entry)};
-    if ((command->flags & MF_WITH_META) != 0) {
-        result.kind = MF_RESULT_META;
-        result.version = mf_entry_version(entry);
-        result.ttl_ms = ttl_ms(view, entry);
+    if ((command->flags & MF_WITH_META) == 0) {
+        mf_result_bytes(out, mf_entry_value(entry));
+        return;
     }
+    const struct mf_result result = {.kind = MF_RESULT_META,
+                                     .value = mf_entry_value(entry),
+                                     .version = mf_entry_version(entry),
+                                     .ttl_ms = ttl_ms(view, entry)};
     mf_result_encode(&result, out);
 }
 

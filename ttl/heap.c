@@ -15,6 +15,7 @@
 #define CHUNK_BITS 9u
 #define CHUNK_NODES (1u << CHUNK_BITS)
 #define NOWHERE UINT32_MAX
+#define POSITION_BYTES 4u
 
 #define NARROW_VERSION_MAX ((UINT64_C(1) << 40) - 1)
 #define NARROW_DEADLINE_MAX ((UINT64_C(1) << 48) - 1)
@@ -24,21 +25,6 @@ uint8_t mf_heap_node_bits(uint64_t deadline_us, uint64_t version)
     unsigned bits = version > NARROW_VERSION_MAX ? MF_HEAP_WIDE_VERSION : 0;
     bits |= deadline_us > NARROW_DEADLINE_MAX ? MF_HEAP_WIDE_DEADLINE : 0;
     return (uint8_t)bits;
-}
-
-size_t mf_heap_node_version_bytes(uint8_t bits)
-{
-    return (bits & MF_HEAP_WIDE_VERSION) != 0 ? 9 : 6;
-}
-
-static size_t position_offset(uint8_t bits)
-{
-    return mf_heap_node_version_bytes(bits) + ((bits & MF_HEAP_WIDE_DEADLINE) != 0 ? 8 : 6);
-}
-
-size_t mf_heap_node_bytes(uint8_t bits)
-{
-    return position_offset(bits) + 4;
 }
 
 // The owner may flip bits of its own while other threads read the widths.
@@ -76,7 +62,7 @@ uint64_t mf_heap_node_version(const struct mf_heap_node *node)
 static void set_deadline(struct mf_heap_node *node, uint64_t deadline_us)
 {
     uint8_t bits = bits_of(node);
-    uint8_t *at = (uint8_t *)node + mf_heap_node_version_bytes(bits);
+    uint8_t *at = (uint8_t *)node + MF_HEAP_NODE_VERSION_BYTES(bits);
     if ((bits & MF_HEAP_WIDE_DEADLINE) != 0) {
         memcpy(at, &deadline_us, 8);
         return;
@@ -91,7 +77,7 @@ static void set_deadline(struct mf_heap_node *node, uint64_t deadline_us)
 uint64_t mf_heap_node_deadline(const struct mf_heap_node *node)
 {
     uint8_t bits = bits_of(node);
-    const uint8_t *at = (const uint8_t *)node + mf_heap_node_version_bytes(bits);
+    const uint8_t *at = (const uint8_t *)node + MF_HEAP_NODE_VERSION_BYTES(bits);
     uint64_t deadline_us;
     uint32_t low;
     uint16_t high;
@@ -106,13 +92,14 @@ uint64_t mf_heap_node_deadline(const struct mf_heap_node *node)
 
 static void set_position(struct mf_heap_node *node, uint32_t position)
 {
-    memcpy((uint8_t *)node + position_offset(bits_of(node)), &position, 4);
+    memcpy((uint8_t *)node + MF_HEAP_NODE_BYTES(bits_of(node)) - POSITION_BYTES, &position, 4);
 }
 
 static uint32_t position_of(const struct mf_heap_node *node)
 {
     uint32_t position;
-    memcpy(&position, (const uint8_t *)node + position_offset(bits_of(node)), 4);
+    memcpy(&position, (const uint8_t *)node + MF_HEAP_NODE_BYTES(bits_of(node)) - POSITION_BYTES,
+           4);
     return position;
 }
 
@@ -128,23 +115,41 @@ void mf_heap_init(struct mf_heap *heap)
     *heap = (struct mf_heap){0};
 }
 
+// The table of a chunk, and its place there.
+static uint32_t table_of(uint32_t chunk, uint32_t *place)
+{
+    uint32_t table = 31u - (uint32_t)__builtin_clz(chunk + 1);
+    *place = chunk + 1 - (1u << table);
+    return table;
+}
+
+static struct mf_heap_node ***chunk_place(const struct mf_heap *heap, uint32_t chunk)
+{
+    uint32_t place;
+    uint32_t table = table_of(chunk, &place);
+    return &heap->tables[table][place];
+}
+
 void mf_heap_free(struct mf_heap *heap)
 {
     for (uint32_t i = 0; i < heap->chunk_count; i++)
-        free(heap->chunks[i]);
-    free(heap->chunks);
+        free(*chunk_place(heap, i));
+    for (uint32_t i = 0; i < MF_HEAP_TABLES; i++)
+        free(heap->tables[i]);
     mf_heap_init(heap);
 }
 
 size_t mf_heap_bytes(const struct mf_heap *heap)
 {
-    return heap->chunk_cap * sizeof(*heap->chunks) +
-           (size_t)heap->chunk_count * CHUNK_NODES * sizeof(**heap->chunks);
+    size_t bytes = (size_t)heap->chunk_count * CHUNK_NODES * sizeof(struct mf_heap_node *);
+    for (uint32_t i = 0; i < MF_HEAP_TABLES && heap->tables[i] != NULL; i++)
+        bytes += sizeof(*heap->tables[i]) << i;
+    return bytes;
 }
 
 static struct mf_heap_node **slot_of(const struct mf_heap *heap, uint32_t i)
 {
-    return &heap->chunks[i >> CHUNK_BITS][i & (CHUNK_NODES - 1)];
+    return *chunk_place(heap, i >> CHUNK_BITS) + (i & (CHUNK_NODES - 1));
 }
 
 static struct mf_heap_node *node_at(const struct mf_heap *heap, uint32_t i)
@@ -222,19 +227,29 @@ static void settle(struct mf_heap *heap, uint32_t i, struct mf_heap_node *node)
 
 static void add_chunk(struct mf_heap *heap)
 {
-    if (heap->chunk_count == heap->chunk_cap) {
-        heap->chunk_cap = heap->chunk_cap == 0 ? 1 : heap->chunk_cap * 2;
-        heap->chunks = mf_realloc(heap->chunks, heap->chunk_cap * sizeof(*heap->chunks));
-    }
-    heap->chunks[heap->chunk_count++] = mf_alloc(CHUNK_NODES * sizeof(**heap->chunks));
+    uint32_t place;
+    uint32_t table = table_of(heap->chunk_count, &place);
+    assert(table < MF_HEAP_TABLES);
+    if (heap->tables[table] == NULL)
+        heap->tables[table] = mf_alloc(sizeof(*heap->tables[table]) << table);
+    heap->tables[table][place] = mf_alloc(CHUNK_NODES * sizeof(struct mf_heap_node *));
+    heap->chunk_count++;
 }
 
 // Gives chunks back, but for one to spare: a heap that grows and shrinks by one stays quiet.
 static void drop_chunks(struct mf_heap *heap)
 {
     uint32_t used = (heap->count + CHUNK_NODES - 1) >> CHUNK_BITS;
-    while (heap->chunk_count > used + 1)
-        free(heap->chunks[--heap->chunk_count]);
+    while (heap->chunk_count > used + 1) {
+        uint32_t place;
+        uint32_t table = table_of(--heap->chunk_count, &place);
+        free(heap->tables[table][place]);
+        // A table goes once the one before it is not full any more: that is one to spare, too.
+        if (place == 0 && table + 1 < MF_HEAP_TABLES) {
+            free(heap->tables[table + 1]);
+            heap->tables[table + 1] = NULL;
+        }
+    }
 }
 
 void mf_heap_push(struct mf_heap *heap, struct mf_heap_node *node)
@@ -258,12 +273,17 @@ void mf_heap_remove(struct mf_heap *heap, struct mf_heap_node *node)
     drop_chunks(heap);
 }
 
+// A deadline that was put off, as by a TTL that slides, can only sink, and most nodes are leaves:
+// then no other node is looked at.
 void mf_heap_replace(struct mf_heap *heap, struct mf_heap_node *old, struct mf_heap_node *fresh)
 {
     uint32_t i = position_of(old);
     assert(i < heap->count && node_at(heap, i) == old && position_of(fresh) == NOWHERE);
     set_position(old, NOWHERE);
-    settle(heap, i, fresh);
+    if (before(fresh, old))
+        sift_up(heap, i, fresh);
+    else
+        sift_down(heap, i, fresh);
 }
 
 struct mf_heap_node *mf_heap_top(const struct mf_heap *heap)
@@ -312,7 +332,7 @@ void mf_heap_visit_due(const struct mf_heap *heap, uint64_t now_us,
 
 bool mf_heap_valid(const struct mf_heap *heap)
 {
-    if (heap->count > heap->chunk_count << CHUNK_BITS)
+    if (heap->count > (uint64_t)heap->chunk_count << CHUNK_BITS)
         return false;
     for (uint32_t i = 0; i < heap->count; i++) {
         if (position_of(node_at(heap, i)) != i)

@@ -28,9 +28,11 @@ struct mf_heap_node {
 
 // The width bits that a node with these numbers has.
 uint8_t mf_heap_node_bits(uint64_t deadline_us, uint64_t version);
-// Bytes from the node's start to the end of its version, and of all of it.
-size_t mf_heap_node_version_bytes(uint8_t bits);
-size_t mf_heap_node_bytes(uint8_t bits);
+// Bytes from the node's start to the end of its version, and of all of it; constant for constant
+// bits.
+#define MF_HEAP_NODE_VERSION_BYTES(bits) (((bits)&MF_HEAP_WIDE_VERSION) != 0 ? 9u : 6u)
+#define MF_HEAP_NODE_BYTES(bits)                                                                   \
+    (MF_HEAP_NODE_VERSION_BYTES(bits) + (((bits)&MF_HEAP_WIDE_DEADLINE) != 0 ? 8u : 6u) + 4u)
 // Writes what follows the bits, which are set: the version alone, or all of a node that is nowhere.
 void mf_heap_node_set_version(struct mf_heap_node *node, uint64_t version);
 void mf_heap_node_set(struct mf_heap_node *node, uint64_t deadline_us, uint64_t version);
@@ -39,11 +41,12 @@ void mf_heap_node_set(struct mf_heap_node *node, uint64_t deadline_us, uint64_t 
 uint64_t mf_heap_node_version(const struct mf_heap_node *node);
 uint64_t mf_heap_node_deadline(const struct mf_heap_node *node); // log time
 
-// An array in chunks: growth neither copies it nor doubles it.
+// An array in chunks of nodes, found through tables of which each has twice as many as the one
+// before: growth copies nothing and, but for the allocator, does no more in a larger heap.
+#define MF_HEAP_TABLES 24u
 struct mf_heap {
-    struct mf_heap_node ***chunks;
+    struct mf_heap_node ***tables[MF_HEAP_TABLES];
     uint32_t chunk_count;
-    uint32_t chunk_cap;
     uint32_t count;
 };
 

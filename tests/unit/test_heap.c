@@ -18,7 +18,7 @@ static struct mf_heap_node *new_node(uint64_t deadline_us, uint64_t version)
 {
     uint8_t bits = mf_heap_node_bits(deadline_us, version);
     // Exactly as large as it says, so that a sanitizer sees a byte too many.
-    struct mf_heap_node *node = mf_alloc(mf_heap_node_bytes(bits));
+    struct mf_heap_node *node = mf_alloc(MF_HEAP_NODE_BYTES(bits));
     node->bits = (uint8_t)(bits | OWNER_BIT);
     mf_heap_node_set(node, deadline_us, version);
     return node;
@@ -43,7 +43,7 @@ static void a_node_holds_numbers_of_any_size_and_grows_with_them(void **state)
         struct mf_heap_node *node = new_node(cases[i].deadline_us, cases[i].version);
         assert_true(mf_heap_node_deadline(node) == cases[i].deadline_us);
         assert_true(mf_heap_node_version(node) == cases[i].version);
-        assert_int_equal(mf_heap_node_bytes(node->bits), cases[i].bytes);
+        assert_int_equal(MF_HEAP_NODE_BYTES(node->bits), cases[i].bytes);
         assert_int_not_equal(node->bits & OWNER_BIT, 0);
         free(node);
     }
