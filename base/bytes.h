@@ -100,6 +100,16 @@ struct mf_bytes mf_read_bytes(struct mf_reader *r, size_t len);
 // The counterpart of mf_buf_blob: the view points into the input.
 struct mf_bytes mf_read_blob(struct mf_reader *r);
 
+// What the allocator takes for a request of `size` bytes: the size classes of jemalloc, four for
+// each doubling.
+static inline size_t mf_alloc_bytes(size_t size)
+{
+    if (size <= 128)
+        return size <= 8 ? 8 : (size + 15) & ~(size_t)15;
+    size_t step = (size_t)1 << (61 - __builtin_clzll(size - 1));
+    return (size + step - 1) & ~(step - 1);
+}
+
 // malloc, calloc, realloc that never return NULL: a process without a few kilobytes left cannot
 // keep its promises, so it stops with a message. Large, client-sized memory is checked elsewhere.
 void *mf_alloc(size_t size) __attribute__((malloc, returns_nonnull));

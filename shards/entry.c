@@ -259,5 +259,7 @@ size_t mf_entry_bytes(const struct mf_entry *entry)
     struct layout at = layout_of(bits);
     size_t bytes = at.key_at + mf_entry_key(entry).len;
     size_t value_len = mf_entry_value(entry).len;
-    return bytes + ((bits & BIT_APART) != 0 ? sizeof(struct block) + value_len : value_len);
+    if ((bits & BIT_APART) != 0)
+        return mf_alloc_bytes(bytes) + mf_alloc_bytes(sizeof(struct block) + value_len);
+    return mf_alloc_bytes(bytes + value_len);
 }

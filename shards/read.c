@@ -107,8 +107,6 @@ static void count_dead(void *arg, const struct mf_heap_node *node)
 {
     struct dead_keys *dead = arg;
     const struct mf_entry *entry = (const struct mf_entry *)node;
-    if (mf_entry_is_id(entry))
-        return;
     dead->count++;
     if (!mf_entry_dead(entry, dead->shard->log_time_us))
         dead->unreached = true;

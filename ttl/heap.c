@@ -163,7 +163,7 @@ static void place(struct mf_heap *heap, uint32_t i, struct mf_heap_node *node)
     set_position(node, i);
 }
 
-static bool before(const struct mf_heap_node *a, const struct mf_heap_node *b)
+bool mf_heap_node_before(const struct mf_heap_node *a, const struct mf_heap_node *b)
 {
     uint64_t a_us = mf_heap_node_deadline(a);
     uint64_t b_us = mf_heap_node_deadline(b);
@@ -178,7 +178,7 @@ static void sift_up(struct mf_heap *heap, uint32_t i, struct mf_heap_node *node)
     while (i > 0) {
         uint32_t parent = (i - 1) / ARITY;
         struct mf_heap_node *above = node_at(heap, parent);
-        if (!before(node, above))
+        if (!mf_heap_node_before(node, above))
             break;
         place(heap, i, above);
         i = parent;
@@ -198,7 +198,7 @@ static uint32_t first_child(const struct mf_heap *heap, uint32_t i)
         __builtin_prefetch(node_at(heap, child));
     uint32_t best = begin;
     for (uint32_t child = begin + 1; child < end; child++) {
-        if (before(node_at(heap, child), node_at(heap, best)))
+        if (mf_heap_node_before(node_at(heap, child), node_at(heap, best)))
             best = child;
     }
     return best;
@@ -208,7 +208,7 @@ static void sift_down(struct mf_heap *heap, uint32_t i, struct mf_heap_node *nod
 {
     for (;;) {
         uint32_t child = first_child(heap, i);
-        if (child == heap->count || !before(node_at(heap, child), node))
+        if (child == heap->count || !mf_heap_node_before(node_at(heap, child), node))
             break;
         place(heap, i, node_at(heap, child));
         i = child;
@@ -219,7 +219,7 @@ static void sift_down(struct mf_heap *heap, uint32_t i, struct mf_heap_node *nod
 // Puts node where the hole at i is, or above or below it as the order wants.
 static void settle(struct mf_heap *heap, uint32_t i, struct mf_heap_node *node)
 {
-    if (i > 0 && before(node, node_at(heap, (i - 1) / ARITY)))
+    if (i > 0 && mf_heap_node_before(node, node_at(heap, (i - 1) / ARITY)))
         sift_up(heap, i, node);
     else
         sift_down(heap, i, node);
@@ -280,7 +280,7 @@ void mf_heap_replace(struct mf_heap *heap, struct mf_heap_node *old, struct mf_h
     uint32_t i = position_of(old);
     assert(i < heap->count && node_at(heap, i) == old && position_of(fresh) == NOWHERE);
     set_position(old, NOWHERE);
-    if (before(fresh, old))
+    if (mf_heap_node_before(fresh, old))
         sift_up(heap, i, fresh);
     else
         sift_down(heap, i, fresh);
@@ -299,19 +299,66 @@ struct mf_heap_node *mf_heap_pop(struct mf_heap *heap)
     return top;
 }
 
-void mf_heap_retain(struct mf_heap *heap, bool (*keep)(const struct mf_heap_node *node))
+// The frontier is what may come next: a binary heap of positions, in which a position that is taken
+// gives way to its children. It gains at most three for each node that is found.
+#define FRONTIER_MAX (MF_HEAP_FIRST_MAX * (ARITY - 1) + 1)
+struct frontier {
+    const struct mf_heap *heap;
+    uint32_t count;
+    uint32_t positions[FRONTIER_MAX];
+};
+
+static bool frontier_before(const struct frontier *frontier, uint32_t a, uint32_t b)
 {
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < heap->count; i++) {
-        struct mf_heap_node *node = node_at(heap, i);
-        if (keep(node))
-            place(heap, kept++, node);
+    return mf_heap_node_before(node_at(frontier->heap, frontier->positions[a]),
+                               node_at(frontier->heap, frontier->positions[b]));
+}
+
+static void frontier_swap(struct frontier *frontier, uint32_t a, uint32_t b)
+{
+    uint32_t position = frontier->positions[a];
+    frontier->positions[a] = frontier->positions[b];
+    frontier->positions[b] = position;
+}
+
+static void frontier_add(struct frontier *frontier, uint64_t position)
+{
+    if (position >= frontier->heap->count)
+        return;
+    assert(frontier->count < FRONTIER_MAX);
+    uint32_t i = frontier->count++;
+    frontier->positions[i] = (uint32_t)position;
+    for (; i > 0 && frontier_before(frontier, i, (i - 1) / 2); i = (i - 1) / 2)
+        frontier_swap(frontier, i, (i - 1) / 2);
+}
+
+static uint32_t frontier_take(struct frontier *frontier)
+{
+    uint32_t taken = frontier->positions[0];
+    frontier->positions[0] = frontier->positions[--frontier->count];
+    for (uint32_t i = 0, child = 1; child < frontier->count; i = child, child = 2 * i + 1) {
+        if (child + 1 < frontier->count && frontier_before(frontier, child + 1, child))
+            child++;
+        if (!frontier_before(frontier, child, i))
+            break;
+        frontier_swap(frontier, i, child);
     }
-    heap->count = kept;
-    // Floyd's bottom-up building: every parent sinks to its place, the last one first.
-    for (uint32_t i = kept > 1 ? (kept - 2) / ARITY + 1 : 0; i-- > 0;)
-        sift_down(heap, i, node_at(heap, i));
-    drop_chunks(heap);
+    return taken;
+}
+
+uint32_t mf_heap_first(const struct mf_heap *heap, struct mf_heap_node **nodes, uint32_t max)
+{
+    assert(max <= MF_HEAP_FIRST_MAX);
+    struct frontier frontier = {.heap = heap};
+    uint32_t found = 0;
+    frontier_add(&frontier, 0);
+    while (found < max && frontier.count > 0) {
+        uint64_t position = frontier_take(&frontier);
+        nodes[found++] = node_at(heap, (uint32_t)position);
+        for (uint64_t child = position * ARITY + 1; child <= position * ARITY + ARITY; child++)
+            frontier_add(&frontier, child);
+    }
+    return found;
 }
 
 static void visit_due_below(const struct mf_heap *heap, uint64_t i, uint64_t now_us,
@@ -337,7 +384,7 @@ bool mf_heap_valid(const struct mf_heap *heap)
     for (uint32_t i = 0; i < heap->count; i++) {
         if (position_of(node_at(heap, i)) != i)
             return false;
-        if (i > 0 && !before(node_at(heap, (i - 1) / ARITY), node_at(heap, i)))
+        if (i > 0 && !mf_heap_node_before(node_at(heap, (i - 1) / ARITY), node_at(heap, i)))
             return false;
     }
     return true;

@@ -41,6 +41,9 @@ void mf_heap_node_set(struct mf_heap_node *node, uint64_t deadline_us, uint64_t 
 uint64_t mf_heap_node_version(const struct mf_heap_node *node);
 uint64_t mf_heap_node_deadline(const struct mf_heap_node *node); // log time
 
+// The order: by deadline, then version.
+bool mf_heap_node_before(const struct mf_heap_node *a, const struct mf_heap_node *b);
+
 // An array in chunks of nodes, found through tables of which each has twice as many as the one
 // before: growth copies nothing and, but for the allocator, does no more in a larger heap.
 #define MF_HEAP_TABLES 24u
@@ -51,7 +54,7 @@ struct mf_heap {
 };
 
 void mf_heap_init(struct mf_heap *heap);
-// The nodes are the owners' and are not touched.
+// Leaves an empty heap. The nodes are the owners' and are not touched.
 void mf_heap_free(struct mf_heap *heap);
 // Bytes of the heap itself, without its nodes.
 size_t mf_heap_bytes(const struct mf_heap *heap);
@@ -67,8 +70,11 @@ void mf_heap_replace(struct mf_heap *heap, struct mf_heap_node *old, struct mf_h
 struct mf_heap_node *mf_heap_top(const struct mf_heap *heap);
 // Takes out the earliest node; NULL when empty.
 struct mf_heap_node *mf_heap_pop(struct mf_heap *heap);
-// Forgets every node for which keep() is false, without touching it. O(n).
-void mf_heap_retain(struct mf_heap *heap, bool (*keep)(const struct mf_heap_node *node));
+// The first `max` nodes in order, or all if there are fewer, without taking them out; returns how
+// many. `nodes` has room for them. O(max log max), max at
+// most MF_HEAP_FIRST_MAX.
+#define MF_HEAP_FIRST_MAX 256u
+uint32_t mf_heap_first(const struct mf_heap *heap, struct mf_heap_node **nodes, uint32_t max);
 // Calls visit for every node with deadline <= now_us, in no order. O(number visited).
 void mf_heap_visit_due(const struct mf_heap *heap, uint64_t now_us,
                        void (*visit)(void *arg, const struct mf_heap_node *node), void *arg);
