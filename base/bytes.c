@@ -2,23 +2,14 @@
 #include "base/bytes.h"
 
 #include <assert.h>
+#include <endian.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct mf_bytes mf_bytes_of(const void *data, size_t len)
-{
-    return (struct mf_bytes){.data = data, .len = len};
-}
-
 struct mf_bytes mf_bytes_str(const char *text)
 {
     return mf_bytes_of(text, strlen(text));
-}
-
-bool mf_bytes_equal(struct mf_bytes a, struct mf_bytes b)
-{
-    return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
 }
 
 int mf_bytes_compare(struct mf_bytes a, struct mf_bytes b)
@@ -75,17 +66,15 @@ void mf_buf_clear(struct mf_buf *buf, size_t keep_bytes_max)
         mf_buf_free(buf);
 }
 
-uint8_t *mf_buf_reserve(struct mf_buf *buf, size_t extra)
+uint8_t *mf_buf_grow(struct mf_buf *buf, size_t extra)
 {
     assert(extra <= SIZE_MAX / 4 && buf->len <= SIZE_MAX / 4);
     size_t wanted = buf->len + extra;
-    if (wanted > buf->cap || buf->data == NULL) {
-        size_t cap = buf->cap < 64 ? 64 : buf->cap;
-        while (cap < wanted)
-            cap *= 2;
-        buf->data = mf_realloc(buf->data, cap);
-        buf->cap = cap;
-    }
+    size_t cap = buf->cap < 64 ? 64 : buf->cap;
+    while (cap < wanted)
+        cap *= 2;
+    buf->data = mf_realloc(buf->data, cap);
+    buf->cap = cap;
     return buf->data + buf->len;
 }
 
@@ -97,53 +86,36 @@ void mf_buf_consume(struct mf_buf *buf, size_t count)
         memmove(buf->data, buf->data + count, buf->len);
 }
 
-void mf_buf_put(struct mf_buf *buf, const void *data, size_t len)
-{
-    uint8_t *to = mf_buf_reserve(buf, len);
-    if (len > 0)
-        memcpy(to, data, len);
-    buf->len += len;
-}
-
-void mf_buf_u8(struct mf_buf *buf, uint8_t value)
-{
-    mf_buf_reserve(buf, 1)[0] = value;
-    buf->len += 1;
-}
-
-static void put_le(struct mf_buf *buf, uint64_t value, size_t bytes)
-{
-    uint8_t *to = mf_buf_reserve(buf, bytes);
-    for (size_t i = 0; i < bytes; i++)
-        to[i] = (uint8_t)(value >> (8 * i));
-    buf->len += bytes;
-}
-
 void mf_buf_u16(struct mf_buf *buf, uint16_t value)
 {
-    put_le(buf, value, 2);
+    value = htole16(value);
+    memcpy(mf_buf_reserve(buf, sizeof(value)), &value, sizeof(value));
+    buf->len += sizeof(value);
 }
 
 void mf_buf_u32(struct mf_buf *buf, uint32_t value)
 {
-    put_le(buf, value, 4);
+    value = htole32(value);
+    memcpy(mf_buf_reserve(buf, sizeof(value)), &value, sizeof(value));
+    buf->len += sizeof(value);
 }
 
 void mf_buf_u64(struct mf_buf *buf, uint64_t value)
 {
-    put_le(buf, value, 8);
+    value = htole64(value);
+    memcpy(mf_buf_reserve(buf, sizeof(value)), &value, sizeof(value));
+    buf->len += sizeof(value);
 }
 
 void mf_buf_blob(struct mf_buf *buf, struct mf_bytes bytes)
 {
     assert(bytes.len <= UINT32_MAX);
-    mf_buf_u32(buf, (uint32_t)bytes.len);
-    mf_buf_put(buf, bytes.data, bytes.len);
-}
-
-struct mf_bytes mf_buf_view(const struct mf_buf *buf)
-{
-    return mf_bytes_of(buf->data, buf->len);
+    uint32_t len = htole32((uint32_t)bytes.len);
+    uint8_t *to = mf_buf_reserve(buf, sizeof(len) + bytes.len);
+    memcpy(to, &len, sizeof(len));
+    if (bytes.len > 0)
+        memcpy(to + sizeof(len), bytes.data, bytes.len);
+    buf->len += sizeof(len) + bytes.len;
 }
 
 struct mf_reader mf_reader_of(struct mf_bytes bytes)
@@ -153,42 +125,43 @@ struct mf_reader mf_reader_of(struct mf_bytes bytes)
     return (struct mf_reader){.at = at, .end = at + bytes.len};
 }
 
-size_t mf_reader_left(const struct mf_reader *r)
+// Where the next bytes are, or so many zeros when there are not enough.
+static const uint8_t *take(struct mf_reader *r, size_t bytes)
 {
-    return (size_t)(r->end - r->at);
-}
-
-static uint64_t read_le(struct mf_reader *r, size_t bytes)
-{
+    static const uint8_t zeros[sizeof(uint64_t)];
     if (r->failed || mf_reader_left(r) < bytes) {
         r->failed = true;
-        return 0;
+        return zeros;
     }
-    uint64_t value = 0;
-    for (size_t i = 0; i < bytes; i++)
-        value |= (uint64_t)r->at[i] << (8 * i);
+    const uint8_t *at = r->at;
     r->at += bytes;
-    return value;
+    return at;
 }
 
 uint8_t mf_read_u8(struct mf_reader *r)
 {
-    return (uint8_t)read_le(r, 1);
+    return *take(r, 1);
 }
 
 uint16_t mf_read_u16(struct mf_reader *r)
 {
-    return (uint16_t)read_le(r, 2);
+    uint16_t value;
+    memcpy(&value, take(r, sizeof(value)), sizeof(value));
+    return le16toh(value);
 }
 
 uint32_t mf_read_u32(struct mf_reader *r)
 {
-    return (uint32_t)read_le(r, 4);
+    uint32_t value;
+    memcpy(&value, take(r, sizeof(value)), sizeof(value));
+    return le32toh(value);
 }
 
 uint64_t mf_read_u64(struct mf_reader *r)
 {
-    return read_le(r, 8);
+    uint64_t value;
+    memcpy(&value, take(r, sizeof(value)), sizeof(value));
+    return le64toh(value);
 }
 
 struct mf_bytes mf_read_bytes(struct mf_reader *r, size_t len)

@@ -1,13 +1,14 @@
 // Byte strings: a view that owns nothing, a growing buffer, and a bounded reader.
 //
 // Integers are little-endian wherever Mayfly writes its own formats (WAL, snapshot, peer frames).
-// Nothing here is shared between threads.
+// Nothing here is shared between threads. What every command does many times is inline.
 #ifndef MF_BASE_BYTES_H
 #define MF_BASE_BYTES_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/err.h"
 
@@ -17,9 +18,17 @@ struct mf_bytes {
     size_t len;
 };
 
-struct mf_bytes mf_bytes_of(const void *data, size_t len);
+static inline struct mf_bytes mf_bytes_of(const void *data, size_t len)
+{
+    return (struct mf_bytes){.data = data, .len = len};
+}
+
+static inline bool mf_bytes_equal(struct mf_bytes a, struct mf_bytes b)
+{
+    return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
+}
+
 struct mf_bytes mf_bytes_str(const char *text);
-bool mf_bytes_equal(struct mf_bytes a, struct mf_bytes b);
 // memcmp order, a shorter prefix first: <0, 0, >0.
 int mf_bytes_compare(struct mf_bytes a, struct mf_bytes b);
 
@@ -34,18 +43,40 @@ struct mf_buf {
 void mf_buf_free(struct mf_buf *buf);
 // Forgets the content and keeps the memory, unless it is over keep_bytes_max.
 void mf_buf_clear(struct mf_buf *buf, size_t keep_bytes_max);
+// What mf_buf_reserve does when there is no room yet.
+uint8_t *mf_buf_grow(struct mf_buf *buf, size_t extra);
 // Makes room for `extra` more bytes and returns where they go; len is unchanged.
-uint8_t *mf_buf_reserve(struct mf_buf *buf, size_t extra);
+static inline uint8_t *mf_buf_reserve(struct mf_buf *buf, size_t extra)
+{
+    if (buf->data != NULL && extra <= buf->cap - buf->len)
+        return buf->data + buf->len;
+    return mf_buf_grow(buf, extra);
+}
 // Drops the first `count` bytes (count <= len).
 void mf_buf_consume(struct mf_buf *buf, size_t count);
-void mf_buf_put(struct mf_buf *buf, const void *data, size_t len);
-void mf_buf_u8(struct mf_buf *buf, uint8_t value);
+static inline void mf_buf_put(struct mf_buf *buf, const void *data, size_t len)
+{
+    uint8_t *to = mf_buf_reserve(buf, len);
+    if (len > 0)
+        memcpy(to, data, len);
+    buf->len += len;
+}
+
+static inline void mf_buf_u8(struct mf_buf *buf, uint8_t value)
+{
+    mf_buf_reserve(buf, 1)[0] = value;
+    buf->len += 1;
+}
+
 void mf_buf_u16(struct mf_buf *buf, uint16_t value);
 void mf_buf_u32(struct mf_buf *buf, uint32_t value);
 void mf_buf_u64(struct mf_buf *buf, uint64_t value);
 // u32 length, then the bytes (len < 2^32, asserted).
 void mf_buf_blob(struct mf_buf *buf, struct mf_bytes bytes);
-struct mf_bytes mf_buf_view(const struct mf_buf *buf);
+static inline struct mf_bytes mf_buf_view(const struct mf_buf *buf)
+{
+    return mf_bytes_of(buf->data, buf->len);
+}
 
 // A reader over a view. A read past the end sets `failed`, returns 0 or an empty view, and so does
 // every read after it: check `failed` once at the end.
@@ -56,7 +87,11 @@ struct mf_reader {
 };
 
 struct mf_reader mf_reader_of(struct mf_bytes bytes);
-size_t mf_reader_left(const struct mf_reader *r);
+static inline size_t mf_reader_left(const struct mf_reader *r)
+{
+    return (size_t)(r->end - r->at);
+}
+
 uint8_t mf_read_u8(struct mf_reader *r);
 uint16_t mf_read_u16(struct mf_reader *r);
 uint32_t mf_read_u32(struct mf_reader *r);
@@ -64,6 +99,16 @@ uint64_t mf_read_u64(struct mf_reader *r);
 struct mf_bytes mf_read_bytes(struct mf_reader *r, size_t len);
 // The counterpart of mf_buf_blob: the view points into the input.
 struct mf_bytes mf_read_blob(struct mf_reader *r);
+
+// What the allocator takes for a request of `size` bytes: the size classes of jemalloc, four for
+// each doubling.
+static inline size_t mf_alloc_bytes(size_t size)
+{
+    if (size <= 128)
+        return size <= 8 ? 8 : (size + 15) & ~(size_t)15;
+    size_t step = (size_t)1 << (61 - __builtin_clzll(size - 1));
+    return (size + step - 1) & ~(step - 1);
+}
 
 // malloc, calloc, realloc that never return NULL: a process without a few kilobytes left cannot
 // keep its promises, so it stops with a message. Large, client-sized memory is checked elsewhere.

@@ -5,7 +5,7 @@
 //     u64 if_version   with MF_IF_VERSION
 //     u32 limit        of EXPIRE_DUE, TRANSFER, DRAIN
 //     u32 item count   of commands of many keys
-//     for each item: u32 length, key; of SET and MSET also u32 length, value
+//     for each item: u32 length, key; of SET, MSET and EVICT also u32 length, value
 //
 // The table below says of each op which of these it has. There is one form for each command, so
 // the decoder refuses whatever the encoder would not have written.
@@ -26,6 +26,7 @@ struct shape {
     bool values;
     bool write;
     bool limit;
+    bool grows;
 };
 
 static const struct shape shapes[] = {
@@ -35,8 +36,8 @@ static const struct shape shapes[] = {
     [MF_OP_TTL] = {"ttl", KEYS_ONE, false, false, false},
     [MF_OP_SIZE] = {"size", KEYS_NONE, false, false, false},
     [MF_OP_INDEX] = {"index", KEYS_NONE, false, false, false},
-    [MF_OP_SET] = {"set", KEYS_ONE, true, true, false},
-    [MF_OP_MSET] = {"mset", KEYS_MANY, true, true, false},
+    [MF_OP_SET] = {"set", KEYS_ONE, true, true, false, .grows = true},
+    [MF_OP_MSET] = {"mset", KEYS_MANY, true, true, false, .grows = true},
     [MF_OP_DEL] = {"del", KEYS_MANY, false, true, false},
     [MF_OP_EXPIRE] = {"expire", KEYS_ONE, false, true, false},
     [MF_OP_PERSIST] = {"persist", KEYS_ONE, false, true, false},
@@ -44,6 +45,7 @@ static const struct shape shapes[] = {
     [MF_OP_TRANSFER] = {"transfer", KEYS_NONE, .limit = true},
     [MF_OP_DRAIN] = {"drain_node", KEYS_NONE, .limit = true},
     [MF_OP_EXPIRE_DUE] = {"expire_due", KEYS_NONE, .write = true, .limit = true},
+    [MF_OP_EVICT] = {"evict", KEYS_MANY, .values = true, .write = true},
 };
 
 static const struct shape *shape_of(unsigned op)
@@ -57,6 +59,12 @@ bool mf_op_is_write(enum mf_opcode op)
 {
     const struct shape *shape = shape_of(op);
     return shape != NULL && shape->write;
+}
+
+bool mf_op_grows(enum mf_opcode op)
+{
+    const struct shape *shape = shape_of(op);
+    return shape != NULL && shape->grows;
 }
 
 const char *mf_op_name(enum mf_opcode op)

@@ -34,6 +34,7 @@ enum mf_opcode {
     MF_OP_DRAIN = 65,    // that node is to lead nothing
     // Proposed by the leader itself.
     MF_OP_EXPIRE_DUE = 96, // pops at most `limit` keys whose deadline <= the entry's log time
+    MF_OP_EVICT = 97,      // keys, each with its version (8 bytes) for a value: drops those
 };
 
 enum mf_command_flag {
@@ -79,6 +80,8 @@ struct mf_command {
 };
 
 bool mf_op_is_write(enum mf_opcode op);
+// A write that may need more memory than it gives back, its id apart.
+bool mf_op_grows(enum mf_opcode op);
 // "get", "set", ...; "?" for an unknown one.
 const char *mf_op_name(enum mf_opcode op);
 

@@ -1,6 +1,8 @@
 // CRC16 and XXH3; see hash.h.
 #include "base/hash.h"
 
+// Compiled in: a call into the library costs as much as the hash of a short key.
+#define XXH_INLINE_ALL
 #include <xxhash.h>
 
 // The remainder of each byte shifted left by 8, modulo 0x11021; tests/unit/test_hash.c computes

@@ -156,6 +156,7 @@ void mf_result_int(struct mf_buf *out, int64_t value)
 
 void mf_result_bytes(struct mf_buf *out, struct mf_bytes value)
 {
+    mf_buf_reserve(out, 5 + value.len);
     mf_buf_u8(out, MF_RESULT_BYTES);
     mf_buf_blob(out, value);
 }

@@ -11,12 +11,12 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "shards/evict.h"
 
 #define MF_NODES_MAX 64
 #define MF_THREADS_MAX 256
 
 enum mf_durability { MF_DURABILITY_FSYNC, MF_DURABILITY_OS, MF_DURABILITY_NONE };
-enum mf_eviction { MF_EVICT_NONE, MF_EVICT_VOLATILE_TTL, MF_EVICT_ALLKEYS_LRU };
 
 struct mf_config_node {
     uint16_t id;

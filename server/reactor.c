@@ -333,9 +333,9 @@ static void publish(struct mf_owned_shard *shard, const struct mf_replica_env *e
 {
     struct mf_shard_status *status = &shard->reactor->node->shards[shard->id];
     struct mf_replica_info info;
-    struct mf_shard_counters counters;
+    struct mf_shard_memory memory;
     mf_replica_info(shard->replica, env, &info);
-    mf_shard_counters(mf_replica_shard(shard->replica), &counters);
+    mf_shard_memory(mf_replica_shard(shard->replica), &memory);
     atomic_store_explicit(&status->leader, info.leader, memory_order_relaxed);
     atomic_store_explicit(&status->ballot, info.ballot, memory_order_relaxed);
     atomic_store_explicit(&status->chosen, info.chosen, memory_order_relaxed);
@@ -343,7 +343,7 @@ static void publish(struct mf_owned_shard *shard, const struct mf_replica_env *e
     atomic_store_explicit(&status->first, info.first, memory_order_relaxed);
     atomic_store_explicit(&status->keys, mf_shard_keys(mf_replica_shard(shard->replica)),
                           memory_order_relaxed);
-    atomic_store_explicit(&status->bytes, counters.bytes, memory_order_relaxed);
+    atomic_store_explicit(&status->bytes, memory.bytes, memory_order_relaxed);
     atomic_store_explicit(&status->hash, mf_shard_rolling_hash(mf_replica_shard(shard->replica)),
                           memory_order_relaxed);
 }
@@ -379,7 +379,7 @@ static void set_timer_of(struct mf_owned_shard *shard, uint64_t now_us)
     if (due_us == 0)
         return;
     node->bits = mf_heap_node_bits(due_us, shard->id);
-    assert(mf_heap_node_bytes(node->bits) <= sizeof(shard->timer));
+    assert(MF_HEAP_NODE_BYTES(node->bits) <= sizeof(shard->timer));
     mf_heap_node_set(node, due_us, shard->id);
     mf_heap_push(timers, node);
 }

@@ -135,16 +135,31 @@ static void apply_expire_due(struct mf_shard *shard, const struct mf_command *co
 {
     uint32_t popped = 0;
     while (popped < command->limit) {
-        struct mf_heap_node *top = mf_heap_top(&shard->heap);
-        if (top == NULL || mf_heap_node_deadline(top) > shard->log_time_us)
+        struct mf_entry *entry = mf_shard_next_to_die(shard);
+        if (entry == NULL || !mf_entry_dead(entry, shard->log_time_us))
             break;
-        struct mf_entry *entry = mf_entry_of_node(top);
         // Comes while the heap closes the gap at its top.
         mf_map_prefetch_bucket(shard->keys, mf_entry_key(entry));
         mf_shard_drop(shard, entry, mf_entry_is_id(entry) ? MF_CHANGE_FORGET : MF_CHANGE_EXPIRE);
         popped++;
     }
     mf_result_int(out, popped);
+}
+
+// A key that was changed since the leader chose it is in use, and stays.
+static void apply_evict(struct mf_shard *shard, const struct mf_command *command,
+                        struct mf_buf *out)
+{
+    int64_t evicted = 0;
+    for (uint32_t i = 0; i < command->item_count; i++) {
+        struct mf_entry *entry = find_live(shard, command->items[i].key);
+        struct mf_reader chosen = mf_reader_of(command->items[i].value);
+        if (entry == NULL || mf_read_u64(&chosen) != mf_entry_version(entry))
+            continue;
+        mf_shard_drop(shard, entry, MF_CHANGE_EVICT);
+        evicted++;
+    }
+    mf_result_int(out, evicted);
 }
 
 static enum mf_err apply_op(struct mf_shard *shard, const struct mf_command *command,
@@ -171,6 +186,9 @@ static enum mf_err apply_op(struct mf_shard *shard, const struct mf_command *com
         return MF_OK;
     case MF_OP_EXPIRE_DUE:
         apply_expire_due(shard, command, out);
+        return MF_OK;
+    case MF_OP_EVICT:
+        apply_evict(shard, command, out);
         return MF_OK;
     case MF_OP_NONE:
     case MF_OP_GET:

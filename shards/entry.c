@@ -22,24 +22,32 @@ struct block {
     uint8_t bytes[];
 };
 
-// Where the parts of an entry are, by its bits.
+// Where the parts of an entry are, by its bits. A table, because every look-up asks: entries with
+// and without a TTL come in any order, and a branch that guesses wrong would wait for memory.
 struct layout {
-    size_t key_len_at;
-    size_t value_len_at;
-    size_t key_at;
+    uint8_t key_len_at;
+    uint8_t value_len_at;
+    uint8_t key_at;
 };
+
+#define KEY_LEN_AT(bits)                                                                           \
+    (((bits)&BIT_TTL) != 0 ? MF_HEAP_NODE_BYTES(bits) : MF_HEAP_NODE_VERSION_BYTES(bits))
+#define VALUE_LEN_AT(bits) (KEY_LEN_AT(bits) + (((bits)&BIT_WIDE_KEY) != 0 ? 4 : 1))
+#define VALUE_LEN_BYTES(bits)                                                                      \
+    (((bits)&BIT_APART) != 0 ? sizeof(struct block *) : ((bits)&BIT_WIDE_VALUE) != 0 ? 4 : 1)
+#define ROW(bits)                                                                                  \
+    {                                                                                              \
+        KEY_LEN_AT(bits), VALUE_LEN_AT(bits), VALUE_LEN_AT(bits) + VALUE_LEN_BYTES(bits)           \
+    }
+#define ROWS_4(bits) ROW(bits), ROW((bits) + 1), ROW((bits) + 2), ROW((bits) + 3)
+#define ROWS_16(bits) ROWS_4(bits), ROWS_4((bits) + 4), ROWS_4((bits) + 8), ROWS_4((bits) + 12)
+#define ROWS_64(bits)                                                                              \
+    ROWS_16(bits), ROWS_16((bits) + 16), ROWS_16((bits) + 32), ROWS_16((bits) + 48)
+static const struct layout layouts[256] = {ROWS_64(0), ROWS_64(64), ROWS_64(128), ROWS_64(192)};
 
 static struct layout layout_of(uint8_t bits)
 {
-    struct layout at;
-    at.key_len_at =
-        (bits & BIT_TTL) != 0 ? mf_heap_node_bytes(bits) : mf_heap_node_version_bytes(bits);
-    at.value_len_at = at.key_len_at + ((bits & BIT_WIDE_KEY) != 0 ? 4 : 1);
-    if ((bits & BIT_APART) != 0)
-        at.key_at = at.value_len_at + sizeof(struct block *);
-    else
-        at.key_at = at.value_len_at + ((bits & BIT_WIDE_VALUE) != 0 ? 4 : 1);
-    return at;
+    return layouts[bits];
 }
 
 static struct mf_heap_node *head_of(struct mf_entry *entry)
@@ -251,5 +259,7 @@ size_t mf_entry_bytes(const struct mf_entry *entry)
     struct layout at = layout_of(bits);
     size_t bytes = at.key_at + mf_entry_key(entry).len;
     size_t value_len = mf_entry_value(entry).len;
-    return bytes + ((bits & BIT_APART) != 0 ? sizeof(struct block) + value_len : value_len);
+    if ((bits & BIT_APART) != 0)
+        return mf_alloc_bytes(bytes) + mf_alloc_bytes(sizeof(struct block) + value_len);
+    return mf_alloc_bytes(bytes + value_len);
 }

@@ -52,7 +52,7 @@ void mf_entry_set_parity(struct mf_entry *entry, bool parity);
 struct mf_heap_node *mf_entry_node(struct mf_entry *entry);
 struct mf_entry *mf_entry_of_node(struct mf_heap_node *node);
 
-// What it takes from the allocator, as asked for.
+// What it takes from the allocator; a block that versions share counts in each.
 size_t mf_entry_bytes(const struct mf_entry *entry);
 
 #endif

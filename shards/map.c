@@ -20,23 +20,6 @@
 // How much of a shrink that was held back is made up for in one turn.
 #define SHRINKS_PER_RECLAIM 8u
 
-static uint64_t bucket_count(const struct mf_map *map)
-{
-    return atomic_load_explicit(&map->buckets, memory_order_relaxed);
-}
-
-static struct mf_directory *directory_of(const struct mf_map *map)
-{
-    return atomic_load_explicit(&map->directory, memory_order_relaxed);
-}
-
-static struct mf_bucket *bucket_at(const struct mf_map *map, uint64_t index)
-{
-    struct mf_bucket *first = atomic_load_explicit(
-        &directory_of(map)->segments[mf_map_segment(index)], memory_order_relaxed);
-    return first + mf_map_offset(index);
-}
-
 static size_t segment_buckets(size_t segment)
 {
     if (segment == 0)
@@ -55,32 +38,63 @@ static void count_move(struct mf_map *map)
     atomic_store_explicit(&map->chains.moves, moves + 1, memory_order_release);
 }
 
+// Goes on preparing the directory that comes next, which is twice as large: the second half of the
+// segments that fit into this one fills it, four places at a time.
+static void prepare_directory(struct mf_map *map, size_t segment)
+{
+    struct mf_directory *directory = mf_map_directory(map);
+    if (segment < directory->cap / 2)
+        return;
+    if (map->next_directory == NULL) {
+        map->next_directory = mf_alloc(directory_bytes(directory->cap * 2));
+        map->next_directory->cap = directory->cap * 2;
+        map->next_filled = 0;
+        map->segment_bytes += directory_bytes(directory->cap * 2);
+    }
+    struct mf_directory *next = map->next_directory;
+    for (unsigned i = 0; i < 4 && map->next_filled < next->cap; i++, map->next_filled++) {
+        size_t at = map->next_filled;
+        struct mf_bucket *first = NULL;
+        if (at < directory->cap)
+            first = atomic_load_explicit(&directory->segments[at], memory_order_relaxed);
+        atomic_init(&next->segments[at], first);
+        map->work++;
+    }
+}
+
+static void publish_directory(struct mf_map *map)
+{
+    struct mf_directory *directory = mf_map_directory(map);
+    assert(map->next_filled == directory->cap * 2);
+    atomic_store_explicit(&map->directory, map->next_directory, memory_order_release);
+    map->next_directory = NULL;
+    map->segment_bytes -= directory_bytes(directory->cap);
+    mf_map_retire_memory(map, directory);
+}
+
+static void store_segment(struct mf_map *map, size_t segment, struct mf_bucket *first)
+{
+    if (map->next_directory != NULL && segment < map->next_filled)
+        atomic_init(&map->next_directory->segments[segment], first);
+    atomic_store_explicit(&mf_map_directory(map)->segments[segment], first, memory_order_release);
+}
+
 static void add_segment(struct mf_map *map, size_t segment)
 {
-    struct mf_directory *directory = directory_of(map);
-    if (segment == directory->cap) {
-        struct mf_directory *larger = mf_calloc(1, directory_bytes(directory->cap * 2));
-        larger->cap = directory->cap * 2;
-        for (size_t i = 0; i < directory->cap; i++)
-            atomic_init(&larger->segments[i],
-                        atomic_load_explicit(&directory->segments[i], memory_order_relaxed));
-        atomic_store_explicit(&map->directory, larger, memory_order_release);
-        mf_map_retire_memory(map, directory);
-        map->segment_bytes += directory_bytes(larger->cap) - directory_bytes(directory->cap);
-        directory = larger;
-    }
+    if (segment == mf_map_directory(map)->cap)
+        publish_directory(map);
+    prepare_directory(map, segment);
     size_t count = segment_buckets(segment);
-    atomic_store_explicit(&directory->segments[segment], mf_buckets_new(count),
-                          memory_order_release);
+    store_segment(map, segment, mf_buckets_new(count));
     map->segment_bytes += count * sizeof(struct mf_bucket);
+    map->work += count;
 }
 
 static void drop_segment(struct mf_map *map, size_t segment)
 {
-    struct mf_directory *directory = directory_of(map);
     struct mf_bucket *first =
-        atomic_load_explicit(&directory->segments[segment], memory_order_relaxed);
-    atomic_store_explicit(&directory->segments[segment], NULL, memory_order_release);
+        atomic_load_explicit(&mf_map_directory(map)->segments[segment], memory_order_relaxed);
+    store_segment(map, segment, NULL);
     mf_map_retire_memory(map, first);
     map->segment_bytes -= segment_buckets(segment) * sizeof(struct mf_bucket);
 }
@@ -94,6 +108,8 @@ static void start_table(struct mf_map *map)
     atomic_init(&directory->segments[0], mf_buckets_new(MF_SEGMENT_FIRST));
     map->segment_bytes =
         directory_bytes(directory->cap) + MF_SEGMENT_FIRST * sizeof(struct mf_bucket);
+    free(map->next_directory);
+    map->next_directory = NULL;
     map->chains.bucket_bytes = 0;
     atomic_store_explicit(&map->directory, directory, memory_order_release);
     atomic_store_explicit(&map->buckets, MF_SEGMENT_FIRST, memory_order_release);
@@ -129,22 +145,22 @@ static uint64_t hash_of(const struct mf_map *map, const struct mf_entry *entry)
 
 static struct mf_bucket *chain_of(const struct mf_map *map, uint64_t hash)
 {
-    return bucket_at(map, mf_map_index(hash, bucket_count(map)));
+    return mf_map_bucket_at(map, mf_map_index(hash, mf_map_bucket_count(map)));
 }
 
-static void visit_chain(const struct mf_bucket *head,
-                        void (*visit)(void *arg, struct mf_entry *entry), void *arg)
+static void visit_chain(const struct mf_bucket *head, void (*visit)(void *arg, uintptr_t slot),
+                        void *arg)
 {
     for (const struct mf_bucket *bucket = head; bucket != NULL; bucket = mf_bucket_next(bucket)) {
         unsigned used = mf_bucket_used(atomic_load_explicit(&bucket->word, memory_order_relaxed));
         for (; used != 0; used &= used - 1)
-            visit(arg, mf_bucket_entry(bucket, (unsigned)__builtin_ctz(used)));
+            visit(arg, mf_bucket_slot(bucket, (unsigned)__builtin_ctz(used)));
     }
 }
 
-static void retire_visited(void *arg, struct mf_entry *entry)
+static void retire_visited(void *arg, uintptr_t slot)
 {
-    mf_map_retire_entry(arg, entry);
+    mf_map_retire_entry(arg, mf_slot_entry(slot));
 }
 
 // Retires a whole table that is no longer published, entries and all. The chains stay as they are:
@@ -170,8 +186,8 @@ static void retire_table(struct mf_map *map, struct mf_directory *directory, uin
 
 void mf_map_clear(struct mf_map *map)
 {
-    struct mf_directory *directory = directory_of(map);
-    uint64_t buckets = bucket_count(map);
+    struct mf_directory *directory = mf_map_directory(map);
+    uint64_t buckets = mf_map_bucket_count(map);
     start_table(map);
     retire_table(map, directory, buckets);
 }
@@ -180,22 +196,27 @@ void mf_map_free(struct mf_map *map)
 {
     if (map == NULL)
         return;
-    retire_table(map, directory_of(map), bucket_count(map));
+    retire_table(map, mf_map_directory(map), mf_map_bucket_count(map));
     mf_map_reclaim_all(map);
+    free(map->next_directory);
     free(map);
 }
 
 struct mf_entry *mf_map_find(const struct mf_map *map, struct mf_bytes key)
 {
     uint64_t hash = mf_hash64(key, map->seed);
-    const struct mf_bucket *bucket = chain_of(map, hash);
+    struct mf_bucket *bucket = chain_of(map, hash);
     for (; bucket != NULL; bucket = mf_bucket_next(bucket)) {
         uint64_t word = atomic_load_explicit(&bucket->word, memory_order_relaxed);
         unsigned match = mf_bucket_match(word, mf_map_tag(hash));
         for (; match != 0; match &= match - 1) {
-            struct mf_entry *entry = mf_bucket_entry(bucket, (unsigned)__builtin_ctz(match));
-            if (mf_bytes_equal(mf_entry_key(entry), key))
-                return entry;
+            unsigned slot = (unsigned)__builtin_ctz(match);
+            struct mf_entry *entry = mf_bucket_entry(bucket, slot);
+            if (!mf_bytes_equal(mf_entry_key(entry), key))
+                continue;
+            if (mf_map_age(map) != 0)
+                mf_slot_touch(&bucket->slots[slot], mf_bucket_slot(bucket, slot), mf_map_age(map));
+            return entry;
         }
     }
     return NULL;
@@ -223,27 +244,42 @@ struct pour {
     struct mf_bucket *into;
     uint64_t index;   // pour only those that belong here ...
     uint64_t buckets; // ... in a table of so many
+    uint64_t poured;  // of the first 64 visited, a bit for each that was
+    unsigned visited;
 };
 
-static void pour_entry(void *arg, struct mf_entry *entry)
+static void pour_entry(void *arg, uintptr_t slot)
 {
     struct pour *pour = arg;
-    uint64_t hash = hash_of(pour->map, entry);
-    if (mf_map_index(hash, pour->buckets) == pour->index)
-        mf_chain_insert(&pour->map->chains, pour->into, entry, mf_map_tag(hash));
+    uint64_t hash = hash_of(pour->map, mf_slot_entry(slot));
+    bool belongs = mf_map_index(hash, pour->buckets) == pour->index;
+    if (belongs)
+        mf_chain_insert(&pour->map->chains, pour->into, slot, mf_map_tag(hash));
+    if (pour->visited < 64)
+        pour->poured |= (uint64_t)belongs << pour->visited;
+    pour->visited++;
+    pour->map->work++;
 }
 
-// Takes out of a chain what does not belong there in the table as it is now.
-static void erase_strangers(struct mf_map *map, uint64_t index)
+static bool is_stranger(const struct mf_map *map, const struct mf_entry *entry, uint64_t index)
 {
-    struct mf_bucket *head = bucket_at(map, index);
+    return mf_map_index(hash_of(map, entry), mf_map_bucket_count(map)) != index;
+}
+
+// Takes out of a chain what was poured from it, in the order in which it was visited. A chain of
+// more than 64 entries, which only those can cause who know the seed, is hashed again.
+static void erase_poured(struct mf_map *map, uint64_t index, uint64_t poured)
+{
+    struct mf_bucket *head = mf_map_bucket_at(map, index);
+    unsigned visited = 0;
     for (struct mf_bucket *bucket = head; bucket != NULL; bucket = mf_bucket_next(bucket)) {
         unsigned used = mf_bucket_used(atomic_load_explicit(&bucket->word, memory_order_relaxed));
         unsigned strangers = 0;
-        for (unsigned slot = 0; slot < MF_BUCKET_SLOTS; slot++) {
-            if ((used >> slot & 1) != 0 && mf_map_index(hash_of(map, mf_bucket_entry(bucket, slot)),
-                                                        bucket_count(map)) != index)
-                strangers |= 1u << slot;
+        for (; used != 0; used &= used - 1, visited++) {
+            unsigned slot = (unsigned)__builtin_ctz(used);
+            bool stranger = visited < 64 ? (poured >> visited & 1) != 0
+                                         : is_stranger(map, mf_bucket_entry(bucket, slot), index);
+            strangers |= (unsigned)stranger << slot;
         }
         if (strangers != 0)
             mf_chain_erase(bucket, strangers);
@@ -257,48 +293,48 @@ static uint64_t parent_of(uint64_t index)
     return index ^ UINT64_C(1) << (63 - __builtin_clzll(index));
 }
 
-static void prefetch_visited(void *arg, struct mf_entry *entry)
+static void prefetch_visited(void *arg, uintptr_t slot)
 {
     (void)arg;
-    __builtin_prefetch(entry);
+    __builtin_prefetch(mf_slot_entry(slot));
 }
 
 static void grow(struct mf_map *map)
 {
-    uint64_t fresh = bucket_count(map);
+    uint64_t fresh = mf_map_bucket_count(map);
     uint64_t parent = parent_of(fresh);
     if (mf_map_offset(fresh) == 0)
         add_segment(map, mf_map_segment(fresh));
-    struct pour pour = {map, bucket_at(map, fresh), fresh, fresh + 1};
-    visit_chain(bucket_at(map, parent), prefetch_visited, NULL);
-    visit_chain(bucket_at(map, parent), pour_entry, &pour);
+    struct pour pour = {map, mf_map_bucket_at(map, fresh), fresh, fresh + 1, 0, 0};
+    visit_chain(mf_map_bucket_at(map, parent), prefetch_visited, NULL);
+    visit_chain(mf_map_bucket_at(map, parent), pour_entry, &pour);
     atomic_store_explicit(&map->buckets, fresh + 1, memory_order_release);
     count_move(map);
-    erase_strangers(map, parent);
+    erase_poured(map, parent, pour.poured);
 }
 
 static void shrink(struct mf_map *map)
 {
-    uint64_t last = bucket_count(map) - 1;
+    uint64_t last = mf_map_bucket_count(map) - 1;
     uint64_t parent = parent_of(last);
-    struct pour pour = {map, bucket_at(map, parent), parent, last};
-    visit_chain(bucket_at(map, last), pour_entry, &pour);
+    struct pour pour = {map, mf_map_bucket_at(map, parent), parent, last, 0, 0};
+    visit_chain(mf_map_bucket_at(map, last), pour_entry, &pour);
     atomic_store_explicit(&map->buckets, last, memory_order_release);
     count_move(map);
-    mf_chain_empty(&map->chains, bucket_at(map, last));
+    mf_chain_empty(&map->chains, mf_map_bucket_at(map, last));
     if (mf_map_offset(last) == 0)
         drop_segment(map, mf_map_segment(last));
 }
 
 static void maybe_grow(struct mf_map *map)
 {
-    if (mf_map_count(map) * 2 > bucket_count(map) * GROW_ABOVE_HALVES)
+    if (mf_map_count(map) * 2 > mf_map_bucket_count(map) * GROW_ABOVE_HALVES)
         grow(map);
 }
 
 static bool maybe_shrink(struct mf_map *map)
 {
-    uint64_t buckets = bucket_count(map);
+    uint64_t buckets = mf_map_bucket_count(map);
     if (map->hold_shrink || buckets == MF_SEGMENT_FIRST ||
         mf_map_count(map) * 2 >= buckets * SHRINK_BELOW_HALVES)
         return false;
@@ -318,10 +354,25 @@ static void set_count(struct mf_map *map, size_t count)
     atomic_store_explicit(&map->count, count, memory_order_relaxed);
 }
 
+// Ages count insertions and replacements: AGES of them pass while as many are made as there are
+// entries. They wrap around; by then what was left behind has long been evicted.
+#define AGES 256u
+
+static uintptr_t new_slot(struct mf_map *map, const struct mf_entry *entry)
+{
+    uint16_t age = mf_map_age(map);
+    if (age != 0 && ++map->aged * AGES > mf_map_count(map)) {
+        map->aged = 0;
+        age = age == UINT16_MAX ? 1 : (uint16_t)(age + 1);
+        atomic_store_explicit(&map->age, age, memory_order_relaxed);
+    }
+    return mf_slot_of(entry, age);
+}
+
 void mf_map_insert(struct mf_map *map, struct mf_entry *entry)
 {
     uint64_t hash = hash_of(map, entry);
-    mf_chain_insert(&map->chains, chain_of(map, hash), entry, mf_map_tag(hash));
+    mf_chain_insert(&map->chains, chain_of(map, hash), new_slot(map, entry), mf_map_tag(hash));
     map->entry_bytes += mf_entry_bytes(entry);
     set_count(map, mf_map_count(map) + 1);
     maybe_grow(map);
@@ -340,7 +391,7 @@ static struct mf_bucket_place locate(const struct mf_map *map, const struct mf_e
 void mf_map_replace(struct mf_map *map, struct mf_entry *old, struct mf_entry *fresh)
 {
     struct mf_bucket *head;
-    mf_chain_replace(locate(map, old, &head), fresh);
+    mf_chain_replace(locate(map, old, &head), new_slot(map, fresh));
     map->entry_bytes += mf_entry_bytes(fresh);
     mf_map_retire_entry(map, old);
 }
@@ -371,6 +422,16 @@ size_t mf_map_waiting_bytes(const struct mf_map *map)
     return map->waiting_bytes;
 }
 
+size_t mf_map_entry_bytes(const struct mf_map *map)
+{
+    return map->entry_bytes;
+}
+
+uint64_t mf_map_work(const struct mf_map *map)
+{
+    return map->work;
+}
+
 void mf_map_hold_shrink(struct mf_map *map, bool hold)
 {
     map->hold_shrink = hold;
@@ -383,23 +444,23 @@ struct counting_visit {
     void *arg;
 };
 
-static void visit_counting(void *arg, struct mf_entry *entry)
+static void visit_counting(void *arg, uintptr_t slot)
 {
     struct counting_visit *counting = arg;
     counting->visited++;
-    counting->visit(counting->arg, entry);
+    counting->visit(counting->arg, mf_slot_entry(slot));
 }
 
 uint64_t mf_map_walk(struct mf_map *map, uint64_t cursor, size_t entries_min,
                      void (*visit)(void *arg, struct mf_entry *entry), void *arg)
 {
     struct counting_visit counting = {0, visit, arg};
-    while (cursor < bucket_count(map)) {
-        visit_chain(bucket_at(map, cursor++), visit_counting, &counting);
+    while (cursor < mf_map_bucket_count(map)) {
+        visit_chain(mf_map_bucket_at(map, cursor++), visit_counting, &counting);
         if (counting.visited >= entries_min)
             break;
     }
-    return cursor < bucket_count(map) ? cursor : 0;
+    return cursor < mf_map_bucket_count(map) ? cursor : 0;
 }
 
 struct validation {
@@ -409,24 +470,25 @@ struct validation {
     bool valid;
 };
 
-static void check_entry(void *arg, struct mf_entry *entry)
+static void check_entry(void *arg, uintptr_t slot)
 {
     struct validation *validation = arg;
     const struct mf_map *map = validation->map;
+    struct mf_entry *entry = mf_slot_entry(slot);
     uint64_t hash = hash_of(map, entry);
     validation->seen++;
     validation->valid = validation->valid &&
-                        mf_map_index(hash, bucket_count(map)) == validation->index &&
+                        mf_map_index(hash, mf_map_bucket_count(map)) == validation->index &&
                         mf_map_find(map, mf_entry_key(entry)) == entry;
 }
 
 bool mf_map_valid(const struct mf_map *map)
 {
     struct validation validation = {.map = map, .valid = true};
-    for (uint64_t i = 0; i < bucket_count(map); i++) {
+    for (uint64_t i = 0; i < mf_map_bucket_count(map); i++) {
         validation.index = i;
-        visit_chain(bucket_at(map, i), check_entry, &validation);
-        if (!mf_chain_valid(bucket_at(map, i)))
+        visit_chain(mf_map_bucket_at(map, i), check_entry, &validation);
+        if (!mf_chain_valid(mf_map_bucket_at(map, i)))
             return false;
     }
     return validation.valid && validation.seen == mf_map_count(map);

@@ -27,6 +27,14 @@ struct mf_map *mf_map_new(uint64_t seed);
 // [writer] Frees everything at once; no reader may be inside.
 void mf_map_free(struct mf_map *map);
 
+// [writer] From now on each entry has an age, which every find and read renews, and which takes no
+// memory; or not any more. Ages are this process's own: nothing that replicas agree on depends on
+// them.
+void mf_map_track_use(struct mf_map *map, bool on);
+// [writer] One of the entries that were not used for longest, by a sample that `random` chooses;
+// it counts as used now. NULL when the sample found none, or use is not tracked.
+struct mf_entry *mf_map_sample_oldest(struct mf_map *map, uint64_t random);
+
 // [writer] The live entry or NULL; valid until the writer changes the key.
 struct mf_entry *mf_map_find(const struct mf_map *map, struct mf_bytes key);
 // [writer] Brings a key that will be needed soon into the cache, in two steps that many keys can
@@ -46,10 +54,17 @@ void mf_map_clear(struct mf_map *map);
 void mf_map_reclaim(struct mf_map *map);
 // [any] Number of entries.
 size_t mf_map_count(const struct mf_map *map);
-// [writer] Bytes of the table and of all entries, those that wait for readers included.
+// [writer] Bytes of the table and of all entries, those that wait for readers included, as the
+// allocator gives them; and of the entries alone.
 size_t mf_map_bytes(const struct mf_map *map);
 // [writer] Those of entries that are out of the map and wait for readers.
 size_t mf_map_waiting_bytes(const struct mf_map *map);
+size_t mf_map_entry_bytes(const struct mf_map *map);
+
+// [writer] What growth and shrinking have done since the map was made: entries looked at, buckets
+// and places of the directory set up. An insertion or removal adds a bounded number, however large
+// the table is.
+uint64_t mf_map_work(const struct mf_map *map);
 
 // [writer] Walks the table in bucket order: calls visit for every entry of the next buckets, at
 // least `entries_min` entries unless the end comes first, and returns the cursor to go on from; 0

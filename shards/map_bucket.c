@@ -1,7 +1,7 @@
 // Chains of buckets under concurrent readers; see map_bucket.h for the protocol.
 //
-// Shared between threads: word and slots of every bucket, and owner->moves. The writer is the only
-// one to store, so its own loads are relaxed.
+// Shared between threads: word and slots of every bucket, and owner->moves. But for the ages in
+// slots the writer is the only one to store, so its own loads are relaxed.
 #include "shards/map_bucket.h"
 
 #include <stdio.h>
@@ -63,6 +63,11 @@ static uint64_t without(uint64_t word, unsigned slots)
     return word & ~((uint64_t)slots << 56);
 }
 
+uintptr_t mf_bucket_slot(const struct mf_bucket *bucket, unsigned slot)
+{
+    return slot_of(bucket, slot);
+}
+
 struct mf_entry *mf_bucket_entry(const struct mf_bucket *bucket, unsigned slot)
 {
     return mf_slot_entry(slot_of(bucket, slot));
@@ -94,9 +99,9 @@ struct mf_bucket_place mf_chain_locate(struct mf_bucket *head, const struct mf_e
 }
 
 // The slot first: a reader that sees the tag must find the entry.
-static void put(struct mf_bucket *bucket, unsigned slot, struct mf_entry *entry, uint8_t tag)
+static void put(struct mf_bucket *bucket, unsigned slot, uintptr_t value, uint8_t tag)
 {
-    store_slot(bucket, slot, (uintptr_t)entry);
+    store_slot(bucket, slot, value);
     store_word(bucket, with_tag(word_of(bucket), slot, tag));
 }
 
@@ -111,34 +116,34 @@ static unsigned holes(const struct mf_bucket *bucket)
 
 // The entry of the last slot moves into the new bucket by the one store that makes both reachable:
 // before it a reader finds the entry in the slot, after it behind the link.
-static void append(struct mf_bucket *bucket, struct mf_entry *entry, uint8_t tag)
+static void append(struct mf_bucket *bucket, uintptr_t value, uint8_t tag)
 {
     struct mf_bucket *fresh = mf_buckets_new(1);
-    put(fresh, 0, mf_bucket_entry(bucket, LAST), mf_bucket_tag(bucket, LAST));
-    put(fresh, 1, entry, tag);
+    put(fresh, 0, slot_of(bucket, LAST), mf_bucket_tag(bucket, LAST));
+    put(fresh, 1, value, tag);
     store_slot(bucket, LAST, (uintptr_t)fresh + 1);
     store_word(bucket, without(word_of(bucket), 1u << LAST));
 }
 
-void mf_chain_insert(struct mf_chain_owner *owner, struct mf_bucket *head, struct mf_entry *entry,
+void mf_chain_insert(struct mf_chain_owner *owner, struct mf_bucket *head, uintptr_t slot,
                      uint8_t tag)
 {
     struct mf_bucket *bucket = head;
     while (holes(bucket) == 0) {
         struct mf_bucket *next = mf_bucket_next(bucket);
         if (next == NULL) {
-            append(bucket, entry, tag);
+            append(bucket, slot, tag);
             owner->bucket_bytes += sizeof(*bucket);
             return;
         }
         bucket = next;
     }
-    put(bucket, (unsigned)__builtin_ctz(holes(bucket)), entry, tag);
+    put(bucket, (unsigned)__builtin_ctz(holes(bucket)), slot, tag);
 }
 
-void mf_chain_replace(struct mf_bucket_place place, struct mf_entry *fresh)
+void mf_chain_replace(struct mf_bucket_place place, uintptr_t slot)
 {
-    store_slot(place.bucket, place.slot, (uintptr_t)fresh);
+    store_slot(place.bucket, place.slot, slot);
 }
 
 void mf_chain_erase(struct mf_bucket *bucket, unsigned slots)
@@ -161,7 +166,7 @@ static void fold(struct mf_chain_owner *owner, struct mf_bucket *before, struct 
     unsigned slot = (unsigned)__builtin_ctz(mf_bucket_used(word_of(last)));
     store_word(before, with_tag(word_of(before), LAST, mf_bucket_tag(last, slot)));
     count_move(owner);
-    store_slot(before, LAST, (uintptr_t)mf_bucket_entry(last, slot));
+    store_slot(before, LAST, slot_of(last, slot));
     drop_bucket(owner, last);
 }
 
@@ -170,7 +175,7 @@ static void fill_hole(struct mf_chain_owner *owner, struct mf_bucket *hollow,
 {
     unsigned to = (unsigned)__builtin_ctz(holes(hollow));
     unsigned from = (unsigned)__builtin_ctz(mf_bucket_used(word_of(last)));
-    put(hollow, to, mf_bucket_entry(last, from), mf_bucket_tag(last, from));
+    put(hollow, to, slot_of(last, from), mf_bucket_tag(last, from));
     count_move(owner);
     mf_chain_erase(last, 1u << from);
 }

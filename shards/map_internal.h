@@ -1,11 +1,12 @@
 // What map.c (the table and its writer) and map_read.c (readers and reclamation) share.
 //
 // The table is an array of segments: 4 buckets, 4, 8, 16 ... 256, and from there on 512 each. So an
-// empty shard costs 256 bytes, and growth allocates 32 KB at a time and copies nothing but, now and
-// then, the directory of segments, one pointer for 512 buckets.
+// empty shard costs 256 bytes, and growth allocates 32 KB at a time and copies nothing but the
+// directory of segments, one pointer for 512 buckets. Its successor is filled while it fills up, so
+// that no step of growth is larger in a larger table.
 //
-// Shared between threads: moves (in chains), buckets, directory and its segments, the buckets, and
-// count. The writer alone stores to them.
+// Shared between threads: moves (in chains), buckets, directory and its segments, the buckets, age
+// and count. The writer alone stores to them, but for the ages in the buckets.
 #ifndef MF_SHARDS_MAP_INTERNAL_H
 #define MF_SHARDS_MAP_INTERNAL_H
 
@@ -38,6 +39,7 @@ struct mf_map {
     struct mf_chain_owner chains; // with the count of moves
     _Atomic uint64_t buckets;     // in use; at least MF_SEGMENT_FIRST
     _Atomic(struct mf_directory *) directory;
+    _Atomic uint16_t age; // what is used now gets this age; 0 = use is not tracked
     uint64_t seed;
     ck_epoch_t epoch;
     // The writer's own, but for count.
@@ -45,6 +47,10 @@ struct mf_map {
     size_t entry_bytes;
     size_t waiting_bytes; // of them, those of entries that wait for readers
     size_t segment_bytes;
+    struct mf_directory *next_directory; // being filled, to come when this one is full; or NULL
+    size_t next_filled;                  // places of it that agree with this one's
+    uint64_t work;                       // see mf_map_work
+    size_t aged;                         // insertions since the age was raised
     bool hold_shrink;
     struct mf_limbo *limbo; // the one being filled, or NULL
     struct mf_limbo *spare; // an empty one, or NULL
@@ -82,6 +88,29 @@ static inline size_t mf_map_offset(uint64_t index)
     if (index >> MF_SEGMENT_BITS == 0)
         return (size_t)(index ^ UINT64_C(1) << (63 - __builtin_clzll(index)));
     return (size_t)(index & ((1u << MF_SEGMENT_BITS) - 1));
+}
+
+// Writer.
+static inline uint64_t mf_map_bucket_count(const struct mf_map *map)
+{
+    return atomic_load_explicit(&map->buckets, memory_order_relaxed);
+}
+
+static inline struct mf_directory *mf_map_directory(const struct mf_map *map)
+{
+    return atomic_load_explicit(&map->directory, memory_order_relaxed);
+}
+
+static inline struct mf_bucket *mf_map_bucket_at(const struct mf_map *map, uint64_t index)
+{
+    struct mf_bucket *first = atomic_load_explicit(
+        &mf_map_directory(map)->segments[mf_map_segment(index)], memory_order_relaxed);
+    return first + mf_map_offset(index);
+}
+
+static inline uint16_t mf_map_age(const struct mf_map *map)
+{
+    return atomic_load_explicit(&map->age, memory_order_relaxed);
 }
 
 // Writer. To be freed once no reader can hold it: an entry, or other memory.

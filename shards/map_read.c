@@ -163,7 +163,7 @@ void mf_map_read_end(struct mf_map_reader *reader)
 }
 
 // The head of a chain in the table as it is just now, or NULL where the table shrank meanwhile.
-static const struct mf_bucket *find_bucket(struct mf_map *map, uint64_t hash)
+static struct mf_bucket *find_bucket(struct mf_map *map, uint64_t hash)
 {
     uint64_t buckets = atomic_load_explicit(&map->buckets, memory_order_acquire);
     uint64_t index = mf_map_index(hash, buckets);
@@ -171,7 +171,7 @@ static const struct mf_bucket *find_bucket(struct mf_map *map, uint64_t hash)
     struct mf_directory *directory = atomic_load_explicit(&map->directory, memory_order_acquire);
     if (segment >= directory->cap)
         return NULL;
-    const struct mf_bucket *first =
+    struct mf_bucket *first =
         atomic_load_explicit(&directory->segments[segment], memory_order_acquire);
     return first != NULL ? first + mf_map_offset(index) : NULL;
 }
@@ -179,8 +179,8 @@ static const struct mf_bucket *find_bucket(struct mf_map *map, uint64_t hash)
 // The last slot is loaded once: as an entry and, again, as the link it would be two different
 // things when the bucket behind it is folded into it in between, and what moved would be in
 // neither.
-static const struct mf_entry *search(const struct mf_bucket *bucket, struct mf_bytes key,
-                                     uint8_t tag)
+static const struct mf_entry *search(struct mf_bucket *bucket, struct mf_bytes key, uint8_t tag,
+                                     uint16_t age)
 {
     const unsigned end = MF_BUCKET_SLOTS - 1;
     while (bucket != NULL) {
@@ -189,14 +189,16 @@ static const struct mf_entry *search(const struct mf_bucket *bucket, struct mf_b
         unsigned match = mf_bucket_match(word, tag);
         for (; match != 0; match &= match - 1) {
             unsigned i = (unsigned)__builtin_ctz(match);
-            uintptr_t slot = last;
-            if (i != end)
-                slot = atomic_load_explicit(&bucket->slots[i], memory_order_acquire);
+            uintptr_t slot = atomic_load_explicit(&bucket->slots[i], memory_order_acquire);
+            slot = i == end ? last : slot; // no branch: nobody could guess it
             if (slot == 0 || mf_slot_is_link(slot))
                 continue;
             const struct mf_entry *entry = mf_slot_entry(slot);
-            if (mf_bytes_equal(mf_entry_key(entry), key))
-                return entry;
+            if (!mf_bytes_equal(mf_entry_key(entry), key))
+                continue;
+            if (age != 0)
+                mf_slot_touch(&bucket->slots[i], slot, age);
+            return entry;
         }
         bucket = mf_slot_is_link(last) ? mf_slot_bucket(last) : NULL;
     }
@@ -209,8 +211,10 @@ const struct mf_entry *mf_map_read(struct mf_map_reader *reader, struct mf_bytes
     uint64_t hash = mf_hash64(key, map->seed);
     // Pairs with the release in map_bucket.c: from a count on, all places filled before it show.
     uint64_t moves = atomic_load_explicit(&map->chains.moves, memory_order_acquire);
+    // Relaxed: an age that is a little old does.
+    uint16_t age = atomic_load_explicit(&map->age, memory_order_relaxed);
     for (;;) {
-        const struct mf_entry *entry = search(find_bucket(map, hash), key, mf_map_tag(hash));
+        const struct mf_entry *entry = search(find_bucket(map, hash), key, mf_map_tag(hash), age);
         if (entry != NULL)
             return entry;
         uint64_t moves_now = atomic_load_explicit(&map->chains.moves, memory_order_acquire);

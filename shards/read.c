@@ -53,12 +53,14 @@ static void answer_get(struct view *view, const struct mf_command *command, stru
         mf_result_nil(out);
         return;
     }
-    struct mf_result result = {.kind = MF_RESULT_BYTES, .value = mf_entry_value(entry)};
-    if ((command->flags & MF_WITH_META) != 0) {
-        result.kind = MF_RESULT_META;
-        result.version = mf_entry_version(entry);
-        result.ttl_ms = ttl_ms(view, entry);
+    if ((command->flags & MF_WITH_META) == 0) {
+        mf_result_bytes(out, mf_entry_value(entry));
+        return;
     }
+    const struct mf_result result = {.kind = MF_RESULT_META,
+                                     .value = mf_entry_value(entry),
+                                     .version = mf_entry_version(entry),
+                                     .ttl_ms = ttl_ms(view, entry)};
     mf_result_encode(&result, out);
 }
 
@@ -105,8 +107,6 @@ static void count_dead(void *arg, const struct mf_heap_node *node)
 {
     struct dead_keys *dead = arg;
     const struct mf_entry *entry = (const struct mf_entry *)node;
-    if (mf_entry_is_id(entry))
-        return;
     dead->count++;
     if (!mf_entry_dead(entry, dead->shard->log_time_us))
         dead->unreached = true;

@@ -20,6 +20,7 @@ struct mf_shard *mf_shard_new(uint32_t id, uint64_t hash_seed)
     shard->keys = mf_map_new(hash_seed);
     shard->ids = mf_map_new(hash_seed);
     mf_heap_init(&shard->heap);
+    mf_heap_init(&shard->id_heap);
     shard->rolling_hash = mf_hash_mix(FIXED_SEED, id);
     return shard;
 }
@@ -29,6 +30,7 @@ void mf_shard_free(struct mf_shard *shard)
     if (shard == NULL)
         return;
     mf_heap_free(&shard->heap);
+    mf_heap_free(&shard->id_heap);
     mf_map_free(shard->keys);
     mf_map_free(shard->ids);
     mf_buf_free(&shard->result);
@@ -59,20 +61,50 @@ static void mix(struct mf_shard *shard, enum mf_change change, const struct mf_e
     shard->rolling_hash = mf_hash_mix(hash, version);
 }
 
+static struct mf_heap *heap_of(struct mf_shard *shard, bool is_id)
+{
+    return is_id ? &shard->id_heap : &shard->heap;
+}
+
+static void tell(const struct mf_shard *shard, enum mf_change_event event,
+                 const struct mf_entry *entry, uint64_t version)
+{
+    if (shard->listener == NULL || mf_entry_is_id(entry))
+        return;
+    struct mf_bytes value = event == MF_EVENT_SET ? mf_entry_value(entry) : mf_bytes_of(NULL, 0);
+    shard->listener(shard->listener_arg, event, mf_entry_key(entry), version, value);
+}
+
+void mf_shard_listen(struct mf_shard *shard, mf_change_listener *listener, void *arg)
+{
+    shard->listener = listener;
+    shard->listener_arg = arg;
+}
+
+const char *mf_change_event_name(enum mf_change_event event)
+{
+    static const char *const names[] = {[MF_EVENT_SET] = "set",
+                                        [MF_EVENT_DEL] = "del",
+                                        [MF_EVENT_EXPIRE] = "expire",
+                                        [MF_EVENT_EVICT] = "evict"};
+    return names[event];
+}
+
 // Puts `fresh` into map and heap, in place of `old` if there is one.
 static void swap_in(struct mf_shard *shard, struct mf_entry *old, struct mf_entry *fresh)
 {
     struct mf_map *map = map_of(shard, mf_entry_is_id(fresh));
+    struct mf_heap *heap = heap_of(shard, mf_entry_is_id(fresh));
     struct mf_heap_node *node = mf_entry_node(fresh);
     struct mf_heap_node *old_node = old != NULL ? mf_entry_node(old) : NULL;
     if (old != NULL)
         mf_walk_save(shard, old);
     if (node != NULL && old_node != NULL)
-        mf_heap_replace(&shard->heap, old_node, node);
+        mf_heap_replace(heap, old_node, node);
     else if (node != NULL)
-        mf_heap_push(&shard->heap, node);
+        mf_heap_push(heap, node);
     else if (old_node != NULL)
-        mf_heap_remove(&shard->heap, old_node);
+        mf_heap_remove(heap, old_node);
     if (old != NULL)
         mf_map_replace(map, old, fresh);
     else
@@ -92,6 +124,7 @@ uint64_t mf_shard_put(struct mf_shard *shard, struct mf_entry *old, bool is_id, 
     struct mf_entry *fresh = mf_entry_new(&record, shard->walk.parity);
     mix(shard, is_id ? MF_CHANGE_REMEMBER : MF_CHANGE_PUT, fresh, record.version);
     swap_in(shard, old, fresh);
+    tell(shard, MF_EVENT_SET, fresh, record.version);
     return record.version;
 }
 
@@ -103,6 +136,13 @@ void mf_shard_retime(struct mf_shard *shard, struct mf_entry *entry, uint64_t de
     swap_in(shard, entry, fresh);
 }
 
+static enum mf_change_event event_of(enum mf_change change)
+{
+    if (change == MF_CHANGE_EVICT)
+        return MF_EVENT_EVICT;
+    return change == MF_CHANGE_EXPIRE ? MF_EVENT_EXPIRE : MF_EVENT_DEL;
+}
+
 void mf_shard_drop(struct mf_shard *shard, struct mf_entry *entry, enum mf_change change)
 {
     if (change == MF_CHANGE_FORGET)
@@ -110,10 +150,12 @@ void mf_shard_drop(struct mf_shard *shard, struct mf_entry *entry, enum mf_chang
     else
         mix(shard, change, entry, ++shard->version);
     shard->expired += change == MF_CHANGE_EXPIRE;
+    shard->evicted += change == MF_CHANGE_EVICT;
     mf_walk_save(shard, entry);
+    tell(shard, event_of(change), entry, shard->version);
     struct mf_heap_node *node = mf_entry_node(entry);
     if (node != NULL)
-        mf_heap_remove(&shard->heap, node);
+        mf_heap_remove(heap_of(shard, mf_entry_is_id(entry)), node);
     mf_map_remove(map_of(shard, mf_entry_is_id(entry)), entry);
 }
 
@@ -125,13 +167,10 @@ struct drop_all {
 static void drop_one_of_all(void *arg, struct mf_entry *entry)
 {
     struct drop_all *all = arg;
-    all->alive += !mf_entry_dead(entry, all->shard->log_time_us);
+    bool dead = mf_entry_dead(entry, all->shard->log_time_us);
+    all->alive += !dead;
     mf_walk_save(all->shard, entry);
-}
-
-static bool is_id_node(const struct mf_heap_node *node)
-{
-    return mf_entry_is_id((const struct mf_entry *)node);
+    tell(all->shard, dead ? MF_EVENT_EXPIRE : MF_EVENT_DEL, entry, all->shard->version);
 }
 
 uint64_t mf_shard_drop_all(struct mf_shard *shard)
@@ -140,13 +179,14 @@ uint64_t mf_shard_drop_all(struct mf_shard *shard)
     size_t count = mf_map_count(shard->keys);
     if (count == 0)
         return 0;
+    shard->version++;
     mf_map_walk(shard->keys, 0, SIZE_MAX, drop_one_of_all, &all);
-    mf_heap_retain(&shard->heap, is_id_node);
+    mf_heap_free(&shard->heap);
     mf_map_clear(shard->keys);
     // The order of the walk is the map's own, so what it met is not mixed one by one.
     uint64_t hash = mf_hash_mix(shard->rolling_hash, MF_CHANGE_FLUSH);
     hash = mf_hash_mix(hash, count);
-    shard->rolling_hash = mf_hash_mix(hash, ++shard->version);
+    shard->rolling_hash = mf_hash_mix(hash, shard->version);
     shard->expired += count - all.alive;
     return all.alive;
 }
@@ -157,10 +197,20 @@ void mf_shard_skip_versions(struct mf_shard *shard, uint64_t version)
         shard->version = version;
 }
 
+struct mf_entry *mf_shard_next_to_die(const struct mf_shard *shard)
+{
+    struct mf_heap_node *key = mf_heap_top(&shard->heap);
+    struct mf_heap_node *id = mf_heap_top(&shard->id_heap);
+    if (key == NULL && id == NULL)
+        return NULL;
+    bool key_first = id == NULL || (key != NULL && mf_heap_node_before(key, id));
+    return mf_entry_of_node(key_first ? key : id);
+}
+
 uint64_t mf_shard_next_deadline(const struct mf_shard *shard)
 {
-    const struct mf_heap_node *top = mf_heap_top(&shard->heap);
-    return top != NULL ? mf_heap_node_deadline(top) : MF_NO_DEADLINE;
+    const struct mf_entry *entry = mf_shard_next_to_die(shard);
+    return entry != NULL ? mf_entry_deadline(entry) : MF_NO_DEADLINE;
 }
 
 void mf_shard_meta(const struct mf_shard *shard, struct mf_shard_meta *meta)
@@ -184,8 +234,18 @@ void mf_shard_counters(const struct mf_shard *shard, struct mf_shard_counters *c
 {
     counters->commands = shard->commands;
     counters->expired = shard->expired;
-    counters->bytes =
-        mf_map_bytes(shard->keys) + mf_map_bytes(shard->ids) + mf_heap_bytes(&shard->heap);
+    counters->evicted = shard->evicted;
+}
+
+void mf_shard_memory(const struct mf_shard *shard, struct mf_shard_memory *memory)
+{
+    memory->keys = mf_map_count(shard->keys);
+    memory->ids = mf_map_count(shard->ids);
+    memory->key_bytes = mf_map_entry_bytes(shard->keys);
+    memory->table_bytes = mf_map_bytes(shard->keys) - memory->key_bytes;
+    memory->heap_bytes = mf_heap_bytes(&shard->heap);
+    memory->id_bytes = mf_map_bytes(shard->ids) + mf_heap_bytes(&shard->id_heap);
+    memory->bytes = memory->key_bytes + memory->table_bytes + memory->heap_bytes + memory->id_bytes;
 }
 
 uint64_t mf_shard_rolling_hash(const struct mf_shard *shard)
@@ -218,7 +278,7 @@ struct validation {
     const struct mf_shard *shard;
     bool is_id;
     bool valid;
-    uint64_t with_ttl;
+    uint64_t with_ttl[2]; // of keys, of ids
 };
 
 static void check_entry(void *arg, struct mf_entry *entry)
@@ -226,7 +286,7 @@ static void check_entry(void *arg, struct mf_entry *entry)
     struct validation *validation = arg;
     uint64_t version = mf_entry_version(entry);
     bool ttl = mf_entry_node(entry) != NULL;
-    validation->with_ttl += ttl;
+    validation->with_ttl[validation->is_id] += ttl;
     if (version == 0 || version > validation->shard->version ||
         mf_entry_is_id(entry) != validation->is_id || (validation->is_id && !ttl))
         validation->valid = false;
@@ -238,8 +298,9 @@ bool mf_shard_valid(const struct mf_shard *shard)
     mf_map_walk(shard->keys, 0, SIZE_MAX, check_entry, &validation);
     validation.is_id = true;
     mf_map_walk(shard->ids, 0, SIZE_MAX, check_entry, &validation);
-    return validation.valid && validation.with_ttl == shard->heap.count &&
-           mf_heap_valid(&shard->heap) && mf_map_valid(shard->keys) && mf_map_valid(shard->ids);
+    return validation.valid && validation.with_ttl[false] == shard->heap.count &&
+           validation.with_ttl[true] == shard->id_heap.count && mf_heap_valid(&shard->heap) &&
+           mf_heap_valid(&shard->id_heap) && mf_map_valid(shard->keys) && mf_map_valid(shard->ids);
 }
 
 struct mf_map *mf_shard_map(struct mf_shard *shard)

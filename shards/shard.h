@@ -11,6 +11,9 @@
 //
 // Threads: the owner only, except mf_shard_map (see map.h for its readers) and
 // mf_shard_read_shared.
+//
+// Choosing what to evict is the leader's business (evict.h); here eviction is an entry like any
+// other.
 #ifndef MF_SHARDS_SHARD_H
 #define MF_SHARDS_SHARD_H
 
@@ -95,9 +98,34 @@ uint64_t mf_shard_keys(const struct mf_shard *shard);
 struct mf_shard_counters {
     uint64_t commands;
     uint64_t expired;
-    uint64_t bytes; // of table and entries, now
+    uint64_t evicted;
 };
 void mf_shard_counters(const struct mf_shard *shard, struct mf_shard_counters *counters);
+
+// What the state takes now, in bytes as the allocator gives them. Entries that were replaced or
+// removed count until no reader can hold them.
+struct mf_shard_memory {
+    uint64_t keys; // how many
+    uint64_t ids;
+    uint64_t key_bytes;   // entries: header, key and value
+    uint64_t id_bytes;    // entries of ids, their table and their heap
+    uint64_t table_bytes; // of keys
+    uint64_t heap_bytes;  // of keys with a TTL, without the entries
+    uint64_t bytes;       // all of it
+};
+void mf_shard_memory(const struct mf_shard *shard, struct mf_shard_memory *memory);
+
+// One change of a key, as those who watch are told of it. Changes of ids, of a TTL alone and of
+// what a snapshot loads are none.
+enum mf_change_event { MF_EVENT_SET, MF_EVENT_DEL, MF_EVENT_EXPIRE, MF_EVENT_EVICT };
+const char *mf_change_event_name(enum mf_change_event event); // "set", "del", "expire", "evict"
+// Called from within mf_shard_apply, in the order of the changes; those of a flush have one version
+// and no order. The views are valid during the call; value is empty but for SET. The listener may
+// read the shard's meta, and no key of it.
+typedef void mf_change_listener(void *arg, enum mf_change_event event, struct mf_bytes key,
+                                uint64_t version, struct mf_bytes value);
+// One listener for each shard; NULL: none, which costs nothing.
+void mf_shard_listen(struct mf_shard *shard, mf_change_listener *listener, void *arg);
 
 // A hash over every change since the beginning of the log; equal at equal `applied` on all
 // replicas. O(1): kept up to date by apply.

@@ -1,10 +1,11 @@
 // What the files of the state machine share: shard.c (state and its changes), apply.c (write
-// commands), read.c (read commands), walk.c (snapshots).
+// commands), read.c (read commands), walk.c (snapshots), evict.c (what goes when memory is full).
 #ifndef MF_SHARDS_SHARD_INTERNAL_H
 #define MF_SHARDS_SHARD_INTERNAL_H
 
 #include "base/seqlock.h"
 #include "shards/entry.h"
+#include "shards/evict.h"
 #include "shards/map.h"
 #include "shards/shard.h"
 #include "ttl/heap.h"
@@ -26,7 +27,11 @@ struct mf_shard {
     _Atomic uint64_t reached_us; // log_time_us, for them
     struct mf_map *keys;
     struct mf_map *ids;
-    struct mf_heap heap; // of both
+    struct mf_heap heap;          // of keys
+    struct mf_heap id_heap;       // of ids
+    enum mf_eviction eviction;    // how this process would evict
+    mf_change_listener *listener; // NULL: nobody listens
+    void *listener_arg;
     uint64_t applied;
     uint64_t log_time_us;
     uint64_t version;
@@ -36,6 +41,7 @@ struct mf_shard {
     uint64_t loaded_version_max;
     uint64_t commands;
     uint64_t expired;
+    uint64_t evicted;
     struct mf_buf result; // of the command that is being applied
 };
 
@@ -48,6 +54,7 @@ enum mf_change {
     MF_CHANGE_FLUSH = 5,
     MF_CHANGE_REMEMBER = 6, // an id
     MF_CHANGE_FORGET = 7,   // an id
+    MF_CHANGE_EVICT = 8,
 };
 
 // Dead to everything at this log time and later.
@@ -68,8 +75,10 @@ uint64_t mf_shard_put(struct mf_shard *shard, struct mf_entry *old, bool is_id, 
                       struct mf_bytes value, uint64_t deadline_us);
 // Changes or, with MF_NO_DEADLINE, takes away a key's TTL.
 void mf_shard_retime(struct mf_shard *shard, struct mf_entry *entry, uint64_t deadline_us);
-// Takes a key out (DELETE, EXPIRE), or an id (FORGET, which takes no version).
+// Takes a key out (DELETE, EXPIRE, EVICT), or an id (FORGET, which takes no version).
 void mf_shard_drop(struct mf_shard *shard, struct mf_entry *entry, enum mf_change change);
+// The key or id that dies next, or NULL: the order is (deadline, version), over both heaps.
+struct mf_entry *mf_shard_next_to_die(const struct mf_shard *shard);
 // Takes all keys out, at one version if there are any. Returns how many of them were alive.
 uint64_t mf_shard_drop_all(struct mf_shard *shard);
 

@@ -114,7 +114,7 @@ enum mf_err mf_shard_load(struct mf_shard *shard, const struct mf_record *record
     struct mf_entry *entry = mf_entry_new(record, shard->walk.parity);
     mf_map_insert(map, entry);
     if (mf_entry_node(entry) != NULL)
-        mf_heap_push(&shard->heap, mf_entry_node(entry));
+        mf_heap_push(record->is_id ? &shard->id_heap : &shard->heap, mf_entry_node(entry));
     return MF_OK;
 }
 

@@ -15,6 +15,7 @@
 #define CHUNK_BITS 9u
 #define CHUNK_NODES (1u << CHUNK_BITS)
 #define NOWHERE UINT32_MAX
+#define POSITION_BYTES 4u
 
 #define NARROW_VERSION_MAX ((UINT64_C(1) << 40) - 1)
 #define NARROW_DEADLINE_MAX ((UINT64_C(1) << 48) - 1)
@@ -24,21 +25,6 @@ uint8_t mf_heap_node_bits(uint64_t deadline_us, uint64_t version)
     unsigned bits = version > NARROW_VERSION_MAX ? MF_HEAP_WIDE_VERSION : 0;
     bits |= deadline_us > NARROW_DEADLINE_MAX ? MF_HEAP_WIDE_DEADLINE : 0;
     return (uint8_t)bits;
-}
-
-size_t mf_heap_node_version_bytes(uint8_t bits)
-{
-    return (bits & MF_HEAP_WIDE_VERSION) != 0 ? 9 : 6;
-}
-
-static size_t position_offset(uint8_t bits)
-{
-    return mf_heap_node_version_bytes(bits) + ((bits & MF_HEAP_WIDE_DEADLINE) != 0 ? 8 : 6);
-}
-
-size_t mf_heap_node_bytes(uint8_t bits)
-{
-    return position_offset(bits) + 4;
 }
 
 // The owner may flip bits of its own while other threads read the widths.
@@ -76,7 +62,7 @@ uint64_t mf_heap_node_version(const struct mf_heap_node *node)
 static void set_deadline(struct mf_heap_node *node, uint64_t deadline_us)
 {
     uint8_t bits = bits_of(node);
-    uint8_t *at = (uint8_t *)node + mf_heap_node_version_bytes(bits);
+    uint8_t *at = (uint8_t *)node + MF_HEAP_NODE_VERSION_BYTES(bits);
     if ((bits & MF_HEAP_WIDE_DEADLINE) != 0) {
         memcpy(at, &deadline_us, 8);
         return;
@@ -91,7 +77,7 @@ static void set_deadline(struct mf_heap_node *node, uint64_t deadline_us)
 uint64_t mf_heap_node_deadline(const struct mf_heap_node *node)
 {
     uint8_t bits = bits_of(node);
-    const uint8_t *at = (const uint8_t *)node + mf_heap_node_version_bytes(bits);
+    const uint8_t *at = (const uint8_t *)node + MF_HEAP_NODE_VERSION_BYTES(bits);
     uint64_t deadline_us;
     uint32_t low;
     uint16_t high;
@@ -106,13 +92,14 @@ uint64_t mf_heap_node_deadline(const struct mf_heap_node *node)
 
 static void set_position(struct mf_heap_node *node, uint32_t position)
 {
-    memcpy((uint8_t *)node + position_offset(bits_of(node)), &position, 4);
+    memcpy((uint8_t *)node + MF_HEAP_NODE_BYTES(bits_of(node)) - POSITION_BYTES, &position, 4);
 }
 
 static uint32_t position_of(const struct mf_heap_node *node)
 {
     uint32_t position;
-    memcpy(&position, (const uint8_t *)node + position_offset(bits_of(node)), 4);
+    memcpy(&position, (const uint8_t *)node + MF_HEAP_NODE_BYTES(bits_of(node)) - POSITION_BYTES,
+           4);
     return position;
 }
 
@@ -128,23 +115,41 @@ void mf_heap_init(struct mf_heap *heap)
     *heap = (struct mf_heap){0};
 }
 
+// The table of a chunk, and its place there.
+static uint32_t table_of(uint32_t chunk, uint32_t *place)
+{
+    uint32_t table = 31u - (uint32_t)__builtin_clz(chunk + 1);
+    *place = chunk + 1 - (1u << table);
+    return table;
+}
+
+static struct mf_heap_node ***chunk_place(const struct mf_heap *heap, uint32_t chunk)
+{
+    uint32_t place;
+    uint32_t table = table_of(chunk, &place);
+    return &heap->tables[table][place];
+}
+
 void mf_heap_free(struct mf_heap *heap)
 {
     for (uint32_t i = 0; i < heap->chunk_count; i++)
-        free(heap->chunks[i]);
-    free(heap->chunks);
+        free(*chunk_place(heap, i));
+    for (uint32_t i = 0; i < MF_HEAP_TABLES; i++)
+        free(heap->tables[i]);
     mf_heap_init(heap);
 }
 
 size_t mf_heap_bytes(const struct mf_heap *heap)
 {
-    return heap->chunk_cap * sizeof(*heap->chunks) +
-           (size_t)heap->chunk_count * CHUNK_NODES * sizeof(**heap->chunks);
+    size_t bytes = (size_t)heap->chunk_count * CHUNK_NODES * sizeof(struct mf_heap_node *);
+    for (uint32_t i = 0; i < MF_HEAP_TABLES && heap->tables[i] != NULL; i++)
+        bytes += sizeof(*heap->tables[i]) << i;
+    return bytes;
 }
 
 static struct mf_heap_node **slot_of(const struct mf_heap *heap, uint32_t i)
 {
-    return &heap->chunks[i >> CHUNK_BITS][i & (CHUNK_NODES - 1)];
+    return *chunk_place(heap, i >> CHUNK_BITS) + (i & (CHUNK_NODES - 1));
 }
 
 static struct mf_heap_node *node_at(const struct mf_heap *heap, uint32_t i)
@@ -158,7 +163,7 @@ static void place(struct mf_heap *heap, uint32_t i, struct mf_heap_node *node)
     set_position(node, i);
 }
 
-static bool before(const struct mf_heap_node *a, const struct mf_heap_node *b)
+bool mf_heap_node_before(const struct mf_heap_node *a, const struct mf_heap_node *b)
 {
     uint64_t a_us = mf_heap_node_deadline(a);
     uint64_t b_us = mf_heap_node_deadline(b);
@@ -173,7 +178,7 @@ static void sift_up(struct mf_heap *heap, uint32_t i, struct mf_heap_node *node)
     while (i > 0) {
         uint32_t parent = (i - 1) / ARITY;
         struct mf_heap_node *above = node_at(heap, parent);
-        if (!before(node, above))
+        if (!mf_heap_node_before(node, above))
             break;
         place(heap, i, above);
         i = parent;
@@ -193,7 +198,7 @@ static uint32_t first_child(const struct mf_heap *heap, uint32_t i)
         __builtin_prefetch(node_at(heap, child));
     uint32_t best = begin;
     for (uint32_t child = begin + 1; child < end; child++) {
-        if (before(node_at(heap, child), node_at(heap, best)))
+        if (mf_heap_node_before(node_at(heap, child), node_at(heap, best)))
             best = child;
     }
     return best;
@@ -203,7 +208,7 @@ static void sift_down(struct mf_heap *heap, uint32_t i, struct mf_heap_node *nod
 {
     for (;;) {
         uint32_t child = first_child(heap, i);
-        if (child == heap->count || !before(node_at(heap, child), node))
+        if (child == heap->count || !mf_heap_node_before(node_at(heap, child), node))
             break;
         place(heap, i, node_at(heap, child));
         i = child;
@@ -214,7 +219,7 @@ static void sift_down(struct mf_heap *heap, uint32_t i, struct mf_heap_node *nod
 // Puts node where the hole at i is, or above or below it as the order wants.
 static void settle(struct mf_heap *heap, uint32_t i, struct mf_heap_node *node)
 {
-    if (i > 0 && before(node, node_at(heap, (i - 1) / ARITY)))
+    if (i > 0 && mf_heap_node_before(node, node_at(heap, (i - 1) / ARITY)))
         sift_up(heap, i, node);
     else
         sift_down(heap, i, node);
@@ -222,19 +227,29 @@ static void settle(struct mf_heap *heap, uint32_t i, struct mf_heap_node *node)
 
 static void add_chunk(struct mf_heap *heap)
 {
-    if (heap->chunk_count == heap->chunk_cap) {
-        heap->chunk_cap = heap->chunk_cap == 0 ? 1 : heap->chunk_cap * 2;
-        heap->chunks = mf_realloc(heap->chunks, heap->chunk_cap * sizeof(*heap->chunks));
-    }
-    heap->chunks[heap->chunk_count++] = mf_alloc(CHUNK_NODES * sizeof(**heap->chunks));
+    uint32_t place;
+    uint32_t table = table_of(heap->chunk_count, &place);
+    assert(table < MF_HEAP_TABLES);
+    if (heap->tables[table] == NULL)
+        heap->tables[table] = mf_alloc(sizeof(*heap->tables[table]) << table);
+    heap->tables[table][place] = mf_alloc(CHUNK_NODES * sizeof(struct mf_heap_node *));
+    heap->chunk_count++;
 }
 
 // Gives chunks back, but for one to spare: a heap that grows and shrinks by one stays quiet.
 static void drop_chunks(struct mf_heap *heap)
 {
     uint32_t used = (heap->count + CHUNK_NODES - 1) >> CHUNK_BITS;
-    while (heap->chunk_count > used + 1)
-        free(heap->chunks[--heap->chunk_count]);
+    while (heap->chunk_count > used + 1) {
+        uint32_t place;
+        uint32_t table = table_of(--heap->chunk_count, &place);
+        free(heap->tables[table][place]);
+        // A table goes once the one before it is not full any more: that is one to spare, too.
+        if (place == 0 && table + 1 < MF_HEAP_TABLES) {
+            free(heap->tables[table + 1]);
+            heap->tables[table + 1] = NULL;
+        }
+    }
 }
 
 void mf_heap_push(struct mf_heap *heap, struct mf_heap_node *node)
@@ -258,12 +273,17 @@ void mf_heap_remove(struct mf_heap *heap, struct mf_heap_node *node)
     drop_chunks(heap);
 }
 
+// A deadline that was put off, as by a TTL that slides, can only sink, and most nodes are leaves:
+// then no other node is looked at.
 void mf_heap_replace(struct mf_heap *heap, struct mf_heap_node *old, struct mf_heap_node *fresh)
 {
     uint32_t i = position_of(old);
     assert(i < heap->count && node_at(heap, i) == old && position_of(fresh) == NOWHERE);
     set_position(old, NOWHERE);
-    settle(heap, i, fresh);
+    if (mf_heap_node_before(fresh, old))
+        sift_up(heap, i, fresh);
+    else
+        sift_down(heap, i, fresh);
 }
 
 struct mf_heap_node *mf_heap_top(const struct mf_heap *heap)
@@ -279,19 +299,66 @@ struct mf_heap_node *mf_heap_pop(struct mf_heap *heap)
     return top;
 }
 
-void mf_heap_retain(struct mf_heap *heap, bool (*keep)(const struct mf_heap_node *node))
+// The frontier is what may come next: a binary heap of positions, in which a position that is taken
+// gives way to its children. It gains at most three for each node that is found.
+#define FRONTIER_MAX (MF_HEAP_FIRST_MAX * (ARITY - 1) + 1)
+struct frontier {
+    const struct mf_heap *heap;
+    uint32_t count;
+    uint32_t positions[FRONTIER_MAX];
+};
+
+static bool frontier_before(const struct frontier *frontier, uint32_t a, uint32_t b)
 {
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < heap->count; i++) {
-        struct mf_heap_node *node = node_at(heap, i);
-        if (keep(node))
-            place(heap, kept++, node);
+    return mf_heap_node_before(node_at(frontier->heap, frontier->positions[a]),
+                               node_at(frontier->heap, frontier->positions[b]));
+}
+
+static void frontier_swap(struct frontier *frontier, uint32_t a, uint32_t b)
+{
+    uint32_t position = frontier->positions[a];
+    frontier->positions[a] = frontier->positions[b];
+    frontier->positions[b] = position;
+}
+
+static void frontier_add(struct frontier *frontier, uint64_t position)
+{
+    if (position >= frontier->heap->count)
+        return;
+    assert(frontier->count < FRONTIER_MAX);
+    uint32_t i = frontier->count++;
+    frontier->positions[i] = (uint32_t)position;
+    for (; i > 0 && frontier_before(frontier, i, (i - 1) / 2); i = (i - 1) / 2)
+        frontier_swap(frontier, i, (i - 1) / 2);
+}
+
+static uint32_t frontier_take(struct frontier *frontier)
+{
+    uint32_t taken = frontier->positions[0];
+    frontier->positions[0] = frontier->positions[--frontier->count];
+    for (uint32_t i = 0, child = 1; child < frontier->count; i = child, child = 2 * i + 1) {
+        if (child + 1 < frontier->count && frontier_before(frontier, child + 1, child))
+            child++;
+        if (!frontier_before(frontier, child, i))
+            break;
+        frontier_swap(frontier, i, child);
     }
-    heap->count = kept;
-    // Floyd's bottom-up building: every parent sinks to its place, the last one first.
-    for (uint32_t i = kept > 1 ? (kept - 2) / ARITY + 1 : 0; i-- > 0;)
-        sift_down(heap, i, node_at(heap, i));
-    drop_chunks(heap);
+    return taken;
+}
+
+uint32_t mf_heap_first(const struct mf_heap *heap, struct mf_heap_node **nodes, uint32_t max)
+{
+    assert(max <= MF_HEAP_FIRST_MAX);
+    struct frontier frontier = {.heap = heap};
+    uint32_t found = 0;
+    frontier_add(&frontier, 0);
+    while (found < max && frontier.count > 0) {
+        uint64_t position = frontier_take(&frontier);
+        nodes[found++] = node_at(heap, (uint32_t)position);
+        for (uint64_t child = position * ARITY + 1; child <= position * ARITY + ARITY; child++)
+            frontier_add(&frontier, child);
+    }
+    return found;
 }
 
 static void visit_due_below(const struct mf_heap *heap, uint64_t i, uint64_t now_us,
@@ -312,12 +379,12 @@ void mf_heap_visit_due(const struct mf_heap *heap, uint64_t now_us,
 
 bool mf_heap_valid(const struct mf_heap *heap)
 {
-    if (heap->count > heap->chunk_count << CHUNK_BITS)
+    if (heap->count > (uint64_t)heap->chunk_count << CHUNK_BITS)
         return false;
     for (uint32_t i = 0; i < heap->count; i++) {
         if (position_of(node_at(heap, i)) != i)
             return false;
-        if (i > 0 && !before(node_at(heap, (i - 1) / ARITY), node_at(heap, i)))
+        if (i > 0 && !mf_heap_node_before(node_at(heap, (i - 1) / ARITY), node_at(heap, i)))
             return false;
     }
     return true;

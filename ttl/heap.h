@@ -28,9 +28,11 @@ struct mf_heap_node {
 
 // The width bits that a node with these numbers has.
 uint8_t mf_heap_node_bits(uint64_t deadline_us, uint64_t version);
-// Bytes from the node's start to the end of its version, and of all of it.
-size_t mf_heap_node_version_bytes(uint8_t bits);
-size_t mf_heap_node_bytes(uint8_t bits);
+// Bytes from the node's start to the end of its version, and of all of it; constant for constant
+// bits.
+#define MF_HEAP_NODE_VERSION_BYTES(bits) (((bits)&MF_HEAP_WIDE_VERSION) != 0 ? 9u : 6u)
+#define MF_HEAP_NODE_BYTES(bits)                                                                   \
+    (MF_HEAP_NODE_VERSION_BYTES(bits) + (((bits)&MF_HEAP_WIDE_DEADLINE) != 0 ? 8u : 6u) + 4u)
 // Writes what follows the bits, which are set: the version alone, or all of a node that is nowhere.
 void mf_heap_node_set_version(struct mf_heap_node *node, uint64_t version);
 void mf_heap_node_set(struct mf_heap_node *node, uint64_t deadline_us, uint64_t version);
@@ -39,16 +41,20 @@ void mf_heap_node_set(struct mf_heap_node *node, uint64_t deadline_us, uint64_t 
 uint64_t mf_heap_node_version(const struct mf_heap_node *node);
 uint64_t mf_heap_node_deadline(const struct mf_heap_node *node); // log time
 
-// An array in chunks: growth neither copies it nor doubles it.
+// The order: by deadline, then version.
+bool mf_heap_node_before(const struct mf_heap_node *a, const struct mf_heap_node *b);
+
+// An array in chunks of nodes, found through tables of which each has twice as many as the one
+// before: growth copies nothing and, but for the allocator, does no more in a larger heap.
+#define MF_HEAP_TABLES 24u
 struct mf_heap {
-    struct mf_heap_node ***chunks;
+    struct mf_heap_node ***tables[MF_HEAP_TABLES];
     uint32_t chunk_count;
-    uint32_t chunk_cap;
     uint32_t count;
 };
 
 void mf_heap_init(struct mf_heap *heap);
-// The nodes are the owners' and are not touched.
+// Leaves an empty heap. The nodes are the owners' and are not touched.
 void mf_heap_free(struct mf_heap *heap);
 // Bytes of the heap itself, without its nodes.
 size_t mf_heap_bytes(const struct mf_heap *heap);
@@ -64,8 +70,11 @@ void mf_heap_replace(struct mf_heap *heap, struct mf_heap_node *old, struct mf_h
 struct mf_heap_node *mf_heap_top(const struct mf_heap *heap);
 // Takes out the earliest node; NULL when empty.
 struct mf_heap_node *mf_heap_pop(struct mf_heap *heap);
-// Forgets every node for which keep() is false, without touching it. O(n).
-void mf_heap_retain(struct mf_heap *heap, bool (*keep)(const struct mf_heap_node *node));
+// The first `max` nodes in order, or all if there are fewer, without taking them out; returns how
+// many. `nodes` has room for them. O(max log max), max at
+// most MF_HEAP_FIRST_MAX.
+#define MF_HEAP_FIRST_MAX 256u
+uint32_t mf_heap_first(const struct mf_heap *heap, struct mf_heap_node **nodes, uint32_t max);
 // Calls visit for every node with deadline <= now_us, in no order. O(number visited).
 void mf_heap_visit_due(const struct mf_heap *heap, uint64_t now_us,
                        void (*visit)(void *arg, const struct mf_heap_node *node), void *arg);

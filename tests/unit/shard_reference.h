@@ -308,6 +308,22 @@ static inline bool ref_read(const struct ref *ref, const struct mf_command *c, u
     return !again || (c->flags & MF_READ_LOCAL) != 0;
 }
 
+static inline void ref_evict(struct ref *ref, const struct mf_command *c, struct mf_buf *out)
+{
+    int64_t count = 0;
+    for (uint32_t i = 0; i < c->item_count; i++) {
+        struct ref_slot *slot = &ref->keys[ref_number(c->items[i].key)];
+        uint64_t version;
+        memcpy(&version, c->items[i].value.data, sizeof(version));
+        if (!ref_alive(ref, slot) || slot->version != version)
+            continue;
+        slot->there = false;
+        ref->version++;
+        count++;
+    }
+    mf_result_int(out, count);
+}
+
 static inline void ref_write(struct ref *ref, const struct mf_command *c, const uint64_t *values,
                              struct mf_buf *out)
 {
@@ -334,6 +350,9 @@ static inline void ref_write(struct ref *ref, const struct mf_command *c, const 
         break;
     case MF_OP_FLUSH:
         ref_flush(ref, out);
+        break;
+    case MF_OP_EVICT:
+        ref_evict(ref, c, out);
         break;
     case MF_OP_EXPIRE_DUE:
         ref_expire_due(ref, c->limit, out);

@@ -17,18 +17,19 @@
 static const enum mf_opcode ops[] = {
     MF_OP_GET,   MF_OP_MGET,       MF_OP_HAS,      MF_OP_TTL,    MF_OP_SIZE,
     MF_OP_SET,   MF_OP_MSET,       MF_OP_DEL,      MF_OP_EXPIRE, MF_OP_PERSIST,
-    MF_OP_FLUSH, MF_OP_EXPIRE_DUE, MF_OP_TRANSFER, MF_OP_DRAIN,
+    MF_OP_FLUSH, MF_OP_EXPIRE_DUE, MF_OP_TRANSFER, MF_OP_DRAIN,  MF_OP_EVICT,
 };
 #define OP_COUNT (sizeof(ops) / sizeof(ops[0]))
 
 static bool has_values(enum mf_opcode op)
 {
-    return op == MF_OP_SET || op == MF_OP_MSET;
+    return op == MF_OP_SET || op == MF_OP_MSET || op == MF_OP_EVICT;
 }
 
 static bool has_many_keys(enum mf_opcode op)
 {
-    return op == MF_OP_MGET || op == MF_OP_HAS || op == MF_OP_MSET || op == MF_OP_DEL;
+    return op == MF_OP_MGET || op == MF_OP_HAS || op == MF_OP_MSET || op == MF_OP_DEL ||
+           op == MF_OP_EVICT;
 }
 
 static bool has_limit(enum mf_opcode op)
@@ -164,7 +165,7 @@ static void what_the_encoder_would_not_write_is_corrupt(void **state)
         {"op 0", {0, 0, 0, 0, 0}, 16},
         {"an op between two ranges", {7, 0, 0, 0, 0}, 16},
         {"an op after draining", {66, 0, 0, 0, 0}, 16},
-        {"an op past the last", {97, 0, 0, 0, 0}, 16},
+        {"an op past the last", {98, 0, 0, 0, 0}, 16},
         {"an unknown flag", {5, 0, 4, 0, 0}, 16},
         {"an unknown expiry", {5, 0, 0, 3, 0}, 16},
         {"an id of 65 bytes", {5, 0, 0, 0, 65}, 5},

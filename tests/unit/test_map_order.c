@@ -337,9 +337,9 @@ static struct fixture *mixture(void)
 
 static void insert_one_too_many(struct fixture *fixture)
 {
-    assert_int_equal(bucket_count(fixture->map), 4);
+    assert_int_equal(mf_map_bucket_count(fixture->map), 4);
     insert(fixture, ONE_TOO_MANY - 1);
-    assert_int_equal(bucket_count(fixture->map), 5);
+    assert_int_equal(mf_map_bucket_count(fixture->map), 5);
 }
 
 static void a_bucket_that_is_split_loses_nobody(void **state)
@@ -356,10 +356,10 @@ static void a_bucket_that_is_split_loses_nobody(void **state)
 
 static void take_out_until_it_shrinks(struct fixture *fixture)
 {
-    assert_int_equal(bucket_count(fixture->map), 5);
+    assert_int_equal(mf_map_bucket_count(fixture->map), 5);
     for (size_t i = 0; i <= ONE_TOO_MANY - FEWEST_OF_5; i++)
         take_out(fixture, i);
-    assert_int_equal(bucket_count(fixture->map), 4);
+    assert_int_equal(mf_map_bucket_count(fixture->map), 4);
 }
 
 static void a_bucket_that_is_poured_back_loses_nobody(void **state)
@@ -375,7 +375,7 @@ static void a_bucket_that_is_poured_back_loses_nobody(void **state)
 static void shrink_and_grow_again(struct fixture *fixture)
 {
     take_out_until_it_shrinks(fixture);
-    for (size_t i = ONE_TOO_MANY; bucket_count(fixture->map) < 5; i++)
+    for (size_t i = ONE_TOO_MANY; mf_map_bucket_count(fixture->map) < 5; i++)
         insert(fixture, i);
 }
 
@@ -391,7 +391,7 @@ static void a_segment_that_goes_and_comes_back_loses_nobody(void **state)
 
 static void clear(struct fixture *fixture)
 {
-    assert_true(bucket_count(fixture->map) > 5120);
+    assert_true(mf_map_bucket_count(fixture->map) > 5120);
     mf_map_clear(fixture->map);
 }
 

@@ -4,7 +4,7 @@
 // then one of them is replaced by a new one, loaded from a walk of the other. A walk must bring
 // every record of its cut exactly once, as it was at the cut, whatever happens meanwhile.
 //
-// `test_shard_model STEPS SEED` runs longer, or one seed again.
+// `test_shard_model STEPS` runs more seeds, `test_shard_model STEPS SEED` that many steps of one.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -25,6 +25,7 @@
 
 static uint64_t steps_total = 200000;
 static uint64_t only_seed;
+static uint64_t steps_per_seed = STEPS_PER_SEED;
 
 // A snapshot walk, checked against a copy of the reference from its beginning.
 struct cut {
@@ -65,7 +66,7 @@ static void check(const struct model *m, bool good, const char *what)
 {
     if (!good)
         fail_msg("%s: test_shard_model %llu %llu, after %llu steps", what,
-                 (unsigned long long)STEPS_PER_SEED, (unsigned long long)m->seed,
+                 (unsigned long long)steps_per_seed, (unsigned long long)m->seed,
                  (unsigned long long)m->steps);
 }
 
@@ -151,6 +152,19 @@ static void random_del(struct model *m, uint32_t n, struct mf_command *c)
     }
 }
 
+// What a leader would have chosen: most of it as it still is.
+static void random_evict(struct model *m, uint32_t n, struct mf_command *c)
+{
+    c->op = MF_OP_EVICT;
+    add_items(m, n, c, (uint32_t)below(m, ITEMS_MAX + 1));
+    for (uint32_t i = 0; i < c->item_count; i++) {
+        const struct ref_slot *slot = &m->ref->keys[ref_number(c->items[i].key)];
+        uint64_t version = below(m, 4) == 0 ? below(m, m->ref->version + 2) : slot->version;
+        memcpy(m->bytes[n][i], &version, sizeof(version));
+        c->items[i].value = mf_bytes_of(m->bytes[n][i], sizeof(version));
+    }
+}
+
 static void random_expire(struct model *m, uint32_t n, struct mf_command *c)
 {
     static const uint32_t flags[] = {0,     0,     MF_NX,         MF_XX,
@@ -192,15 +206,18 @@ static void random_command(struct model *m, uint32_t n)
     } else if (dice < 820) {
         c->op = MF_OP_PERSIST;
         add_items(m, n, c, 1);
-    } else if (dice < 900) {
+    } else if (dice < 870) {
         c->op = MF_OP_EXPIRE_DUE;
         c->limit = (uint32_t)below(m, 8);
+    } else if (dice < 900) {
+        random_evict(m, n, c);
     } else if (dice < 996) {
         random_read(m, n, c);
     } else {
         c->op = MF_OP_FLUSH;
     }
-    if (mf_op_is_write(c->op) && c->op != MF_OP_EXPIRE_DUE && below(m, 4) == 0)
+    bool own = c->op == MF_OP_EXPIRE_DUE || c->op == MF_OP_EVICT;
+    if (mf_op_is_write(c->op) && !own && below(m, 4) == 0)
         c->id = ref_name(below(m, REF_IDS / 16) * 16 + below(m, 3), m->names[n][ITEMS_MAX]);
 }
 
@@ -401,7 +418,7 @@ static void run_seed(uint64_t seed)
     m->ref->now_us = seed % 5 == 4 ? UINT64_MAX - 100000000000 : 1;
     m->replicas[0] = mf_shard_new(1, mf_rand_next(&m->rand));
     m->replicas[1] = mf_shard_new(1, mf_rand_next(&m->rand));
-    while (m->steps < STEPS_PER_SEED) {
+    while (m->steps < steps_per_seed) {
         apply_entry(m);
         compare_replicas(m);
         for (uint64_t reads = below(m, 3); reads > 0; reads--)
@@ -429,6 +446,7 @@ static void replicas_and_reference_agree_on_any_history(void **state)
 {
     (void)state;
     if (only_seed != 0) {
+        steps_per_seed = steps_total;
         run_seed(only_seed);
         return;
     }
