@@ -285,7 +285,8 @@ static enum mf_err on_data(void *arg, struct mf_conn *conn, struct mf_bytes inpu
     *used = size;
     atomic_fetch_add_explicit(&session->reactor->counters.requests, 1, memory_order_relaxed);
     struct mf_rpc_limits limits = {.key_bytes_max = config->key_bytes_max,
-                                   .value_bytes_max = config->value_bytes_max};
+                                   .value_bytes_max = config->value_bytes_max,
+                                   .answer_bytes_max = config->request_bytes_max};
     struct mf_rpc_request *request = &session->request;
     mf_rpc_parse(mf_bytes_of(input.data, size), &limits, request);
     if (request->err == MF_OK) {

@@ -16,8 +16,7 @@
 // A larger result buffer is given back before the next command.
 #define RESULT_KEEP_BYTES_MAX 65536u
 
-// The live entry of a key, or NULL; a dead one is taken out.
-static struct mf_entry *find_live(struct mf_shard *shard, struct mf_bytes key)
+struct mf_entry *mf_shard_find_live(struct mf_shard *shard, struct mf_bytes key)
 {
     struct mf_entry *entry = mf_map_find(shard->keys, key);
     if (entry == NULL || !mf_entry_dead(entry, shard->log_time_us))
@@ -54,7 +53,7 @@ static uint64_t deadline_to_set(const struct mf_shard *shard, const struct mf_co
 static void apply_set(struct mf_shard *shard, const struct mf_command *command, struct mf_buf *out)
 {
     const struct mf_item *item = &command->items[0];
-    struct mf_entry *entry = find_live(shard, item->key);
+    struct mf_entry *entry = mf_shard_find_live(shard, item->key);
     bool written = may_set(command, entry);
     struct mf_result result = {
         .kind = MF_RESULT_WRITTEN,
@@ -75,7 +74,7 @@ static void apply_set(struct mf_shard *shard, const struct mf_command *command, 
 static void apply_mset(struct mf_shard *shard, const struct mf_command *command, struct mf_buf *out)
 {
     for (uint32_t i = 0; i < command->item_count; i++) {
-        struct mf_entry *entry = find_live(shard, command->items[i].key);
+        struct mf_entry *entry = mf_shard_find_live(shard, command->items[i].key);
         mf_shard_put(shard, entry, false, command->items[i].key, command->items[i].value,
                      deadline_to_set(shard, command, entry));
     }
@@ -86,7 +85,7 @@ static void apply_del(struct mf_shard *shard, const struct mf_command *command, 
 {
     int64_t deleted = 0;
     for (uint32_t i = 0; i < command->item_count; i++) {
-        struct mf_entry *entry = find_live(shard, command->items[i].key);
+        struct mf_entry *entry = mf_shard_find_live(shard, command->items[i].key);
         if (entry == NULL || !version_holds(command, entry))
             continue;
         mf_shard_drop(shard, entry, MF_CHANGE_DELETE);
@@ -110,7 +109,7 @@ static bool may_expire(const struct mf_command *command, uint64_t now_set_us, ui
 static void apply_expire(struct mf_shard *shard, const struct mf_command *command,
                          struct mf_buf *out)
 {
-    struct mf_entry *entry = find_live(shard, command->items[0].key);
+    struct mf_entry *entry = mf_shard_find_live(shard, command->items[0].key);
     uint64_t wanted_us = mf_shard_deadline_in(shard, command->expire_us);
     bool holds = entry != NULL && may_expire(command, mf_entry_deadline(entry), wanted_us);
     if (holds && command->expire_us <= 0)
@@ -123,7 +122,7 @@ static void apply_expire(struct mf_shard *shard, const struct mf_command *comman
 static void apply_persist(struct mf_shard *shard, const struct mf_command *command,
                           struct mf_buf *out)
 {
-    struct mf_entry *entry = find_live(shard, command->items[0].key);
+    struct mf_entry *entry = mf_shard_find_live(shard, command->items[0].key);
     bool had_ttl = entry != NULL && mf_entry_deadline(entry) != MF_NO_DEADLINE;
     if (had_ttl)
         mf_shard_retime(shard, entry, MF_NO_DEADLINE);
@@ -147,8 +146,8 @@ static void apply_expire_due(struct mf_shard *shard, const struct mf_command *co
     mf_result_int(out, popped);
 }
 
-static enum mf_err apply_op(struct mf_shard *shard, const struct mf_command *command,
-                            struct mf_buf *out)
+enum mf_err mf_apply_command(struct mf_shard *shard, const struct mf_command *command,
+                             struct mf_buf *out)
 {
     switch (command->op) {
     case MF_OP_SET:
@@ -169,8 +168,26 @@ static enum mf_err apply_op(struct mf_shard *shard, const struct mf_command *com
     case MF_OP_FLUSH:
         mf_result_int(out, (int64_t)mf_shard_drop_all(shard));
         return MF_OK;
+    case MF_OP_INCR:
+        mf_apply_incr(shard, command, out);
+        return MF_OK;
+    case MF_OP_APPEND:
+        mf_apply_append(shard, command, out);
+        return MF_OK;
+    case MF_OP_GETDEL:
+        mf_apply_getdel(shard, command, out);
+        return MF_OK;
+    case MF_OP_GETEX:
+        mf_apply_getex(shard, command, out);
+        return MF_OK;
+    case MF_OP_TXN:
+        return mf_apply_txn(shard, command, out);
     case MF_OP_EXPIRE_DUE:
         apply_expire_due(shard, command, out);
+        return MF_OK;
+    case MF_OP_SEED:
+        mf_shard_seed(shard, command->number);
+        mf_result_nil(out);
         return MF_OK;
     case MF_OP_NONE:
     case MF_OP_GET:
@@ -179,6 +196,8 @@ static enum mf_err apply_op(struct mf_shard *shard, const struct mf_command *com
     case MF_OP_TTL:
     case MF_OP_SIZE:
     case MF_OP_INDEX:
+    case MF_OP_SCAN:
+    case MF_OP_TXN_READ:
     case MF_OP_TRANSFER:
     case MF_OP_DRAIN:
         break;
@@ -187,12 +206,20 @@ static enum mf_err apply_op(struct mf_shard *shard, const struct mf_command *com
     return mf_shard_answer(shard, command, shard->log_time_us, out);
 }
 
+// A refusal for what the value is belongs to the result; one that says that there was none, as of a
+// value that would be too large, does not: the command may be sent again under other limits.
+static bool is_remembered(struct mf_bytes result)
+{
+    return result.data[0] != MF_RESULT_ERROR || result.data[1] == MF_NOT_INTEGER ||
+           result.data[1] == MF_OVERFLOW;
+}
+
 // A write with an id has its effect once: the first result is kept under the id and given again.
 static enum mf_err apply_once(struct mf_shard *shard, const struct mf_command *command,
                               struct mf_buf *out)
 {
     if (command->id.len == 0 || !mf_op_is_write(command->op))
-        return apply_op(shard, command, out);
+        return mf_apply_command(shard, command, out);
     struct mf_entry *known = mf_map_find(shard->ids, command->id);
     if (known != NULL && !mf_entry_dead(known, shard->log_time_us)) {
         struct mf_bytes result = mf_entry_value(known);
@@ -201,8 +228,8 @@ static enum mf_err apply_once(struct mf_shard *shard, const struct mf_command *c
     }
     if (known != NULL)
         mf_shard_drop(shard, known, MF_CHANGE_FORGET);
-    enum mf_err err = apply_op(shard, command, out);
-    if (err == MF_OK)
+    enum mf_err err = mf_apply_command(shard, command, out);
+    if (err == MF_OK && is_remembered(mf_buf_view(out)))
         mf_shard_put(shard, NULL, true, command->id, mf_buf_view(out),
                      mf_shard_deadline_in(shard, (int64_t)MF_ID_TTL_US));
     return err;

@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/hash.h"
 #include "shards/map_internal.h"
 
 // Entries per bucket, in halves: above the one the table grows, below the other it shrinks.
@@ -124,7 +123,7 @@ struct mf_map *mf_map_new(uint64_t seed)
 
 static uint64_t hash_of(const struct mf_map *map, const struct mf_entry *entry)
 {
-    return mf_hash64(mf_entry_key(entry), map->seed);
+    return mf_map_hash(map, mf_entry_key(entry));
 }
 
 static struct mf_bucket *chain_of(const struct mf_map *map, uint64_t hash)
@@ -147,15 +146,25 @@ static void retire_visited(void *arg, struct mf_entry *entry)
     mf_map_retire_entry(arg, entry);
 }
 
-// Retires a whole table that is no longer published, entries and all. The chains stay as they are:
-// readers may be in them.
+// Calls visit for all entries of a table.
+static void visit_table(const struct mf_directory *directory, uint64_t buckets,
+                        void (*visit)(void *arg, struct mf_entry *entry), void *arg)
+{
+    for (uint64_t i = 0; i < buckets; i++) {
+        const struct mf_bucket *first =
+            atomic_load_explicit(&directory->segments[mf_map_segment(i)], memory_order_relaxed);
+        visit_chain(first + mf_map_offset(i), visit, arg);
+    }
+}
+
+// Retires a whole table that is no longer published, but not its entries. The chains stay as they
+// are: readers may be in them.
 static void retire_table(struct mf_map *map, struct mf_directory *directory, uint64_t buckets)
 {
     for (uint64_t i = 0; i < buckets; i++) {
         struct mf_bucket *first =
             atomic_load_explicit(&directory->segments[mf_map_segment(i)], memory_order_relaxed);
         struct mf_bucket *head = first + mf_map_offset(i);
-        visit_chain(head, retire_visited, map);
         for (struct mf_bucket *more = mf_bucket_next(head); more != NULL;) {
             struct mf_bucket *next = mf_bucket_next(more);
             mf_map_retire_memory(map, more);
@@ -173,6 +182,7 @@ void mf_map_clear(struct mf_map *map)
     struct mf_directory *directory = directory_of(map);
     uint64_t buckets = bucket_count(map);
     start_table(map);
+    visit_table(directory, buckets, retire_visited, map);
     retire_table(map, directory, buckets);
 }
 
@@ -180,6 +190,7 @@ void mf_map_free(struct mf_map *map)
 {
     if (map == NULL)
         return;
+    visit_table(directory_of(map), bucket_count(map), retire_visited, map);
     retire_table(map, directory_of(map), bucket_count(map));
     mf_map_reclaim_all(map);
     free(map);
@@ -187,7 +198,7 @@ void mf_map_free(struct mf_map *map)
 
 struct mf_entry *mf_map_find(const struct mf_map *map, struct mf_bytes key)
 {
-    uint64_t hash = mf_hash64(key, map->seed);
+    uint64_t hash = mf_map_hash(map, key);
     const struct mf_bucket *bucket = chain_of(map, hash);
     for (; bucket != NULL; bucket = mf_bucket_next(bucket)) {
         uint64_t word = atomic_load_explicit(&bucket->word, memory_order_relaxed);
@@ -203,7 +214,7 @@ struct mf_entry *mf_map_find(const struct mf_map *map, struct mf_bytes key)
 
 uint64_t mf_map_prefetch_bucket(const struct mf_map *map, struct mf_bytes key)
 {
-    uint64_t hash = mf_hash64(key, map->seed);
+    uint64_t hash = mf_map_hash(map, key);
     __builtin_prefetch(chain_of(map, hash));
     return hash;
 }
@@ -327,6 +338,26 @@ void mf_map_insert(struct mf_map *map, struct mf_entry *entry)
     maybe_grow(map);
 }
 
+static void insert_visited(void *arg, struct mf_entry *entry)
+{
+    mf_map_insert(arg, entry);
+}
+
+void mf_map_reseed(struct mf_map *map, uint64_t seed)
+{
+    struct mf_directory *directory = directory_of(map);
+    uint64_t buckets = bucket_count(map);
+    // Relaxed: whoever goes by the old seed finds nothing, as a reader may.
+    atomic_store_explicit(&map->seed, seed, memory_order_relaxed);
+    if (mf_map_count(map) == 0)
+        return;
+    size_t entry_bytes = map->entry_bytes;
+    start_table(map);
+    visit_table(directory, buckets, insert_visited, map);
+    map->entry_bytes = entry_bytes;
+    retire_table(map, directory, buckets);
+}
+
 static struct mf_bucket_place locate(const struct mf_map *map, const struct mf_entry *entry,
                                      struct mf_bucket **head)
 {
@@ -395,6 +426,54 @@ uint64_t mf_map_walk(struct mf_map *map, uint64_t cursor, size_t entries_min,
             break;
     }
     return cursor < bucket_count(map) ? cursor : 0;
+}
+
+// The order of bits turned round.
+static uint64_t mirror(uint64_t bits)
+{
+    bits = (bits >> 1 & UINT64_C(0x5555555555555555)) | (bits & UINT64_C(0x5555555555555555)) << 1;
+    bits = (bits >> 2 & UINT64_C(0x3333333333333333)) | (bits & UINT64_C(0x3333333333333333)) << 2;
+    bits = (bits >> 4 & UINT64_C(0x0f0f0f0f0f0f0f0f)) | (bits & UINT64_C(0x0f0f0f0f0f0f0f0f)) << 4;
+    return __builtin_bswap64(bits);
+}
+
+// Passes on what the scan has not come past yet.
+struct scan_step {
+    const struct mf_map *map;
+    uint64_t from;
+    struct counting_visit visit;
+};
+
+static uint64_t position_of(uint64_t hash)
+{
+    return mirror(hash) >> (64 - MF_MAP_SCAN_BITS);
+}
+
+static void visit_from(void *arg, struct mf_entry *entry)
+{
+    struct scan_step *step = arg;
+    if (position_of(hash_of(step->map, entry)) >= step->from)
+        visit_counting(&step->visit, entry);
+}
+
+// A bucket has the hashes with certain low bits, whose positions have these bits at the top: they
+// reach from one multiple of a power of two to the next. A position inside is where a bucket that
+// is smaller, in a table that was larger, had begun.
+size_t mf_map_scan(const struct mf_map *map, uint64_t *at,
+                   void (*visit)(void *arg, struct mf_entry *entry), void *arg)
+{
+    const uint64_t end = UINT64_C(1) << MF_MAP_SCAN_BITS;
+    uint64_t hash = mirror((*at & (end - 1)) << (64 - MF_MAP_SCAN_BITS));
+    uint64_t mask = mf_map_mask(hash, bucket_count(map));
+    uint64_t span = end >> __builtin_popcountll(mask);
+    struct scan_step step = {map, *at, {0, visit, arg}};
+    const struct mf_bucket *head = bucket_at(map, hash & mask);
+    if ((*at & (span - 1)) == 0)
+        visit_chain(head, visit_counting, &step.visit);
+    else
+        visit_chain(head, visit_from, &step);
+    *at = ((*at | (span - 1)) + 1) & (end - 1);
+    return step.visit.visited;
 }
 
 struct validation {

@@ -22,8 +22,11 @@
 struct mf_map;
 struct mf_map_reader; // one per reading thread and map
 
-// [writer] An empty map. The seed should be secret and may differ between replicas.
+// [writer] An empty map. The seed should be secret; what it is shows in the order of a scan alone.
 struct mf_map *mf_map_new(uint64_t seed);
+// [writer] Goes on with another seed, in one step over all entries. A reader may miss keys
+// meanwhile: its caller has to know that (mf_shard_read_shared does).
+void mf_map_reseed(struct mf_map *map, uint64_t seed);
 // [writer] Frees everything at once; no reader may be inside.
 void mf_map_free(struct mf_map *map);
 
@@ -58,6 +61,16 @@ size_t mf_map_bytes(const struct mf_map *map);
 uint64_t mf_map_walk(struct mf_map *map, uint64_t cursor, size_t entries_min,
                      void (*visit)(void *arg, struct mf_entry *entry), void *arg);
 void mf_map_hold_shrink(struct mf_map *map, bool hold);
+
+// [writer] One step of a scan: visits the entries of one bucket, from position *at on (0: the
+// start), moves *at on, to 0 when that was the end, and returns how many were visited. Positions
+// are below 2^MF_MAP_SCAN_BITS and follow the keys' hashes, read from the lowest bit on: that is an
+// order that no growth or shrink changes. A bucket holds an unbroken piece of it, so every entry
+// that is there through a whole scan is visited exactly once. With one seed it is the same order in
+// any map.
+#define MF_MAP_SCAN_BITS 39u
+size_t mf_map_scan(const struct mf_map *map, uint64_t *at,
+                   void (*visit)(void *arg, struct mf_entry *entry), void *arg);
 
 // [reader]
 struct mf_map_reader *mf_map_reader_new(struct mf_map *map);

@@ -4,14 +4,15 @@
 // empty shard costs 256 bytes, and growth allocates 32 KB at a time and copies nothing but, now and
 // then, the directory of segments, one pointer for 512 buckets.
 //
-// Shared between threads: moves (in chains), buckets, directory and its segments, the buckets, and
-// count. The writer alone stores to them.
+// Shared between threads: moves (in chains), buckets, directory and its segments, the buckets, seed
+// and count. The writer alone stores to them.
 #ifndef MF_SHARDS_MAP_INTERNAL_H
 #define MF_SHARDS_MAP_INTERNAL_H
 
 #include <ck_epoch.h>
 #include <stdatomic.h>
 
+#include "base/hash.h"
 #include "shards/map.h"
 #include "shards/map_bucket.h"
 
@@ -38,7 +39,7 @@ struct mf_map {
     struct mf_chain_owner chains; // with the count of moves
     _Atomic uint64_t buckets;     // in use; at least MF_SEGMENT_FIRST
     _Atomic(struct mf_directory *) directory;
-    uint64_t seed;
+    _Atomic uint64_t seed; // relaxed: see mf_map_reseed
     ck_epoch_t epoch;
     // The writer's own, but for count.
     _Atomic size_t count CK_CC_CACHELINE;
@@ -49,6 +50,11 @@ struct mf_map {
     struct mf_limbo *spare; // an empty one, or NULL
     ck_epoch_record_t record;
 };
+
+static inline uint64_t mf_map_hash(const struct mf_map *map, struct mf_bytes key)
+{
+    return mf_hash64(key, atomic_load_explicit(&map->seed, memory_order_relaxed));
+}
 
 // A key's hash gives the bucket by its low bits and the tag by its top byte.
 static inline uint8_t mf_map_tag(uint64_t hash)
@@ -63,6 +69,15 @@ static inline uint64_t mf_map_index(uint64_t hash, uint64_t buckets)
     uint64_t mask = UINT64_MAX >> __builtin_clzll(buckets - 1);
     uint64_t index = hash & mask;
     return index < buckets ? index : index & mask >> 1;
+}
+
+// The bits that all hashes in this hash's bucket have in common: where the bucket that would share
+// them is not there yet, one bit less.
+static inline uint64_t mf_map_mask(uint64_t hash, uint64_t buckets)
+{
+    uint64_t mask = UINT64_MAX >> __builtin_clzll(buckets - 1);
+    uint64_t half = mask >> 1;
+    return ((hash & half) | (half + 1)) < buckets ? mask : half;
 }
 
 static inline size_t mf_map_segment(uint64_t index)

@@ -13,6 +13,8 @@
 #define FIXED_SEED UINT64_C(0x6d6179666c79)
 // Entries that a turn sets right after a walk that was ended early.
 #define SETTLE_PER_TURN 256u
+// Changes of a txn for which memory is kept.
+#define JOURNAL_KEPT_MAX 1024u
 
 struct mf_shard *mf_shard_new(uint32_t id, uint64_t hash_seed)
 {
@@ -32,6 +34,8 @@ void mf_shard_free(struct mf_shard *shard)
     mf_map_free(shard->keys);
     mf_map_free(shard->ids);
     mf_buf_free(&shard->result);
+    mf_buf_free(&shard->value);
+    free(shard->journal.undos);
     free(shard);
 }
 
@@ -59,6 +63,19 @@ static void mix(struct mf_shard *shard, enum mf_change change, const struct mf_e
     shard->rolling_hash = mf_hash_mix(hash, version);
 }
 
+// Notes a change of a key for a txn that may fail.
+static void note_undo(struct mf_shard *shard, struct mf_entry *old, struct mf_entry *fresh)
+{
+    struct mf_journal *journal = &shard->journal;
+    if (!journal->open)
+        return;
+    if (journal->count == journal->cap) {
+        journal->cap = journal->cap == 0 ? 16 : journal->cap * 2;
+        journal->undos = mf_realloc(journal->undos, journal->cap * sizeof(*journal->undos));
+    }
+    journal->undos[journal->count++] = (struct mf_undo){old, fresh};
+}
+
 // Puts `fresh` into map and heap, in place of `old` if there is one.
 static void swap_in(struct mf_shard *shard, struct mf_entry *old, struct mf_entry *fresh)
 {
@@ -77,6 +94,18 @@ static void swap_in(struct mf_shard *shard, struct mf_entry *old, struct mf_entr
         mf_map_replace(map, old, fresh);
     else
         mf_map_insert(map, fresh);
+    note_undo(shard, old, fresh);
+}
+
+// Out of map and heap.
+static void take_out(struct mf_shard *shard, struct mf_entry *entry)
+{
+    mf_walk_save(shard, entry);
+    struct mf_heap_node *node = mf_entry_node(entry);
+    if (node != NULL)
+        mf_heap_remove(&shard->heap, node);
+    mf_map_remove(map_of(shard, mf_entry_is_id(entry)), entry);
+    note_undo(shard, entry, NULL);
 }
 
 uint64_t mf_shard_put(struct mf_shard *shard, struct mf_entry *old, bool is_id, struct mf_bytes key,
@@ -110,11 +139,65 @@ void mf_shard_drop(struct mf_shard *shard, struct mf_entry *entry, enum mf_chang
     else
         mix(shard, change, entry, ++shard->version);
     shard->expired += change == MF_CHANGE_EXPIRE;
-    mf_walk_save(shard, entry);
-    struct mf_heap_node *node = mf_entry_node(entry);
-    if (node != NULL)
-        mf_heap_remove(&shard->heap, node);
-    mf_map_remove(map_of(shard, mf_entry_is_id(entry)), entry);
+    take_out(shard, entry);
+}
+
+void mf_journal_open(struct mf_shard *shard)
+{
+    shard->journal.open = true;
+    shard->journal.count = 0;
+    shard->journal.version = shard->version;
+    shard->journal.rolling_hash = shard->rolling_hash;
+    shard->journal.expired = shard->expired;
+}
+
+void mf_journal_close(struct mf_shard *shard)
+{
+    struct mf_journal *journal = &shard->journal;
+    journal->open = false;
+    if (journal->cap <= JOURNAL_KEPT_MAX)
+        return;
+    free(journal->undos);
+    *journal = (struct mf_journal){0};
+}
+
+// Backwards, each change by its opposite. What stood there before comes back as an entry of its
+// own: readers and the heap may be done with the old one.
+void mf_journal_undo(struct mf_shard *shard)
+{
+    struct mf_journal *journal = &shard->journal;
+    journal->open = false;
+    while (journal->count > 0) {
+        const struct mf_undo *undo = &journal->undos[--journal->count];
+        struct mf_entry *old = undo->old;
+        struct mf_bytes key = mf_entry_key(old != NULL ? old : undo->fresh);
+        struct mf_entry *now = undo->fresh != NULL ? mf_map_find(shard->keys, key) : NULL;
+        if (old != NULL)
+            swap_in(shard, now,
+                    mf_entry_retimed(old, mf_entry_version(old), mf_entry_deadline(old),
+                                     shard->walk.parity));
+        else
+            take_out(shard, now);
+    }
+    shard->version = journal->version;
+    shard->rolling_hash = journal->rolling_hash;
+    shard->expired = journal->expired;
+    mf_journal_close(shard);
+}
+
+void mf_shard_seed(struct mf_shard *shard, uint64_t seed)
+{
+    if (shard->hash_seed != 0 || seed == 0)
+        return;
+    shard->hash_seed = seed;
+    mf_map_reseed(shard->keys, seed);
+    uint64_t hash = mf_hash_mix(shard->rolling_hash, MF_CHANGE_SEED);
+    shard->rolling_hash = mf_hash_mix(hash, seed);
+}
+
+bool mf_shard_seeded(const struct mf_shard *shard)
+{
+    return shard->hash_seed != 0;
 }
 
 struct drop_all {
@@ -164,6 +247,7 @@ void mf_shard_meta(const struct mf_shard *shard, struct mf_shard_meta *meta)
         .log_time_us = shard->log_time_us,
         .version = shard->version,
         .rolling_hash = shard->rolling_hash,
+        .hash_seed = shard->hash_seed,
         .keys = mf_map_count(shard->keys),
         .ids = mf_map_count(shard->ids),
     };
@@ -205,6 +289,7 @@ uint64_t mf_shard_state_hash(const struct mf_shard *shard)
     uint64_t hash = mf_hash_mix(sum, shard->applied);
     hash = mf_hash_mix(hash, shard->log_time_us);
     hash = mf_hash_mix(hash, shard->version);
+    hash = mf_hash_mix(hash, shard->hash_seed);
     return mf_hash_mix(hash, shard->rolling_hash);
 }
 

@@ -1,9 +1,11 @@
-// What the files of the state machine share: shard.c (state and its changes), apply.c (write
-// commands), read.c (read commands), walk.c (snapshots).
+// What the files of the state machine share: shard.c (state and its changes), apply.c and
+// apply_value.c (write commands), txn.c (several commands as one), read.c (read commands), scan.c,
+// walk.c (snapshots).
 #ifndef MF_SHARDS_SHARD_INTERNAL_H
 #define MF_SHARDS_SHARD_INTERNAL_H
 
 #include "base/seqlock.h"
+#include "base/txn.h"
 #include "shards/entry.h"
 #include "shards/map.h"
 #include "shards/shard.h"
@@ -17,6 +19,25 @@ struct mf_walk {
     bool parity;     // of entries that the walk need not write (any more)
     void (*sink)(void *arg, const struct mf_record *record); // NULL: ended early, see walk.c
     void *arg;
+};
+
+// A change that may have to be undone: what stood there before, NULL for nothing, and after.
+struct mf_undo {
+    struct mf_entry *old;
+    struct mf_entry *fresh;
+};
+
+// What a txn has changed so far. An entry that was replaced or taken out stays where it is until
+// mf_shard_reclaim, which nobody calls before the txn has ended.
+struct mf_journal {
+    bool open;
+    struct mf_undo *undos;
+    size_t count;
+    size_t cap;
+    // As they were at its beginning.
+    uint64_t version;
+    uint64_t rolling_hash;
+    uint64_t expired;
 };
 
 struct mf_shard {
@@ -36,7 +57,10 @@ struct mf_shard {
     uint64_t loaded_version_max;
     uint64_t commands;
     uint64_t expired;
+    uint64_t hash_seed; // the group's, of the map of keys; 0 = it has none yet
+    struct mf_journal journal;
     struct mf_buf result; // of the command that is being applied
+    struct mf_buf value;  // that a command puts together
 };
 
 // The kinds of changes that the rolling hash tells apart.
@@ -48,6 +72,7 @@ enum mf_change {
     MF_CHANGE_FLUSH = 5,
     MF_CHANGE_REMEMBER = 6, // an id
     MF_CHANGE_FORGET = 7,   // an id
+    MF_CHANGE_SEED = 8,     // the group has a hash seed
 };
 
 // Dead to everything at this log time and later.
@@ -72,6 +97,45 @@ void mf_shard_retime(struct mf_shard *shard, struct mf_entry *entry, uint64_t de
 void mf_shard_drop(struct mf_shard *shard, struct mf_entry *entry, enum mf_change change);
 // Takes all keys out, at one version if there are any. Returns how many of them were alive.
 uint64_t mf_shard_drop_all(struct mf_shard *shard);
+
+// The group has a hash seed from now on, if it has none yet.
+void mf_shard_seed(struct mf_shard *shard, uint64_t seed);
+
+// apply.c: the live entry of a key, or NULL; a dead one is taken out.
+struct mf_entry *mf_shard_find_live(struct mf_shard *shard, struct mf_bytes key);
+// Carries out one command that is well formed, whatever its id, and appends its result.
+MF_MUST_USE enum mf_err mf_apply_command(struct mf_shard *shard, const struct mf_command *command,
+                                         struct mf_buf *out);
+
+// apply_value.c: commands whose result depends on the value that is there.
+void mf_apply_incr(struct mf_shard *shard, const struct mf_command *command, struct mf_buf *out);
+void mf_apply_append(struct mf_shard *shard, const struct mf_command *command, struct mf_buf *out);
+void mf_apply_getdel(struct mf_shard *shard, const struct mf_command *command, struct mf_buf *out);
+void mf_apply_getex(struct mf_shard *shard, const struct mf_command *command, struct mf_buf *out);
+
+// txn.c. The conditions and the branch that they choose, for reads and writes alike: `facts` tells
+// of a key, `carry_out` appends one command's result. The first error that a command gives becomes
+// the answer, and then *failed is true.
+struct mf_txn_run {
+    void (*facts)(void *arg, struct mf_bytes key, struct mf_key_facts *facts);
+    enum mf_err (*carry_out)(void *arg, const struct mf_command *command, struct mf_buf *out);
+    void *arg;
+};
+MF_MUST_USE enum mf_err mf_txn_run(const struct mf_txn_run *run, const struct mf_command *txn,
+                                   struct mf_buf *out, bool *failed);
+MF_MUST_USE enum mf_err mf_apply_txn(struct mf_shard *shard, const struct mf_command *command,
+                                     struct mf_buf *out);
+
+// shard.c: from open on all changes of keys can be undone; close lets them stand. Undo leaves the
+// state as it was at open, versions and the rolling hash included, and closes.
+void mf_journal_open(struct mf_shard *shard);
+void mf_journal_close(struct mf_shard *shard);
+void mf_journal_undo(struct mf_shard *shard);
+
+// scan.c. now_us and the deaths that no entry has reached are as in mf_shard_read.
+MF_MUST_USE enum mf_err mf_shard_scan(const struct mf_shard *shard,
+                                      const struct mf_command *command, uint64_t now_us,
+                                      struct mf_buf *out);
 
 // Appends the answer of a read command; MF_AGAIN as mf_shard_read has it.
 MF_MUST_USE enum mf_err mf_shard_answer(const struct mf_shard *shard,
