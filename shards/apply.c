@@ -11,6 +11,9 @@
 
 // Changes between two reclamations, for an owner that applies many in one turn (replay).
 #define RECLAIM_EVERY 64u
+// Bytes of values put together between two reclamations: small commands can leave large values
+// behind, many in one entry.
+#define RECLAIM_EVERY_BYTES (16u << 20)
 // Keys that are fetched ahead at a time; more would push the first ones out again.
 #define SCOUT_KEYS 32u
 // A larger result buffer is given back before the next command.
@@ -284,6 +287,13 @@ static void scout_ahead(struct mf_shard *shard, struct scout *scout)
         mf_map_prefetch_entry(shard->keys, hashes[i]);
 }
 
+static void reclaim(struct mf_shard *shard)
+{
+    shard->reclaimed_version = shard->version;
+    shard->built_bytes = 0;
+    mf_shard_reclaim(shard);
+}
+
 static enum mf_err apply_next(struct mf_shard *shard, struct mf_batch_reader *reader)
 {
     struct mf_command command;
@@ -319,16 +329,16 @@ enum mf_err mf_shard_apply(struct mf_shard *shard, uint64_t index, uint64_t log_
         if (err != MF_OK)
             break;
         scout.ahead -= scout.ahead > 0;
+        if (shard->built_bytes >= RECLAIM_EVERY_BYTES)
+            reclaim(shard);
         if (done != NULL)
             done(arg, n, mf_buf_view(&shard->result));
     }
     mf_seq_write_end(&shard->entries);
     if (err == MF_NOT_FOUND)
         err = MF_OK;
-    if (shard->version - shard->reclaimed_version >= RECLAIM_EVERY) {
-        shard->reclaimed_version = shard->version;
-        mf_shard_reclaim(shard);
-    }
+    if (shard->version - shard->reclaimed_version >= RECLAIM_EVERY)
+        reclaim(shard);
 out:
     mf_batch_close(&scout.reader);
     mf_batch_close(&reader);

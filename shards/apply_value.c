@@ -62,6 +62,17 @@ void mf_apply_incr(struct mf_shard *shard, const struct mf_command *command, str
     mf_result_int(out, value);
 }
 
+// Counts what an append copies, which its bytes in the log do not bound.
+static bool may_build(struct mf_shard *shard, size_t bytes)
+{
+    struct mf_journal *journal = &shard->journal;
+    if (journal->open && bytes > journal->built_bytes_left)
+        return false;
+    journal->built_bytes_left -= journal->open ? bytes : 0;
+    shard->built_bytes += bytes;
+    return true;
+}
+
 void mf_apply_append(struct mf_shard *shard, const struct mf_command *command, struct mf_buf *out)
 {
     const struct mf_item *item = &command->items[0];
@@ -69,6 +80,10 @@ void mf_apply_append(struct mf_shard *shard, const struct mf_command *command, s
     struct mf_bytes old = entry != NULL ? mf_entry_value(entry) : mf_bytes_of(NULL, 0);
     if (old.len + item->value.len > command->limit) {
         mf_result_error(out, MF_TOO_LARGE, "the value would be over limits.max_value");
+        return;
+    }
+    if (!may_build(shard, old.len + item->value.len)) {
+        mf_result_error(out, MF_TOO_LARGE, "the values that the txn makes are too large together");
         return;
     }
     mf_buf_clear(&shard->value, VALUE_KEEP_BYTES_MAX);

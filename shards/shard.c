@@ -142,8 +142,9 @@ void mf_shard_drop(struct mf_shard *shard, struct mf_entry *entry, enum mf_chang
     take_out(shard, entry);
 }
 
-void mf_journal_open(struct mf_shard *shard)
+void mf_journal_open(struct mf_shard *shard, uint64_t built_bytes_max)
 {
+    shard->journal.built_bytes_left = built_bytes_max;
     shard->journal.open = true;
     shard->journal.count = 0;
     shard->journal.version = shard->version;

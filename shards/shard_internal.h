@@ -38,6 +38,7 @@ struct mf_journal {
     uint64_t version;
     uint64_t rolling_hash;
     uint64_t expired;
+    uint64_t built_bytes_left; // that its commands may still put together
 };
 
 struct mf_shard {
@@ -61,6 +62,7 @@ struct mf_shard {
     struct mf_journal journal;
     struct mf_buf result; // of the command that is being applied
     struct mf_buf value;  // that a command puts together
+    uint64_t built_bytes; // such values since apply last reclaimed
 };
 
 // The kinds of changes that the rolling hash tells apart.
@@ -127,8 +129,9 @@ MF_MUST_USE enum mf_err mf_apply_txn(struct mf_shard *shard, const struct mf_com
                                      struct mf_buf *out);
 
 // shard.c: from open on all changes of keys can be undone; close lets them stand. Undo leaves the
-// state as it was at open, versions and the rolling hash included, and closes.
-void mf_journal_open(struct mf_shard *shard);
+// state as it was at open, versions and the rolling hash included, and closes. Of values that are
+// not in the log as they are, a txn may put together so many bytes.
+void mf_journal_open(struct mf_shard *shard, uint64_t built_bytes_max);
 void mf_journal_close(struct mf_shard *shard);
 void mf_journal_undo(struct mf_shard *shard);
 

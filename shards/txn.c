@@ -11,6 +11,10 @@
 
 #include "shards/shard_internal.h"
 
+// A few bytes of appends can make a large value grow many times over. So much of that is done in
+// one txn, in multiples of what it may answer.
+#define BUILT_PER_LIMIT 4u
+
 static bool conditions_hold(const struct mf_txn_run *run, struct mf_bytes body, enum mf_err *err)
 {
     struct mf_txn_reader reader;
@@ -96,7 +100,7 @@ enum mf_err mf_apply_txn(struct mf_shard *shard, const struct mf_command *comman
 {
     const struct mf_txn_run run = {tell_facts, carry_out, shard};
     bool failed;
-    mf_journal_open(shard);
+    mf_journal_open(shard, (uint64_t)command->limit * BUILT_PER_LIMIT);
     enum mf_err err = mf_txn_run(&run, command, out, &failed);
     if (failed)
         mf_journal_undo(shard);

@@ -428,6 +428,24 @@ static void results_that_are_too_large_make_a_txn_fail(void **state)
     fixture_free(f);
 }
 
+static void appends_that_copy_too_much_make_a_txn_fail(void **state)
+{
+    (void)state;
+    struct fixture *f = fixture_new();
+    static char large[600];
+    memset(large, 'L', sizeof(large) - 1);
+    apply(f, set("k", large));
+    struct txn txn = {.branches = {{append("k", "1"), append("k", "2"), append("k", "3")}}};
+    struct mf_command command = txn_of(&txn);
+    command.limit = 300; // four times that are two copies
+    assert_error(apply(f, command), MF_TOO_LARGE);
+    assert_value(f, "k", large);
+    command.limit = 500;
+    assert_int_equal(apply(f, command).count, 3);
+    mf_buf_free(&txn.body);
+    fixture_free(f);
+}
+
 static void a_txn_that_only_reads_is_answered_without_an_entry(void **state)
 {
     (void)state;
@@ -466,6 +484,7 @@ int main(void)
         cmocka_unit_test(a_failed_txn_is_one_entry_like_any_other_to_a_second_replica),
         cmocka_unit_test(ids_remember_a_txn_and_its_refusals),
         cmocka_unit_test(results_that_are_too_large_make_a_txn_fail),
+        cmocka_unit_test(appends_that_copy_too_much_make_a_txn_fail),
         cmocka_unit_test(a_txn_that_only_reads_is_answered_without_an_entry),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
