@@ -428,54 +428,6 @@ uint64_t mf_map_walk(struct mf_map *map, uint64_t cursor, size_t entries_min,
     return cursor < bucket_count(map) ? cursor : 0;
 }
 
-// The order of bits turned round.
-static uint64_t mirror(uint64_t bits)
-{
-    bits = (bits >> 1 & UINT64_C(0x5555555555555555)) | (bits & UINT64_C(0x5555555555555555)) << 1;
-    bits = (bits >> 2 & UINT64_C(0x3333333333333333)) | (bits & UINT64_C(0x3333333333333333)) << 2;
-    bits = (bits >> 4 & UINT64_C(0x0f0f0f0f0f0f0f0f)) | (bits & UINT64_C(0x0f0f0f0f0f0f0f0f)) << 4;
-    return __builtin_bswap64(bits);
-}
-
-// Passes on what the scan has not come past yet.
-struct scan_step {
-    const struct mf_map *map;
-    uint64_t from;
-    struct counting_visit visit;
-};
-
-static uint64_t position_of(uint64_t hash)
-{
-    return mirror(hash) >> (64 - MF_MAP_SCAN_BITS);
-}
-
-static void visit_from(void *arg, struct mf_entry *entry)
-{
-    struct scan_step *step = arg;
-    if (position_of(hash_of(step->map, entry)) >= step->from)
-        visit_counting(&step->visit, entry);
-}
-
-// A bucket has the hashes with certain low bits, whose positions have these bits at the top: they
-// reach from one multiple of a power of two to the next. A position inside is where a bucket that
-// is smaller, in a table that was larger, had begun.
-size_t mf_map_scan(const struct mf_map *map, uint64_t *at,
-                   void (*visit)(void *arg, struct mf_entry *entry), void *arg)
-{
-    const uint64_t end = UINT64_C(1) << MF_MAP_SCAN_BITS;
-    uint64_t hash = mirror((*at & (end - 1)) << (64 - MF_MAP_SCAN_BITS));
-    uint64_t mask = mf_map_mask(hash, bucket_count(map));
-    uint64_t span = end >> __builtin_popcountll(mask);
-    struct scan_step step = {map, *at, {0, visit, arg}};
-    const struct mf_bucket *head = bucket_at(map, hash & mask);
-    if ((*at & (span - 1)) == 0)
-        visit_chain(head, visit_counting, &step.visit);
-    else
-        visit_chain(head, visit_from, &step);
-    *at = ((*at | (span - 1)) + 1) & (end - 1);
-    return step.visit.visited;
-}
-
 struct validation {
     const struct mf_map *map;
     uint64_t index;

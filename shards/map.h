@@ -62,15 +62,15 @@ uint64_t mf_map_walk(struct mf_map *map, uint64_t cursor, size_t entries_min,
                      void (*visit)(void *arg, struct mf_entry *entry), void *arg);
 void mf_map_hold_shrink(struct mf_map *map, bool hold);
 
-// [writer] One step of a scan: visits the entries of one bucket, from position *at on (0: the
-// start), moves *at on, to 0 when that was the end, and returns how many were visited. Positions
-// are below 2^MF_MAP_SCAN_BITS and follow the keys' hashes, read from the lowest bit on: that is an
-// order that no growth or shrink changes. A bucket holds an unbroken piece of it, so every entry
-// that is there through a whole scan is visited exactly once. With one seed it is the same order in
-// any map.
+// [writer] The same in steps between which the table may grow and shrink at will: visits entries
+// from a position on (0: the start), at least `entries_min` of them unless the end comes first or
+// the table has far more buckets than entries, and returns the position to go on from, 0 at the
+// end. Every entry that is there through a whole scan is visited, and exactly once. With one seed
+// the positions mean the same in any map.
+uint64_t mf_map_scan(const struct mf_map *map, uint64_t position, size_t entries_min,
+                     void (*visit)(void *arg, struct mf_entry *entry), void *arg);
+// The bits of a position that are not zero are the highest ones, at most so many.
 #define MF_MAP_SCAN_BITS 39u
-size_t mf_map_scan(const struct mf_map *map, uint64_t *at,
-                   void (*visit)(void *arg, struct mf_entry *entry), void *arg);
 
 // [reader]
 struct mf_map_reader *mf_map_reader_new(struct mf_map *map);

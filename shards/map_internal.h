@@ -71,15 +71,6 @@ static inline uint64_t mf_map_index(uint64_t hash, uint64_t buckets)
     return index < buckets ? index : index & mask >> 1;
 }
 
-// The bits that all hashes in this hash's bucket have in common: where the bucket that would share
-// them is not there yet, one bit less.
-static inline uint64_t mf_map_mask(uint64_t hash, uint64_t buckets)
-{
-    uint64_t mask = UINT64_MAX >> __builtin_clzll(buckets - 1);
-    uint64_t half = mask >> 1;
-    return ((hash & half) | (half + 1)) < buckets ? mask : half;
-}
-
 static inline size_t mf_map_segment(uint64_t index)
 {
     if (index < MF_SEGMENT_FIRST)

@@ -1,13 +1,13 @@
-// Walking through the keys of a shard a few at a time; see mf_map_scan for the order, and why a
+// Walking through the keys of a shard a few at a time; see map_scan.c for the order, and why a
 // cursor means the same on every replica.
 //
-// What one call does is bounded: by the number of keys asked for, by buckets, for tables that
-// have become too large, and by the bytes of the answer.
+// What one call does is bounded by the number of keys asked for and by the bytes of the answer.
 #include "base/glob.h"
 #include "shards/shard_internal.h"
 
 #define SCAN_KEYS_MAX 10000u
-#define SCAN_BUCKETS_MIN 64u
+#define SCAN_STEP_KEYS 16u
+#define UNUSED_BITS (64u - MF_MAP_SCAN_BITS)
 #define SCAN_ANSWER_BYTES_MAX (1u << 20)
 
 struct scan {
@@ -16,6 +16,7 @@ struct scan {
     uint64_t now_us;
     bool local;
     bool again;
+    uint32_t visited;
     uint32_t count;
     struct mf_buf *out;
 };
@@ -23,6 +24,7 @@ struct scan {
 static void visit(void *arg, struct mf_entry *entry)
 {
     struct scan *scan = arg;
+    scan->visited++;
     struct mf_bytes key = mf_entry_key(entry);
     if (mf_entry_dead(entry, scan->now_us)) {
         // Also one that would not match: whether it does is not worth knowing.
@@ -47,15 +49,18 @@ enum mf_err mf_shard_scan(const struct mf_shard *shard, const struct mf_command 
                         .local = (command->flags & MF_READ_LOCAL) != 0,
                         .out = &keys};
     uint32_t wanted = command->limit < SCAN_KEYS_MAX ? command->limit : SCAN_KEYS_MAX;
-    uint64_t at = command->number;
-    size_t visited = 0;
-    for (uint32_t buckets = wanted + SCAN_BUCKETS_MIN; buckets > 0; buckets--) {
-        visited += mf_map_scan(shard->keys, &at, visit, &scan);
-        if (at == 0 || visited >= wanted || keys.len > SCAN_ANSWER_BYTES_MAX || scan.again)
-            break;
-    }
+    uint64_t position = command->number << UNUSED_BITS;
+    uint32_t visited_before;
+    do {
+        // In small steps, for the answer's sake.
+        visited_before = scan.visited;
+        uint32_t left = wanted - scan.visited;
+        position = mf_map_scan(shard->keys, position, left < SCAN_STEP_KEYS ? left : SCAN_STEP_KEYS,
+                               visit, &scan);
+    } while (position != 0 && scan.visited < wanted && scan.visited > visited_before &&
+             keys.len <= SCAN_ANSWER_BYTES_MAX && !scan.again);
     size_t answer = mf_result_list_begin(out, 2);
-    mf_result_int(out, (int64_t)at);
+    mf_result_int(out, (int64_t)(position >> UNUSED_BITS));
     size_t list = mf_result_list_begin(out, scan.count);
     mf_buf_put(out, keys.data, keys.len);
     mf_result_list_end(out, list);

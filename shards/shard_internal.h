@@ -74,7 +74,7 @@ enum mf_change {
     MF_CHANGE_FLUSH = 5,
     MF_CHANGE_REMEMBER = 6, // an id
     MF_CHANGE_FORGET = 7,   // an id
-    MF_CHANGE_SEED = 8,     // the group has a hash seed
+    MF_CHANGE_SEED = 16,    // the group has a hash seed
 };
 
 // Dead to everything at this log time and later.

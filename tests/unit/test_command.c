@@ -253,7 +253,7 @@ static void what_the_encoder_would_not_write_is_corrupt(void **state)
         {"op 0", {0, 0, 0, 0, 0}, 16},
         {"an op between two ranges", {9, 0, 0, 0, 0}, 16},
         {"an op after draining", {66, 0, 0, 0, 0}, 16},
-        {"an op past the last", {98, 0, 0, 0, 0}, 16},
+        {"an op past the last", {99, 0, 0, 0, 0}, 16},
         {"an unknown flag", {5, 0, 8, 0, 0}, 16},
         {"an unknown expiry", {5, 0, 0, 3, 0}, 16},
         {"an id of 65 bytes", {5, 0, 0, 0, 65}, 5},
