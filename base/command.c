@@ -3,90 +3,85 @@
 //     u8 op | u16 flags | u8 expiry | u8 id length, id
 //     i64 expire_us    unless expiry is NONE
 //     u64 if_version   with MF_IF_VERSION
-//     u32 limit        of EXPIRE_DUE, TRANSFER, DRAIN
+//     u32 limit        with MF_HAS_LIMIT
+//     u64 number       with MF_HAS_NUMBER
 //     u32 item count   of commands of many keys
-//     for each item: u32 length, key; of SET, MSET and EVICT also u32 length, value
+//     for each item: u32 length, key; with values also u32 length, value
+//     u32 length, body with MF_HAS_BODY
 //
-// The table below says of each op which of these it has. There is one form for each command, so
-// the decoder refuses whatever the encoder would not have written.
+// The table of commands says of each op which of these it has. There is one form for each command,
+// so the decoder refuses whatever the encoder would not have written.
 #include "base/command.h"
 
 #include <assert.h>
 #include <stddef.h>
 
+#include "base/command_table.h"
+#include "base/glob.h"
+#include "base/txn.h"
+
 #define ALL_FLAGS                                                                                  \
     ((uint32_t)(MF_NX | MF_XX | MF_GT | MF_LT | MF_KEEP_TTL | MF_WITH_OLD | MF_WITH_META |         \
-                MF_IF_VERSION | MF_READ_LOCAL | MF_UNDO))
+                MF_IF_VERSION | MF_READ_LOCAL | MF_UNDO | MF_NO_TTL))
 
 enum keys { KEYS_NONE, KEYS_ONE, KEYS_MANY };
 
+// What a row of the table comes to in bytes.
 struct shape {
-    const char *name; // NULL: there is no such op
     enum keys keys;
     bool values;
-    bool write;
     bool limit;
-    bool grows;
+    bool number;
+    bool body;
 };
 
-static const struct shape shapes[] = {
-    [MF_OP_GET] = {"get", KEYS_ONE, false, false, false},
-    [MF_OP_MGET] = {"mget", KEYS_MANY, false, false, false},
-    [MF_OP_HAS] = {"has", KEYS_MANY, false, false, false},
-    [MF_OP_TTL] = {"ttl", KEYS_ONE, false, false, false},
-    [MF_OP_SIZE] = {"size", KEYS_NONE, false, false, false},
-    [MF_OP_INDEX] = {"index", KEYS_NONE, false, false, false},
-    [MF_OP_SET] = {"set", KEYS_ONE, true, true, false, .grows = true},
-    [MF_OP_MSET] = {"mset", KEYS_MANY, true, true, false, .grows = true},
-    [MF_OP_DEL] = {"del", KEYS_MANY, false, true, false},
-    [MF_OP_EXPIRE] = {"expire", KEYS_ONE, false, true, false},
-    [MF_OP_PERSIST] = {"persist", KEYS_ONE, false, true, false},
-    [MF_OP_FLUSH] = {"flush", KEYS_NONE, false, true, false},
-    [MF_OP_TRANSFER] = {"transfer", KEYS_NONE, .limit = true},
-    [MF_OP_DRAIN] = {"drain_node", KEYS_NONE, .limit = true},
-    [MF_OP_EXPIRE_DUE] = {"expire_due", KEYS_NONE, .write = true, .limit = true},
-    [MF_OP_EVICT] = {"evict", KEYS_MANY, .values = true, .write = true},
-};
-
-static const struct shape *shape_of(unsigned op)
+static struct shape shape_of(const struct mf_command_row *row)
 {
-    if (op >= sizeof(shapes) / sizeof(shapes[0]) || shapes[op].name == NULL)
-        return NULL;
-    return &shapes[op];
+    struct shape shape = {
+        .keys = row->params[0] == MF_PARAM_KEY ? KEYS_ONE : KEYS_NONE,
+        .values = row->params[1] == MF_PARAM_VALUE || row->params[0] == MF_PARAM_PAIRS,
+        .limit = (row->traits & MF_HAS_LIMIT) != 0,
+        .number = (row->traits & MF_HAS_NUMBER) != 0,
+        .body = (row->traits & MF_HAS_BODY) != 0,
+    };
+    if (mf_command_splits(row))
+        shape.keys = KEYS_MANY;
+    return shape;
 }
 
 bool mf_op_is_write(enum mf_opcode op)
 {
-    const struct shape *shape = shape_of(op);
-    return shape != NULL && shape->write;
+    const struct mf_command_row *row = mf_command_row(op);
+    return row != NULL && (row->traits & MF_WRITES) != 0;
 }
 
 bool mf_op_grows(enum mf_opcode op)
 {
-    const struct shape *shape = shape_of(op);
-    return shape != NULL && shape->grows;
+    const struct mf_command_row *row = mf_command_row(op);
+    return row != NULL && (row->traits & MF_GROWS) != 0;
 }
 
 const char *mf_op_name(enum mf_opcode op)
 {
-    const struct shape *shape = shape_of(op);
-    return shape != NULL ? shape->name : "?";
+    const struct mf_command_row *row = mf_command_row(op);
+    return row != NULL ? row->name : "?";
 }
 
 // A command that its own process built: what does not fit the table is a bug, not input.
-static const struct shape *checked_shape(const struct mf_command *command)
+static struct shape checked_shape(const struct mf_command *command)
 {
-    const struct shape *shape = shape_of(command->op);
-    assert(shape != NULL);
+    const struct mf_command_row *row = mf_command_row(command->op);
+    assert(row != NULL);
+    struct shape shape = shape_of(row);
     assert((command->flags & ~ALL_FLAGS) == 0 && command->id.len <= MF_ID_MAX);
-    assert(shape->keys != KEYS_ONE || command->item_count == 1);
-    assert(shape->keys != KEYS_NONE || command->item_count == 0);
+    assert(shape.keys != KEYS_ONE || command->item_count == 1);
+    assert(shape.keys != KEYS_NONE || command->item_count == 0);
     return shape;
 }
 
 void mf_command_encode(const struct mf_command *command, struct mf_buf *out)
 {
-    const struct shape *shape = checked_shape(command);
+    struct shape shape = checked_shape(command);
     mf_buf_u8(out, (uint8_t)command->op);
     mf_buf_u16(out, (uint16_t)command->flags);
     mf_buf_u8(out, (uint8_t)command->expiry);
@@ -96,28 +91,34 @@ void mf_command_encode(const struct mf_command *command, struct mf_buf *out)
         mf_buf_u64(out, (uint64_t)command->expire_us);
     if ((command->flags & MF_IF_VERSION) != 0)
         mf_buf_u64(out, command->if_version);
-    if (shape->limit)
+    if (shape.limit)
         mf_buf_u32(out, command->limit);
-    if (shape->keys == KEYS_MANY)
+    if (shape.number)
+        mf_buf_u64(out, command->number);
+    if (shape.keys == KEYS_MANY)
         mf_buf_u32(out, command->item_count);
     for (uint32_t i = 0; i < command->item_count; i++) {
         mf_buf_blob(out, command->items[i].key);
-        if (shape->values)
+        if (shape.values)
             mf_buf_blob(out, command->items[i].value);
     }
+    if (shape.body)
+        mf_buf_blob(out, command->body);
 }
 
 size_t mf_command_size(const struct mf_command *command)
 {
-    const struct shape *shape = checked_shape(command);
+    struct shape shape = checked_shape(command);
     size_t size = 5 + command->id.len;
     size += command->expiry != MF_EXPIRY_NONE ? 8 : 0;
     size += (command->flags & MF_IF_VERSION) != 0 ? 8 : 0;
-    size += shape->limit ? 4 : 0;
-    size += shape->keys == KEYS_MANY ? 4 : 0;
+    size += shape.limit ? 4 : 0;
+    size += shape.number ? 8 : 0;
+    size += shape.body ? 4 + command->body.len : 0;
+    size += shape.keys == KEYS_MANY ? 4 : 0;
     for (uint32_t i = 0; i < command->item_count; i++) {
         size += 4 + command->items[i].key.len;
-        size += shape->values ? 4 + command->items[i].value.len : 0;
+        size += shape.values ? 4 + command->items[i].value.len : 0;
     }
     return size;
 }
@@ -152,17 +153,27 @@ static bool expiry_fits(const struct mf_command *command)
     return command->op != MF_OP_EXPIRE || command->expiry != MF_EXPIRY_NONE;
 }
 
-static enum mf_err decode_head(struct mf_reader *r, struct mf_command *command,
-                               const struct shape **shape)
+// Nor one whose txn could not be carried out to its end.
+static bool body_fits(const struct mf_command *command)
+{
+    if (command->op == MF_OP_SCAN)
+        return command->body.len <= MF_GLOB_BYTES_MAX;
+    if (command->op != MF_OP_TXN && command->op != MF_OP_TXN_READ)
+        return true;
+    return mf_txn_valid(command->body, command->op == MF_OP_TXN_READ);
+}
+
+static enum mf_err decode_head(struct mf_reader *r, struct mf_command *command, struct shape *shape)
 {
     unsigned op = mf_read_u8(r);
     command->flags = mf_read_u16(r);
     unsigned expiry = mf_read_u8(r);
     size_t id_len = mf_read_u8(r);
-    *shape = shape_of(op);
-    if (r->failed || *shape == NULL || (command->flags & ~ALL_FLAGS) != 0 ||
-        expiry > MF_EXPIRY_AT || id_len > MF_ID_MAX)
+    const struct mf_command_row *row = mf_command_row(op);
+    if (r->failed || row == NULL || (command->flags & ~ALL_FLAGS) != 0 || expiry > MF_EXPIRY_AT ||
+        id_len > MF_ID_MAX)
         return MF_CORRUPT;
+    *shape = shape_of(row);
     command->op = (enum mf_opcode)op;
     command->expiry = (enum mf_expiry)expiry;
     command->id = mf_read_bytes(r, id_len);
@@ -170,10 +181,12 @@ static enum mf_err decode_head(struct mf_reader *r, struct mf_command *command,
         command->expire_us = (int64_t)mf_read_u64(r);
     if ((command->flags & MF_IF_VERSION) != 0)
         command->if_version = mf_read_u64(r);
-    if ((*shape)->limit)
+    if (shape->limit)
         command->limit = mf_read_u32(r);
-    command->item_count = (*shape)->keys == KEYS_ONE ? 1 : 0;
-    if ((*shape)->keys == KEYS_MANY)
+    if (shape->number)
+        command->number = mf_read_u64(r);
+    command->item_count = shape->keys == KEYS_ONE ? 1 : 0;
+    if (shape->keys == KEYS_MANY)
         command->item_count = mf_read_u32(r);
     return r->failed || !expiry_fits(command) ? MF_CORRUPT : MF_OK;
 }
@@ -182,15 +195,17 @@ enum mf_err mf_command_decode(struct mf_reader *r, struct mf_command *command,
                               struct mf_item **items, uint32_t *items_cap)
 {
     *command = (struct mf_command){0};
-    const struct shape *shape = NULL;
+    struct shape shape;
     enum mf_err err = decode_head(r, command, &shape);
     if (err == MF_OK)
-        err = place_items(r, shape, command, items, items_cap);
+        err = place_items(r, &shape, command, items, items_cap);
     if (err != MF_OK)
         return err;
     for (uint32_t i = 0; i < command->item_count; i++) {
         command->items[i].key = mf_read_blob(r);
-        command->items[i].value = shape->values ? mf_read_blob(r) : mf_bytes_of(NULL, 0);
+        command->items[i].value = shape.values ? mf_read_blob(r) : mf_bytes_of(NULL, 0);
     }
-    return r->failed ? MF_CORRUPT : MF_OK;
+    if (shape.body)
+        command->body = mf_read_blob(r);
+    return r->failed || !body_fits(command) ? MF_CORRUPT : MF_OK;
 }

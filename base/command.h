@@ -22,6 +22,10 @@ enum mf_opcode {
     MF_OP_TTL = 4,   // one key
     MF_OP_SIZE = 5,  // no key; one shard's live keys
     MF_OP_INDEX = 6, // no key; the log index applied: a barrier for what reads other replicas
+    // Some of one shard's keys, from `number` on (0: the start) about `limit` of them, those that
+    // `body`, a glob, matches: a list of the number to go on with (0: that was all), and the keys.
+    MF_OP_SCAN = 7,
+    MF_OP_TXN_READ = 8, // a TXN that only reads
     // Writes.
     MF_OP_SET = 32,     // one key and value
     MF_OP_MSET = 33,    // keys and values, atomic within the shard
@@ -29,12 +33,18 @@ enum mf_opcode {
     MF_OP_EXPIRE = 35,  // one key; expiry kind IN, expire_us <= 0 deletes
     MF_OP_PERSIST = 36, // one key
     MF_OP_FLUSH = 37,   // no key; one shard
+    MF_OP_INCR = 40,    // one key; adds `number`, a signed one. Expiry: of a key that it makes
+    MF_OP_APPEND = 41,  // one key and value
+    MF_OP_GETDEL = 42,  // one key
+    MF_OP_GETEX = 43,   // one key; expiry or MF_NO_TTL, or neither: it only reads, but has an id
+    MF_OP_TXN = 44,     // `body` (txn.h), whose keys are all in one shard
     // Asked of a node about leadership; never in a log. `limit` is a node's id.
     MF_OP_TRANSFER = 64, // that node is to lead the shard
     MF_OP_DRAIN = 65,    // that node is to lead nothing
     // Proposed by the leader itself.
     MF_OP_EXPIRE_DUE = 96, // pops at most `limit` keys whose deadline <= the entry's log time
     MF_OP_EVICT = 97,      // keys, each with its version (8 bytes) for a value: drops those
+    MF_OP_SEED = 98,       // the group's hash seed is `number`, if it has none yet
 };
 
 enum mf_command_flag {
@@ -48,6 +58,7 @@ enum mf_command_flag {
     MF_IF_VERSION = 1u << 7, // set, del: `if_version` must be the key's version (0: absent)
     MF_READ_LOCAL = 1u << 8, // reads: this replica's state, however old
     MF_UNDO = 1u << 9,       // drain: it may lead again
+    MF_NO_TTL = 1u << 10,    // getex: the TTL goes
 };
 
 // How expire_us is meant.
@@ -63,7 +74,7 @@ enum mf_expiry {
 
 struct mf_item {
     struct mf_bytes key;
-    struct mf_bytes value; // set and mset only
+    struct mf_bytes value; // set, mset, append only
 };
 
 struct mf_command {
@@ -72,7 +83,12 @@ struct mf_command {
     enum mf_expiry expiry;
     int64_t expire_us;
     uint64_t if_version;
-    uint32_t limit;        // EXPIRE_DUE, TRANSFER, DRAIN
+    // What the log needs to come to the same result on every replica, whatever limits its node has:
+    // INCR, APPEND: the longest value allowed; TXN, TXN_READ: the bytes that its results may take.
+    // Of SCAN, EXPIRE_DUE: how many; of TRANSFER, DRAIN: a node.
+    uint32_t limit;
+    uint64_t number;       // INCR, SCAN, SEED
+    struct mf_bytes body;  // TXN, TXN_READ, SCAN
     struct mf_bytes id;    // empty = none
     struct mf_item *items; // item_count of them; &one for commands of one key
     uint32_t item_count;

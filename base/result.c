@@ -8,6 +8,7 @@
 //     META     u64 version, i64 ttl_ms, u32 length, value
 //     LIST     u32 count, u64 length, elements
 //     ERROR    u8 code, u32 length, message
+//     TXN      u8 0 or 1, then as LIST
 //
 // Results are stored with remembered ids, so this form is part of the snapshot's content.
 #include "base/result.h"
@@ -26,18 +27,25 @@ static void encode_written(const struct mf_result *result, struct mf_buf *out)
         mf_buf_blob(out, result->value);
 }
 
+static void encode_list(const struct mf_result *result, struct mf_buf *out)
+{
+    mf_buf_u32(out, result->count);
+    mf_buf_u64(out, result->value.len);
+    mf_buf_put(out, result->value.data, result->value.len);
+}
+
 void mf_result_encode(const struct mf_result *result, struct mf_buf *out)
 {
-    if (result->kind == MF_RESULT_LIST) {
-        size_t list = mf_result_list_begin(out, result->count);
-        mf_buf_put(out, result->value.data, result->value.len);
-        mf_result_list_end(out, list);
-        return;
-    }
     mf_buf_u8(out, (uint8_t)result->kind);
     switch (result->kind) {
     case MF_RESULT_NIL:
+        break;
     case MF_RESULT_LIST:
+        encode_list(result, out);
+        break;
+    case MF_RESULT_TXN:
+        mf_buf_u8(out, result->integer != 0);
+        encode_list(result, out);
         break;
     case MF_RESULT_BOOL:
         mf_buf_u8(out, result->integer != 0);
@@ -127,6 +135,10 @@ enum mf_err mf_result_decode(struct mf_reader *r, struct mf_result *result)
     case MF_RESULT_LIST:
         err = decode_list(r, result);
         break;
+    case MF_RESULT_TXN:
+        result->integer = mf_read_u8(r);
+        err = result->integer > 1 ? MF_CORRUPT : decode_list(r, result);
+        break;
     case MF_RESULT_ERROR:
         err = decode_error(r, result);
         break;
@@ -179,10 +191,29 @@ size_t mf_result_list_begin(struct mf_buf *out, uint32_t count)
     return out->len;
 }
 
+static void put_at(struct mf_buf *out, size_t at, size_t bytes, uint64_t value)
+{
+    for (size_t i = 0; i < bytes; i++)
+        out->data[at + i] = (uint8_t)(value >> (8 * i));
+}
+
 void mf_result_list_end(struct mf_buf *out, size_t list)
 {
     assert(list <= out->len);
-    uint64_t len = out->len - list;
-    for (size_t i = 0; i < 8; i++)
-        out->data[list - 8 + i] = (uint8_t)(len >> (8 * i));
+    put_at(out, list - 8, 8, out->len - list);
+}
+
+size_t mf_result_txn_begin(struct mf_buf *out, bool ok)
+{
+    mf_buf_u8(out, MF_RESULT_TXN);
+    mf_buf_u8(out, ok);
+    mf_buf_u32(out, 0);
+    mf_buf_u64(out, 0);
+    return out->len;
+}
+
+void mf_result_txn_end(struct mf_buf *out, size_t list, uint32_t count)
+{
+    mf_result_list_end(out, list);
+    put_at(out, list - 12, 4, count);
 }

@@ -18,6 +18,7 @@ enum mf_result_kind {
     MF_RESULT_META = 5,    // get with meta: value, version, ttl_ms
     MF_RESULT_LIST = 6,    // `count` encoded results, one after the other, in value
     MF_RESULT_ERROR = 7,   // err, and a message for the user in value
+    MF_RESULT_TXN = 8,     // integer: whether all conditions held; the branch's results as in LIST
 };
 
 struct mf_result {
@@ -28,7 +29,7 @@ struct mf_result {
     int64_t ttl_ms; // -1: no TTL
     bool with_old;  // WRITTEN: the command asked for the old value
     bool has_old;   // WRITTEN: there was one, in value
-    uint32_t count; // LIST
+    uint32_t count; // LIST, TXN
     struct mf_bytes value;
 };
 
@@ -49,5 +50,8 @@ void mf_result_error(struct mf_buf *out, enum mf_err err, const char *message);
 // A LIST written in place: begin, append `count` encoded results, end with what begin returned.
 MF_MUST_USE size_t mf_result_list_begin(struct mf_buf *out, uint32_t count);
 void mf_result_list_end(struct mf_buf *out, size_t list);
+// The same for a TXN, whose number of results is known at its end.
+MF_MUST_USE size_t mf_result_txn_begin(struct mf_buf *out, bool ok);
+void mf_result_txn_end(struct mf_buf *out, size_t list, uint32_t count);
 
 #endif

@@ -4,6 +4,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base/glob.h"
+
 #define SESSION_BYTES 16
 
 // Stores an option's value; false: the value is not what `expected` says.
@@ -13,7 +15,7 @@ typedef bool take_option(struct parser *p, uint32_t flag, const struct mf_msgpac
 
 static bool option_flag(struct parser *p, uint32_t flag, const struct mf_msgpack_token *value)
 {
-    p->request->command.flags |= flag;
+    p->command->flags |= flag;
     return value->type == MF_MP_BOOL;
 }
 
@@ -22,7 +24,7 @@ static bool option_read(struct parser *p, uint32_t flag, const struct mf_msgpack
     if (!mf_parse_is_bytes(value))
         return false;
     if (mf_bytes_equal(value->bytes, mf_bytes_str("local"))) {
-        p->request->command.flags |= flag;
+        p->command->flags |= flag;
         return true;
     }
     return mf_bytes_equal(value->bytes, mf_bytes_str("linearizable"));
@@ -34,8 +36,8 @@ static bool option_ttl(struct parser *p, uint32_t flag, const struct mf_msgpack_
     (void)flag;
     if (!mf_parse_to_integer(value, &ttl_ms) || ttl_ms < 1 || ttl_ms > MF_TTL_MS_MAX)
         return false;
-    p->request->command.expiry = MF_EXPIRY_IN;
-    p->request->command.expire_us = ttl_ms * 1000;
+    p->command->expiry = MF_EXPIRY_IN;
+    p->command->expire_us = ttl_ms * 1000;
     return true;
 }
 
@@ -45,8 +47,8 @@ static bool option_expire_at(struct parser *p, uint32_t flag, const struct mf_ms
     (void)flag;
     if (!mf_parse_to_integer(value, &unix_ms) || unix_ms > MF_TTL_MS_MAX)
         return false;
-    p->request->command.expiry = MF_EXPIRY_AT;
-    p->request->command.expire_us = unix_ms <= 0 ? 0 : unix_ms * 1000; // before 1970: the past
+    p->command->expiry = MF_EXPIRY_AT;
+    p->command->expire_us = unix_ms <= 0 ? 0 : unix_ms * 1000; // before 1970: the past
     return true;
 }
 
@@ -54,8 +56,8 @@ static bool option_if_version(struct parser *p, uint32_t flag, const struct mf_m
 {
     if (value->type != MF_MP_UINT)
         return false;
-    p->request->command.flags |= flag;
-    p->request->command.if_version = value->uinteger;
+    p->command->flags |= flag;
+    p->command->if_version = value->uinteger;
     return true;
 }
 
@@ -64,7 +66,7 @@ static bool option_id(struct parser *p, uint32_t flag, const struct mf_msgpack_t
     (void)flag;
     if (!mf_parse_is_bytes(value) || value->bytes.len == 0 || value->bytes.len > MF_ID_MAX)
         return false;
-    p->request->command.id = value->bytes;
+    p->command->id = value->bytes;
     return true;
 }
 
@@ -98,52 +100,74 @@ static bool option_session(struct parser *p, uint32_t flag, const struct mf_msgp
     return mf_parse_is_bytes(value) && value->bytes.len == SESSION_BYTES;
 }
 
+static bool option_match(struct parser *p, uint32_t flag, const struct mf_msgpack_token *value)
+{
+    (void)flag;
+    if (!mf_parse_is_bytes(value) || value->bytes.len > MF_GLOB_BYTES_MAX)
+        return false;
+    p->command->body = value->bytes;
+    return true;
+}
+
+// What is more than one call gives anyhow is as good as that.
+static bool option_count(struct parser *p, uint32_t flag, const struct mf_msgpack_token *value)
+{
+    (void)flag;
+    if (value->type != MF_MP_UINT || value->uinteger == 0)
+        return false;
+    p->command->limit = value->uinteger < UINT32_MAX ? (uint32_t)value->uinteger : UINT32_MAX;
+    return true;
+}
+
 static const struct {
-    const char *name;
     const char *expected;
     take_option *take;
     uint32_t flag; // enum mf_command_flag
 } options[OPTION_COUNT] = {
-    [OPTION_READ] = {"read", "\"linearizable\" or \"local\"", option_read, MF_READ_LOCAL},
-    [OPTION_META] = {"meta", "a boolean", option_flag, MF_WITH_META},
-    [OPTION_TTL] = {"ttl", "an integer of milliseconds from 1 to 9007199254740991", option_ttl, 0},
-    [OPTION_EXPIRE_AT] = {"expire_at", "Unix time as an integer of milliseconds, below 2^53",
-                          option_expire_at, 0},
-    [OPTION_NX] = {"nx", "a boolean", option_flag, MF_NX},
-    [OPTION_XX] = {"xx", "a boolean", option_flag, MF_XX},
-    [OPTION_GT] = {"gt", "a boolean", option_flag, MF_GT},
-    [OPTION_LT] = {"lt", "a boolean", option_flag, MF_LT},
-    [OPTION_IF_VERSION] = {"if_version", "an unsigned integer of 64 bits", option_if_version,
-                           MF_IF_VERSION},
-    [OPTION_KEEP_TTL] = {"keep_ttl", "a boolean", option_flag, MF_KEEP_TTL},
-    [OPTION_GET] = {"get", "a boolean", option_flag, MF_WITH_OLD},
-    [OPTION_ID] = {"id", "1 to 64 bytes", option_id, 0},
-    [OPTION_CLIENT] = {"client", "a string", option_client, 0},
-    [OPTION_USER] = {"user", "a string", option_user, 0},
-    [OPTION_PASSWORD] = {"password", "a string", option_password, 0},
-    [OPTION_SESSION] = {"session", "16 bytes", option_session, 0},
-    [OPTION_UNDO] = {"undo", "a boolean", option_flag, MF_UNDO},
+    [MF_OPTION_READ] = {"\"linearizable\" or \"local\"", option_read, MF_READ_LOCAL},
+    [MF_OPTION_META] = {"a boolean", option_flag, MF_WITH_META},
+    [MF_OPTION_TTL] = {"an integer of milliseconds from 1 to 9007199254740991", option_ttl, 0},
+    [MF_OPTION_EXPIRE_AT] = {"Unix time as an integer of milliseconds, below 2^53",
+                             option_expire_at, 0},
+    [MF_OPTION_NX] = {"a boolean", option_flag, MF_NX},
+    [MF_OPTION_XX] = {"a boolean", option_flag, MF_XX},
+    [MF_OPTION_GT] = {"a boolean", option_flag, MF_GT},
+    [MF_OPTION_LT] = {"a boolean", option_flag, MF_LT},
+    [MF_OPTION_IF_VERSION] = {"an unsigned integer of 64 bits", option_if_version, MF_IF_VERSION},
+    [MF_OPTION_KEEP_TTL] = {"a boolean", option_flag, MF_KEEP_TTL},
+    [MF_OPTION_PERSIST] = {"a boolean", option_flag, MF_NO_TTL},
+    [MF_OPTION_GET] = {"a boolean", option_flag, MF_WITH_OLD},
+    [MF_OPTION_MATCH] = {"a pattern of at most 1024 bytes", option_match, 0},
+    [MF_OPTION_COUNT] = {"an integer from 1 on", option_count, 0},
+    [MF_OPTION_ID] = {"1 to 64 bytes", option_id, 0},
+    [OPTION_CLIENT] = {"a string", option_client, 0},
+    [OPTION_USER] = {"a string", option_user, 0},
+    [OPTION_PASSWORD] = {"a string", option_password, 0},
+    [OPTION_SESSION] = {"16 bytes", option_session, 0},
+    [OPTION_UNDO] = {"a boolean", option_flag, MF_UNDO},
 };
 
-// Two of one row contradict each other.
-static const uint32_t exclusions[] = {
-    BIT(TTL) | BIT(EXPIRE_AT), BIT(TTL) | BIT(KEEP_TTL), BIT(EXPIRE_AT) | BIT(KEEP_TTL),
-    BIT(NX) | BIT(XX),         BIT(NX) | BIT(GT),        BIT(NX) | BIT(LT),
-    BIT(GT) | BIT(LT),
-};
+static const char *name_of(unsigned option)
+{
+    static const char *const names[OPTION_COUNT] = {[OPTION_CLIENT] = "client",
+                                                    [OPTION_USER] = "user",
+                                                    [OPTION_PASSWORD] = "password",
+                                                    [OPTION_SESSION] = "session",
+                                                    [OPTION_UNDO] = "undo"};
+    return option < MF_OPTIONS ? mf_option_name((enum mf_option)option) : names[option];
+}
 
 static bool refuse_unknown_option(struct parser *p, struct mf_bytes name)
 {
     char allowed[100] = "";
     size_t len = 0;
     for (unsigned i = 0; i < OPTION_COUNT; i++) {
-        if ((p->method->options & (1u << i)) != 0)
+        if ((p->options & (1u << i)) != 0)
             len += (size_t)snprintf(allowed + len, sizeof(allowed) - len, "%s%s",
-                                    len > 0 ? ", " : "", options[i].name);
+                                    len > 0 ? ", " : "", name_of(i));
     }
-    return mf_parse_refuse(p, MF_BAD_REQUEST, "%s: unknown option \"%s\", expected %s%s",
-                           p->method->name, mf_parse_quote(name).text, len > 0 ? "one of " : "none",
-                           allowed);
+    return mf_parse_refuse(p, MF_BAD_REQUEST, "%s: unknown option \"%s\", expected %s%s", p->name,
+                           mf_parse_quote(name).text, len > 0 ? "one of " : "none", allowed);
 }
 
 static bool take_one_option(struct parser *p, uint32_t *seen)
@@ -155,13 +179,13 @@ static bool take_one_option(struct parser *p, uint32_t *seen)
     if (name.type != MF_MP_STR)
         return mf_parse_refuse_value(p, "an option's name", &name, "a string");
     unsigned i = 0;
-    while (i < OPTION_COUNT && !mf_bytes_equal(name.bytes, mf_bytes_str(options[i].name)))
+    while (i < OPTION_COUNT && !mf_bytes_equal(name.bytes, mf_bytes_str(name_of(i))))
         i++;
-    if (i == OPTION_COUNT || (p->method->options & (1u << i)) == 0)
+    if (i == OPTION_COUNT || (p->options & (1u << i)) == 0)
         return refuse_unknown_option(p, name.bytes);
     if ((*seen & (1u << i)) != 0)
-        return mf_parse_refuse(p, MF_BAD_REQUEST, "%s: option %s is given twice", p->method->name,
-                               options[i].name);
+        return mf_parse_refuse(p, MF_BAD_REQUEST, "%s: option %s is given twice", p->name,
+                               name_of(i));
     *seen |= 1u << i;
     if (!mf_parse_next(p, &value))
         return false;
@@ -171,25 +195,22 @@ static bool take_one_option(struct parser *p, uint32_t *seen)
     if (options[i].take(p, options[i].flag, &value))
         return true;
     char what[32];
-    snprintf(what, sizeof(what), "option %s", options[i].name);
+    snprintf(what, sizeof(what), "option %s", name_of(i));
     return mf_parse_refuse_value(p, what, &value, options[i].expected);
 }
 
 static bool check_exclusions(struct parser *p)
 {
-    for (size_t row = 0; row < sizeof(exclusions) / sizeof(*exclusions); row++) {
-        if ((p->given & exclusions[row]) != exclusions[row])
-            continue;
-        unsigned first = (unsigned)__builtin_ctz(exclusions[row]);
-        unsigned second = (unsigned)__builtin_ctz(exclusions[row] & ~(1u << first));
+    enum mf_option one;
+    enum mf_option other;
+    if (mf_options_clash(p->given, &one, &other))
         return mf_parse_refuse(p, MF_BAD_REQUEST,
                                "%s: options %s and %s contradict each other, expected at most one",
-                               p->method->name, options[first].name, options[second].name);
-    }
-    if ((p->given & BIT(IF_VERSION)) != 0 && p->request->command.item_count != 1)
+                               p->name, mf_option_name(one), mf_option_name(other));
+    if ((p->given & MF_OPTION_BIT(IF_VERSION)) != 0 && p->command->item_count != 1)
         return mf_parse_refuse(p, MF_BAD_REQUEST,
                                "%s: option if_version with %" PRIu32 " keys, expected one key",
-                               p->method->name, p->request->command.item_count);
+                               p->name, p->command->item_count);
     return true;
 }
 

@@ -156,6 +156,17 @@ static void pack_meta(struct mf_buf *out, const struct mf_result *result)
 
 static bool pack_result(struct mf_buf *out, const struct mf_result *result, unsigned depth);
 
+static bool pack_list(struct mf_buf *out, const struct mf_result *list, unsigned depth);
+
+static bool pack_txn(struct mf_buf *out, const struct mf_result *result, unsigned depth)
+{
+    mf_pack_map(out, 2);
+    mf_pack_str(out, "ok");
+    mf_pack_bool(out, result->integer != 0);
+    mf_pack_str(out, "results");
+    return pack_list(out, result, depth);
+}
+
 static bool pack_list(struct mf_buf *out, const struct mf_result *list, unsigned depth)
 {
     if (depth == LIST_DEPTH_MAX)
@@ -194,6 +205,8 @@ static bool pack_result(struct mf_buf *out, const struct mf_result *result, unsi
         return true;
     case MF_RESULT_LIST:
         return pack_list(out, result, depth);
+    case MF_RESULT_TXN:
+        return pack_txn(out, result, depth);
     case MF_RESULT_ERROR:
         break;
     }

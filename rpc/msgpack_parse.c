@@ -82,10 +82,18 @@ static struct quoted describe(const struct mf_msgpack_token *token)
     return out;
 }
 
+bool mf_parse_refuse_count(struct parser *p, uint32_t count, uint32_t arity, const char *names)
+{
+    return mf_parse_refuse(p, MF_BAD_REQUEST,
+                           "%s: %" PRIu32 " parameter%s, expected %" PRIu32
+                           " (%s) and at most a map of options",
+                           p->name, count, count == 1 ? "" : "s", arity, names);
+}
+
 bool mf_parse_refuse_value(struct parser *p, const char *what, const struct mf_msgpack_token *got,
                            const char *expected)
 {
-    return mf_parse_refuse(p, MF_BAD_REQUEST, "%s: %s is %s, expected %s", p->method->name, what,
+    return mf_parse_refuse(p, MF_BAD_REQUEST, "%s: %s is %s, expected %s", p->name, what,
                            describe(got).text, expected);
 }
 

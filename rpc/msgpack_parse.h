@@ -6,23 +6,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/command_table.h"
 #include "rpc/msgpack_rpc.h"
 #include "rpc/msgpack_scan.h"
 
+// The options of commands are in base/command_table.h; these are of the other methods.
 enum option {
-    OPTION_READ,
-    OPTION_META,
-    OPTION_TTL,
-    OPTION_EXPIRE_AT,
-    OPTION_NX,
-    OPTION_XX,
-    OPTION_GT,
-    OPTION_LT,
-    OPTION_IF_VERSION,
-    OPTION_KEEP_TTL,
-    OPTION_GET,
-    OPTION_ID,
-    OPTION_CLIENT,
+    OPTION_CLIENT = MF_OPTIONS,
     OPTION_USER,
     OPTION_PASSWORD,
     OPTION_SESSION,
@@ -30,26 +20,18 @@ enum option {
     OPTION_COUNT
 };
 
-// As a set: BIT(TTL) | BIT(ID).
+// As a set: BIT(CLIENT) | BIT(USER).
 #define BIT(option) (1u << (OPTION_##option))
 
 struct parser {
     struct mf_msgpack_in in;
     const struct mf_rpc_limits *limits;
     struct mf_rpc_request *request;
-    const struct method *method;
-    uint32_t given; // options given and not false, as bits
-};
-
-// One row a method. `parameters` names the positional ones for messages; `take` reads them.
-struct method {
+    // Of the method, or of the one inside a txn, that is being read.
     const char *name;
-    enum mf_method kind;
-    enum mf_opcode op;
-    uint32_t arity;
-    const char *parameters;
-    bool (*take)(struct parser *p);
-    uint32_t options;
+    struct mf_command *command;
+    uint32_t options; // that it takes, as bits
+    uint32_t given;   // options given and not false, as bits
 };
 
 // Refuses the request; always false, so that parsers can return it.
@@ -74,8 +56,21 @@ bool mf_parse_is_bytes(const struct mf_msgpack_token *token);
 // An integer of any width; one that does not fit is INT64_MAX, above every bound there is.
 bool mf_parse_to_integer(const struct mf_msgpack_token *token, int64_t *out);
 
+// Reads `count` params of a command by its row in the table: the positional ones and, if there is
+// one more, the map of options. p->command has the op, and is all zero else.
+bool mf_parse_command(struct parser *p, uint32_t count);
+// "METHOD: N parameters, expected ..."
+bool mf_parse_refuse_count(struct parser *p, uint32_t count, uint32_t arity, const char *names);
 // Reads the map of options at the end of params and checks it as a whole. The positional
 // parameters have been read.
 bool mf_parse_options(struct parser *p);
+// Is there such a method, command or not? And the refusal where there is none.
+bool mf_parse_known(struct mf_bytes name);
+bool mf_parse_refuse_method(struct parser *p, struct mf_bytes name);
+// The parameter of a txn: its conditions and methods, into the body of p->command.
+bool mf_parse_txn(struct parser *p);
+// A key or a value within the limits.
+bool mf_parse_key(struct parser *p, struct mf_bytes *out);
+bool mf_parse_value(struct parser *p, struct mf_bytes *out);
 
 #endif

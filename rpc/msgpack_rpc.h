@@ -16,7 +16,7 @@
 enum mf_method {
     MF_METHOD_PING,
     MF_METHOD_HELLO,
-    MF_METHOD_COMMAND, // get set del has expire persist ttl mget mset size flush: see `command`
+    MF_METHOD_COMMAND, // a row of base/command_table.h: see `command`
     MF_METHOD_CLUSTER,
     MF_METHOD_STATS,
     MF_METHOD_SNAPSHOT,
@@ -27,6 +27,7 @@ enum mf_method {
 struct mf_rpc_limits {
     size_t key_bytes_max;
     size_t value_bytes_max;
+    size_t answer_bytes_max; // of the results of a txn
 };
 
 struct mf_rpc_request {
@@ -38,6 +39,7 @@ struct mf_rpc_request {
         command; // COMMAND, its flags also DRAIN_NODE; items point to `items` or command.one
     struct mf_item *items; // grown as needed, freed by mf_rpc_request_free
     uint32_t items_cap;
+    struct mf_buf txn;          // the body of a txn, freed by mf_rpc_request_free
     struct mf_bytes hello_user; // HELLO; empty when absent
     struct mf_bytes hello_password;
     struct mf_bytes name; // SNAPSHOT

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
+#include "base/txn.h"
 #include "server/replica_internal.h"
 #include "shards/batch.h"
 
@@ -24,13 +26,19 @@ static void add_command(struct mf_replica *replica, const struct mf_replica_env 
     enum mf_err err = mf_command_decode(&reader, &command, &items, &items_cap);
     assert(err == MF_OK); // encoded by us, or checked when it came in
     (void)err;
+    struct mf_buf body = {0};
     if (command.expiry == MF_EXPIRY_AT) {
         command.expiry = MF_EXPIRY_IN;
         command.expire_us -= (int64_t)env->wall_us;
         mf_batch_add(&replica->batch, &command);
+    } else if (command.op == MF_OP_TXN &&
+               mf_txn_settle_times(command.body, (int64_t)env->wall_us, &body)) {
+        command.body = mf_buf_view(&body);
+        mf_batch_add(&replica->batch, &command);
     } else {
         mf_batch_add_encoded(&replica->batch, mf_buf_view(&op->command));
     }
+    mf_buf_free(&body);
     free(items);
 }
 
@@ -74,6 +82,11 @@ void mf_replica_propose_first(struct mf_replica *replica, const struct mf_replic
         return;
     uint64_t tag = next_tag(replica);
     mf_batch_begin(&replica->batch, tag);
+    if (!mf_shard_seeded(replica->shard)) {
+        // Of two leaders that both find none, the first to be applied counts.
+        struct mf_command seed = {.op = MF_OP_SEED, .number = mf_hash_mix(env->random, tag)};
+        mf_batch_add(&replica->batch, &seed);
+    }
     propose(replica, env, tag, 0);
     replica->lead_slot = replica->last->slot;
 }

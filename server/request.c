@@ -4,7 +4,10 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "base/command_table.h"
+#include "base/txn.h"
 #include "server/router.h"
+#include "server/scan.h"
 #include "shards/slots.h"
 
 // One shard's part: the items order[first .. first + count - 1] of the command.
@@ -32,12 +35,17 @@ static const struct mf_result broken_result = {.kind = MF_RESULT_ERROR, .err = M
 
 static bool is_list(enum mf_opcode op)
 {
-    return op == MF_OP_MGET || op == MF_OP_HAS;
+    return (mf_command_row(op)->traits & MF_LISTS) != 0;
 }
 
 static bool by_items(enum mf_opcode op)
 {
-    return is_list(op) || op == MF_OP_DEL || op == MF_OP_MSET;
+    return mf_command_splits(mf_command_row(op));
+}
+
+static bool is_everywhere(enum mf_opcode op)
+{
+    return (mf_command_row(op)->traits & MF_EVERYWHERE) != 0;
 }
 
 static void free_request(struct request *request)
@@ -213,6 +221,33 @@ static void split_by_items(const struct mf_reactor *reactor, struct request *req
     free(placed);
 }
 
+// The shard of all keys of a txn.
+struct one_shard {
+    uint32_t shards;
+    uint32_t shard;
+    bool known;
+};
+
+static bool same_shard(void *arg, struct mf_bytes key)
+{
+    struct one_shard *one = arg;
+    uint32_t shard = mf_shard_of_key(key, one->shards);
+    bool same = !one->known || one->shard == shard;
+    one->shard = shard;
+    one->known = true;
+    return same;
+}
+
+// A txn without any key is for whichever shard.
+static bool find_txn_shard(const struct mf_reactor *reactor, const struct mf_command *command,
+                           uint32_t *shard)
+{
+    struct one_shard one = {.shards = reactor->node->config.shards};
+    bool same = mf_txn_each_key(command->body, same_shard, &one);
+    *shard = one.shard;
+    return same;
+}
+
 static void split(const struct mf_reactor *reactor, struct request *request,
                   const struct mf_command *command)
 {
@@ -220,7 +255,7 @@ static void split(const struct mf_reactor *reactor, struct request *request,
         split_by_items(reactor, request, command);
         return;
     }
-    bool everywhere = command->op == MF_OP_SIZE || command->op == MF_OP_FLUSH;
+    bool everywhere = is_everywhere(command->op);
     uint32_t shards = reactor->node->config.shards;
     request->parts = mf_calloc(everywhere ? shards : 1, sizeof(*request->parts));
     if (!everywhere) {
@@ -263,12 +298,32 @@ static void submit(struct mf_reactor *reactor, struct request *request)
         finish(reactor, request);
 }
 
+static void start_txn(struct mf_reactor *reactor, const struct mf_command *command,
+                      mf_request_done *done, void *arg)
+{
+    uint32_t shard;
+    if (find_txn_shard(reactor, command, &shard)) {
+        mf_request_start_on(reactor, shard, command, done, arg);
+        return;
+    }
+    struct mf_result refused = {.kind = MF_RESULT_ERROR, .err = MF_CROSS_SHARD};
+    done(arg, &refused);
+}
+
 void mf_request_start(struct mf_reactor *reactor, const struct mf_command *command,
                       mf_request_done *done, void *arg)
 {
     if (by_items(command->op) && command->item_count == 0) {
         struct mf_result nothing = {.kind = is_list(command->op) ? MF_RESULT_LIST : MF_RESULT_INT};
         done(arg, &nothing);
+        return;
+    }
+    if (command->op == MF_OP_SCAN) {
+        mf_scan_start(reactor, command, done, arg);
+        return;
+    }
+    if (command->op == MF_OP_TXN || command->op == MF_OP_TXN_READ) {
+        start_txn(reactor, command, done, arg);
         return;
     }
     struct request *request = new_request(command, done, arg);

@@ -17,7 +17,7 @@ typedef void mf_request_done(void *arg, const struct mf_result *result);
 // Starts a command; done may be called before this returns. The command's views may die afterwards.
 void mf_request_start(struct mf_reactor *reactor, const struct mf_command *command,
                       mf_request_done *done, void *arg);
-// The same for a command without keys that is meant for one shard only.
+// The same for a command that is meant for this one shard only.
 void mf_request_start_on(struct mf_reactor *reactor, uint32_t shard,
                          const struct mf_command *command, mf_request_done *done, void *arg);
 // From the router: one op has come back.

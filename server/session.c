@@ -26,6 +26,7 @@
 // than the largest reply is dropped.
 #define OUTPUT_PAUSE_BYTES (1u << 20)
 #define OUTPUT_SPARE_BYTES (16u << 20)
+#define TXN_ANSWER_BYTES (1u << 20)
 
 struct session {
     struct mf_reactor *reactor;
@@ -273,6 +274,14 @@ static enum mf_err refuse(struct session *session, struct mf_bytes input, enum m
     return err;
 }
 
+// A txn's results are put together while the shard waits: room for one of the largest values, and
+// for what surrounds it.
+static size_t answer_bytes_max(const struct mf_config *config)
+{
+    uint64_t most = (uint64_t)config->value_bytes_max + TXN_ANSWER_BYTES;
+    return most < config->request_bytes_max ? (size_t)most : (size_t)config->request_bytes_max;
+}
+
 static enum mf_err on_data(void *arg, struct mf_conn *conn, struct mf_bytes input, size_t *used)
 {
     (void)conn;
@@ -288,7 +297,8 @@ static enum mf_err on_data(void *arg, struct mf_conn *conn, struct mf_bytes inpu
     *used = size;
     atomic_fetch_add_explicit(&session->reactor->counters.requests, 1, memory_order_relaxed);
     struct mf_rpc_limits limits = {.key_bytes_max = config->key_bytes_max,
-                                   .value_bytes_max = config->value_bytes_max};
+                                   .value_bytes_max = config->value_bytes_max,
+                                   .answer_bytes_max = answer_bytes_max(config)};
     struct mf_rpc_request *request = &session->request;
     mf_rpc_parse(mf_bytes_of(input.data, size), &limits, request);
     if (request->err == MF_OK) {

@@ -11,13 +11,15 @@
 
 // Changes between two reclamations, for an owner that applies many in one turn (replay).
 #define RECLAIM_EVERY 64u
+// Bytes of values put together between two reclamations: small commands can leave large values
+// behind, many in one entry.
+#define RECLAIM_EVERY_BYTES (16u << 20)
 // Keys that are fetched ahead at a time; more would push the first ones out again.
 #define SCOUT_KEYS 32u
 // A larger result buffer is given back before the next command.
 #define RESULT_KEEP_BYTES_MAX 65536u
 
-// The live entry of a key, or NULL; a dead one is taken out.
-static struct mf_entry *find_live(struct mf_shard *shard, struct mf_bytes key)
+struct mf_entry *mf_shard_find_live(struct mf_shard *shard, struct mf_bytes key)
 {
     struct mf_entry *entry = mf_map_find(shard->keys, key);
     if (entry == NULL || !mf_entry_dead(entry, shard->log_time_us))
@@ -54,7 +56,7 @@ static uint64_t deadline_to_set(const struct mf_shard *shard, const struct mf_co
 static void apply_set(struct mf_shard *shard, const struct mf_command *command, struct mf_buf *out)
 {
     const struct mf_item *item = &command->items[0];
-    struct mf_entry *entry = find_live(shard, item->key);
+    struct mf_entry *entry = mf_shard_find_live(shard, item->key);
     bool written = may_set(command, entry);
     struct mf_result result = {
         .kind = MF_RESULT_WRITTEN,
@@ -75,7 +77,7 @@ static void apply_set(struct mf_shard *shard, const struct mf_command *command, 
 static void apply_mset(struct mf_shard *shard, const struct mf_command *command, struct mf_buf *out)
 {
     for (uint32_t i = 0; i < command->item_count; i++) {
-        struct mf_entry *entry = find_live(shard, command->items[i].key);
+        struct mf_entry *entry = mf_shard_find_live(shard, command->items[i].key);
         mf_shard_put(shard, entry, false, command->items[i].key, command->items[i].value,
                      deadline_to_set(shard, command, entry));
     }
@@ -86,7 +88,7 @@ static void apply_del(struct mf_shard *shard, const struct mf_command *command, 
 {
     int64_t deleted = 0;
     for (uint32_t i = 0; i < command->item_count; i++) {
-        struct mf_entry *entry = find_live(shard, command->items[i].key);
+        struct mf_entry *entry = mf_shard_find_live(shard, command->items[i].key);
         if (entry == NULL || !version_holds(command, entry))
             continue;
         mf_shard_drop(shard, entry, MF_CHANGE_DELETE);
@@ -110,7 +112,7 @@ static bool may_expire(const struct mf_command *command, uint64_t now_set_us, ui
 static void apply_expire(struct mf_shard *shard, const struct mf_command *command,
                          struct mf_buf *out)
 {
-    struct mf_entry *entry = find_live(shard, command->items[0].key);
+    struct mf_entry *entry = mf_shard_find_live(shard, command->items[0].key);
     uint64_t wanted_us = mf_shard_deadline_in(shard, command->expire_us);
     bool holds = entry != NULL && may_expire(command, mf_entry_deadline(entry), wanted_us);
     if (holds && command->expire_us <= 0)
@@ -123,7 +125,7 @@ static void apply_expire(struct mf_shard *shard, const struct mf_command *comman
 static void apply_persist(struct mf_shard *shard, const struct mf_command *command,
                           struct mf_buf *out)
 {
-    struct mf_entry *entry = find_live(shard, command->items[0].key);
+    struct mf_entry *entry = mf_shard_find_live(shard, command->items[0].key);
     bool had_ttl = entry != NULL && mf_entry_deadline(entry) != MF_NO_DEADLINE;
     if (had_ttl)
         mf_shard_retime(shard, entry, MF_NO_DEADLINE);
@@ -152,7 +154,7 @@ static void apply_evict(struct mf_shard *shard, const struct mf_command *command
 {
     int64_t evicted = 0;
     for (uint32_t i = 0; i < command->item_count; i++) {
-        struct mf_entry *entry = find_live(shard, command->items[i].key);
+        struct mf_entry *entry = mf_shard_find_live(shard, command->items[i].key);
         struct mf_reader chosen = mf_reader_of(command->items[i].value);
         if (entry == NULL || mf_read_u64(&chosen) != mf_entry_version(entry))
             continue;
@@ -162,8 +164,8 @@ static void apply_evict(struct mf_shard *shard, const struct mf_command *command
     mf_result_int(out, evicted);
 }
 
-static enum mf_err apply_op(struct mf_shard *shard, const struct mf_command *command,
-                            struct mf_buf *out)
+enum mf_err mf_apply_command(struct mf_shard *shard, const struct mf_command *command,
+                             struct mf_buf *out)
 {
     switch (command->op) {
     case MF_OP_SET:
@@ -184,11 +186,29 @@ static enum mf_err apply_op(struct mf_shard *shard, const struct mf_command *com
     case MF_OP_FLUSH:
         mf_result_int(out, (int64_t)mf_shard_drop_all(shard));
         return MF_OK;
+    case MF_OP_INCR:
+        mf_apply_incr(shard, command, out);
+        return MF_OK;
+    case MF_OP_APPEND:
+        mf_apply_append(shard, command, out);
+        return MF_OK;
+    case MF_OP_GETDEL:
+        mf_apply_getdel(shard, command, out);
+        return MF_OK;
+    case MF_OP_GETEX:
+        mf_apply_getex(shard, command, out);
+        return MF_OK;
+    case MF_OP_TXN:
+        return mf_apply_txn(shard, command, out);
     case MF_OP_EXPIRE_DUE:
         apply_expire_due(shard, command, out);
         return MF_OK;
     case MF_OP_EVICT:
         apply_evict(shard, command, out);
+        return MF_OK;
+    case MF_OP_SEED:
+        mf_shard_seed(shard, command->number);
+        mf_result_nil(out);
         return MF_OK;
     case MF_OP_NONE:
     case MF_OP_GET:
@@ -197,6 +217,8 @@ static enum mf_err apply_op(struct mf_shard *shard, const struct mf_command *com
     case MF_OP_TTL:
     case MF_OP_SIZE:
     case MF_OP_INDEX:
+    case MF_OP_SCAN:
+    case MF_OP_TXN_READ:
     case MF_OP_TRANSFER:
     case MF_OP_DRAIN:
         break;
@@ -205,12 +227,20 @@ static enum mf_err apply_op(struct mf_shard *shard, const struct mf_command *com
     return mf_shard_answer(shard, command, shard->log_time_us, out);
 }
 
+// A refusal for what the value is belongs to the result; one that says that there was none, as of a
+// value that would be too large, does not: the command may be sent again under other limits.
+static bool is_remembered(struct mf_bytes result)
+{
+    return result.data[0] != MF_RESULT_ERROR || result.data[1] == MF_NOT_INTEGER ||
+           result.data[1] == MF_OVERFLOW;
+}
+
 // A write with an id has its effect once: the first result is kept under the id and given again.
 static enum mf_err apply_once(struct mf_shard *shard, const struct mf_command *command,
                               struct mf_buf *out)
 {
     if (command->id.len == 0 || !mf_op_is_write(command->op))
-        return apply_op(shard, command, out);
+        return mf_apply_command(shard, command, out);
     struct mf_entry *known = mf_map_find(shard->ids, command->id);
     if (known != NULL && !mf_entry_dead(known, shard->log_time_us)) {
         struct mf_bytes result = mf_entry_value(known);
@@ -219,8 +249,8 @@ static enum mf_err apply_once(struct mf_shard *shard, const struct mf_command *c
     }
     if (known != NULL)
         mf_shard_drop(shard, known, MF_CHANGE_FORGET);
-    enum mf_err err = apply_op(shard, command, out);
-    if (err == MF_OK)
+    enum mf_err err = mf_apply_command(shard, command, out);
+    if (err == MF_OK && is_remembered(mf_buf_view(out)))
         mf_shard_put(shard, NULL, true, command->id, mf_buf_view(out),
                      mf_shard_deadline_in(shard, (int64_t)MF_ID_TTL_US));
     return err;
@@ -275,6 +305,13 @@ static void scout_ahead(struct mf_shard *shard, struct scout *scout)
         mf_map_prefetch_entry(shard->keys, hashes[i]);
 }
 
+static void reclaim(struct mf_shard *shard)
+{
+    shard->reclaimed_version = shard->version;
+    shard->built_bytes = 0;
+    mf_shard_reclaim(shard);
+}
+
 static enum mf_err apply_command(struct mf_shard *shard, const struct mf_command *command)
 {
     mf_buf_clear(&shard->result, RESULT_KEEP_BYTES_MAX);
@@ -305,10 +342,8 @@ static void begin_entry(struct mf_shard *shard, uint64_t index, uint64_t log_tim
 static void end_entry(struct mf_shard *shard)
 {
     mf_seq_write_end(&shard->entries);
-    if (shard->version - shard->reclaimed_version >= RECLAIM_EVERY) {
-        shard->reclaimed_version = shard->version;
-        mf_shard_reclaim(shard);
-    }
+    if (shard->version - shard->reclaimed_version >= RECLAIM_EVERY)
+        reclaim(shard);
 }
 
 enum mf_err mf_shard_apply(struct mf_shard *shard, uint64_t index, uint64_t log_time_us,
@@ -329,6 +364,8 @@ enum mf_err mf_shard_apply(struct mf_shard *shard, uint64_t index, uint64_t log_
         if (err != MF_OK)
             break;
         scout.ahead -= scout.ahead > 0;
+        if (shard->built_bytes >= RECLAIM_EVERY_BYTES)
+            reclaim(shard);
         if (done != NULL)
             done(arg, n, mf_buf_view(&shard->result));
     }

@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/hash.h"
 #include "shards/map_internal.h"
 
 // Entries per bucket, in halves: above the one the table grows, below the other it shrinks.
@@ -140,7 +139,7 @@ struct mf_map *mf_map_new(uint64_t seed)
 
 static uint64_t hash_of(const struct mf_map *map, const struct mf_entry *entry)
 {
-    return mf_hash64(mf_entry_key(entry), map->seed);
+    return mf_map_hash(map, mf_entry_key(entry));
 }
 
 static struct mf_bucket *chain_of(const struct mf_map *map, uint64_t hash)
@@ -163,15 +162,25 @@ static void retire_visited(void *arg, uintptr_t slot)
     mf_map_retire_entry(arg, mf_slot_entry(slot));
 }
 
-// Retires a whole table that is no longer published, entries and all. The chains stay as they are:
-// readers may be in them.
+// Calls visit for all entries of a table.
+static void visit_table(const struct mf_directory *directory, uint64_t buckets,
+                        void (*visit)(void *arg, uintptr_t slot), void *arg)
+{
+    for (uint64_t i = 0; i < buckets; i++) {
+        const struct mf_bucket *first =
+            atomic_load_explicit(&directory->segments[mf_map_segment(i)], memory_order_relaxed);
+        visit_chain(first + mf_map_offset(i), visit, arg);
+    }
+}
+
+// Retires a whole table that is no longer published, but not its entries. The chains stay as they
+// are: readers may be in them.
 static void retire_table(struct mf_map *map, struct mf_directory *directory, uint64_t buckets)
 {
     for (uint64_t i = 0; i < buckets; i++) {
         struct mf_bucket *first =
             atomic_load_explicit(&directory->segments[mf_map_segment(i)], memory_order_relaxed);
         struct mf_bucket *head = first + mf_map_offset(i);
-        visit_chain(head, retire_visited, map);
         for (struct mf_bucket *more = mf_bucket_next(head); more != NULL;) {
             struct mf_bucket *next = mf_bucket_next(more);
             mf_map_retire_memory(map, more);
@@ -189,6 +198,7 @@ void mf_map_clear(struct mf_map *map)
     struct mf_directory *directory = mf_map_directory(map);
     uint64_t buckets = mf_map_bucket_count(map);
     start_table(map);
+    visit_table(directory, buckets, retire_visited, map);
     retire_table(map, directory, buckets);
 }
 
@@ -196,6 +206,7 @@ void mf_map_free(struct mf_map *map)
 {
     if (map == NULL)
         return;
+    visit_table(mf_map_directory(map), mf_map_bucket_count(map), retire_visited, map);
     retire_table(map, mf_map_directory(map), mf_map_bucket_count(map));
     mf_map_reclaim_all(map);
     free(map->next_directory);
@@ -204,7 +215,7 @@ void mf_map_free(struct mf_map *map)
 
 struct mf_entry *mf_map_find(const struct mf_map *map, struct mf_bytes key)
 {
-    uint64_t hash = mf_hash64(key, map->seed);
+    uint64_t hash = mf_map_hash(map, key);
     struct mf_bucket *bucket = chain_of(map, hash);
     for (; bucket != NULL; bucket = mf_bucket_next(bucket)) {
         uint64_t word = atomic_load_explicit(&bucket->word, memory_order_relaxed);
@@ -224,7 +235,7 @@ struct mf_entry *mf_map_find(const struct mf_map *map, struct mf_bytes key)
 
 uint64_t mf_map_prefetch_bucket(const struct mf_map *map, struct mf_bytes key)
 {
-    uint64_t hash = mf_hash64(key, map->seed);
+    uint64_t hash = mf_map_hash(map, key);
     __builtin_prefetch(chain_of(map, hash));
     return hash;
 }
@@ -376,6 +387,26 @@ void mf_map_insert(struct mf_map *map, struct mf_entry *entry)
     map->entry_bytes += mf_entry_bytes(entry);
     set_count(map, mf_map_count(map) + 1);
     maybe_grow(map);
+}
+
+static void insert_visited(void *arg, uintptr_t slot)
+{
+    mf_map_insert(arg, mf_slot_entry(slot));
+}
+
+void mf_map_reseed(struct mf_map *map, uint64_t seed)
+{
+    struct mf_directory *directory = mf_map_directory(map);
+    uint64_t buckets = mf_map_bucket_count(map);
+    // Relaxed: whoever goes by the old seed finds nothing, as a reader may.
+    atomic_store_explicit(&map->seed, seed, memory_order_relaxed);
+    if (mf_map_count(map) == 0)
+        return;
+    size_t entry_bytes = map->entry_bytes;
+    start_table(map);
+    visit_table(directory, buckets, insert_visited, map);
+    map->entry_bytes = entry_bytes;
+    retire_table(map, directory, buckets);
 }
 
 static struct mf_bucket_place locate(const struct mf_map *map, const struct mf_entry *entry,

@@ -22,8 +22,11 @@
 struct mf_map;
 struct mf_map_reader; // one per reading thread and map
 
-// [writer] An empty map. The seed should be secret and may differ between replicas.
+// [writer] An empty map. The seed should be secret; what it is shows in the order of a scan alone.
 struct mf_map *mf_map_new(uint64_t seed);
+// [writer] Goes on with another seed, in one step over all entries. A reader may miss keys
+// meanwhile: its caller has to know that (mf_shard_read_shared does).
+void mf_map_reseed(struct mf_map *map, uint64_t seed);
 // [writer] Frees everything at once; no reader may be inside.
 void mf_map_free(struct mf_map *map);
 
@@ -76,12 +79,15 @@ uint64_t mf_map_walk(struct mf_map *map, uint64_t cursor, size_t entries_min,
                      void (*visit)(void *arg, struct mf_entry *entry), void *arg);
 void mf_map_hold_shrink(struct mf_map *map, bool hold);
 
-// [writer] The same in steps between which the table may grow and shrink at will: positions go from
-// 0 up, and 0 is returned at the end. An entry that is there through the whole scan is visited at
-// least once; where the table shrank in between, some are visited twice. Cheaper to hold up than a
-// walk, dearer to take: buckets come in no order that memory likes.
+// [writer] The same in steps between which the table may grow and shrink at will: visits entries
+// from a position on (0: the start), at least `entries_min` of them unless the end comes first or
+// the table has far more buckets than entries, and returns the position to go on from, 0 at the
+// end. Every entry that is there through a whole scan is visited, and exactly once. With one seed
+// the positions mean the same in any map.
 uint64_t mf_map_scan(const struct mf_map *map, uint64_t position, size_t entries_min,
                      void (*visit)(void *arg, struct mf_entry *entry), void *arg);
+// The bits of a position that are not zero are the highest ones, at most so many.
+#define MF_MAP_SCAN_BITS 39u
 
 // [reader]
 struct mf_map_reader *mf_map_reader_new(struct mf_map *map);

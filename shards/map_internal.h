@@ -5,14 +5,15 @@
 // directory of segments, one pointer for 512 buckets. Its successor is filled while it fills up, so
 // that no step of growth is larger in a larger table.
 //
-// Shared between threads: moves (in chains), buckets, directory and its segments, the buckets, age
-// and count. The writer alone stores to them, but for the ages in the buckets.
+// Shared between threads: moves (in chains), buckets, directory and its segments, the buckets, age,
+// seed and count. The writer alone stores to them, but for the ages in the buckets.
 #ifndef MF_SHARDS_MAP_INTERNAL_H
 #define MF_SHARDS_MAP_INTERNAL_H
 
 #include <ck_epoch.h>
 #include <stdatomic.h>
 
+#include "base/hash.h"
 #include "shards/map.h"
 #include "shards/map_bucket.h"
 
@@ -39,8 +40,8 @@ struct mf_map {
     struct mf_chain_owner chains; // with the count of moves
     _Atomic uint64_t buckets;     // in use; at least MF_SEGMENT_FIRST
     _Atomic(struct mf_directory *) directory;
-    _Atomic uint16_t age; // what is used now gets this age; 0 = use is not tracked
-    uint64_t seed;
+    _Atomic uint16_t age;  // what is used now gets this age; 0 = use is not tracked
+    _Atomic uint64_t seed; // relaxed: see mf_map_reseed
     ck_epoch_t epoch;
     // The writer's own, but for count.
     _Atomic size_t count CK_CC_CACHELINE;
@@ -56,6 +57,11 @@ struct mf_map {
     struct mf_limbo *spare; // an empty one, or NULL
     ck_epoch_record_t record;
 };
+
+static inline uint64_t mf_map_hash(const struct mf_map *map, struct mf_bytes key)
+{
+    return mf_hash64(key, atomic_load_explicit(&map->seed, memory_order_relaxed));
+}
 
 // A key's hash gives the bucket by its low bits and the tag by its top byte.
 static inline uint8_t mf_map_tag(uint64_t hash)

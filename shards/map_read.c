@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/hash.h"
 #include "shards/map_internal.h"
 
 #ifdef MF_TSAN
@@ -208,7 +207,7 @@ static const struct mf_entry *search(struct mf_bucket *bucket, struct mf_bytes k
 const struct mf_entry *mf_map_read(struct mf_map_reader *reader, struct mf_bytes key)
 {
     struct mf_map *map = reader->map;
-    uint64_t hash = mf_hash64(key, map->seed);
+    uint64_t hash = mf_map_hash(map, key);
     // Pairs with the release in map_bucket.c: from a count on, all places filled before it show.
     uint64_t moves = atomic_load_explicit(&map->chains.moves, memory_order_acquire);
     // Relaxed: an age that is a little old does.

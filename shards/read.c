@@ -67,6 +67,7 @@ static void answer_get(struct view *view, const struct mf_command *command, stru
 static void answer_mget(struct view *view, const struct mf_command *command, struct mf_buf *out)
 {
     size_t before = out->len;
+    size_t most = command->limit != 0 ? command->limit : ANSWER_BYTES_MAX; // see txn.c
     size_t list = mf_result_list_begin(out, command->item_count);
     for (uint32_t i = 0; i < command->item_count && !view->again; i++) {
         const struct mf_entry *entry = find_live(view, command->items[i].key);
@@ -74,7 +75,7 @@ static void answer_mget(struct view *view, const struct mf_command *command, str
             mf_result_nil(out);
         else
             mf_result_bytes(out, mf_entry_value(entry));
-        if (out->len - list > ANSWER_BYTES_MAX) {
+        if (out->len - list > most) {
             out->len = before;
             mf_result_error(out, MF_TOO_LARGE, "the values together are too large for one answer");
             return;
@@ -121,6 +122,31 @@ static void answer_size(struct view *view, struct mf_buf *out)
     mf_result_int(out, (int64_t)(mf_map_count(view->shard->keys) - dead.count));
 }
 
+static bool answer_keys(struct view *view, const struct mf_command *command, struct mf_buf *out);
+
+static void tell_facts(void *arg, struct mf_bytes key, struct mf_key_facts *facts)
+{
+    const struct mf_entry *entry = find_live(arg, key);
+    if (entry != NULL)
+        *facts = (struct mf_key_facts){true, mf_entry_version(entry), mf_entry_value(entry)};
+}
+
+static enum mf_err carry_out(void *arg, const struct mf_command *command, struct mf_buf *out)
+{
+    struct view *view = arg;
+    if (!answer_keys(view, command, out))
+        return MF_BAD_REQUEST;
+    return view->again ? MF_AGAIN : MF_OK;
+}
+
+static void answer_txn(struct view *view, const struct mf_command *command, struct mf_buf *out)
+{
+    const struct mf_txn_run run = {tell_facts, carry_out, view};
+    bool failed;
+    if (mf_txn_run(&run, command, out, &failed) != MF_OK)
+        view->again = true; // of commands that are reads nothing else can go wrong
+}
+
 // The reads that need nothing but the map; false for any other command.
 static bool answer_keys(struct view *view, const struct mf_command *command, struct mf_buf *out)
 {
@@ -136,6 +162,9 @@ static bool answer_keys(struct view *view, const struct mf_command *command, str
         return true;
     case MF_OP_TTL:
         answer_ttl(view, command, out);
+        return true;
+    case MF_OP_TXN_READ:
+        answer_txn(view, command, out);
         return true;
     default:
         return false;
@@ -156,6 +185,8 @@ enum mf_err mf_shard_answer(const struct mf_shard *shard, const struct mf_comman
         answer_size(&view, out);
     else if (command->op == MF_OP_INDEX)
         mf_result_int(out, (int64_t)shard->applied);
+    else if (command->op == MF_OP_SCAN)
+        view.again = mf_shard_scan(shard, command, view.now_us, out) == MF_AGAIN;
     else if (!answer_keys(&view, command, out))
         return MF_BAD_REQUEST;
     if (!view.again)

@@ -13,6 +13,8 @@
 #define FIXED_SEED UINT64_C(0x6d6179666c79)
 // Entries that a turn sets right after a walk that was ended early.
 #define SETTLE_PER_TURN 256u
+// Changes of a txn for which memory is kept.
+#define JOURNAL_KEPT_MAX 1024u
 
 struct mf_shard *mf_shard_new(uint32_t id, uint64_t hash_seed)
 {
@@ -34,6 +36,8 @@ void mf_shard_free(struct mf_shard *shard)
     mf_map_free(shard->keys);
     mf_map_free(shard->ids);
     mf_buf_free(&shard->result);
+    mf_buf_free(&shard->value);
+    free(shard->journal.undos);
     free(shard);
 }
 
@@ -66,11 +70,19 @@ static struct mf_heap *heap_of(struct mf_shard *shard, bool is_id)
     return is_id ? &shard->id_heap : &shard->heap;
 }
 
-static void tell(const struct mf_shard *shard, enum mf_change_event event,
-                 const struct mf_entry *entry, uint64_t version)
+// After the change. Within a txn it is told when all of that holds.
+static void tell(struct mf_shard *shard, enum mf_change_event event, const struct mf_entry *entry,
+                 uint64_t version)
 {
     if (shard->listener == NULL || mf_entry_is_id(entry))
         return;
+    struct mf_journal *journal = &shard->journal;
+    if (journal->open) {
+        journal->undos[journal->count - 1].tell = true;
+        journal->undos[journal->count - 1].event = event;
+        journal->undos[journal->count - 1].version = version;
+        return;
+    }
     struct mf_bytes value = event == MF_EVENT_SET ? mf_entry_value(entry) : mf_bytes_of(NULL, 0);
     shard->listener(shard->listener_arg, event, mf_entry_key(entry), version, value);
 }
@@ -88,6 +100,19 @@ const char *mf_change_event_name(enum mf_change_event event)
                                         [MF_EVENT_EXPIRE] = "expire",
                                         [MF_EVENT_EVICT] = "evict"};
     return names[event];
+}
+
+// Notes a change of a key for a txn that may fail.
+static void note_undo(struct mf_shard *shard, struct mf_entry *old, struct mf_entry *fresh)
+{
+    struct mf_journal *journal = &shard->journal;
+    if (!journal->open)
+        return;
+    if (journal->count == journal->cap) {
+        journal->cap = journal->cap == 0 ? 16 : journal->cap * 2;
+        journal->undos = mf_realloc(journal->undos, journal->cap * sizeof(*journal->undos));
+    }
+    journal->undos[journal->count++] = (struct mf_undo){.old = old, .fresh = fresh};
 }
 
 // Puts `fresh` into map and heap, in place of `old` if there is one.
@@ -109,6 +134,18 @@ static void swap_in(struct mf_shard *shard, struct mf_entry *old, struct mf_entr
         mf_map_replace(map, old, fresh);
     else
         mf_map_insert(map, fresh);
+    note_undo(shard, old, fresh);
+}
+
+// Out of map and heap.
+static void take_out(struct mf_shard *shard, struct mf_entry *entry)
+{
+    mf_walk_save(shard, entry);
+    struct mf_heap_node *node = mf_entry_node(entry);
+    if (node != NULL)
+        mf_heap_remove(heap_of(shard, mf_entry_is_id(entry)), node);
+    mf_map_remove(map_of(shard, mf_entry_is_id(entry)), entry);
+    note_undo(shard, entry, NULL);
 }
 
 uint64_t mf_shard_put(struct mf_shard *shard, struct mf_entry *old, bool is_id, struct mf_bytes key,
@@ -151,12 +188,81 @@ void mf_shard_drop(struct mf_shard *shard, struct mf_entry *entry, enum mf_chang
         mix(shard, change, entry, ++shard->version);
     shard->expired += change == MF_CHANGE_EXPIRE;
     shard->evicted += change == MF_CHANGE_EVICT;
-    mf_walk_save(shard, entry);
+    take_out(shard, entry);
     tell(shard, event_of(change), entry, shard->version);
-    struct mf_heap_node *node = mf_entry_node(entry);
-    if (node != NULL)
-        mf_heap_remove(heap_of(shard, mf_entry_is_id(entry)), node);
-    mf_map_remove(map_of(shard, mf_entry_is_id(entry)), entry);
+}
+
+void mf_journal_open(struct mf_shard *shard, uint64_t built_bytes_max)
+{
+    shard->journal.built_bytes_left = built_bytes_max;
+    shard->journal.open = true;
+    shard->journal.count = 0;
+    shard->journal.version = shard->version;
+    shard->journal.rolling_hash = shard->rolling_hash;
+    shard->journal.expired = shard->expired;
+}
+
+static void end_journal(struct mf_journal *journal)
+{
+    journal->open = false;
+    journal->count = 0;
+    if (journal->cap <= JOURNAL_KEPT_MAX)
+        return;
+    free(journal->undos);
+    *journal = (struct mf_journal){0};
+}
+
+// Entries that the txn itself replaced or dropped are freed after the log entry, at the earliest.
+void mf_journal_close(struct mf_shard *shard)
+{
+    struct mf_journal *journal = &shard->journal;
+    journal->open = false;
+    for (size_t i = 0; i < journal->count; i++) {
+        const struct mf_undo *change = &journal->undos[i];
+        if (change->tell)
+            tell(shard, change->event, change->fresh != NULL ? change->fresh : change->old,
+                 change->version);
+    }
+    end_journal(journal);
+}
+
+// Backwards, each change by its opposite. What stood there before comes back as an entry of its
+// own: readers and the heap may be done with the old one.
+void mf_journal_undo(struct mf_shard *shard)
+{
+    struct mf_journal *journal = &shard->journal;
+    journal->open = false;
+    while (journal->count > 0) {
+        const struct mf_undo *undo = &journal->undos[--journal->count];
+        struct mf_entry *old = undo->old;
+        struct mf_bytes key = mf_entry_key(old != NULL ? old : undo->fresh);
+        struct mf_entry *now = undo->fresh != NULL ? mf_map_find(shard->keys, key) : NULL;
+        if (old != NULL)
+            swap_in(shard, now,
+                    mf_entry_retimed(old, mf_entry_version(old), mf_entry_deadline(old),
+                                     shard->walk.parity));
+        else
+            take_out(shard, now);
+    }
+    shard->version = journal->version;
+    shard->rolling_hash = journal->rolling_hash;
+    shard->expired = journal->expired;
+    end_journal(journal);
+}
+
+void mf_shard_seed(struct mf_shard *shard, uint64_t seed)
+{
+    if (shard->hash_seed != 0 || seed == 0)
+        return;
+    shard->hash_seed = seed;
+    mf_map_reseed(shard->keys, seed);
+    uint64_t hash = mf_hash_mix(shard->rolling_hash, MF_CHANGE_SEED);
+    shard->rolling_hash = mf_hash_mix(hash, seed);
+}
+
+bool mf_shard_seeded(const struct mf_shard *shard)
+{
+    return shard->hash_seed != 0;
 }
 
 struct drop_all {
@@ -220,6 +326,7 @@ void mf_shard_meta(const struct mf_shard *shard, struct mf_shard_meta *meta)
         .log_time_us = shard->log_time_us,
         .version = shard->version,
         .rolling_hash = shard->rolling_hash,
+        .hash_seed = shard->hash_seed,
         .keys = mf_map_count(shard->keys),
         .ids = mf_map_count(shard->ids),
     };
@@ -271,6 +378,7 @@ uint64_t mf_shard_state_hash(const struct mf_shard *shard)
     uint64_t hash = mf_hash_mix(sum, shard->applied);
     hash = mf_hash_mix(hash, shard->log_time_us);
     hash = mf_hash_mix(hash, shard->version);
+    hash = mf_hash_mix(hash, shard->hash_seed);
     return mf_hash_mix(hash, shard->rolling_hash);
 }
 

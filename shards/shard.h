@@ -38,6 +38,7 @@ struct mf_shard_meta {
     uint64_t log_time_us;  // its log time
     uint64_t version;      // the version counter
     uint64_t rolling_hash; // see mf_shard_rolling_hash
+    uint64_t hash_seed;    // the group's, 0 = it has none yet: see mf_shard_new
     uint64_t keys;
     uint64_t ids;
 };
@@ -51,7 +52,10 @@ struct mf_record {
     uint64_t deadline_us; // log time; MF_NO_DEADLINE = no TTL
 };
 
-// hash_seed: secret, this process only; no result depends on it.
+// hash_seed: secret, and this process's own until the group has one: a leader's first entry brings
+// it (MF_OP_SEED), snapshots carry it. From then on the keys have the same hashes on all replicas,
+// and so the same order in a scan, whose cursors stay good over a change of leader. Nothing else
+// depends on it.
 struct mf_shard *mf_shard_new(uint32_t id, uint64_t hash_seed);
 void mf_shard_free(struct mf_shard *shard);
 
@@ -72,17 +76,22 @@ MF_MUST_USE enum mf_err mf_shard_apply_one(struct mf_shard *shard, uint64_t inde
 // Versions from now on are larger than `version`: for one whose keys come from another shard.
 void mf_shard_skip_versions(struct mf_shard *shard, uint64_t version);
 
-// Answers a read (GET, MGET, HAS, TTL, SIZE) at log time `log_now_us` by appending one encoded
-// result to out. A key is dead where log_now_us >= deadline. A death that no applied entry's log
-// time has reached yet could be undone by a leader with a later-running clock, so then nothing is
-// appended and MF_AGAIN is returned: the caller proposes an EXPIRE_DUE entry at its log time (or
-// any other entry) and reads again once it is applied. With MF_READ_LOCAL there is no such wait.
+// False while the group has no hash seed.
+bool mf_shard_seeded(const struct mf_shard *shard);
+
+// Answers a read (GET, MGET, HAS, TTL, SIZE, SCAN, TXN_READ) at log time `log_now_us` by appending
+// one encoded result to out. A key is dead where log_now_us >= deadline. A death that no applied
+// entry's log time has reached yet could be undone by a leader with a later-running clock, so then
+// nothing is appended and MF_AGAIN is returned: the caller proposes an EXPIRE_DUE entry at its log
+// time (or any other entry) and reads again once it is applied. With MF_READ_LOCAL there is no such
+// wait.
 MF_MUST_USE enum mf_err mf_shard_read(struct mf_shard *shard, const struct mf_command *command,
                                       uint64_t log_now_us, struct mf_buf *out);
 
-// The same for GET, MGET, HAS and TTL on any thread, through this thread's reader of mf_shard_map.
-// What it answers is the state between two entries, at a moment within the call. MF_AGAIN also when
-// an entry was applied meanwhile: half of it must not be seen. The shard must stay there.
+// The same for GET, MGET, HAS, TTL and TXN_READ on any thread, through this thread's reader of
+// mf_shard_map. What it answers is the state between two entries, at a moment within the call.
+// MF_AGAIN also when an entry was applied meanwhile: half of it must not be seen. The shard must
+// stay there.
 MF_MUST_USE enum mf_err mf_shard_read_shared(const struct mf_shard *shard,
                                              struct mf_map_reader *reader,
                                              const struct mf_command *command, uint64_t log_now_us,
@@ -153,6 +162,9 @@ void mf_shard_walk_end(struct mf_shard *shard);
 
 // Loading into a fresh shard: begin, every record, end. Records may come in any order.
 void mf_shard_load_begin(struct mf_shard *shard);
+// Between begin and the first record, where the seed of the meta to come is known already: spares
+// load_end another table. 0 is none.
+void mf_shard_load_seed(struct mf_shard *shard, uint64_t hash_seed);
 // MF_CORRUPT for a repeated key, a version of 0, an id that is too long or has no deadline.
 MF_MUST_USE enum mf_err mf_shard_load(struct mf_shard *shard, const struct mf_record *record);
 // MF_CORRUPT when counts do not match meta or a version was above its counter. The next entry

@@ -1,9 +1,11 @@
-// What the files of the state machine share: shard.c (state and its changes), apply.c (write
-// commands), read.c (read commands), walk.c (snapshots), evict.c (what goes when memory is full).
+// What the files of the state machine share: shard.c (state and its changes), apply.c and
+// apply_value.c (write commands), txn.c (several commands as one), read.c (read commands), scan.c,
+// walk.c (snapshots), evict.c (what goes when memory is full).
 #ifndef MF_SHARDS_SHARD_INTERNAL_H
 #define MF_SHARDS_SHARD_INTERNAL_H
 
 #include "base/seqlock.h"
+#include "base/txn.h"
 #include "shards/entry.h"
 #include "shards/evict.h"
 #include "shards/map.h"
@@ -18,6 +20,29 @@ struct mf_walk {
     bool parity;     // of entries that the walk need not write (any more)
     void (*sink)(void *arg, const struct mf_record *record); // NULL: ended early, see walk.c
     void *arg;
+};
+
+// A change that may have to be undone: what stood there before, NULL for nothing, and after.
+struct mf_undo {
+    struct mf_entry *old;
+    struct mf_entry *fresh;
+    bool tell; // the listener, of `event` at `version`, when the txn holds
+    enum mf_change_event event;
+    uint64_t version;
+};
+
+// What a txn has changed so far. An entry that was replaced or taken out stays where it is until
+// mf_shard_reclaim, which nobody calls before the txn has ended.
+struct mf_journal {
+    bool open;
+    struct mf_undo *undos;
+    size_t count;
+    size_t cap;
+    // As they were at its beginning.
+    uint64_t version;
+    uint64_t rolling_hash;
+    uint64_t expired;
+    uint64_t built_bytes_left; // that its commands may still put together
 };
 
 struct mf_shard {
@@ -42,7 +67,11 @@ struct mf_shard {
     uint64_t commands;
     uint64_t expired;
     uint64_t evicted;
+    uint64_t hash_seed; // the group's, of the map of keys; 0 = it has none yet
+    struct mf_journal journal;
     struct mf_buf result; // of the command that is being applied
+    struct mf_buf value;  // that a command puts together
+    uint64_t built_bytes; // such values since apply last reclaimed
 };
 
 // The kinds of changes that the rolling hash tells apart.
@@ -55,6 +84,7 @@ enum mf_change {
     MF_CHANGE_REMEMBER = 6, // an id
     MF_CHANGE_FORGET = 7,   // an id
     MF_CHANGE_EVICT = 8,
+    MF_CHANGE_SEED = 16, // the group has a hash seed
 };
 
 // Dead to everything at this log time and later.
@@ -81,6 +111,46 @@ void mf_shard_drop(struct mf_shard *shard, struct mf_entry *entry, enum mf_chang
 struct mf_entry *mf_shard_next_to_die(const struct mf_shard *shard);
 // Takes all keys out, at one version if there are any. Returns how many of them were alive.
 uint64_t mf_shard_drop_all(struct mf_shard *shard);
+
+// The group has a hash seed from now on, if it has none yet.
+void mf_shard_seed(struct mf_shard *shard, uint64_t seed);
+
+// apply.c: the live entry of a key, or NULL; a dead one is taken out.
+struct mf_entry *mf_shard_find_live(struct mf_shard *shard, struct mf_bytes key);
+// Carries out one command that is well formed, whatever its id, and appends its result.
+MF_MUST_USE enum mf_err mf_apply_command(struct mf_shard *shard, const struct mf_command *command,
+                                         struct mf_buf *out);
+
+// apply_value.c: commands whose result depends on the value that is there.
+void mf_apply_incr(struct mf_shard *shard, const struct mf_command *command, struct mf_buf *out);
+void mf_apply_append(struct mf_shard *shard, const struct mf_command *command, struct mf_buf *out);
+void mf_apply_getdel(struct mf_shard *shard, const struct mf_command *command, struct mf_buf *out);
+void mf_apply_getex(struct mf_shard *shard, const struct mf_command *command, struct mf_buf *out);
+
+// txn.c. The conditions and the branch that they choose, for reads and writes alike: `facts` tells
+// of a key, `carry_out` appends one command's result. The first error that a command gives becomes
+// the answer, and then *failed is true.
+struct mf_txn_run {
+    void (*facts)(void *arg, struct mf_bytes key, struct mf_key_facts *facts);
+    enum mf_err (*carry_out)(void *arg, const struct mf_command *command, struct mf_buf *out);
+    void *arg;
+};
+MF_MUST_USE enum mf_err mf_txn_run(const struct mf_txn_run *run, const struct mf_command *txn,
+                                   struct mf_buf *out, bool *failed);
+MF_MUST_USE enum mf_err mf_apply_txn(struct mf_shard *shard, const struct mf_command *command,
+                                     struct mf_buf *out);
+
+// shard.c: from open on all changes of keys can be undone; close lets them stand. Undo leaves the
+// state as it was at open, versions and the rolling hash included, and closes. Of values that are
+// not in the log as they are, a txn may put together so many bytes.
+void mf_journal_open(struct mf_shard *shard, uint64_t built_bytes_max);
+void mf_journal_close(struct mf_shard *shard);
+void mf_journal_undo(struct mf_shard *shard);
+
+// scan.c. now_us and the deaths that no entry has reached are as in mf_shard_read.
+MF_MUST_USE enum mf_err mf_shard_scan(const struct mf_shard *shard,
+                                      const struct mf_command *command, uint64_t now_us,
+                                      struct mf_buf *out);
 
 // Appends the answer of a read command; MF_AGAIN as mf_shard_read has it.
 MF_MUST_USE enum mf_err mf_shard_answer(const struct mf_shard *shard,

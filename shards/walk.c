@@ -102,6 +102,14 @@ void mf_shard_load_begin(struct mf_shard *shard)
     shard->loaded_version_max = 0;
 }
 
+void mf_shard_load_seed(struct mf_shard *shard, uint64_t hash_seed)
+{
+    if (hash_seed == 0 || hash_seed == shard->hash_seed)
+        return;
+    shard->hash_seed = hash_seed;
+    mf_map_reseed(shard->keys, hash_seed);
+}
+
 enum mf_err mf_shard_load(struct mf_shard *shard, const struct mf_record *record)
 {
     struct mf_map *map = record->is_id ? shard->ids : shard->keys;
@@ -123,6 +131,7 @@ enum mf_err mf_shard_load_end(struct mf_shard *shard, const struct mf_shard_meta
     if (mf_map_count(shard->keys) != meta->keys || mf_map_count(shard->ids) != meta->ids ||
         shard->loaded_version_max > meta->version)
         return MF_CORRUPT;
+    mf_shard_load_seed(shard, meta->hash_seed);
     shard->applied = meta->applied;
     shard->log_time_us = meta->log_time_us;
     // Relaxed: nobody reads a shard that is being loaded.

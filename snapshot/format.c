@@ -166,6 +166,7 @@ void mf_snapshot_put_section(struct mf_buf *out, const struct mf_snapshot_sectio
     mf_buf_u64(out, section->meta.keys);
     mf_buf_u64(out, section->meta.ids);
     mf_buf_u64(out, section->wall_us);
+    mf_buf_u64(out, section->meta.hash_seed);
 }
 
 const char *mf_snapshot_get_footer(struct mf_bytes bytes, struct mf_snapshot_footer *footer,
@@ -213,6 +214,7 @@ void mf_snapshot_get_section(struct mf_reader *r, struct mf_snapshot_section *se
     section->meta.keys = mf_read_u64(r);
     section->meta.ids = mf_read_u64(r);
     section->wall_us = mf_read_u64(r);
+    section->meta.hash_seed = mf_read_u64(r);
 }
 
 void mf_snapshot_put_trailer(struct mf_buf *out, uint64_t footer_offset, uint64_t footer_bytes)

@@ -14,6 +14,7 @@ enum mf_err mf_snapshot_load(struct mf_snapshot_reader *reader, uint32_t i, stru
 {
     const struct mf_snapshot_shard *section = mf_snapshot_section(reader, i);
     mf_shard_load_begin(shard);
+    mf_shard_load_seed(shard, section->meta.hash_seed);
     enum mf_err err = mf_snapshot_read(reader, i, load_record, shard, message, message_size);
     if (err != MF_OK)
         return err;

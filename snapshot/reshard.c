@@ -6,6 +6,7 @@
 
 #include <stdlib.h>
 
+#include "base/hash.h"
 #include "shards/slots.h"
 #include "snapshot/format.h"
 
@@ -40,6 +41,8 @@ enum mf_err mf_snapshot_make_plan(struct mf_snapshot_reader *source, uint32_t sh
         const struct mf_snapshot_shard *section = mf_snapshot_section(source, i);
         plan->base_us = larger(plan->base_us, section->wall_us);
         plan->version = larger(plan->version, section->meta.version);
+        if (section->meta.hash_seed != 0)
+            plan->seed = mf_hash_mix(plan->seed, section->meta.hash_seed);
         err = mf_snapshot_read(source, i, count_record, plan, message, message_size);
     }
     if (err != MF_OK)
@@ -91,6 +94,9 @@ static enum mf_err begin_shards(struct mf_snapshot_writer *writer,
     for (uint32_t i = 0; i < plan->shard_count; i++) {
         struct mf_shard_meta meta = {
             .log_time_us = plan->base_us, .version = plan->version, .keys = plan->keys[i]};
+        // As secret as the old ones were, and the same on every node that restores this file.
+        if (plan->seed != 0)
+            meta.hash_seed = mf_hash_mix(plan->seed, i);
         enum mf_err err = mf_snapshot_begin_shard(writer, i, &meta, plan->base_us);
         if (err != MF_OK)
             return err;

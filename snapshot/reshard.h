@@ -24,6 +24,7 @@ struct mf_snapshot_plan {
     uint64_t *keys; // of each new shard
     uint64_t base_us;
     uint64_t version; // the counter that every new shard starts from
+    uint64_t seed;    // what the new shards' hash seeds are made of; 0 = none
     uint64_t keys_total;
     uint64_t ids_left_out;
 };

@@ -277,12 +277,14 @@ enum mayfly_err mayfly_store_stats(struct mayfly_store *store, struct mayfly_sto
     struct mayfly_store_stats stats = {0};
     for (uint32_t i = 0; i < store->shard_count; i++) {
         struct mf_shard_counters counters;
+        struct mf_shard_memory memory;
         mf_store_begin(store, i);
         mf_shard_counters(store->shards[i].state, &counters);
-        stats.keys += mf_shard_keys(store->shards[i].state);
+        mf_shard_memory(store->shards[i].state, &memory);
         stats.waiting_bytes += mf_map_waiting_bytes(store->shards[i].map);
         mf_store_end(store, i);
-        stats.bytes += counters.bytes;
+        stats.keys += memory.keys;
+        stats.bytes += memory.bytes;
         stats.expired += counters.expired;
     }
     *out = stats;

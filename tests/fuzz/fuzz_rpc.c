@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/glob.h"
+#include "base/txn.h"
 #include "rpc/msgpack_rpc.h"
 #include "rpc/msgpack_scan.h"
 
@@ -16,7 +18,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static const struct mf_rpc_limits limits = {.key_bytes_max = 32, .value_bytes_max = 64};
+static const struct mf_rpc_limits limits = {
+    .key_bytes_max = 32, .value_bytes_max = 64, .answer_bytes_max = 1000};
 
 // Not assert: it must hold in every build.
 static void must(bool holds)
@@ -25,8 +28,32 @@ static void must(bool holds)
         abort();
 }
 
+static bool fits(void *arg, struct mf_bytes key)
+{
+    (void)arg;
+    return key.len >= 1 && key.len <= limits.key_bytes_max;
+}
+
+// What is in a txn can be walked through, and is no larger than what stands alone.
+static void check_body(const struct mf_command *command)
+{
+    if (command->op == MF_OP_SCAN) {
+        must(command->body.len <= MF_GLOB_BYTES_MAX && command->limit >= 1);
+        return;
+    }
+    if (command->op != MF_OP_TXN && command->op != MF_OP_TXN_READ)
+        return;
+    struct mf_buf settled = {0};
+    must(mf_txn_valid(command->body, command->op == MF_OP_TXN_READ));
+    must(mf_txn_each_key(command->body, fits, NULL));
+    if (mf_txn_settle_times(command->body, 1000000, &settled))
+        must(mf_txn_valid(mf_buf_view(&settled), false));
+    mf_buf_free(&settled);
+}
+
 static void check_items(const struct mf_command *command)
 {
+    check_body(command);
     for (uint32_t i = 0; i < command->item_count; i++) {
         must(command->items[i].key.len >= 1 && command->items[i].key.len <= limits.key_bytes_max);
         must(command->items[i].value.len <= limits.value_bytes_max);

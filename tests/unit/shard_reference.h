@@ -1,10 +1,12 @@
 // What a shard should do, said again in the plainest way: two arrays and loops over them.
 //
 // Written from the description of the commands and not from shards/: no map, no heap, no entry, no
-// parity. Keys and values are numbers; names and bytes are made from them.
+// parity, and a txn that fails puts back a copy of everything. Keys are numbers; their names are
+// made from them.
 #ifndef MF_TESTS_SHARD_REFERENCE_H
 #define MF_TESTS_SHARD_REFERENCE_H
 
+#include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +14,7 @@
 
 #include "base/command.h"
 #include "base/result.h"
+#include "base/txn.h"
 
 #define REF_KEYS 250u
 #define REF_IDS 60u
@@ -22,8 +25,7 @@ struct ref_slot {
     bool there;
     uint64_t version;
     uint64_t deadline_us;
-    uint64_t value;       // a key's
-    struct mf_buf result; // an id's
+    struct mf_buf bytes; // a key's value, an id's result
 };
 
 struct ref {
@@ -49,6 +51,12 @@ static inline size_t ref_number(struct mf_bytes name)
 // The bytes of value `value`, in a buffer of REF_VALUE_MAX: 0 to 60 of them, seldom many.
 static inline struct mf_bytes ref_value(uint64_t value, uint8_t *bytes)
 {
+    // Some are integers.
+    if (value % 8 == 5)
+        return mf_bytes_of(bytes, (size_t)sprintf((char *)bytes, "%d", (int)(value % 2000) - 1000));
+    if (value % 128 == 14)
+        return mf_bytes_of(bytes, (size_t)sprintf((char *)bytes, "9223372036854775%03d",
+                                                  (int)(value % 300) + 600));
     size_t len = value % 61;
     if (value % 64 == 11)
         len = 300;
@@ -84,11 +92,12 @@ static inline uint64_t ref_deadline(const struct ref *ref, int64_t ttl_us)
     return sum_us < ref->now_us || sum_us == REF_NEVER ? REF_NEVER - 1 : sum_us;
 }
 
-static inline void ref_put(struct ref *ref, struct ref_slot *slot, uint64_t value,
+static inline void ref_put(struct ref *ref, struct ref_slot *slot, struct mf_bytes value,
                            uint64_t deadline_us)
 {
     slot->there = true;
-    slot->value = value;
+    mf_buf_clear(&slot->bytes, SIZE_MAX);
+    mf_buf_put(&slot->bytes, value.data, value.len);
     slot->version = ++ref->version;
     slot->deadline_us = deadline_us;
 }
@@ -101,10 +110,8 @@ static inline uint64_t ref_wanted(const struct ref *ref, const struct mf_command
     return (c->flags & MF_KEEP_TTL) != 0 && alive ? slot->deadline_us : REF_NEVER;
 }
 
-static inline void ref_set(struct ref *ref, const struct mf_command *c, const uint64_t *values,
-                           struct mf_buf *out)
+static inline void ref_set(struct ref *ref, const struct mf_command *c, struct mf_buf *out)
 {
-    uint8_t bytes[REF_VALUE_MAX];
     struct ref_slot *slot = &ref->keys[ref_number(c->items[0].key)];
     bool alive = ref_alive(ref, slot);
     bool written = true;
@@ -118,12 +125,11 @@ static inline void ref_set(struct ref *ref, const struct mf_command *c, const ui
     result.with_old = (c->flags & MF_WITH_OLD) != 0;
     result.has_old = result.with_old && alive;
     if (result.has_old)
-        result.value = ref_value(slot->value, bytes);
-    if (written) {
-        ref_put(ref, slot, values[0], ref_wanted(ref, c, slot, alive));
-        result.version = slot->version;
-    }
+        result.value = mf_buf_view(&slot->bytes);
+    result.version = written ? ref->version + 1 : 0;
     mf_result_encode(&result, out);
+    if (written)
+        ref_put(ref, slot, c->items[0].value, ref_wanted(ref, c, slot, alive));
 }
 
 static inline void ref_del(struct ref *ref, const struct mf_command *c, struct mf_buf *out)
@@ -251,7 +257,6 @@ static inline int64_t ref_ttl(const struct ref_slot *slot, uint64_t now_us)
 static inline void ref_read_one(const struct mf_command *c, const struct ref_slot *slot,
                                 uint64_t now_us, struct mf_buf *out)
 {
-    uint8_t bytes[REF_VALUE_MAX];
     struct mf_result result = {.kind = MF_RESULT_NIL};
     if (c->op == MF_OP_TTL) {
         mf_result_int(out, slot == NULL ? -2 : ref_ttl(slot, now_us));
@@ -263,7 +268,7 @@ static inline void ref_read_one(const struct mf_command *c, const struct ref_slo
     }
     if (slot != NULL) {
         result.kind = MF_RESULT_BYTES;
-        result.value = ref_value(slot->value, bytes);
+        result.value = mf_buf_view(&slot->bytes);
     }
     if (slot != NULL && c->op == MF_OP_GET && (c->flags & MF_WITH_META) != 0) {
         result.kind = MF_RESULT_META;
@@ -324,18 +329,182 @@ static inline void ref_evict(struct ref *ref, const struct mf_command *c, struct
     mf_result_int(out, count);
 }
 
-static inline void ref_write(struct ref *ref, const struct mf_command *c, const uint64_t *values,
-                             struct mf_buf *out)
+static inline bool ref_is_error(const struct mf_buf *out, size_t at, enum mf_err err)
+{
+    struct mf_reader r = mf_reader_of(mf_bytes_of(out->data + at, out->len - at));
+    struct mf_result result;
+    bool read = mf_result_decode(&r, &result) == MF_OK;
+    return read && result.kind == MF_RESULT_ERROR && (err == MF_OK || result.err == err);
+}
+
+// An integer is what prints as it was.
+static inline bool ref_integer(const struct mf_buf *bytes, int64_t *out)
+{
+    char text[32] = "";
+    char again[32];
+    if (bytes->len >= sizeof(text) || memchr(bytes->data, 0, bytes->len) != NULL)
+        return false;
+    memcpy(text, bytes->data, bytes->len);
+    errno = 0;
+    *out = strtoll(text, NULL, 10);
+    sprintf(again, "%lld", (long long)*out);
+    return errno == 0 && strcmp(text, again) == 0;
+}
+
+static inline void ref_incr(struct ref *ref, const struct mf_command *c, struct mf_buf *out)
+{
+    struct ref_slot *slot = &ref->keys[ref_number(c->items[0].key)];
+    bool alive = ref_alive(ref, slot);
+    int64_t value = 0;
+    if (alive && !ref_integer(&slot->bytes, &value)) {
+        mf_result_error(out, MF_NOT_INTEGER, NULL);
+        return;
+    }
+    int64_t delta = (int64_t)c->number;
+    if (value > 0 ? delta > INT64_MAX - value : delta < INT64_MIN - value) {
+        mf_result_error(out, MF_OVERFLOW, NULL);
+        return;
+    }
+    int64_t sum = value + delta;
+    char text[32];
+    int len = sprintf(text, "%lld", (long long)sum);
+    if ((uint32_t)len > c->limit) {
+        mf_result_error(out, MF_TOO_LARGE, "the value would be over limits.max_value");
+        return;
+    }
+    uint64_t deadline_us = alive ? slot->deadline_us : ref_wanted(ref, c, slot, false);
+    ref_put(ref, slot, mf_bytes_of(text, (size_t)len), deadline_us);
+    mf_result_int(out, sum);
+}
+
+static inline void ref_append(struct ref *ref, const struct mf_command *c, struct mf_buf *out)
+{
+    struct ref_slot *slot = &ref->keys[ref_number(c->items[0].key)];
+    bool alive = ref_alive(ref, slot);
+    struct mf_buf sum = {0};
+    if (alive)
+        mf_buf_put(&sum, slot->bytes.data, slot->bytes.len);
+    mf_buf_put(&sum, c->items[0].value.data, c->items[0].value.len);
+    if (sum.len > c->limit) {
+        mf_result_error(out, MF_TOO_LARGE, "the value would be over limits.max_value");
+    } else {
+        ref_put(ref, slot, mf_buf_view(&sum), alive ? slot->deadline_us : REF_NEVER);
+        mf_result_int(out, (int64_t)sum.len);
+    }
+    mf_buf_free(&sum);
+}
+
+static inline void ref_get_and_change(struct ref *ref, const struct mf_command *c,
+                                      struct mf_buf *out)
+{
+    struct ref_slot *slot = &ref->keys[ref_number(c->items[0].key)];
+    if (!ref_alive(ref, slot)) {
+        mf_result_nil(out);
+        return;
+    }
+    mf_result_bytes(out, mf_buf_view(&slot->bytes));
+    bool goes = c->op == MF_OP_GETDEL || (c->expiry == MF_EXPIRY_IN && c->expire_us <= 0);
+    uint64_t deadline_us = slot->deadline_us;
+    if ((c->flags & MF_NO_TTL) != 0)
+        deadline_us = REF_NEVER;
+    if (c->expiry == MF_EXPIRY_IN)
+        deadline_us = ref_deadline(ref, c->expire_us);
+    if (goes)
+        slot->there = false;
+    if (goes || deadline_us != slot->deadline_us)
+        slot->version = ++ref->version;
+    slot->deadline_us = deadline_us;
+}
+
+static inline void ref_write(struct ref *ref, const struct mf_command *c, struct mf_buf *out);
+
+static inline bool ref_conditions(struct ref *ref, struct mf_bytes body)
+{
+    struct mf_txn_reader reader;
+    struct mf_condition condition;
+    bool hold = mf_txn_open(&reader, body, MF_TXN_IF) == MF_OK;
+    while (hold && mf_txn_next_condition(&reader, &condition) == MF_OK) {
+        struct ref_slot *slot = &ref->keys[ref_number(condition.key)];
+        struct mf_key_facts facts = {0};
+        if (ref_alive(ref, slot))
+            facts = (struct mf_key_facts){true, slot->version, mf_buf_view(&slot->bytes)};
+        hold = mf_condition_holds(&condition, &facts);
+    }
+    mf_txn_close(&reader);
+    return hold;
+}
+
+static inline struct mf_buf ref_copy_bytes(const struct mf_buf *bytes)
+{
+    struct mf_buf copy = {0};
+    mf_buf_put(&copy, bytes->data, bytes->len);
+    return copy;
+}
+
+static inline struct ref *ref_copy(const struct ref *ref)
+{
+    struct ref *copy = mf_alloc(sizeof(*copy));
+    *copy = *ref;
+    for (size_t i = 0; i < REF_KEYS; i++)
+        copy->keys[i].bytes = ref_copy_bytes(&ref->keys[i].bytes);
+    for (size_t i = 0; i < REF_IDS; i++)
+        copy->ids[i].bytes = ref_copy_bytes(&ref->ids[i].bytes);
+    return copy;
+}
+
+static inline void ref_free(struct ref *ref)
+{
+    for (size_t i = 0; i < REF_KEYS; i++)
+        mf_buf_free(&ref->keys[i].bytes);
+    for (size_t i = 0; i < REF_IDS; i++)
+        mf_buf_free(&ref->ids[i].bytes);
+}
+
+static inline void ref_txn(struct ref *ref, const struct mf_command *c, struct mf_buf *out)
+{
+    struct ref *before = ref_copy(ref);
+    struct mf_buf results = {0};
+    struct mf_txn_reader reader;
+    struct mf_command inner;
+    uint32_t count = 0;
+    bool ok = ref_conditions(ref, c->body);
+    bool failed = mf_txn_open(&reader, c->body, ok ? MF_TXN_THEN : MF_TXN_ELSE) != MF_OK;
+    while (!failed && mf_txn_next_command(&reader, &inner) == MF_OK) {
+        size_t at = results.len;
+        ref_write(ref, &inner, &results);
+        failed = ref_is_error(&results, at, MF_OK);
+        if (failed)
+            mf_buf_put(out, results.data + at, results.len - at);
+        count++;
+    }
+    mf_txn_close(&reader);
+    if (failed) {
+        struct ref *after = mf_alloc(sizeof(*after));
+        *after = *ref;
+        *ref = *before;
+        *before = *after;
+        free(after);
+    } else {
+        struct mf_result result = {
+            .kind = MF_RESULT_TXN, .integer = ok, .count = count, .value = mf_buf_view(&results)};
+        mf_result_encode(&result, out);
+    }
+    ref_free(before);
+    free(before);
+    mf_buf_free(&results);
+}
+
+static inline void ref_write(struct ref *ref, const struct mf_command *c, struct mf_buf *out)
 {
     switch (c->op) {
     case MF_OP_SET:
-        ref_set(ref, c, values, out);
+        ref_set(ref, c, out);
         break;
     case MF_OP_MSET:
         for (uint32_t i = 0; i < c->item_count; i++) {
             struct ref_slot *slot = &ref->keys[ref_number(c->items[i].key)];
             ref_alive(ref, slot);
-            ref_put(ref, slot, values[i], ref_wanted(ref, c, slot, false));
+            ref_put(ref, slot, c->items[i].value, ref_wanted(ref, c, slot, false));
         }
         mf_result_int(out, c->item_count);
         break;
@@ -357,39 +526,47 @@ static inline void ref_write(struct ref *ref, const struct mf_command *c, const 
     case MF_OP_EXPIRE_DUE:
         ref_expire_due(ref, c->limit, out);
         break;
+    case MF_OP_INCR:
+        ref_incr(ref, c, out);
+        break;
+    case MF_OP_APPEND:
+        ref_append(ref, c, out);
+        break;
+    case MF_OP_GETDEL:
+    case MF_OP_GETEX:
+        ref_get_and_change(ref, c, out);
+        break;
+    case MF_OP_TXN:
+        ref_txn(ref, c, out);
+        break;
     default:
         ref_read(ref, c, ref->now_us, out);
         break;
     }
 }
 
-// One command of an entry at ref->now_us, whose values are values[]. Appends its result.
-static inline void ref_apply(struct ref *ref, const struct mf_command *c, const uint64_t *values,
-                             struct mf_buf *out)
+// One command of an entry at ref->now_us. Appends its result.
+static inline void ref_apply(struct ref *ref, const struct mf_command *c, struct mf_buf *out)
 {
     if (c->id.len == 0 || !mf_op_is_write(c->op)) {
-        ref_write(ref, c, values, out);
+        ref_write(ref, c, out);
         return;
     }
     struct ref_slot *slot = &ref->ids[ref_number(c->id)];
     if (slot->there && !ref_dead(slot, ref->now_us)) {
-        mf_buf_put(out, slot->result.data, slot->result.len);
+        mf_buf_put(out, slot->bytes.data, slot->bytes.len);
         return;
     }
     slot->there = false;
     size_t before = out->len;
-    ref_write(ref, c, values, out);
+    ref_write(ref, c, out);
+    if (ref_is_error(out, before, MF_TOO_LARGE))
+        return;
     slot->there = true;
     slot->version = ++ref->version;
     slot->deadline_us = ref_deadline(ref, 600 * INT64_C(1000000));
-    mf_buf_clear(&slot->result, SIZE_MAX);
-    mf_buf_put(&slot->result, out->data + before, out->len - before);
-}
-
-static inline void ref_free(struct ref *ref)
-{
-    for (size_t i = 0; i < REF_IDS; i++)
-        mf_buf_free(&ref->ids[i].result);
+    mf_buf_clear(&slot->bytes, SIZE_MAX);
+    mf_buf_put(&slot->bytes, out->data + before, out->len - before);
 }
 
 #endif

@@ -9,21 +9,24 @@
 #include <cmocka.h>
 
 #include "base/command.h"
+#include "base/command_table.h"
 #include "base/rand.h"
 #include "base/result.h"
+#include "base/txn.h"
 
 #define ITEMS_MAX 5
 
 static const enum mf_opcode ops[] = {
-    MF_OP_GET,   MF_OP_MGET,       MF_OP_HAS,      MF_OP_TTL,    MF_OP_SIZE,
-    MF_OP_SET,   MF_OP_MSET,       MF_OP_DEL,      MF_OP_EXPIRE, MF_OP_PERSIST,
-    MF_OP_FLUSH, MF_OP_EXPIRE_DUE, MF_OP_TRANSFER, MF_OP_DRAIN,  MF_OP_EVICT,
+    MF_OP_GET,      MF_OP_MGET,  MF_OP_HAS,    MF_OP_TTL,     MF_OP_SIZE,     MF_OP_SET,
+    MF_OP_MSET,     MF_OP_DEL,   MF_OP_EXPIRE, MF_OP_PERSIST, MF_OP_FLUSH,    MF_OP_EXPIRE_DUE,
+    MF_OP_TRANSFER, MF_OP_DRAIN, MF_OP_INCR,   MF_OP_SCAN,    MF_OP_APPEND,   MF_OP_GETDEL,
+    MF_OP_GETEX,    MF_OP_SEED,  MF_OP_INDEX,  MF_OP_TXN,     MF_OP_TXN_READ, MF_OP_EVICT,
 };
 #define OP_COUNT (sizeof(ops) / sizeof(ops[0]))
 
 static bool has_values(enum mf_opcode op)
 {
-    return op == MF_OP_SET || op == MF_OP_MSET || op == MF_OP_EVICT;
+    return op == MF_OP_SET || op == MF_OP_MSET || op == MF_OP_APPEND || op == MF_OP_EVICT;
 }
 
 static bool has_many_keys(enum mf_opcode op)
@@ -34,12 +37,26 @@ static bool has_many_keys(enum mf_opcode op)
 
 static bool has_limit(enum mf_opcode op)
 {
-    return op == MF_OP_EXPIRE_DUE || op == MF_OP_TRANSFER || op == MF_OP_DRAIN;
+    return op == MF_OP_EXPIRE_DUE || op == MF_OP_TRANSFER || op == MF_OP_DRAIN ||
+           op == MF_OP_INCR || op == MF_OP_APPEND || op == MF_OP_SCAN || op == MF_OP_TXN ||
+           op == MF_OP_TXN_READ;
 }
 
-static bool has_no_key(enum mf_opcode op)
+static bool has_number(enum mf_opcode op)
 {
-    return op == MF_OP_SIZE || op == MF_OP_FLUSH || has_limit(op);
+    return op == MF_OP_INCR || op == MF_OP_SCAN || op == MF_OP_SEED;
+}
+
+static bool is_txn(unsigned op)
+{
+    return op == MF_OP_TXN || op == MF_OP_TXN_READ;
+}
+
+static bool has_no_key(unsigned op)
+{
+    return op == MF_OP_SIZE || op == MF_OP_FLUSH || op == MF_OP_INDEX || op == MF_OP_SCAN ||
+           op == MF_OP_SEED || op == MF_OP_EXPIRE_DUE || op == MF_OP_TRANSFER ||
+           op == MF_OP_DRAIN || is_txn(op);
 }
 
 // Some bytes of a text that outlives the test.
@@ -49,10 +66,79 @@ static struct mf_bytes some_bytes(struct mf_rand *rand, size_t len_max)
     return mf_bytes_of(text, mf_rand_below(rand, (len_max < sizeof(text) ? len_max : 60) + 1));
 }
 
+static const enum mf_opcode inner_ops[] = {
+    MF_OP_GET,  MF_OP_MGET,   MF_OP_HAS,     MF_OP_TTL,    MF_OP_SET,    MF_OP_MSET,  MF_OP_DEL,
+    MF_OP_INCR, MF_OP_EXPIRE, MF_OP_PERSIST, MF_OP_APPEND, MF_OP_GETDEL, MF_OP_GETEX,
+};
+#define INNER_OP_COUNT (sizeof(inner_ops) / sizeof(inner_ops[0]))
+#define INNER_READ_COUNT 4 // of them, at the beginning
+
+static void make_fields(struct mf_rand *rand, struct mf_command *command, struct mf_item *items);
+
+static void make_condition(struct mf_rand *rand, struct mf_condition *condition)
+{
+    *condition = (struct mf_condition){.subject = (enum mf_subject)(1 + mf_rand_below(rand, 3)),
+                                       .relation = (enum mf_relation)(1 + mf_rand_below(rand, 2)),
+                                       .key = some_bytes(rand, 20)};
+    if (condition->subject == MF_SUBJECT_EXISTS)
+        condition->number = mf_rand_below(rand, 2);
+    else if (condition->subject == MF_SUBJECT_VERSION)
+        condition->number = mf_rand_next(rand);
+    else
+        condition->value = some_bytes(rand, 60);
+    if (condition->subject != MF_SUBJECT_EXISTS && mf_rand_below(rand, 2) == 0)
+        condition->relation = MF_GREATER;
+}
+
+// Appended to *body.
+static void make_branch(struct mf_rand *rand, size_t ops_count, struct mf_buf *body)
+{
+    uint32_t count = (uint32_t)mf_rand_below(rand, 4);
+    size_t part = mf_txn_part_begin(body);
+    for (uint32_t i = 0; i < count; i++) {
+        struct mf_item items[ITEMS_MAX];
+        struct mf_command inner = {.op = inner_ops[mf_rand_below(rand, ops_count)]};
+        make_fields(rand, &inner, items);
+        inner.id = mf_bytes_of(NULL, 0);
+        inner.flags &= ~(uint32_t)MF_READ_LOCAL;
+        mf_command_encode(&inner, body);
+    }
+    mf_txn_part_end(body, part, count);
+}
+
+static struct mf_buf body; // of the txn made last
+
+static void make_txn_body(struct mf_rand *rand, bool reads)
+{
+    mf_buf_clear(&body, SIZE_MAX);
+    uint32_t count = (uint32_t)mf_rand_below(rand, 3);
+    size_t part = mf_txn_part_begin(&body);
+    for (uint32_t i = 0; i < count; i++) {
+        struct mf_condition condition;
+        make_condition(rand, &condition);
+        mf_condition_encode(&condition, &body);
+    }
+    mf_txn_part_end(&body, part, count);
+    for (int i = 0; i < 2; i++)
+        make_branch(rand, reads ? INNER_READ_COUNT : INNER_OP_COUNT, &body);
+}
+
 static void make_command(struct mf_rand *rand, struct mf_command *command, struct mf_item *items)
 {
-    *command = (struct mf_command){.op = ops[mf_rand_below(rand, OP_COUNT)], .items = items};
-    command->flags = (uint32_t)mf_rand_below(rand, 1024);
+    *command = (struct mf_command){.op = ops[mf_rand_below(rand, OP_COUNT)]};
+    make_fields(rand, command, items);
+    if (is_txn(command->op)) {
+        make_txn_body(rand, command->op == MF_OP_TXN_READ);
+        command->body = mf_buf_view(&body);
+    } else if (command->op == MF_OP_SCAN) {
+        command->body = some_bytes(rand, 60);
+    }
+}
+
+static void make_fields(struct mf_rand *rand, struct mf_command *command, struct mf_item *items)
+{
+    command->items = items;
+    command->flags = (uint32_t)mf_rand_below(rand, 2048);
     command->expiry = (enum mf_expiry)mf_rand_below(rand, 3);
     if (command->op == MF_OP_EXPIRE && command->expiry == MF_EXPIRY_NONE)
         command->expiry = MF_EXPIRY_IN;
@@ -64,6 +150,8 @@ static void make_command(struct mf_rand *rand, struct mf_command *command, struc
         command->if_version = mf_rand_next(rand);
     if (has_limit(command->op))
         command->limit = (uint32_t)mf_rand_next(rand);
+    if (has_number(command->op))
+        command->number = mf_rand_next(rand);
     command->id = some_bytes(rand, MF_ID_MAX);
     command->item_count = has_no_key(command->op) ? 0 : 1;
     if (has_many_keys(command->op))
@@ -81,6 +169,7 @@ static void assert_same_command(const struct mf_command *a, const struct mf_comm
     assert_int_equal(a->expiry, b->expiry);
     assert_true(a->expire_us == b->expire_us && a->if_version == b->if_version);
     assert_int_equal(a->limit, b->limit);
+    assert_true(a->number == b->number && mf_bytes_equal(a->body, b->body));
     assert_true(mf_bytes_equal(a->id, b->id));
     assert_int_equal(a->item_count, b->item_count);
     for (uint32_t i = 0; i < a->item_count; i++) {
@@ -163,10 +252,10 @@ static void what_the_encoder_would_not_write_is_corrupt(void **state)
     } cases[] = {
         {"nothing", {0}, 0},
         {"op 0", {0, 0, 0, 0, 0}, 16},
-        {"an op between two ranges", {7, 0, 0, 0, 0}, 16},
+        {"an op between two ranges", {9, 0, 0, 0, 0}, 16},
         {"an op after draining", {66, 0, 0, 0, 0}, 16},
-        {"an op past the last", {98, 0, 0, 0, 0}, 16},
-        {"an unknown flag", {5, 0, 4, 0, 0}, 16},
+        {"an op past the last", {99, 0, 0, 0, 0}, 16},
+        {"an unknown flag", {5, 0, 8, 0, 0}, 16},
         {"an unknown expiry", {5, 0, 0, 3, 0}, 16},
         {"an id of 65 bytes", {5, 0, 0, 0, 65}, 5},
         {"an id that is cut", {5, 0, 0, 0, 2, 'i'}, 6},
@@ -204,7 +293,7 @@ static void ops_have_names_and_only_some_write(void **state)
 
 static void make_result(struct mf_rand *rand, struct mf_result *result)
 {
-    *result = (struct mf_result){.kind = (enum mf_result_kind)mf_rand_below(rand, 8)};
+    *result = (struct mf_result){.kind = (enum mf_result_kind)mf_rand_below(rand, 9)};
     struct mf_bytes bytes = some_bytes(rand, 60);
     switch (result->kind) {
     case MF_RESULT_NIL:
@@ -227,6 +316,11 @@ static void make_result(struct mf_rand *rand, struct mf_result *result)
     case MF_RESULT_META:
         result->version = mf_rand_next(rand);
         result->ttl_ms = (int64_t)mf_rand_below(rand, 1000) - 1;
+        result->value = bytes;
+        break;
+    case MF_RESULT_TXN:
+        result->integer = (int64_t)mf_rand_below(rand, 2);
+        result->count = (uint32_t)mf_rand_below(rand, bytes.len + 1);
         result->value = bytes;
         break;
     case MF_RESULT_LIST:
@@ -378,6 +472,160 @@ static void mutated_bytes_are_refused_or_have_one_form_only(void **state)
     mf_buf_free(&buf);
 }
 
+// A body of three parts whose `then` has these bytes as one command.
+static struct mf_bytes body_around(struct mf_buf *out, struct mf_bytes command)
+{
+    mf_buf_clear(out, SIZE_MAX);
+    mf_txn_part_end(out, mf_txn_part_begin(out), 0);
+    size_t part = mf_txn_part_begin(out);
+    mf_buf_put(out, command.data, command.len);
+    mf_txn_part_end(out, part, 1);
+    mf_txn_part_end(out, mf_txn_part_begin(out), 0);
+    return mf_buf_view(out);
+}
+
+static bool may_be_inside(struct mf_command command, bool reads)
+{
+    struct mf_buf bytes = {0};
+    struct mf_buf around = {0};
+    mf_command_encode(&command, &bytes);
+    bool valid = mf_txn_valid(body_around(&around, mf_buf_view(&bytes)), reads);
+    mf_buf_free(&around);
+    mf_buf_free(&bytes);
+    return valid;
+}
+
+static void a_txn_holds_only_what_the_table_allows_in_it(void **state)
+{
+    (void)state;
+    struct mf_item item = {.key = mf_bytes_str("k")};
+    for (unsigned op = 0; op < 100; op++) {
+        const struct mf_command_row *row = mf_command_row(op);
+        if (row == NULL || is_txn(op))
+            continue;
+        struct mf_command command = {
+            .op = (enum mf_opcode)op, .items = &item, .item_count = !has_no_key(op)};
+        if (op == MF_OP_EXPIRE)
+            command.expiry = MF_EXPIRY_IN;
+        bool inner = false;
+        for (size_t i = 0; i < INNER_OP_COUNT; i++)
+            inner = inner || inner_ops[i] == command.op;
+        assert_int_equal(may_be_inside(command, false), inner);
+        assert_int_equal(may_be_inside(command, true), inner && !mf_op_is_write(command.op));
+        command.id = mf_bytes_str("id");
+        assert_false(may_be_inside(command, false));
+        command.id.len = 0;
+        command.flags = MF_READ_LOCAL;
+        assert_false(may_be_inside(command, false));
+    }
+    // A txn in a txn.
+    struct mf_buf empty = {0};
+    for (int i = 0; i < 3; i++)
+        mf_txn_part_end(&empty, mf_txn_part_begin(&empty), 0);
+    assert_true(mf_txn_valid(mf_buf_view(&empty), true));
+    struct mf_command txn = {.op = MF_OP_TXN_READ, .body = mf_buf_view(&empty)};
+    assert_false(may_be_inside(txn, false));
+    mf_buf_free(&empty);
+}
+
+static void conditions_compare_versions_values_and_existence(void **state)
+{
+    (void)state;
+    const struct mf_key_facts absent = {0};
+    const struct mf_key_facts there = {true, 5, mf_bytes_str("m\xff")};
+    static const struct {
+        enum mf_subject subject;
+        uint64_t number;
+        const char *value;
+        const char *there; // the relations that hold, of a key that is there and of none
+        const char *absent;
+    } cases[] = {
+        {MF_SUBJECT_VERSION, 5, NULL, "=", "!<"},  {MF_SUBJECT_VERSION, 4, NULL, "!>", "!<"},
+        {MF_SUBJECT_VERSION, 6, NULL, "!<", "!<"}, {MF_SUBJECT_VERSION, 0, NULL, "!>", "="},
+        {MF_SUBJECT_VALUE, 0, "m\xff", "=", "!"},  {MF_SUBJECT_VALUE, 0, "m", "!>", "!"},
+        {MF_SUBJECT_VALUE, 0, "m\x7f", "!>", "!"}, {MF_SUBJECT_VALUE, 0, "m\xff+", "!<", "!"},
+        {MF_SUBJECT_VALUE, 0, "", "!>", "!"},      {MF_SUBJECT_EXISTS, 1, NULL, "=", "!"},
+        {MF_SUBJECT_EXISTS, 0, NULL, "!", "="},
+    };
+    static const char relations[] = " =!<>";
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        for (enum mf_relation r = MF_EQUAL; r <= MF_GREATER; r++) {
+            if (cases[i].subject == MF_SUBJECT_EXISTS && r > MF_UNEQUAL)
+                continue;
+            struct mf_condition condition = {
+                .subject = cases[i].subject,
+                .relation = r,
+                .number = cases[i].number,
+                .value = mf_bytes_str(cases[i].value != NULL ? cases[i].value : "")};
+            bool want = strchr(cases[i].there, relations[r]) != NULL;
+            bool want_absent = strchr(cases[i].absent, relations[r]) != NULL;
+            if (mf_condition_holds(&condition, &there) != want ||
+                mf_condition_holds(&condition, &absent) != want_absent)
+                fail_msg("case %zu with %c", i, relations[r]);
+        }
+    }
+}
+
+static void times_of_day_inside_a_txn_become_times_from_now(void **state)
+{
+    (void)state;
+    struct mf_item item = {.key = mf_bytes_str("k"), .value = mf_bytes_str("v")};
+    struct mf_command set = {.op = MF_OP_SET,
+                             .expiry = MF_EXPIRY_AT,
+                             .expire_us = 5000,
+                             .items = &item,
+                             .item_count = 1};
+    struct mf_buf bytes = {0};
+    struct mf_buf around = {0};
+    struct mf_buf settled = {0};
+    mf_command_encode(&set, &bytes);
+    struct mf_bytes one = body_around(&around, mf_buf_view(&bytes));
+    assert_true(mf_txn_settle_times(one, 2000, &settled));
+    struct mf_txn_reader reader;
+    struct mf_command command;
+    assert_int_equal(mf_txn_open(&reader, mf_buf_view(&settled), MF_TXN_THEN), MF_OK);
+    assert_int_equal(mf_txn_next_command(&reader, &command), MF_OK);
+    assert_int_equal(command.expiry, MF_EXPIRY_IN);
+    assert_int_equal(command.expire_us, 3000);
+    assert_int_equal(mf_txn_next_command(&reader, &command), MF_NOT_FOUND);
+    mf_txn_close(&reader);
+    assert_true(mf_txn_valid(mf_buf_view(&settled), false));
+    // What has none is left as it is.
+    size_t len = settled.len;
+    assert_false(mf_txn_settle_times(mf_buf_view(&settled), 2000, &settled));
+    assert_int_equal(settled.len, len);
+    mf_buf_free(&settled);
+    mf_buf_free(&around);
+    mf_buf_free(&bytes);
+}
+
+static void commands_are_found_by_the_names_that_users_know(void **state)
+{
+    (void)state;
+    assert_int_equal(mf_command_find(mf_bytes_str("getex")), MF_OP_GETEX);
+    assert_int_equal(mf_command_find(mf_bytes_str("txn")), MF_OP_TXN);
+    static const char *const unknown[] = {"",           "GET",  "ge",       "gett",      "index",
+                                          "expire_due", "seed", "transfer", "drain_node"};
+    for (size_t i = 0; i < sizeof(unknown) / sizeof(unknown[0]); i++)
+        assert_int_equal(mf_command_find(mf_bytes_str(unknown[i])), MF_OP_NONE);
+    assert_null(mf_command_row(1000));
+    assert_int_equal(mf_command_arity(mf_command_row(MF_OP_SET)), 2);
+    assert_int_equal(mf_command_arity(mf_command_row(MF_OP_SIZE)), 0);
+}
+
+static void options_that_contradict_each_other_are_named(void **state)
+{
+    (void)state;
+    enum mf_option one;
+    enum mf_option other;
+    uint32_t expiries = MF_OPTION_BIT(TTL) | MF_OPTION_BIT(PERSIST);
+    assert_true(mf_options_clash(expiries | MF_OPTION_BIT(NX), &one, &other));
+    assert_true(one == MF_OPTION_TTL && other == MF_OPTION_PERSIST);
+    assert_true(mf_options_clash(MF_OPTION_BIT(GT) | MF_OPTION_BIT(LT), &one, &other));
+    assert_false(mf_options_clash(MF_OPTION_BIT(XX) | MF_OPTION_BIT(GT), &one, &other));
+    assert_false(mf_options_clash(MF_OPTION_BIT(TTL) | MF_OPTION_BIT(NX), &one, &other));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -391,6 +639,13 @@ int main(void)
         cmocka_unit_test(a_list_of_more_results_than_bytes_is_corrupt),
         cmocka_unit_test(an_error_without_a_message_has_the_codes_own),
         cmocka_unit_test(mutated_bytes_are_refused_or_have_one_form_only),
+        cmocka_unit_test(a_txn_holds_only_what_the_table_allows_in_it),
+        cmocka_unit_test(conditions_compare_versions_values_and_existence),
+        cmocka_unit_test(times_of_day_inside_a_txn_become_times_from_now),
+        cmocka_unit_test(commands_are_found_by_the_names_that_users_know),
+        cmocka_unit_test(options_that_contradict_each_other_are_named),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    mf_buf_free(&body);
+    return failed;
 }

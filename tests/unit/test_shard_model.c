@@ -47,7 +47,6 @@ struct model {
     struct cut cut; // of replica 0
     // The entry that is being built.
     struct mf_buf batch;
-    uint64_t values[COMMANDS_MAX][ITEMS_MAX];
     struct mf_command commands[COMMANDS_MAX];
     uint32_t command_count;
     struct mf_buf expected[COMMANDS_MAX];
@@ -55,6 +54,7 @@ struct model {
     struct mf_item items[COMMANDS_MAX][ITEMS_MAX];
     char names[COMMANDS_MAX][ITEMS_MAX + 1][REF_NAME_MAX];
     uint8_t bytes[COMMANDS_MAX][ITEMS_MAX][REF_VALUE_MAX];
+    struct mf_buf bodies[COMMANDS_MAX]; // of txns
 };
 
 static uint64_t below(struct model *m, uint64_t bound)
@@ -106,10 +106,9 @@ static void add_items(struct model *m, uint32_t n, struct mf_command *c, uint32_
     c->item_count = count;
     for (uint32_t i = 0; i < count; i++) {
         c->items[i].key = ref_name(below(m, range), m->names[n][i]);
-        m->values[n][i] = below(m, 100000);
         c->items[i].value = mf_bytes_of(NULL, 0);
-        if (c->op == MF_OP_SET || c->op == MF_OP_MSET)
-            c->items[i].value = ref_value(m->values[n][i], m->bytes[n][i]);
+        if (c->op == MF_OP_SET || c->op == MF_OP_MSET || c->op == MF_OP_APPEND)
+            c->items[i].value = ref_value(below(m, 100000), m->bytes[n][i]);
     }
 }
 
@@ -188,6 +187,91 @@ static void random_read(struct model *m, uint32_t n, struct mf_command *c)
         add_items(m, n, c, 1);
 }
 
+static void random_value_command(struct model *m, uint32_t n, struct mf_command *c)
+{
+    static const enum mf_opcode ops[] = {MF_OP_INCR, MF_OP_INCR, MF_OP_APPEND, MF_OP_GETDEL,
+                                         MF_OP_GETEX};
+    c->op = ops[below(m, 5)];
+    add_items(m, n, c, 1);
+    bool may_expire = c->op == MF_OP_INCR || c->op == MF_OP_GETEX;
+    if (may_expire && below(m, 2) == 0) {
+        c->expiry = MF_EXPIRY_IN;
+        c->expire_us = random_ttl(m);
+    } else if (c->op == MF_OP_GETEX && below(m, 2) == 0) {
+        c->flags = MF_NO_TTL;
+    }
+    if (c->op == MF_OP_INCR) {
+        c->number = below(m, 30) == 0 ? mf_rand_next(&m->rand) : below(m, 2000) - 1000;
+        c->limit = below(m, 20) == 0 ? 2 : 100;
+    } else if (c->op == MF_OP_APPEND) {
+        c->limit = below(m, 3) == 0 ? 40 : REF_VALUE_MAX;
+    }
+}
+
+// What may stand in a txn.
+static void random_inner(struct model *m, uint32_t n, struct mf_command *c)
+{
+    *c = (struct mf_command){0};
+    uint64_t dice = below(m, 10);
+    if (dice < 4) {
+        random_value_command(m, n, c);
+    } else if (dice < 6) {
+        random_set(m, n, c);
+    } else if (dice == 6) {
+        random_mset(m, n, c);
+    } else if (dice == 7) {
+        random_del(m, n, c);
+    } else if (dice == 8) {
+        random_expire(m, n, c);
+    } else {
+        do
+            random_read(m, n, c);
+        while (c->op == MF_OP_SIZE);
+    }
+}
+
+static void random_condition(struct model *m, uint32_t n, struct mf_condition *condition)
+{
+    struct mf_command c = {.op = MF_OP_SET};
+    add_items(m, n, &c, 1);
+    *condition = (struct mf_condition){.subject = (enum mf_subject)(1 + below(m, 3)),
+                                       .relation = (enum mf_relation)(1 + below(m, 2)),
+                                       .key = c.items[0].key};
+    if (condition->subject == MF_SUBJECT_EXISTS)
+        condition->number = below(m, 2);
+    else if (condition->subject == MF_SUBJECT_VERSION)
+        condition->number = random_version(m, &c);
+    else
+        condition->value = c.items[0].value;
+    if (condition->subject != MF_SUBJECT_EXISTS && below(m, 2) == 0)
+        condition->relation = below(m, 2) == 0 ? MF_LESS : MF_GREATER;
+}
+
+static void random_txn(struct model *m, uint32_t n, struct mf_command *c)
+{
+    struct mf_buf *body = &m->bodies[n];
+    mf_buf_clear(body, SIZE_MAX);
+    uint32_t count = (uint32_t)below(m, 3);
+    size_t part = mf_txn_part_begin(body);
+    for (uint32_t i = 0; i < count; i++) {
+        struct mf_condition condition;
+        random_condition(m, n, &condition);
+        mf_condition_encode(&condition, body);
+    }
+    mf_txn_part_end(body, part, count);
+    for (int branch = 0; branch < 2; branch++) {
+        count = (uint32_t)below(m, 5);
+        part = mf_txn_part_begin(body);
+        for (uint32_t i = 0; i < count; i++) {
+            struct mf_command inner;
+            random_inner(m, n, &inner);
+            mf_command_encode(&inner, body);
+        }
+        mf_txn_part_end(body, part, count);
+    }
+    *c = (struct mf_command){.op = MF_OP_TXN, .limit = 1u << 20, .body = mf_buf_view(body)};
+}
+
 static void random_command(struct model *m, uint32_t n)
 {
     struct mf_command *c = &m->commands[n];
@@ -195,7 +279,12 @@ static void random_command(struct model *m, uint32_t n)
     uint64_t dice = below(m, 1000);
     // Most of what would be set is deleted for a while.
     bool drain = m->steps / 1000 % 3 == 2;
-    if (dice < (drain ? 50 : 400)) {
+    if (below(m, 5) == 0) {
+        if (below(m, 3) == 0)
+            random_txn(m, n, c);
+        else
+            random_value_command(m, n, c);
+    } else if (dice < (drain ? 50 : 400)) {
         random_set(m, n, c);
     } else if (dice < (drain ? 60 : 480)) {
         random_mset(m, n, c);
@@ -258,7 +347,7 @@ static void apply_entry(struct model *m)
         random_command(m, n);
         mf_batch_add(&m->batch, &m->commands[n]);
         mf_buf_clear(&m->expected[n], SIZE_MAX);
-        ref_apply(m->ref, &m->commands[n], m->values[n], &m->expected[n]);
+        ref_apply(m->ref, &m->commands[n], &m->expected[n]);
     }
     m->index++;
     for (int i = 0; i < 2; i++) {
@@ -296,17 +385,14 @@ static void read_somewhere(struct model *m, struct mf_shard *shard)
 static void take_record(void *arg, const struct mf_record *record)
 {
     struct cut *cut = arg;
-    uint8_t bytes[REF_VALUE_MAX];
     size_t n = ref_number(record->key);
     struct ref_slot *slot = record->is_id ? &cut->copy->ids[n] : &cut->copy->keys[n];
     if (!slot->there) {
         cut->wrong = "a walk brought a record twice, or one that is not of its cut";
         return;
     }
-    struct mf_bytes value =
-        record->is_id ? mf_buf_view(&slot->result) : ref_value(slot->value, bytes);
-    if (!mf_bytes_equal(record->value, value) || record->version != slot->version ||
-        record->deadline_us != slot->deadline_us)
+    if (!mf_bytes_equal(record->value, mf_buf_view(&slot->bytes)) ||
+        record->version != slot->version || record->deadline_us != slot->deadline_us)
         cut->wrong = "a walk brought a record that is not as it was at the cut";
     slot->there = false;
     cut->seen++;
@@ -317,13 +403,7 @@ static void take_record(void *arg, const struct mf_record *record)
 static void begin_walk(struct model *m)
 {
     struct cut *cut = &m->cut;
-    *cut = (struct cut){.running = true, .copy = mf_alloc(sizeof(*cut->copy))};
-    *cut->copy = *m->ref;
-    for (size_t i = 0; i < REF_IDS; i++) {
-        cut->copy->ids[i].result = (struct mf_buf){0};
-        mf_buf_put(&cut->copy->ids[i].result, m->ref->ids[i].result.data,
-                   m->ref->ids[i].result.len);
-    }
+    *cut = (struct cut){.running = true, .copy = ref_copy(m->ref)};
     if (below(m, 2) == 0) {
         cut->loading = mf_shard_new(1, mf_rand_next(&m->rand));
         mf_shard_load_begin(cut->loading);
@@ -437,8 +517,10 @@ static void run_seed(uint64_t seed)
     ref_free(m->ref);
     free(m->ref);
     mf_buf_free(&m->batch);
-    for (size_t n = 0; n < COMMANDS_MAX; n++)
+    for (size_t n = 0; n < COMMANDS_MAX; n++) {
         mf_buf_free(&m->expected[n]);
+        mf_buf_free(&m->bodies[n]);
+    }
     free(m);
 }
 

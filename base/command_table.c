@@ -1,0 +1,177 @@
+// The table of commands; see command_table.h.
+#include "base/command_table.h"
+
+#include <stddef.h>
+
+#define BIT(option) MF_OPTION_BIT(option)
+#define SET_OPTIONS                                                                                \
+    (BIT(TTL) | BIT(EXPIRE_AT) | BIT(NX) | BIT(XX) | BIT(IF_VERSION) | BIT(KEEP_TTL) | BIT(GET) |  \
+     BIT(ID))
+#define EXPIRE_OPTIONS (BIT(NX) | BIT(XX) | BIT(GT) | BIT(LT) | BIT(ID))
+#define GETEX_OPTIONS (BIT(TTL) | BIT(PERSIST) | BIT(ID))
+
+#define KEY                                                                                        \
+    {                                                                                              \
+        MF_PARAM_KEY                                                                               \
+    }
+#define KEYS                                                                                       \
+    {                                                                                              \
+        MF_PARAM_KEYS                                                                              \
+    }
+#define PAIRS                                                                                      \
+    {                                                                                              \
+        MF_PARAM_PAIRS                                                                             \
+    }
+#define KEY_VALUE                                                                                  \
+    {                                                                                              \
+        MF_PARAM_KEY, MF_PARAM_VALUE                                                               \
+    }
+#define KEY_TTL                                                                                    \
+    {                                                                                              \
+        MF_PARAM_KEY, MF_PARAM_TTL                                                                 \
+    }
+#define KEY_DELTA                                                                                  \
+    {                                                                                              \
+        MF_PARAM_KEY, MF_PARAM_DELTA                                                               \
+    }
+#define CURSOR                                                                                     \
+    {                                                                                              \
+        MF_PARAM_CURSOR                                                                            \
+    }
+#define TXN                                                                                        \
+    {                                                                                              \
+        MF_PARAM_TXN                                                                               \
+    }
+#define NONE                                                                                       \
+    {                                                                                              \
+        MF_PARAM_NONE                                                                              \
+    }
+
+#define W MF_WRITES
+#define T MF_IN_TXN
+#define G MF_GROWS
+
+static const struct mf_command_row rows[] = {
+    [MF_OP_GET] = {"get", KEY, T, BIT(READ) | BIT(META)},
+    [MF_OP_MGET] = {"mget", KEYS, T | MF_LISTS, BIT(READ)},
+    [MF_OP_HAS] = {"has", KEYS, T | MF_LISTS, 0},
+    [MF_OP_TTL] = {"ttl", KEY, T, 0},
+    [MF_OP_SIZE] = {"size", NONE, MF_EVERYWHERE, 0},
+    [MF_OP_INDEX] = {"index", NONE, MF_HIDDEN, 0},
+    [MF_OP_SCAN] = {"scan", CURSOR, MF_HAS_LIMIT | MF_HAS_NUMBER | MF_HAS_BODY,
+                    BIT(MATCH) | BIT(COUNT)},
+    [MF_OP_TXN_READ] = {"txn", TXN, MF_HIDDEN | MF_HAS_LIMIT | MF_HAS_BODY, 0},
+    [MF_OP_SET] = {"set", KEY_VALUE, W | T | G, SET_OPTIONS},
+    [MF_OP_MSET] = {"mset", PAIRS, W | T | G, BIT(TTL) | BIT(ID)},
+    [MF_OP_DEL] = {"del", KEYS, W | T, BIT(IF_VERSION) | BIT(ID)},
+    [MF_OP_EXPIRE] = {"expire", KEY_TTL, W | T, EXPIRE_OPTIONS},
+    [MF_OP_PERSIST] = {"persist", KEY, W | T, BIT(ID)},
+    [MF_OP_FLUSH] = {"flush", NONE, W | MF_EVERYWHERE, BIT(ID)},
+    [MF_OP_INCR] = {"incr", KEY_DELTA, W | T | G | MF_HAS_LIMIT | MF_HAS_NUMBER,
+                    BIT(TTL) | BIT(ID)},
+    [MF_OP_APPEND] = {"append", KEY_VALUE, W | T | G | MF_HAS_LIMIT, BIT(ID)},
+    [MF_OP_GETDEL] = {"getdel", KEY, W | T, BIT(ID)},
+    [MF_OP_GETEX] = {"getex", KEY, W | T, GETEX_OPTIONS},
+    [MF_OP_TXN] = {"txn", TXN, W | G | MF_HAS_LIMIT | MF_HAS_BODY, BIT(ID)},
+    [MF_OP_TRANSFER] = {"transfer", NONE, MF_HIDDEN | MF_HAS_LIMIT, 0},
+    [MF_OP_DRAIN] = {"drain_node", NONE, MF_HIDDEN | MF_HAS_LIMIT, 0},
+    [MF_OP_EXPIRE_DUE] = {"expire_due", NONE, W | MF_HIDDEN | MF_HAS_LIMIT, 0},
+    [MF_OP_EVICT] = {"evict", PAIRS, W | MF_HIDDEN, 0},
+    [MF_OP_SEED] = {"seed", NONE, W | MF_HIDDEN | MF_HAS_NUMBER, 0},
+};
+
+static const char *const params[] = {
+    [MF_PARAM_KEY] = "key",       [MF_PARAM_KEYS] = "keys",
+    [MF_PARAM_PAIRS] = "pairs",   [MF_PARAM_VALUE] = "value",
+    [MF_PARAM_TTL] = "ttl",       [MF_PARAM_DELTA] = "delta",
+    [MF_PARAM_CURSOR] = "cursor", [MF_PARAM_TXN] = "conditions and methods",
+};
+
+static const char *const options[MF_OPTIONS] = {
+    [MF_OPTION_READ] = "read",
+    [MF_OPTION_META] = "meta",
+    [MF_OPTION_TTL] = "ttl",
+    [MF_OPTION_EXPIRE_AT] = "expire_at",
+    [MF_OPTION_NX] = "nx",
+    [MF_OPTION_XX] = "xx",
+    [MF_OPTION_GT] = "gt",
+    [MF_OPTION_LT] = "lt",
+    [MF_OPTION_IF_VERSION] = "if_version",
+    [MF_OPTION_KEEP_TTL] = "keep_ttl",
+    [MF_OPTION_PERSIST] = "persist",
+    [MF_OPTION_GET] = "get",
+    [MF_OPTION_MATCH] = "match",
+    [MF_OPTION_COUNT] = "count",
+    [MF_OPTION_ID] = "id",
+};
+
+// No two of one row go together.
+static const uint32_t exclusions[] = {
+    BIT(TTL) | BIT(EXPIRE_AT) | BIT(KEEP_TTL) | BIT(PERSIST),
+    BIT(NX) | BIT(XX),
+    BIT(NX) | BIT(GT),
+    BIT(NX) | BIT(LT),
+    BIT(GT) | BIT(LT),
+};
+
+const struct mf_command_row *mf_command_row(unsigned op)
+{
+    if (op >= sizeof(rows) / sizeof(rows[0]) || rows[op].name == NULL)
+        return NULL;
+    return &rows[op];
+}
+
+enum mf_opcode mf_command_find(struct mf_bytes name)
+{
+    for (unsigned op = 0; op < sizeof(rows) / sizeof(rows[0]); op++) {
+        if (rows[op].name != NULL && (rows[op].traits & MF_HIDDEN) == 0 &&
+            mf_bytes_equal(name, mf_bytes_str(rows[op].name)))
+            return (enum mf_opcode)op;
+    }
+    return MF_OP_NONE;
+}
+
+uint32_t mf_command_arity(const struct mf_command_row *row)
+{
+    uint32_t count = 0;
+    while (row->params[count] != MF_PARAM_NONE)
+        count++;
+    return count;
+}
+
+bool mf_command_takes(const struct mf_command_row *row, enum mf_param param)
+{
+    for (uint32_t i = 0; row->params[i] != MF_PARAM_NONE; i++) {
+        if (row->params[i] == param)
+            return true;
+    }
+    return false;
+}
+
+bool mf_command_splits(const struct mf_command_row *row)
+{
+    return row->params[0] == MF_PARAM_KEYS || row->params[0] == MF_PARAM_PAIRS;
+}
+
+const char *mf_param_name(enum mf_param param)
+{
+    return params[param];
+}
+
+const char *mf_option_name(enum mf_option option)
+{
+    return options[option];
+}
+
+bool mf_options_clash(uint32_t given, enum mf_option *one, enum mf_option *other)
+{
+    for (size_t i = 0; i < sizeof(exclusions) / sizeof(exclusions[0]); i++) {
+        uint32_t both = given & exclusions[i];
+        if ((both & (both - 1)) == 0)
+            continue;
+        *one = (enum mf_option)__builtin_ctz(both);
+        *other = (enum mf_option)__builtin_ctz(both & (both - 1));
+        return true;
+    }
+    return false;
+}

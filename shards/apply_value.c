@@ -1,0 +1,132 @@
+// Commands that read the value that is there and write another one, or none.
+//
+// The limits that they keep come with the entry (command.h), never from this node's configuration:
+// replicas may be configured differently, and must come to one result.
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "shards/shard_internal.h"
+
+// A 64-bit signed integer in decimal, with its sign.
+#define INTEGER_CHARS_MAX 20u
+// A larger value is given back once it has been stored.
+#define VALUE_KEEP_BYTES_MAX 65536u
+
+// `0` or `-?[1-9][0-9]*` within 64 signed bits.
+static bool read_integer(struct mf_bytes text, int64_t *out)
+{
+    bool negative = text.len > 0 && text.data[0] == '-';
+    size_t at = negative ? 1 : 0;
+    if (text.len == at || text.len > INTEGER_CHARS_MAX)
+        return false;
+    if (text.data[at] == '0') {
+        *out = 0;
+        return text.len == 1;
+    }
+    // Gathered below zero, where there is one more.
+    int64_t value = 0;
+    for (; at < text.len; at++) {
+        if (text.data[at] < '0' || text.data[at] > '9' ||
+            __builtin_mul_overflow(value, 10, &value) ||
+            __builtin_sub_overflow(value, text.data[at] - '0', &value))
+            return false;
+    }
+    return negative ? (*out = value, true) : !__builtin_sub_overflow(0, value, out);
+}
+
+void mf_apply_incr(struct mf_shard *shard, const struct mf_command *command, struct mf_buf *out)
+{
+    struct mf_bytes key = command->items[0].key;
+    struct mf_entry *entry = mf_shard_find_live(shard, key);
+    int64_t value = 0;
+    if (entry != NULL && !read_integer(mf_entry_value(entry), &value)) {
+        mf_result_error(out, MF_NOT_INTEGER, NULL);
+        return;
+    }
+    if (__builtin_add_overflow(value, (int64_t)command->number, &value)) {
+        mf_result_error(out, MF_OVERFLOW, NULL);
+        return;
+    }
+    char text[INTEGER_CHARS_MAX + 1];
+    int len = snprintf(text, sizeof(text), "%" PRId64, value);
+    if ((uint32_t)len > command->limit) {
+        mf_result_error(out, MF_TOO_LARGE, "the value would be over limits.max_value");
+        return;
+    }
+    uint64_t deadline_us = MF_NO_DEADLINE;
+    if (entry != NULL)
+        deadline_us = mf_entry_deadline(entry);
+    else if (command->expiry == MF_EXPIRY_IN)
+        deadline_us = mf_shard_deadline_in(shard, command->expire_us);
+    mf_shard_put(shard, entry, false, key, mf_bytes_of(text, (size_t)len), deadline_us);
+    mf_result_int(out, value);
+}
+
+// Counts what an append copies, which its bytes in the log do not bound.
+static bool may_build(struct mf_shard *shard, size_t bytes)
+{
+    struct mf_journal *journal = &shard->journal;
+    if (journal->open && bytes > journal->built_bytes_left)
+        return false;
+    journal->built_bytes_left -= journal->open ? bytes : 0;
+    shard->built_bytes += bytes;
+    return true;
+}
+
+void mf_apply_append(struct mf_shard *shard, const struct mf_command *command, struct mf_buf *out)
+{
+    const struct mf_item *item = &command->items[0];
+    struct mf_entry *entry = mf_shard_find_live(shard, item->key);
+    struct mf_bytes old = entry != NULL ? mf_entry_value(entry) : mf_bytes_of(NULL, 0);
+    if (old.len + item->value.len > command->limit) {
+        mf_result_error(out, MF_TOO_LARGE, "the value would be over limits.max_value");
+        return;
+    }
+    if (!may_build(shard, old.len + item->value.len)) {
+        mf_result_error(out, MF_TOO_LARGE, "the values that the txn makes are too large together");
+        return;
+    }
+    mf_buf_clear(&shard->value, VALUE_KEEP_BYTES_MAX);
+    mf_buf_reserve(&shard->value, old.len + item->value.len);
+    mf_buf_put(&shard->value, old.data, old.len);
+    mf_buf_put(&shard->value, item->value.data, item->value.len);
+    mf_shard_put(shard, entry, false, item->key, mf_buf_view(&shard->value),
+                 entry != NULL ? mf_entry_deadline(entry) : MF_NO_DEADLINE);
+    mf_result_int(out, (int64_t)shard->value.len);
+    mf_buf_clear(&shard->value, VALUE_KEEP_BYTES_MAX);
+}
+
+// The value, before it goes.
+static struct mf_entry *tell_value(struct mf_shard *shard, const struct mf_command *command,
+                                   struct mf_buf *out)
+{
+    struct mf_entry *entry = mf_shard_find_live(shard, command->items[0].key);
+    if (entry != NULL)
+        mf_result_bytes(out, mf_entry_value(entry));
+    else
+        mf_result_nil(out);
+    return entry;
+}
+
+void mf_apply_getdel(struct mf_shard *shard, const struct mf_command *command, struct mf_buf *out)
+{
+    struct mf_entry *entry = tell_value(shard, command, out);
+    if (entry != NULL)
+        mf_shard_drop(shard, entry, MF_CHANGE_DELETE);
+}
+
+void mf_apply_getex(struct mf_shard *shard, const struct mf_command *command, struct mf_buf *out)
+{
+    struct mf_entry *entry = tell_value(shard, command, out);
+    if (entry == NULL)
+        return;
+    uint64_t deadline_us = mf_entry_deadline(entry);
+    if ((command->flags & MF_NO_TTL) != 0)
+        deadline_us = MF_NO_DEADLINE;
+    else if (command->expiry == MF_EXPIRY_IN)
+        deadline_us = mf_shard_deadline_in(shard, command->expire_us);
+    if (command->expiry == MF_EXPIRY_IN && command->expire_us <= 0)
+        mf_shard_drop(shard, entry, MF_CHANGE_DELETE);
+    else if (deadline_us != mf_entry_deadline(entry))
+        mf_shard_retime(shard, entry, deadline_us);
+}
