@@ -41,6 +41,7 @@ static const struct shape shapes[] = {
     [MF_OP_EXPIRE] = {"expire", KEYS_ONE, false, true, false},
     [MF_OP_PERSIST] = {"persist", KEYS_ONE, false, true, false},
     [MF_OP_FLUSH] = {"flush", KEYS_NONE, false, true, false},
+    [MF_OP_ROSTER] = {"roster", KEYS_ONE, true, true, false},
     [MF_OP_TRANSFER] = {"transfer", KEYS_NONE, .limit = true},
     [MF_OP_DRAIN] = {"drain_node", KEYS_NONE, .limit = true},
     [MF_OP_EXPIRE_DUE] = {"expire_due", KEYS_NONE, .write = true, .limit = true},

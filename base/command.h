@@ -29,6 +29,9 @@ enum mf_opcode {
     MF_OP_EXPIRE = 35,  // one key; expiry kind IN, expire_us <= 0 deletes
     MF_OP_PERSIST = 36, // one key
     MF_OP_FLUSH = 37,   // no key; one shard
+    // The cluster's nodes (server/roster.h), which shard 0 keeps beside its keys: the value takes
+    // the place of the roster whose version is `if_version`, and no other. Its key means nothing.
+    MF_OP_ROSTER = 38,
     // Asked of a node about leadership; never in a log. `limit` is a node's id.
     MF_OP_TRANSFER = 64, // that node is to lead the shard
     MF_OP_DRAIN = 65,    // that node is to lead nothing

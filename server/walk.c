@@ -113,6 +113,12 @@ static bool cut(struct mf_walk *walk)
         mf_buf_u64(&walk->members, members->slot);
         mf_buf_u64(&walk->members, members->round);
         mf_members_encode(members, &walk->members);
+        const struct mf_shard *state = mf_replica_shard(replica);
+        struct mf_bytes roster = mf_shard_roster(state);
+        if (roster.len > 0) {
+            mf_buf_u64(&walk->members, mf_shard_roster_version(state));
+            mf_buf_put(&walk->members, roster.data, roster.len);
+        }
     }
     uint64_t age_us =
         info.clock_us > walk->meta.log_time_us ? info.clock_us - walk->meta.log_time_us : 0;

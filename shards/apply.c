@@ -147,6 +147,19 @@ static void apply_expire_due(struct mf_shard *shard, const struct mf_command *co
     mf_result_int(out, popped);
 }
 
+static void apply_roster(struct mf_shard *shard, const struct mf_command *command,
+                         struct mf_buf *out)
+{
+    bool holds = command->if_version == shard->roster_version;
+    if (holds) {
+        mf_shard_load_roster(shard, shard->roster_version + 1, command->items[0].value);
+        shard->rolling_hash = mf_hash_mix(shard->rolling_hash, MF_CHANGE_ROSTER);
+        shard->rolling_hash =
+            mf_hash_mix(shard->rolling_hash, mf_hash64(mf_buf_view(&shard->roster), 0));
+    }
+    mf_result_bool(out, holds);
+}
+
 static enum mf_err apply_op(struct mf_shard *shard, const struct mf_command *command,
                             struct mf_buf *out)
 {
@@ -171,6 +184,9 @@ static enum mf_err apply_op(struct mf_shard *shard, const struct mf_command *com
         return MF_OK;
     case MF_OP_EXPIRE_DUE:
         apply_expire_due(shard, command, out);
+        return MF_OK;
+    case MF_OP_ROSTER:
+        apply_roster(shard, command, out);
         return MF_OK;
     case MF_OP_NONE:
     case MF_OP_GET:
@@ -211,7 +227,8 @@ static enum mf_err apply_once(struct mf_shard *shard, const struct mf_command *c
 // Fields that the shape of a command allows and that still mean nothing in a log entry.
 static bool well_formed(const struct mf_command *command)
 {
-    if (command->expiry == MF_EXPIRY_AT)
+    if (command->expiry == MF_EXPIRY_AT ||
+        (command->op == MF_OP_ROSTER && (command->flags & MF_IF_VERSION) == 0))
         return false;
     return command->op != MF_OP_EXPIRE || command->expiry == MF_EXPIRY_IN;
 }

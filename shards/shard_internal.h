@@ -37,6 +37,8 @@ struct mf_shard {
     uint64_t commands;
     uint64_t expired;
     struct mf_buf result; // of the command that is being applied
+    struct mf_buf roster; // of the cluster; empty while its version is 1
+    uint64_t roster_version;
 };
 
 // The kinds of changes that the rolling hash tells apart.
@@ -48,6 +50,7 @@ enum mf_change {
     MF_CHANGE_FLUSH = 5,
     MF_CHANGE_REMEMBER = 6, // an id
     MF_CHANGE_FORGET = 7,   // an id
+    MF_CHANGE_ROSTER = 8,
 };
 
 // Dead to everything at this log time and later.
