@@ -194,6 +194,18 @@ static bool take_shard_node(struct parser *p)
     return take_number(p, "the shard", &p->request->shard) && take_node(p);
 }
 
+// Whether it is one is for the server to say, as it says of the configuration's.
+static bool take_node_address(struct parser *p)
+{
+    struct mf_msgpack_token token;
+    if (!take_node(p) || !mf_parse_next(p, &token))
+        return false;
+    if (!mf_parse_is_bytes(&token))
+        return mf_parse_refuse_value(p, "the address", &token, "a string HOST:PORT");
+    p->request->name = token.bytes;
+    return true;
+}
+
 #define SET_OPTIONS                                                                                \
     (BIT(TTL) | BIT(EXPIRE_AT) | BIT(NX) | BIT(XX) | BIT(IF_VERSION) | BIT(KEEP_TTL) | BIT(GET) |  \
      BIT(ID))
@@ -221,6 +233,8 @@ static const struct method methods[] = {
     {"snapshot", MF_METHOD_SNAPSHOT, MF_OP_NONE, 1, "name", take_name, 0},
     {"transfer", MF_METHOD_TRANSFER, MF_OP_NONE, 2, "shard, node", take_shard_node, 0},
     {"drain_node", MF_METHOD_DRAIN_NODE, MF_OP_NONE, 1, "node", take_node, BIT(UNDO)},
+    {"add_node", MF_METHOD_ADD_NODE, MF_OP_NONE, 2, "node, address", take_node_address, 0},
+    {"remove_node", MF_METHOD_REMOVE_NODE, MF_OP_NONE, 1, "node", take_node, 0},
 };
 
 static bool find_method(struct parser *p, struct mf_bytes name)

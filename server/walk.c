@@ -131,7 +131,10 @@ static void on_step(struct ev_loop *loop, ev_timer *timer, int events)
 {
     (void)events;
     struct mf_walk *walk = timer->data;
-    struct mf_shard *shard = mf_replica_shard(walk->shard->replica);
+    struct mf_replica *replica = walk->shard->replica;
+    struct mf_shard *shard = replica != NULL ? mf_replica_shard(replica) : NULL;
+    if (replica == NULL && !walk->cut)
+        walk->err = MF_AGAIN; // given up
     if (!walk->cut && walk->err == MF_OK && !cut(walk))
         return;
     if (walk->cut && !walk->walked && shard != walk->state)

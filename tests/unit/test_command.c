@@ -15,8 +15,8 @@
 #define ITEMS_MAX 5
 
 static const enum mf_opcode ops[] = {
-    MF_OP_GET,   MF_OP_MGET,       MF_OP_HAS,      MF_OP_TTL,    MF_OP_SIZE,
-    MF_OP_SET,   MF_OP_MSET,       MF_OP_DEL,      MF_OP_EXPIRE, MF_OP_PERSIST,
+    MF_OP_GET,   MF_OP_MGET,   MF_OP_HAS,        MF_OP_TTL,      MF_OP_SIZE,
+    MF_OP_SET,   MF_OP_MSET,   MF_OP_DEL,        MF_OP_EXPIRE,   MF_OP_PERSIST,
     MF_OP_FLUSH, MF_OP_ROSTER, MF_OP_EXPIRE_DUE, MF_OP_TRANSFER, MF_OP_DRAIN,
 };
 #define OP_COUNT (sizeof(ops) / sizeof(ops[0]))
