@@ -295,13 +295,14 @@ def test_nodes_without_a_log_come_and_go_too(t):
     equal(cluster.remove(node, cluster.node(2)), True, "remove_node")
     node.terminate()
     check_members(cluster, 3)
+    written = load.stop()
     newcomer = cluster.node(4)
     newcomer.kill9()
     cluster.wait_settled()
     newcomer.restart()
     cluster.wait_caught_up(newcomer)
-    load.wait()
-    check_all_there(cluster, load.stop())
+    check_members(cluster, 3)
+    check_all_there(cluster, written)
 
 
 @limit(240)
@@ -331,8 +332,8 @@ def test_a_change_is_finished_whoever_dies_meanwhile(t):
     cluster.node(1).kill9()
     asking.join(PATIENCE)
     cluster.node(1).restart()
-    wait_for(lambda: [each["id"] for each in cluster.node(2).call("cluster")["nodes"]] == [1, 2, 3],
-             PATIENCE, "the leaver to be dropped")
+    wait_for(lambda: all([each["id"] for each in asked.call("cluster")["nodes"]] == [1, 2, 3]
+                         for asked in cluster.nodes[:3]), PATIENCE, "the leaver to be dropped")
     cluster.part_with(node)
     check_members(cluster, 3)
     check_all_there(cluster, load_without_errors_of_the_dead(load))
