@@ -33,11 +33,14 @@ enum mf_opcode {
     MF_OP_EXPIRE = 35,  // one key; expiry kind IN, expire_us <= 0 deletes
     MF_OP_PERSIST = 36, // one key
     MF_OP_FLUSH = 37,   // no key; one shard
-    MF_OP_INCR = 40,    // one key; adds `number`, a signed one. Expiry: of a key that it makes
-    MF_OP_APPEND = 41,  // one key and value
-    MF_OP_GETDEL = 42,  // one key
-    MF_OP_GETEX = 43,   // one key; expiry or MF_NO_TTL, or neither: it only reads, but has an id
-    MF_OP_TXN = 44,     // `body` (txn.h), whose keys are all in one shard
+    // The cluster's nodes (server/roster.h), which shard 0 keeps beside its keys: the value takes
+    // the place of the roster whose version is `if_version`, and no other. Its key means nothing.
+    MF_OP_ROSTER = 38,
+    MF_OP_INCR = 40,   // one key; adds `number`, a signed one. Expiry: of a key that it makes
+    MF_OP_APPEND = 41, // one key and value
+    MF_OP_GETDEL = 42, // one key
+    MF_OP_GETEX = 43,  // one key; expiry or MF_NO_TTL, or neither: it only reads, but has an id
+    MF_OP_TXN = 44,    // `body` (txn.h), whose keys are all in one shard
     // Asked of a node about leadership; never in a log. `limit` is a node's id.
     MF_OP_TRANSFER = 64, // that node is to lead the shard
     MF_OP_DRAIN = 65,    // that node is to lead nothing

@@ -67,6 +67,7 @@ static const struct mf_command_row rows[] = {
     [MF_OP_EXPIRE] = {"expire", KEY_TTL, W | T, EXPIRE_OPTIONS},
     [MF_OP_PERSIST] = {"persist", KEY, W | T, BIT(ID)},
     [MF_OP_FLUSH] = {"flush", NONE, W | MF_EVERYWHERE, BIT(ID)},
+    [MF_OP_ROSTER] = {"roster", KEY_VALUE, W | MF_HIDDEN, 0},
     [MF_OP_INCR] = {"incr", KEY_DELTA, W | T | G | MF_HAS_LIMIT | MF_HAS_NUMBER,
                     BIT(TTL) | BIT(ID)},
     [MF_OP_APPEND] = {"append", KEY_VALUE, W | T | G | MF_HAS_LIMIT, BIT(ID)},

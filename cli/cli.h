@@ -135,6 +135,8 @@ int cli_status(struct cli *cli);
 int cli_snapshot(struct cli *cli);
 int cli_transfer(struct cli *cli);
 int cli_drain(struct cli *cli);
+int cli_add_node(struct cli *cli);
+int cli_remove_node(struct cli *cli);
 int cli_load(struct cli *cli);
 
 #endif

@@ -9,6 +9,7 @@
 #include "cli/tree.h"
 
 #define SNAPSHOT_TIMEOUT_MS 600000
+#define CHANGE_TIMEOUT_MS 600000
 
 static void print_map_rows(struct cli_table *table, const struct mayfly_value *map)
 {
@@ -203,6 +204,32 @@ int cli_drain(struct cli *cli)
     if (status != CLI_YES)
         return status;
     if (mayfly_drain_node(cli->client, node, cli->flags[CLI_FLAG_UNDO].given) != MAYFLY_OK)
+        return cli_call_failed(cli);
+    return print_true(cli);
+}
+
+int cli_add_node(struct cli *cli)
+{
+    uint32_t node;
+    if (!read_id(cli->words[0], &node))
+        return bad_id(cli, "NODE", cli->words[0]);
+    int status = cli_connect(cli, CHANGE_TIMEOUT_MS, 0);
+    if (status != CLI_YES)
+        return status;
+    if (mayfly_add_node(cli->client, node, cli->words[1]) != MAYFLY_OK)
+        return cli_call_failed(cli);
+    return print_true(cli);
+}
+
+int cli_remove_node(struct cli *cli)
+{
+    uint32_t node;
+    if (!read_id(cli->words[0], &node))
+        return bad_id(cli, "NODE", cli->words[0]);
+    int status = cli_connect(cli, CHANGE_TIMEOUT_MS, 0);
+    if (status != CLI_YES)
+        return status;
+    if (mayfly_remove_node(cli->client, node) != MAYFLY_OK)
         return cli_call_failed(cli);
     return print_true(cli);
 }

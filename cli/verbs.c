@@ -56,6 +56,16 @@ const struct cli_verb cli_verbs[] = {
      "Prints true when it leads nothing. It goes on serving: requests are passed on to the new\n"
      "leaders. An orderly stop does the same by itself.\n",
      1, 1, CLI_TAKES(UNDO), CLI_PLAIN, cli_drain},
+    {"add-node", "NODE ADDRESS", "Let a node join the cluster; ADDRESS is its peer HOST:PORT",
+     "Prints true when it is a member and has its share of the copies; the same again waits "
+     "again.\n"
+     "The node runs with an empty data folder, the cluster's name, secret and shards, its own id\n"
+     "and listen.peer, and members in cluster.nodes. --timeout is 600000 unless given.\n",
+     2, 2, 0, CLI_PLAIN, cli_add_node},
+    {"remove-node", "NODE", "Let a node leave the cluster; it may be down",
+     "Prints true when it has no copy and is no member any more: then it may be stopped. At least\n"
+     "cluster.replicas nodes must be left. --timeout is 600000 unless given.\n",
+     1, 1, 0, CLI_PLAIN, cli_remove_node},
     {"load", "[FILE|-]", "Write many records from a file or standard input",
      "tsv: a line KEY<TAB>VALUE[<TAB>TTL_MS] a record; \\t \\n \\r \\\\ stand for tab, newline,\n"
      "carriage return and backslash. ndjson: a JSON object a line with \"key\" or \"key_base64\",\n"

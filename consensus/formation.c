@@ -34,6 +34,12 @@ void mf_formation_heard(struct mf_formation *formation, uint32_t other, uint64_t
         entry->answered = true;
 }
 
+void mf_formation_there_is(struct mf_formation *formation)
+{
+    if (formation->other_count > 0)
+        formation->others[0].state = MF_FORMATION_FORMED;
+}
+
 static enum mf_formation_act step_fresh(struct mf_formation *formation)
 {
     bool all = true;

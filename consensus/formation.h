@@ -76,6 +76,8 @@ void mf_formation_init(struct mf_formation *formation, enum mf_formation_state s
 // question of ours that it knew when it said this, or 0.
 void mf_formation_heard(struct mf_formation *formation, uint32_t other, uint64_t process,
                         enum mf_formation_state state, uint64_t answer);
+// Somebody is formed, as one that is has said.
+void mf_formation_there_is(struct mf_formation *formation);
 // What is to be done now. Call it again after each act until it says WAIT.
 enum mf_formation_act mf_formation_step(struct mf_formation *formation);
 // It is durable now.

@@ -16,6 +16,14 @@ void mf_members_encode(const struct mf_members *members, struct mf_buf *out)
     put_acceptors(members->learners, members->learner_count, out);
 }
 
+size_t mf_members_size(struct mf_bytes bytes)
+{
+    struct mf_reader r = mf_reader_of(bytes);
+    for (int i = 0; i < 2; i++)
+        mf_read_bytes(&r, (size_t)mf_read_u8(&r) * (2 + 8));
+    return r.failed ? 0 : bytes.len - mf_reader_left(&r);
+}
+
 static bool get_acceptors(struct mf_reader *r, struct mf_acceptor *acceptors, uint8_t max,
                           uint8_t *count)
 {

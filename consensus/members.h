@@ -42,6 +42,8 @@ struct mf_members {
 void mf_members_encode(const struct mf_members *members, struct mf_buf *out);
 MF_MUST_USE enum mf_err mf_members_decode(struct mf_bytes bytes, uint64_t slot,
                                           struct mf_members *members);
+// How many bytes the encoding at the front of these takes; 0 when it is cut off.
+size_t mf_members_size(struct mf_bytes bytes);
 // The index of this very acceptor among the voters or learners, or -1.
 int mf_members_voter(const struct mf_members *members, struct mf_acceptor acceptor);
 int mf_members_learner(const struct mf_members *members, struct mf_acceptor acceptor);

@@ -21,6 +21,8 @@ struct mf_paxos *mf_paxos_new(const struct mf_paxos_config *config, uint64_t fir
     paxos->election_due_us = now_us + config->first_election_us;
     paxos->begun_us = now_us;
     paxos->round_max = config->members.round;
+    if (config->blank)
+        paxos->learn_due_us = now_us;
     mf_entry_log_init(&paxos->log, first_slot);
     mf_entry_log_init(&paxos->adopted, first_slot);
     return paxos;
@@ -98,7 +100,8 @@ void mf_paxos_restore_done(struct mf_paxos *paxos)
     while (paxos->chosen < paxos->known_chosen &&
            mf_entry_log_get(&paxos->log, paxos->chosen + 1) != NULL)
         mf_paxos_choose_next(paxos);
-    paxos->known_chosen = paxos->chosen;
+    // Who begins blank knows a configuration that is chosen, and so is all before it.
+    paxos->known_chosen = paxos->cfg.blank ? paxos->members.slot : paxos->chosen;
 }
 
 struct mf_log_entry *mf_paxos_store(struct mf_paxos *paxos, uint64_t slot, mf_ballot_t ballot,
@@ -241,7 +244,7 @@ static bool asks(const struct mf_paxos *paxos)
 // An election timer runs while there is no leader that the caller watches for us.
 static bool timed(const struct mf_paxos *paxos)
 {
-    return paxos->self >= 0 && paxos->role != MF_LEADER &&
+    return paxos->self >= 0 && !paxos->cfg.blank && paxos->role != MF_LEADER &&
            (paxos->leader == 0 || paxos->role != MF_FOLLOWER);
 }
 

@@ -66,6 +66,9 @@ struct mf_paxos_config {
     uint32_t window_entries;    // proposals in flight, at most
     uint64_t window_bytes;      // and their payload bytes (one larger entry may go alone)
     uint64_t learn_bytes;       // payload bytes in one LEARNED message, at least one entry
+    // We hold nothing of what the group has done so far: what we learn begins with a snapshot,
+    // however far back the logs of others go, and until then we neither promise nor accept.
+    bool blank;
 };
 
 enum mf_paxos_role {
@@ -166,6 +169,11 @@ bool mf_paxos_transferring(const struct mf_paxos *paxos);
 MF_MUST_USE enum mf_err mf_paxos_reconfigure(struct mf_paxos *paxos, const struct mf_paxos_env *env,
                                              uint64_t log_time_us, struct mf_members members,
                                              const char **why);
+// Leader: the configuration in force is known to a majority of its voters, durably, and has been
+// promised our ballot: no acceptor is needed that is only in one before it.
+bool mf_paxos_settled(const struct mf_paxos *paxos);
+// The log has an entry behind `slot` that was accepted at this ballot or a higher one.
+bool mf_paxos_accepted_behind(const struct mf_paxos *paxos, uint64_t slot, mf_ballot_t ballot);
 // Drops the log below `first`, which is at most chosen + 1: a durable snapshot has it. Whoever asks
 // for it gets the snapshot (update.snapshot_to).
 void mf_paxos_compact(struct mf_paxos *paxos, uint64_t first);

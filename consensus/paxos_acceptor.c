@@ -72,6 +72,8 @@ void mf_paxos_on_release(struct mf_paxos *paxos, const struct mf_paxos_env *env,
 void mf_paxos_on_prepare(struct mf_paxos *paxos, const struct mf_paxos_env *env,
                          const struct mf_paxos_msg *msg)
 {
+    if (paxos->cfg.blank)
+        return;
     // P8. The same ballot is asked about again when its answer was lost, or by a leader whose
     // configuration has changed.
     bool handed_over = msg->last != 0 && msg->last == paxos->promised;
@@ -125,7 +127,7 @@ void mf_paxos_on_accept(struct mf_paxos *paxos, const struct mf_paxos_env *env,
         return;
     mf_paxos_follow(paxos, env, msg->ballot);
     uint64_t after = mf_paxos_raise_promise(paxos, msg->ballot);
-    if (last > mf_entry_log_last(&paxos->log) + MF_SLOT_GAP_MAX) {
+    if (paxos->cfg.blank || last > mf_entry_log_last(&paxos->log) + MF_SLOT_GAP_MAX) {
         // Not taken, but heeded: under steady load no other message tells us what to learn.
         mf_paxos_heard_chosen(paxos, env, msg->from, msg->ballot, msg->chosen);
         return;
@@ -160,6 +162,8 @@ void mf_paxos_on_accept(struct mf_paxos *paxos, const struct mf_paxos_env *env,
 void mf_paxos_on_probe(struct mf_paxos *paxos, const struct mf_paxos_env *env,
                        const struct mf_paxos_msg *msg)
 {
+    if (paxos->cfg.blank)
+        return;
     if (msg->ballot < paxos->promised) {
         reject(paxos, env, msg->from);
         return;

@@ -56,7 +56,7 @@ static void send_ask_vote(struct mf_paxos *paxos, const struct mf_paxos_env *env
 
 void mf_paxos_campaign(struct mf_paxos *paxos, const struct mf_paxos_env *env)
 {
-    if (paxos->self < 0)
+    if (paxos->self < 0 || paxos->cfg.blank)
         return;
     mf_paxos_step_down(paxos, env, paxos->cfg.election_us, paxos->cfg.election_us);
     if (mf_paxos_kept_from(paxos, env, paxos->cfg.self))
@@ -86,6 +86,8 @@ void mf_paxos_on_ask_vote(struct mf_paxos *paxos, const struct mf_paxos_env *env
         mf_paxos_send_chosen(paxos, env, (uint32_t)peer); // it has lost sight of us
         return;
     }
+    if (paxos->cfg.blank)
+        return;
     bool counts = mf_members_voter(&paxos->members, asker) >= 0 || msg->chosen > paxos->chosen;
     bool led = paxos->leader != 0 && paxos->leader != msg->from;
     if (led && paxos->role == MF_FOLLOWER && paxos->leader == mf_ballot_node(paxos->promised))
@@ -126,7 +128,7 @@ void mf_paxos_on_vote(struct mf_paxos *paxos, const struct mf_paxos_env *env,
 void mf_paxos_on_transfer(struct mf_paxos *paxos, const struct mf_paxos_env *env,
                           const struct mf_paxos_msg *msg)
 {
-    if (msg->ballot != paxos->promised || paxos->self < 0)
+    if (msg->ballot != paxos->promised || paxos->self < 0 || paxos->cfg.blank)
         return;
     mf_paxos_follow(paxos, env, msg->ballot);
     mf_paxos_heard_chosen(paxos, env, msg->from, msg->ballot, msg->chosen);

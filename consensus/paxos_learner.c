@@ -7,7 +7,7 @@
 void mf_paxos_heard_chosen(struct mf_paxos *paxos, const struct mf_paxos_env *env, uint16_t from,
                            mf_ballot_t ballot, uint64_t chosen)
 {
-    while (paxos->chosen < chosen) {
+    while (paxos->chosen < chosen && !paxos->cfg.blank) {
         const struct mf_log_entry *entry = mf_entry_log_get(&paxos->log, paxos->chosen + 1);
         if (entry == NULL || entry->ballot != ballot)
             break;
@@ -77,9 +77,10 @@ void mf_paxos_learn_more(struct mf_paxos *paxos, const struct mf_paxos_env *env)
     uint16_t to = teacher(paxos);
     if (to == 0 || to == paxos->cfg.self)
         return;
-    mf_paxos_send(
-        paxos, env,
-        (struct mf_paxos_msg){.type = MF_PAXOS_LEARN, .to = to, .slot = paxos->chosen + 1});
+    // No log has slot 0: the answer is a snapshot.
+    uint64_t slot = paxos->cfg.blank ? 0 : paxos->chosen + 1;
+    mf_paxos_send(paxos, env,
+                  (struct mf_paxos_msg){.type = MF_PAXOS_LEARN, .to = to, .slot = slot});
     paxos->learn_due_us = env->now_us + paxos->cfg.resend_us;
 }
 
@@ -88,8 +89,12 @@ void mf_paxos_on_learn(struct mf_paxos *paxos, const struct mf_paxos_env *env,
 {
     if (msg->slot > paxos->chosen)
         return;
+    struct mf_acceptor asker = {msg->from, msg->incarnation};
+    int peer = mf_paxos_peer_index(paxos, asker);
+    if (msg->slot == 0 && peer >= 0)
+        paxos->peers[peer].chosen_acked = 0; // its copy is a new one, whatever the last one had
     if (msg->slot < paxos->log.first) {
-        mf_paxos_want_snapshot(paxos, (struct mf_acceptor){msg->from, msg->incarnation});
+        mf_paxos_want_snapshot(paxos, asker);
         return;
     }
     struct mf_paxos_msg answer = {
@@ -117,7 +122,7 @@ static void tell_progress(struct mf_paxos *paxos, const struct mf_paxos_env *env
 void mf_paxos_on_learned(struct mf_paxos *paxos, const struct mf_paxos_env *env,
                          const struct mf_paxos_msg *msg)
 {
-    if (paxos->role == MF_LEADER)
+    if (paxos->role == MF_LEADER || paxos->cfg.blank)
         return; // a late answer: all that it could tell is being proposed again
     uint64_t before = paxos->chosen;
     for (uint32_t i = 0; i < msg->entry_count; i++) {

@@ -110,6 +110,23 @@ bool mf_paxos_fenced(const struct mf_paxos *paxos)
            knowing(paxos) < paxos->quorum;
 }
 
+bool mf_paxos_settled(const struct mf_paxos *paxos)
+{
+    return paxos->role == MF_LEADER && !mf_paxos_fenced(paxos);
+}
+
+bool mf_paxos_accepted_behind(const struct mf_paxos *paxos, uint64_t slot, mf_ballot_t ballot)
+{
+    uint64_t last = mf_entry_log_last(&paxos->log);
+    for (uint64_t at = slot + 1 > paxos->log.first ? slot + 1 : paxos->log.first; at <= last;
+         at++) {
+        const struct mf_log_entry *entry = mf_entry_log_get(&paxos->log, at);
+        if (entry != NULL && entry->ballot >= ballot)
+            return true;
+    }
+    return false;
+}
+
 void mf_paxos_lead_members(struct mf_paxos *paxos, const struct mf_paxos_env *env)
 {
     for (uint32_t i = 0; i < paxos->peer_count; i++) {
@@ -159,6 +176,13 @@ static bool stands(const struct mf_paxos *paxos, struct mf_acceptor acceptor)
     return i >= 0 && caught_up(paxos, (uint32_t)i);
 }
 
+// It has said how much it has, and has something: a log may be shorter than what it may miss.
+static bool answered(const struct mf_paxos *paxos, struct mf_acceptor acceptor)
+{
+    int i = mf_paxos_peer_index(paxos, acceptor);
+    return acceptor.node == paxos->cfg.self || (i >= 0 && paxos->peers[i].chosen_acked > 0);
+}
+
 static const char *objection(const struct mf_paxos *paxos, const struct mf_members *members)
 {
     uint32_t standing = 0;
@@ -171,7 +195,7 @@ static const char *objection(const struct mf_paxos *paxos, const struct mf_membe
     for (uint8_t i = 0; i < members->voter_count; i++) {
         bool is_new = mf_members_voter(&paxos->members, members->voters[i]) < 0;
         bool fit = stands(paxos, members->voters[i]);
-        if (is_new && !fit)
+        if (is_new && (!fit || !answered(paxos, members->voters[i])))
             return "a new voter has to be a learner that has caught up";
         standing += fit;
         same = same && !is_new;
@@ -261,6 +285,7 @@ bool mf_paxos_install(struct mf_paxos *paxos, const struct mf_paxos_env *env, ui
     if (slot <= paxos->chosen || paxos->role == MF_LEADER)
         return false;
     mf_entry_log_cut(&paxos->log, slot + 1);
+    paxos->cfg.blank = false;
     paxos->chosen = slot;
     paxos->chosen_taken = slot;
     if (paxos->known_chosen < slot)

@@ -252,6 +252,14 @@ void mf_wal_ledger_cover(struct mf_wal_ledger *ledger, uint32_t number, uint64_t
     pthread_mutex_unlock(&ledger->lock);
 }
 
+void mf_wal_ledger_uncover(struct mf_wal_ledger *ledger, uint32_t number)
+{
+    assert(number < ledger->group_count);
+    pthread_mutex_lock(&ledger->lock);
+    ledger->groups[number].covered = 0;
+    pthread_mutex_unlock(&ledger->lock);
+}
+
 uint64_t mf_wal_ledger_changes(const struct mf_wal_ledger *ledger)
 {
     return atomic_load_explicit(&ledger->changes, memory_order_relaxed);

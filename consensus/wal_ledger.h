@@ -42,6 +42,8 @@ void mf_wal_ledger_removed(struct mf_wal_ledger *ledger, uint32_t stream, uint64
 
 // Any thread. A durable checkpoint holds the group's state after `slot`.
 void mf_wal_ledger_cover(struct mf_wal_ledger *ledger, uint32_t group, uint64_t slot);
+// The group's state is given up here and begins anew: no checkpoint covers it.
+void mf_wal_ledger_uncover(struct mf_wal_ledger *ledger, uint32_t group);
 // Changes with every event after which mf_wal_ledger_next may answer otherwise. Without the lock.
 uint64_t mf_wal_ledger_changes(const struct mf_wal_ledger *ledger);
 // How many groups are on the list of those whose promise and mark must be written again. Without

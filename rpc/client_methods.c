@@ -355,6 +355,20 @@ enum mayfly_err mayfly_transfer(struct mayfly_client *client, uint32_t shard, ui
     return call_for_true(client, &request, "transfer");
 }
 
+enum mayfly_err mayfly_add_node(struct mayfly_client *client, uint32_t node, const char *address)
+{
+    struct mayfly_bytes text = mayfly_str(address);
+    struct mayfly_request request = {
+        .method = MAYFLY_METHOD_ADD_NODE, .node = node, .keys = &text, .count = 1};
+    return call_for_true(client, &request, "add_node");
+}
+
+enum mayfly_err mayfly_remove_node(struct mayfly_client *client, uint32_t node)
+{
+    struct mayfly_request request = {.method = MAYFLY_METHOD_REMOVE_NODE, .node = node};
+    return call_for_true(client, &request, "remove_node");
+}
+
 enum mayfly_err mayfly_drain_node(struct mayfly_client *client, uint32_t node, bool undo)
 {
     struct mayfly_request request = {.method = MAYFLY_METHOD_DRAIN_NODE,

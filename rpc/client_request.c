@@ -21,6 +21,7 @@ enum layout {
     LAYOUT_NAME,       // [name]
     LAYOUT_SHARD_NODE, // [shard, node]
     LAYOUT_NODE,       // [node]
+    LAYOUT_NODE_NAME,  // [node, name]
     LAYOUT_GREETING,   // [{client, user, password}]
 };
 
@@ -57,6 +58,8 @@ static const struct method_row methods[MAYFLY_METHOD_COUNT] = {
     [MAYFLY_METHOD_SNAPSHOT] = {"snapshot", LAYOUT_NAME, 0, false},
     [MAYFLY_METHOD_TRANSFER] = {"transfer", LAYOUT_SHARD_NODE, 0, false},
     [MAYFLY_METHOD_DRAIN_NODE] = {"drain_node", LAYOUT_NODE, MAYFLY_FLAG_UNDO, false},
+    [MAYFLY_METHOD_ADD_NODE] = {"add_node", LAYOUT_NODE_NAME, 0, false},
+    [MAYFLY_METHOD_REMOVE_NODE] = {"remove_node", LAYOUT_NODE, 0, false},
 };
 
 // The options that are sent as `name: true`.
@@ -86,6 +89,7 @@ static bool count_fits(enum layout layout, size_t count)
     case LAYOUT_KEY_VALUE:
     case LAYOUT_KEY_TTL:
     case LAYOUT_NAME:
+    case LAYOUT_NODE_NAME:
         return count == 1;
     case LAYOUT_KEYS:
     case LAYOUT_PAIRS:
@@ -235,7 +239,10 @@ static void pack_params(msgpack_packer *packer, struct mayfly_client *client,
         pack_greeting(packer, client);
         break;
     case LAYOUT_NAME:
-        msgpack_pack_array(packer, 1 + extra);
+    case LAYOUT_NODE_NAME:
+        msgpack_pack_array(packer, (row->layout == LAYOUT_NAME ? 1 : 2) + extra);
+        if (row->layout == LAYOUT_NODE_NAME)
+            msgpack_pack_uint32(packer, request->node);
         msgpack_pack_str(packer, request->keys[0].len);
         msgpack_pack_str_body(packer, request->keys[0].data, request->keys[0].len);
         break;

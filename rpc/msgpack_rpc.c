@@ -73,6 +73,18 @@ static bool take_shard_node(struct parser *p)
     return take_number(p, "the shard", &p->request->shard) && take_node(p);
 }
 
+// Whether it is one is for the server to say, as it says of the configuration's.
+static bool take_node_address(struct parser *p)
+{
+    struct mf_msgpack_token token;
+    if (!take_node(p) || !mf_parse_next(p, &token))
+        return false;
+    if (!mf_parse_is_bytes(&token))
+        return mf_parse_refuse_value(p, "the address", &token, "a string HOST:PORT");
+    p->request->name = token.bytes;
+    return true;
+}
+
 #define HELLO_OPTIONS (BIT(CLIENT) | BIT(USER) | BIT(PASSWORD) | BIT(SESSION))
 
 // One row a method that is no command. `parameters` names the positional ones for messages; `take`
@@ -92,6 +104,8 @@ static const struct method {
     {"snapshot", MF_METHOD_SNAPSHOT, 1, "name", take_name, 0},
     {"transfer", MF_METHOD_TRANSFER, 2, "shard, node", take_shard_node, 0},
     {"drain_node", MF_METHOD_DRAIN_NODE, 1, "node", take_node, BIT(UNDO)},
+    {"add_node", MF_METHOD_ADD_NODE, 2, "node, address", take_node_address, 0},
+    {"remove_node", MF_METHOD_REMOVE_NODE, 1, "node", take_node, 0},
 };
 
 static const struct method *find_method(struct mf_bytes name)

@@ -22,6 +22,8 @@ enum mf_method {
     MF_METHOD_SNAPSHOT,
     MF_METHOD_TRANSFER,
     MF_METHOD_DRAIN_NODE,
+    MF_METHOD_ADD_NODE,
+    MF_METHOD_REMOVE_NODE,
 };
 
 struct mf_rpc_limits {
@@ -42,9 +44,9 @@ struct mf_rpc_request {
     struct mf_buf txn;          // the body of a txn, freed by mf_rpc_request_free
     struct mf_bytes hello_user; // HELLO; empty when absent
     struct mf_bytes hello_password;
-    struct mf_bytes name; // SNAPSHOT
+    struct mf_bytes name; // SNAPSHOT; ADD_NODE: the address
     uint32_t shard;       // TRANSFER
-    uint32_t node;        // TRANSFER, DRAIN_NODE
+    uint32_t node;        // TRANSFER, DRAIN_NODE, ADD_NODE, REMOVE_NODE
     enum mf_err err;      // why it is refused (MF_OK: it is not)
     char message[160];    // and in words
     bool fatal;           // not a request: answer if has_msgid, then close

@@ -11,7 +11,7 @@
 
 #define MAGIC UINT64_C(0x31524545504c594d) // "MYLPEER1", little-endian
 #define CHECKSUM_BYTES 8u
-#define BODY_HEAD_BYTES 25u
+#define BODY_HEAD_BYTES 37u
 #define FLAG_ASKS 1u
 #define FLAG_DECLINES 2u
 
@@ -57,6 +57,8 @@ void mf_peer_frame_end(struct mf_buf *frame, const struct mf_peer_head *head)
     body[8] = (uint8_t)((head->asks ? FLAG_ASKS : 0) | (head->declines ? FLAG_DECLINES : 0));
     set_u64(body + 9, head->echo_us);
     set_u64(body + 17, head->token);
+    set_u64(body + 25, head->roster);
+    set_u32(body + 33, head->held);
     set_u32(frame->data, (uint32_t)(body_bytes + CHECKSUM_BYTES));
     set_u64(frame->data + 4, mf_hash64(mf_bytes_of(body, body_bytes), MAGIC));
 }
@@ -90,6 +92,8 @@ enum mf_err mf_peer_body_open(struct mf_peer_reader *reader, struct mf_bytes bod
     reader->head.declines = (flags & FLAG_DECLINES) != 0;
     reader->head.echo_us = mf_read_u64(r);
     reader->head.token = mf_read_u64(r);
+    reader->head.roster = mf_read_u64(r);
+    reader->head.held = mf_read_u32(r);
     return r->failed || flags > (FLAG_ASKS | FLAG_DECLINES) ? MF_CORRUPT : MF_OK;
 }
 
@@ -184,6 +188,8 @@ static void put_fields(struct mf_buf *out, const struct mf_peer_hello *hello)
     mf_buf_u64(out, hello->memory);
     mf_buf_u32(out, hello->shards);
     mf_buf_u32(out, hello->replicas);
+    mf_buf_u64(out, hello->roster);
+    mf_buf_u64(out, hello->identity);
     mf_buf_u64(out, hello->genesis);
     put_text(out, hello->members);
     put_text(out, hello->cluster);
@@ -206,6 +212,8 @@ static enum mf_err get_fields(struct mf_bytes fields, struct mf_peer_hello *hell
     hello->memory = mf_read_u64(&r);
     hello->shards = mf_read_u32(&r);
     hello->replicas = mf_read_u32(&r);
+    hello->roster = mf_read_u64(&r);
+    hello->identity = mf_read_u64(&r);
     hello->genesis = mf_read_u64(&r);
     hello->members = get_text(&r);
     hello->cluster = get_text(&r);

@@ -8,7 +8,7 @@
 //   frame  u32 length of the rest, u64 XXH3 of the body, body
 //   body   head, then items: u8 kind, u32 shard, u32 length, bytes
 //   head   u64 sender's monotonic clock, u8 flags (1 = asks for the lease,
-//          2 = declines to lead), u64 echo, u64 token
+//          2 = declines to lead), u64 echo, u64 token, u64 version of its roster, u32 shards held
 //
 // The secret is proved by HMAC-SHA256; frames are checked for damage and form but not encrypted.
 #ifndef MF_RPC_PEER_FRAME_H
@@ -24,7 +24,7 @@
 #define MF_PEER_TEXT_BYTES_MAX 512u
 #define MF_PEER_NONCE_BYTES 32u
 #define MF_PEER_PROOF_BYTES 32u
-#define MF_PEER_PROTOCOL 2u
+#define MF_PEER_PROTOCOL 3u
 #define MF_PEER_FRAME_HEAD_BYTES 12u
 
 enum mf_peer_item_kind {
@@ -36,8 +36,10 @@ enum mf_peer_item_kind {
     MF_PEER_SNAPSHOT_OFFER = 5,
     MF_PEER_SNAPSHOT_CHUNK = 6,
     MF_PEER_SNAPSHOT_ACK = 7,
+    MF_PEER_ROSTER = 8, // mf_roster_encode; the shard is 0
+    MF_PEER_PLACES = 9, // of a shard's leader: u64 slot, u64 round, u64 ballot, mf_members_encode
 };
-#define MF_PEER_ITEM_KIND_MAX MF_PEER_SNAPSHOT_ACK
+#define MF_PEER_ITEM_KIND_MAX MF_PEER_PLACES
 
 struct mf_peer_item {
     enum mf_peer_item_kind kind;
@@ -54,6 +56,8 @@ struct mf_peer_head {
     uint64_t
         echo_us;    // the receiver's clock in its newest frame that asked and was granted; 0 = none
     uint64_t token; // of that grant
+    uint64_t roster; // the version of the sender's (server/roster.h)
+    uint32_t held;   // shards of which it has a copy
 };
 
 // Building: begin on an empty buffer, add items, end. An item may be written in place between
@@ -86,8 +90,10 @@ struct mf_peer_hello {
     uint64_t memory;      // of its acceptor; 0 = it has none yet
     uint32_t shards;
     uint32_t replicas;
+    uint64_t roster;         // the version of its roster; 1 = it has only its configuration
+    uint64_t identity;       // of the cluster, as that roster says; 0 in version 1
     uint64_t genesis;        // identity of the snapshot that the cluster began with; 0 = empty
-    struct mf_bytes members; // "1,2,3": the ids of the first members, ascending
+    struct mf_bytes members; // "1,2,3": the ids in its cluster.nodes, ascending
     struct mf_bytes cluster;
     struct mf_bytes peer; // addresses for others, empty = off
     struct mf_bytes rpc;

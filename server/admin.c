@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "rpc/msgpack_rpc.h"
 #include "server/request.h"
+#include "server/roster.h"
 #include "server/snapshotter.h"
 #include "shards/slots.h"
 
@@ -28,12 +29,13 @@ static void pack_member(struct mf_buf *out, struct mf_node *node, uint32_t i)
     bool self = i == node->self;
     pthread_mutex_lock(&node->mutex);
     struct mf_node_addresses addresses = self ? node->addresses : member->addresses;
+    char peer[sizeof(member->peer)];
+    memcpy(peer, member->peer, sizeof(peer));
     pthread_mutex_unlock(&node->mutex);
     mf_pack_map(out, 7);
     mf_pack_str(out, "id");
     mf_pack_uint(out, member->id);
-    pack_text_or_nil(out, "peer",
-                     self && node->bound_peer[0] != '\0' ? node->bound_peer : member->peer);
+    pack_text_or_nil(out, "peer", self && node->bound_peer[0] != '\0' ? node->bound_peer : peer);
     pack_text_or_nil(out, "rpc", addresses.rpc);
     pack_text_or_nil(out, "resp", addresses.resp);
     pack_text_or_nil(out, "resp_cluster", addresses.resp_cluster);
@@ -51,8 +53,19 @@ static void pack_index(struct mf_buf *out, const char *name, bool held, uint64_t
         mf_pack_nil(out);
 }
 
-static void pack_shard(struct mf_buf *out, const struct mf_node *node, uint32_t shard)
+// Who has copies; until that is known, who is to have them.
+static uint32_t copies_of(const struct mf_reactor *reactor, uint32_t shard, uint16_t *ids)
 {
+    uint32_t count = mf_node_copies(reactor->node, shard, ids);
+    if (count > 0)
+        return count;
+    memcpy(ids, mf_roster_places(reactor->roster, shard), reactor->roster->copies * sizeof(ids[0]));
+    return reactor->roster->copies;
+}
+
+static void pack_shard(struct mf_buf *out, const struct mf_reactor *reactor, uint32_t shard)
+{
+    const struct mf_node *node = reactor->node;
     const struct mf_shard_status *status = &node->shards[shard];
     bool held = mf_node_holds(node, shard);
     uint16_t first;
@@ -69,11 +82,11 @@ static void pack_shard(struct mf_buf *out, const struct mf_node *node, uint32_t 
     mf_pack_str(out, "leader");
     mf_pack_uint(out, LOAD(status->leader));
     mf_pack_str(out, "replicas");
-    uint32_t indexes[MF_NODES_MAX];
-    uint32_t count = mf_node_replicas(node, shard, indexes);
+    uint16_t ids[MF_COPIES_MAX];
+    uint32_t count = copies_of(reactor, shard, ids);
     mf_pack_array(out, count);
     for (uint32_t i = 0; i < count; i++)
-        mf_pack_uint(out, node->members[indexes[i]].id);
+        mf_pack_uint(out, ids[i]);
     pack_index(out, "ballot", held, LOAD(status->ballot));
     pack_index(out, "chosen", held, LOAD(status->chosen));
     pack_index(out, "applied", held, LOAD(status->applied));
@@ -90,13 +103,21 @@ void mf_admin_cluster(struct mf_reactor *reactor, mf_admin_done *done, void *arg
     mf_pack_str(&out, "node");
     mf_pack_uint(&out, node->config.id);
     mf_pack_str(&out, "nodes");
-    mf_pack_array(&out, node->member_count);
-    for (uint32_t i = 0; i < node->member_count; i++)
-        pack_member(&out, node, i);
+    const struct mf_roster *roster = reactor->roster;
+    uint32_t count = 0;
+    uint32_t members[MF_NODES_MAX];
+    for (uint32_t i = 0; i < roster->count; i++) {
+        int member = mf_node_member(node, roster->nodes[i].id);
+        if (member >= 0)
+            members[count++] = (uint32_t)member;
+    }
+    mf_pack_array(&out, count);
+    for (uint32_t i = 0; i < count; i++)
+        pack_member(&out, node, members[i]);
     mf_pack_str(&out, "shards");
     mf_pack_array(&out, node->config.shards);
     for (uint32_t i = 0; i < node->config.shards; i++)
-        pack_shard(&out, node, i);
+        pack_shard(&out, reactor, i);
     done(arg, MF_OK, NULL, mf_buf_view(&out));
     mf_buf_free(&out);
 }

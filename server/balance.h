@@ -15,13 +15,15 @@
 #include "consensus/members.h"
 #include "server/config.h"
 
+#define MF_BALANCE_NODES_MAX 128
+
 // What was seen of the other nodes lately. All zero: nothing yet.
 struct mf_balance_watch {
     struct {
         bool up;
         uint64_t incarnation;
         uint64_t since_us; // of the last change of these; 0 = not looked at yet
-    } nodes[MF_NODES_MAX];
+    } nodes[MF_BALANCE_NODES_MAX];
 };
 
 // A look at member i, every now and then: whether it is up, and which process runs there.

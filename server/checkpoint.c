@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "consensus/wal_ledger.h"
+#include "server/copies.h"
 #include "server/reactor.h"
 #include "server/streams.h"
 #include "server/walk.h"
@@ -223,7 +224,7 @@ static enum mf_err write_file(struct job *job)
             err = publish(job, writer, message, sizeof(message));
         }
     }
-    if (err != MF_OK && err != MF_SHUTTING_DOWN)
+    if (err != MF_OK && err != MF_SHUTTING_DOWN && mf_node_holds(node, shard))
         mf_log(MF_WARN, "shard=%u: no checkpoint could be written, which is tried again: %s", shard,
                message);
     return err;
@@ -266,7 +267,8 @@ static void conclude(struct mf_reactor *reactor, struct mf_task *task)
         need->not_before_us = 0;
         mf_log(MF_DEBUG, "shard=%u checkpoint=%llu", shard->id,
                (unsigned long long)job->walk.meta.applied);
-        cut_log(shard, job->walk.meta.applied);
+        if (shard->replica != NULL)
+            cut_log(shard, job->walk.meta.applied);
     } else {
         need->not_before_us = mf_reactor_now_us(reactor) + RETRY_US;
     }
@@ -400,8 +402,12 @@ void mf_checkpoint_sweep(struct mf_reactor *reactor)
         struct mf_replica_env env = mf_reactor_env(reactor);
         for (uint32_t i = 0; i < reactor->shard_count; i++) {
             struct mf_owned_shard *shard = &reactor->shards[i];
-            if (shard->replica != NULL && mf_wal_ledger_restate(ledger, shard->id))
+            if (shard->state != NULL || !mf_wal_ledger_restate(ledger, shard->id))
+                continue;
+            if (shard->replica != NULL)
                 mf_replica_restate(shard->replica, &env);
+            else
+                mf_copies_restate(shard);
         }
     }
     mf_wal_tidy(reactor->wal);

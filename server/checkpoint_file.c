@@ -87,27 +87,39 @@ static void describe(struct mf_snapshot_reader *reader, struct mf_checkpoint_inf
                                         .identity = summary.identity};
 }
 
+// What a section carries beside the shard's records.
+struct carried {
+    struct mf_members members;
+    uint64_t roster_version; // 0 = no roster
+    struct mf_bytes roster;  // the reader's
+};
+
 // The configuration: the slot of the entry that made it, a round, see struct mf_members, and the
-// entry's bytes.
-static enum mf_err read_members(const struct mf_snapshot_reader *reader, struct mf_members *members)
+// entry's bytes. Behind it, in the checkpoint of shard 0, the cluster's roster and its version.
+static enum mf_err read_carried(const struct mf_snapshot_reader *reader, struct carried *carried)
 {
     struct mf_bytes bytes = mf_snapshot_section(reader, 0)->members;
-    *members = (struct mf_members){0};
+    *carried = (struct carried){0};
     if (bytes.len == 0)
         return MF_OK;
     struct mf_reader r = mf_reader_of(bytes);
     uint64_t slot = mf_read_u64(&r);
     uint64_t round = mf_read_u64(&r);
-    struct mf_bytes entry = mf_read_bytes(&r, mf_reader_left(&r));
-    if (r.failed || mf_members_decode(entry, slot, members) != MF_OK)
+    size_t size = mf_members_size(mf_bytes_of(r.at, mf_reader_left(&r)));
+    struct mf_bytes entry = mf_read_bytes(&r, size);
+    if (r.failed || mf_members_decode(entry, slot, &carried->members) != MF_OK)
         return MF_CORRUPT;
-    members->round = round;
-    return MF_OK;
+    carried->members.round = round;
+    if (mf_reader_left(&r) == 0)
+        return MF_OK;
+    carried->roster_version = mf_read_u64(&r);
+    carried->roster = mf_read_bytes(&r, mf_reader_left(&r));
+    return r.failed || carried->roster_version < 2 || carried->roster.len == 0 ? MF_CORRUPT : MF_OK;
 }
 
 // Opens a file that must be a checkpoint of this shard.
 static enum mf_err open_checkpoint(const struct mf_node *node, uint32_t shard, const char *path,
-                                   struct mf_snapshot_reader **out, struct mf_members *members,
+                                   struct mf_snapshot_reader **out, struct carried *carried,
                                    char *message, size_t size)
 {
     enum mf_err err = mf_snapshot_open(path, out, message, size);
@@ -121,7 +133,7 @@ static enum mf_err open_checkpoint(const struct mf_node *node, uint32_t shard, c
         fault = "is of another cluster";
     else if (summary.shards != 1 || mf_snapshot_section(*out, 0)->shard != shard)
         fault = "does not hold that shard, and only that";
-    else if (read_members(*out, members) != MF_OK)
+    else if (read_carried(*out, carried) != MF_OK)
         fault = "has a configuration that cannot be read";
     if (fault == NULL)
         return MF_OK;
@@ -138,13 +150,17 @@ enum mf_err mf_checkpoint_load_file(const struct mf_node *node, uint32_t shard, 
     *state = NULL;
     *members = (struct mf_members){0};
     struct mf_snapshot_reader *reader = NULL;
-    enum mf_err err = open_checkpoint(node, shard, path, &reader, members, message, size);
+    struct carried carried;
+    enum mf_err err = open_checkpoint(node, shard, path, &reader, &carried, message, size);
     if (err != MF_OK)
         return err;
+    *members = carried.members;
     uint64_t hash_seed;
     mf_entropy(&hash_seed, sizeof(hash_seed));
     *state = mf_shard_new(shard, hash_seed);
     err = mf_snapshot_load(reader, 0, *state, message, size);
+    if (carried.roster_version != 0)
+        mf_shard_load_roster(*state, carried.roster_version, carried.roster);
     describe(reader, info);
     mf_snapshot_close(reader);
     if (err != MF_OK) {
@@ -183,8 +199,8 @@ enum mf_err mf_checkpoint_adopt(struct mf_node *node, uint32_t shard, const char
                                 struct mf_checkpoint_info *info, char *message, size_t size)
 {
     struct mf_snapshot_reader *reader = NULL;
-    struct mf_members members;
-    enum mf_err err = open_checkpoint(node, shard, received, &reader, &members, message, size);
+    struct carried carried;
+    enum mf_err err = open_checkpoint(node, shard, received, &reader, &carried, message, size);
     if (err != MF_OK)
         return err;
     describe(reader, info);

@@ -173,6 +173,8 @@ static enum mf_err resolve_nodes(struct loader *loader)
             memcpy(config->peer, config->nodes[i].peer, sizeof(config->peer));
         return MF_OK;
     }
+    if (is_given(loader, "node", "id") && peer_given && config->peer[0] != '\0')
+        return MF_OK; // it is to be added to a cluster that runs
     if (is_given(loader, "node", "id"))
         return complain_of(loader, "node", "id", "expected an id that is in cluster.nodes");
     return complain_of(loader, "cluster", "nodes", "expected node.id (%u, the default) among them",

@@ -33,7 +33,8 @@ struct mf_config {
     uint32_t shards;
     // As given; there are never more copies than nodes.
     uint32_t replicas;
-    struct mf_config_node nodes[MF_NODES_MAX]; // sorted by id; contains this node
+    // Sorted by id; contains this node, unless that is to be added to a cluster that runs.
+    struct mf_config_node nodes[MF_NODES_MAX];
     uint32_t node_count;
     char secret[256];
     // [listen], "host:port" or empty = off
@@ -70,6 +71,9 @@ struct mf_config {
     enum mf_log_level log_level;
     enum mf_log_format log_format;
 };
+
+// Whether these bytes are a peer's address as cluster.nodes may have it: host:port, port not 0.
+bool mf_config_is_peer(const char *text, size_t len);
 
 struct mf_config_options {
     const char *file; // NULL = none

@@ -208,6 +208,12 @@ static bool set_address(const struct mf_config_key *key, const char *value,
     return true;
 }
 
+bool mf_config_is_peer(const char *text, size_t len)
+{
+    return len < sizeof(((struct mf_config_node *)NULL)->peer) && memchr(text, 0, len) == NULL &&
+           memchr(text, ',', len) == NULL && address_well_formed(text, len, 1);
+}
+
 static const char *skip_blanks(const char *at)
 {
     return at + strspn(at, " \t");

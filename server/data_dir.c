@@ -16,6 +16,7 @@
 #include "base/bytes.h"
 #include "base/log.h"
 #include "base/rand.h"
+#include "server/membership.h"
 #include "server/node_meta.h"
 #include "snapshot/reader.h"
 
@@ -175,7 +176,8 @@ static enum mf_err save(struct mf_node *node, bool clean, char *message, size_t 
 // Alone and in memory, a node leaves nothing that a later start would have to fit.
 static bool leaves_nothing(const struct mf_node *node)
 {
-    return node->config.durability == MF_DURABILITY_NONE && node->replica_count == 1;
+    return node->config.durability == MF_DURABILITY_NONE && node->replica_count == 1 &&
+           node->roster->version == 1 && !node->joins;
 }
 
 enum mf_err mf_data_dir_lost(struct mf_node *node, const char *why, char *message, size_t size)
@@ -249,6 +251,32 @@ static enum mf_err check_memory(struct mf_node *node, const struct mf_node_meta 
     return MF_OK;
 }
 
+// Of a line that was compared when the cluster was formed, and that a roster has taken the place
+// of.
+static bool is_outdated(const char *line)
+{
+    static const char *const names[] = {"cluster.replicas = ", "cluster.nodes = ", "genesis = "};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strncmp(line, names[i], strlen(names[i])) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool same_lines(const char *had, const char *has, bool outdated_too)
+{
+    while (*had != '\0' && *has != '\0') {
+        size_t had_len = strcspn(had, "\n");
+        size_t has_len = strcspn(has, "\n");
+        bool same = had_len == has_len && memcmp(had, has, had_len) == 0;
+        if (!same && (outdated_too || !is_outdated(had)))
+            return false;
+        had += had_len + (had[had_len] == '\n');
+        has += has_len + (has[has_len] == '\n');
+    }
+    return *had == *has;
+}
+
 static enum mf_err check_meta(struct mf_node *node, char *message, size_t size)
 {
     char path[PATH_BYTES];
@@ -271,7 +299,7 @@ static enum mf_err check_meta(struct mf_node *node, char *message, size_t size)
     fclose(file);
     struct mf_node_meta meta;
     enum mf_err err = mf_node_meta_split(found, &meta);
-    if (strcmp(found, text) != 0) {
+    if (!same_lines(found, text, node->roster->version == 1)) {
         tell_difference(folder, found, text, message, size);
         return MF_BAD_REQUEST;
     }
@@ -289,6 +317,8 @@ enum mf_err mf_data_dir_open(struct mf_node *node, char *message, size_t message
         err = lock_folder(node->config.data_dir, message, message_size);
     if (err == MF_OK)
         err = read_genesis(node, message, message_size);
+    if (err == MF_OK)
+        err = mf_membership_load(node, message, message_size);
     if (err == MF_OK)
         err = check_meta(node, message, message_size);
     node->fresh = node->state != MF_FORMATION_FORMED;

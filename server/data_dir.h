@@ -4,6 +4,7 @@
 //   node.meta    node id, cluster, shards, members, ... as they were when the folder was first
 //   used,
 //                and which acceptor's memory this is: node_meta.h
+//   roster       the nodes of the cluster, once they are not those of the configuration any more
 //   genesis.mfs  the snapshot that every node of the cluster began with, if it began with one
 //   wal/         the write-ahead log
 //   checkpoints/ what stands in for the log's older part, a snapshot file for each shard
@@ -19,7 +20,8 @@
 // mf_data_dir_lost. All of it before and after the reactors run, but for mf_data_dir_enter.
 
 // Creates the folder if need be, locks it, and checks node.meta, if there is one, against the
-// configuration. Sets node->genesis, fresh, state and memory, a new one where the old is lost.
+// configuration. Sets node->roster, genesis, fresh, state and memory, a new one where the old is
+// lost.
 // MF_IO, MF_CORRUPT or MF_BAD_REQUEST with a message for the operator. The lock lives until the
 // process ends.
 MF_MUST_USE enum mf_err mf_data_dir_open(struct mf_node *node, char *message, size_t message_size);

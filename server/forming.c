@@ -14,6 +14,7 @@
 #include "server/data_dir.h"
 #include "server/links.h"
 #include "server/recovery.h"
+#include "server/roster.h"
 
 // How long the node waits for others before it says so, and then between two lines.
 #define WAITING_US UINT64_C(5000000)
@@ -24,11 +25,11 @@ _Static_assert(MF_NODES_MAX <= MF_FORMATION_OTHERS_MAX + 1, "a place for every o
 
 struct mf_forming {
     struct mf_formation formation;
-    uint64_t questions[MF_NODES_MAX]; // of the other members, as last heard
-    uint64_t answered[MF_NODES_MAX];  // those of them that our last words answered
-    uint64_t say_us;                  // while not formed, all is said again then
-    uint64_t waiting_us;              // when to say for whom we wait
-    uint64_t lost_us;                 // when to speak of lost memories again
+    uint64_t questions[MF_MEMBERS_MAX]; // of the other members, as last heard
+    uint64_t answered[MF_MEMBERS_MAX];  // those of them that our last words answered
+    uint64_t say_us;                    // while not formed, all is said again then
+    uint64_t waiting_us;                // when to say for whom we wait
+    uint64_t lost_us;                   // when to speak of lost memories again
 };
 
 struct mf_forming *mf_forming_new(struct mf_node *node)
@@ -36,7 +37,7 @@ struct mf_forming *mf_forming_new(struct mf_node *node)
     struct mf_forming *forming = mf_calloc(1, sizeof(*forming));
     uint64_t question;
     mf_entropy(&question, sizeof(question));
-    mf_formation_init(&forming->formation, node->state, node->member_count - 1, question);
+    mf_formation_init(&forming->formation, node->state, mf_node_member_count(node) - 1, question);
     forming->waiting_us = node->started_us + WAITING_US;
     atomic_store_explicit(&node->formed, node->state == MF_FORMATION_FORMED, memory_order_release);
     return forming;
@@ -67,8 +68,9 @@ static void say(struct mf_reactor *reactor, uint32_t member)
 
 static void say_to_all(struct mf_reactor *reactor)
 {
-    for (uint32_t i = 0; i < reactor->node->member_count; i++) {
-        if (i != reactor->node->self)
+    const struct mf_node *node = reactor->node;
+    for (uint32_t i = 0; i < mf_node_member_count(node); i++) {
+        if (i != node->self && !mf_member_gone(&node->members[i]))
             say(reactor, i);
     }
 }
@@ -113,11 +115,15 @@ static void learn(struct mf_reactor *reactor)
     do
         mf_entropy(&memory, sizeof(memory));
     while (memory <= MF_FIRST_MEMORY);
-    mf_log(MF_WARN,
-           "the cluster is formed, and this node's folder %s is empty: it may have forgotten what "
-           "it promised. It goes on as a new member, %016" PRIx64
-           ": it learns from the others and votes again when they admit it",
-           reactor->node->config.data_dir, memory);
+    if (reactor->node->joins)
+        mf_log(MF_INFO, "this node is let into the cluster, as the acceptor %016" PRIx64, memory);
+    else
+        mf_log(
+            MF_WARN,
+            "the cluster is formed, and this node's folder %s is empty: it may have forgotten what "
+            "it promised. It goes on as a new member, %016" PRIx64
+            ": it learns from the others and votes again when they admit it",
+            reactor->node->config.data_dir, memory);
     enter(reactor, MF_FORMATION_FORMED, memory);
 }
 
@@ -146,12 +152,41 @@ static void step(struct mf_reactor *reactor)
     }
 }
 
+static void forget_first_here(struct mf_reactor *reactor, struct mf_task *task)
+{
+    free(task);
+    mf_recover_forget_first(reactor);
+}
+
+// A folder that is empty has nothing of what the others' groups began with.
+void mf_forming_admitted(struct mf_reactor *reactor)
+{
+    struct mf_node *node = reactor->node;
+    for (uint32_t i = 0; i < node->reactor_count && node->state == MF_FORMATION_FRESH; i++) {
+        struct mf_task *task = mf_calloc(1, sizeof(*task));
+        task->run = forget_first_here;
+        mf_reactor_send(reactor, (uint16_t)i, task);
+    }
+    mf_formation_there_is(&node->forming->formation);
+    step(reactor);
+}
+
 struct word {
     struct mf_task task;
     uint32_t member;
     uint64_t incarnation;
     struct mf_peer_state state;
 };
+
+// Whether it says something of the formation. Who is let in later goes by the roster that tells of
+// it, and so does whoever is told of a formed cluster that has another roster already.
+static bool counts(const struct mf_node *node, uint32_t member, enum mf_formation_state state)
+{
+    bool first = other_of(node, member) < node->forming->formation.other_count;
+    bool changed = state == MF_FORMATION_FORMED &&
+                   atomic_load(&node->members[member].roster) > node->roster->version;
+    return first && !node->joins && !changed && node->state != MF_FORMATION_FORMED;
+}
 
 static void hear(struct mf_reactor *reactor, struct mf_task *task)
 {
@@ -161,8 +196,9 @@ static void hear(struct mf_reactor *reactor, struct mf_task *task)
     enum mf_formation_state state = (enum mf_formation_state)word->state.state;
     mf_links_learn_memory(reactor, word->member, word->state.memory);
     forming->questions[word->member] = word->state.question;
-    mf_formation_heard(&forming->formation, other_of(node, word->member), word->incarnation, state,
-                       word->state.answer);
+    if (counts(node, word->member, state))
+        mf_formation_heard(&forming->formation, other_of(node, word->member), word->incarnation,
+                           state, word->state.answer);
     step(reactor);
     // Who is not formed waits for an answer; it gets one for each question, and when it insists.
     bool new_question = forming->answered[word->member] != word->state.question;
@@ -196,9 +232,17 @@ void mf_forming_link_up(struct mf_reactor *reactor, uint32_t member)
 
 static void tell_awaited(const struct mf_node *node)
 {
+    if (node->joins) {
+        mf_log(
+            MF_WARN,
+            "waiting to be let into the cluster: mayfly add-node %u %s, with an address at which "
+            "its nodes reach this one",
+            node->config.id, node->bound_peer);
+        return;
+    }
     char names[512] = "";
     size_t len = 0;
-    for (uint32_t i = 0; i < node->member_count && len < sizeof(names); i++) {
+    for (uint32_t i = 0; i <= node->forming->formation.other_count && len < sizeof(names); i++) {
         const struct mf_member *member = &node->members[i];
         if (i == node->self || !mf_formation_awaits(&node->forming->formation, other_of(node, i)))
             continue;

@@ -22,6 +22,8 @@ MF_MUST_USE enum mf_err mf_forming_heard(struct mf_reactor *reactor, uint32_t me
                                          uint64_t incarnation, struct mf_bytes item);
 // Reactor 0: its link to a member stands.
 void mf_forming_link_up(struct mf_reactor *reactor, uint32_t member);
+// Reactor 0: a roster that names this node has come from a member, so the cluster is formed.
+void mf_forming_admitted(struct mf_reactor *reactor);
 // Each reactor, every sweep.
 void mf_forming_tick(struct mf_reactor *reactor);
 

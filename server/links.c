@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "server/forming.h"
 #include "server/links_internal.h"
+#include "server/placer.h"
 #include "server/router.h"
 #include "server/streams.h"
 #include "ttl/log_clock.h"
@@ -17,12 +18,14 @@
 // it misses is sent again when it does.
 #define UNSENT_BYTES_MAX (64u << 20)
 #define RECONNECT_US UINT64_C(100000)
+// Links with a node that has left the cluster stay for so long, for its last answers.
+#define PART_US UINT64_C(1000000)
 
 struct mf_links *mf_links_new(struct mf_reactor *reactor)
 {
     struct mf_links *links = mf_calloc(1, sizeof(*links));
     links->reactor = reactor;
-    for (uint32_t i = 0; i < reactor->node->member_count; i++)
+    for (uint32_t i = 0; i < MF_MEMBERS_MAX; i++)
         links->out[i] = (struct mf_link){.links = links, .member = i};
     return links;
 }
@@ -31,7 +34,7 @@ void mf_links_free(struct mf_links *links)
 {
     if (links == NULL)
         return;
-    for (uint32_t i = 0; i < links->reactor->node->member_count; i++) {
+    for (uint32_t i = 0; i < MF_MEMBERS_MAX; i++) {
         mf_buf_free(&links->out[i].frame);
         mf_links_drop_bulk_replies(&links->out[i]);
         mf_buf_free(&links->out[i].waiting);
@@ -49,6 +52,8 @@ void mf_links_hello(const struct mf_node *node, uint16_t to, uint16_t reactor,
                                     .memory = atomic_load(&node->memory),
                                     .shards = node->config.shards,
                                     .replicas = node->replica_count,
+                                    .roster = atomic_load(&node->roster_version),
+                                    .identity = atomic_load(&node->identity),
                                     .genesis = node->genesis,
                                     .members = mf_bytes_str(node->members_text),
                                     .cluster = mf_bytes_str(node->config.name),
@@ -114,8 +119,10 @@ static enum mf_err on_welcome(struct mf_link *link, struct mf_bytes body)
     enum mf_err err =
         mf_peer_get_hello(body, &hello, MF_PEER_LISTENER, mf_bytes_str(node->config.secret),
                           link->nonce, their_nonce);
-    if (err != MF_OK || hello.node != node->members[link->member].id)
+    struct mf_member *member = &node->members[link->member];
+    if (err != MF_OK || hello.node != member->id)
         return err != MF_OK ? err : MF_CORRUPT;
+    atomic_store_explicit(&member->roster, hello.roster, memory_order_relaxed);
     link->state = LINK_READY;
     link->incarnation = hello.incarnation;
     mf_links_send_kept_replies(link);
@@ -125,6 +132,7 @@ static enum mf_err on_welcome(struct mf_link *link, struct mf_bytes body)
         mf_forming_link_up(link->links->reactor, link->member);
     mf_router_node_reachable(link->links->reactor, hello.node);
     mf_streams_link_up(link->links->reactor->streams, hello.node);
+    mf_placer_link_up(link->links->reactor, hello.node);
     return MF_OK;
 }
 
@@ -190,7 +198,10 @@ static void start_connecting(struct mf_link *link, uint64_t now_us)
                                     .output_pause_bytes = SIZE_MAX,
                                     .output_max_bytes = SIZE_MAX};
     link->retry_us = now_us + RECONNECT_US;
-    int fd = mf_connect_start(&reactor->node->members[link->member].address);
+    pthread_mutex_lock(&reactor->node->mutex);
+    struct mf_address address = reactor->node->members[link->member].address;
+    pthread_mutex_unlock(&reactor->node->mutex);
+    int fd = address.host[0] != '\0' ? mf_connect_start(&address) : -1;
     if (fd < 0)
         return;
     link->conn = mf_conn_new(reactor->peer_pool, fd, true, &limits, &out_ops, link);
@@ -211,7 +222,7 @@ static void close_frame(struct mf_link *link)
 
 void mf_links_flush(struct mf_links *links)
 {
-    for (uint32_t i = 0; i < links->reactor->node->member_count; i++) {
+    for (uint32_t i = 0; i < mf_node_member_count(links->reactor->node); i++) {
         if (links->out[i].state == LINK_READY) {
             mf_links_send_bulk_replies(&links->out[i]);
             close_frame(&links->out[i]);
@@ -392,9 +403,18 @@ void mf_links_learn_memory(struct mf_reactor *reactor, uint32_t member, uint64_t
         mf_links_up_everywhere(reactor, member);
 }
 
+void mf_links_introduce_to(struct mf_links *links, struct mf_owned_shard *shard)
+{
+    struct mf_replica_env env = mf_reactor_env(links->reactor);
+    for (uint32_t i = 0; i < mf_node_member_count(links->reactor->node); i++) {
+        if (links->out[i].state == LINK_READY)
+            peer_up(shard->replica, &env, &links->reactor->node->members[i]);
+    }
+}
+
 void mf_links_introduce(struct mf_links *links)
 {
-    for (uint32_t i = 0; i < links->reactor->node->member_count; i++) {
+    for (uint32_t i = 0; i < mf_node_member_count(links->reactor->node); i++) {
         if (links->out[i].state == LINK_READY)
             tell_up(links->reactor, i);
     }
@@ -412,10 +432,10 @@ static void judge(struct mf_links *links, uint64_t now_us)
     links->judged_us = now_us;
     if (now_us < links->patient_until_us)
         return;
-    for (uint32_t i = 0; i < node->member_count; i++) {
+    for (uint32_t i = 0; i < mf_node_member_count(node); i++) {
         struct mf_member *member = &node->members[i];
         uint64_t asked_us = atomic_load_explicit(&member->asked_us, memory_order_relaxed);
-        if (i == node->self || asked_us == 0)
+        if (i == node->self || asked_us == 0 || mf_member_gone(member))
             continue;
         bool up = asked_us + mf_node_lease_us(node) > now_us;
         bool heard =
@@ -443,14 +463,32 @@ static void judge(struct mf_links *links, uint64_t now_us)
     }
 }
 
+// True when the link's member has left the cluster: after a while, in which it is told, the link
+// goes.
+static bool part_from(struct mf_link *link, uint64_t now_us)
+{
+    const struct mf_member *member = &link->links->reactor->node->members[link->member];
+    if (!mf_member_gone(member))
+        return false;
+    if (link->conn != NULL && mf_links_parted(member, now_us))
+        mf_conn_close(link->conn, "the node has left the cluster");
+    return true;
+}
+
+bool mf_links_parted(const struct mf_member *member, uint64_t now_us)
+{
+    uint64_t gone_us = atomic_load_explicit(&member->gone_us, memory_order_relaxed);
+    return gone_us != 0 && now_us > gone_us + PART_US;
+}
+
 void mf_links_tick(struct mf_links *links)
 {
     struct mf_node *node = links->reactor->node;
     uint64_t now_us = mf_reactor_now_us(links->reactor);
     uint64_t heartbeat_us = (uint64_t)node->config.heartbeat_ms * 1000;
-    for (uint32_t i = 0; i < node->member_count; i++) {
+    for (uint32_t i = 0; i < mf_node_member_count(node); i++) {
         struct mf_link *link = &links->out[i];
-        if (i == node->self)
+        if (i == node->self || part_from(link, now_us))
             continue;
         if (link->state == LINK_IDLE && now_us >= link->retry_us)
             start_connecting(link, now_us);

@@ -45,6 +45,8 @@ void mf_links_send_state(struct mf_links *links, uint32_t member,
 void mf_links_learn_memory(struct mf_reactor *reactor, uint32_t member, uint64_t memory);
 // The replicas of this reactor are new: tells them of every node that can be reached.
 void mf_links_introduce(struct mf_links *links);
+// The same for one replica that is new.
+void mf_links_introduce_to(struct mf_links *links, struct mf_owned_shard *shard);
 
 // An item of one of the kinds of peer_snapshot.h. False when the node cannot be reached now. A bulk
 // item needs room too: little unsent on the link, and no other in this turn.

@@ -7,6 +7,8 @@
 #include "base/log.h"
 #include "server/forming.h"
 #include "server/links_internal.h"
+#include "server/membership.h"
+#include "server/placer.h"
 #include "server/router.h"
 #include "server/streams.h"
 
@@ -53,9 +55,17 @@ static const char *misfit(const struct mf_node *node, const struct mf_peer_hello
     if (hello->node == node->config.id)
         return "it has our own node id";
     if (mf_node_member(node, hello->node) < 0)
-        return "its id is not in cluster.nodes";
-    if (hello->shards != node->config.shards || hello->replicas != node->replica_count)
-        return "cluster.shards or cluster.replicas differ";
+        return "it is no member of the cluster (mayfly add-node lets it in)";
+    if (hello->shards != node->config.shards)
+        return "cluster.shards differs";
+    // From its second version on the roster says the rest.
+    uint64_t roster = atomic_load_explicit(&node->roster_version, memory_order_acquire);
+    if (roster > 1 && hello->roster > 1)
+        return hello->identity != atomic_load(&node->identity) ? "it is of another cluster" : NULL;
+    if (roster > 1 || hello->roster > 1)
+        return NULL;
+    if (hello->replicas != node->replica_count)
+        return "cluster.replicas differs";
     if (!mf_bytes_equal(hello->members, mf_bytes_str(node->members_text)))
         return "cluster.nodes differs";
     if (hello->genesis != node->genesis)
@@ -98,6 +108,7 @@ static enum mf_err on_hello(struct mf_in_link *in, struct mf_conn *conn, struct 
     in->member = (uint32_t)mf_node_member(node, hello.node);
     in->incarnation = hello.incarnation;
     struct mf_member *member = &node->members[in->member];
+    atomic_store_explicit(&member->roster, hello.roster, memory_order_relaxed);
     learn_addresses(node, member, &hello);
     // Whoever sees a new process first tells all reactors. Its clock is unknown until a frame
     // comes.
@@ -175,6 +186,10 @@ static enum mf_err take_item(struct mf_in_link *in, const struct mf_peer_item *i
                              : mf_router_forwarded(reactor, from, in->incarnation, item->shard, id,
                                                    left_ms, command);
     }
+    case MF_PEER_ROSTER:
+        return mf_membership_heard(reactor, item->bytes);
+    case MF_PEER_PLACES:
+        return mf_placer_heard(reactor, from, item->shard, item->bytes);
     case MF_PEER_STATE:
         return mf_forming_heard(reactor, in->member, in->incarnation, item->bytes);
     case MF_PEER_REPLY: {
@@ -204,6 +219,8 @@ static enum mf_err on_frame(struct mf_in_link *in, struct mf_bytes body)
     if (err != MF_OK)
         return err;
     uint64_t now_us = mf_mono_us();
+    if (mf_links_parted(member, now_us))
+        return MF_UNAUTHORIZED;
     uint64_t mono_us = frame.head.mono_us;
     atomic_store_explicit(&member->clock_offset_us, mono_us - now_us, memory_order_relaxed);
     atomic_store_explicit(&member->heard_us, now_us, memory_order_relaxed);

@@ -34,13 +34,13 @@ struct mf_in_link;
 
 struct mf_links {
     struct mf_reactor *reactor;
-    struct mf_link out[MF_NODES_MAX];
-    uint64_t incarnations[MF_NODES_MAX]; // the processes that our replicas know of
-    struct mf_in_link *greeting;         // callers that have not proved themselves yet
-    bool speaks[MF_NODES_MAX];           // frames have come lately (reactor 0)
-    uint64_t judged_us;                  // when reactor 0 looked last at who is alive ...
-    uint64_t patient_until_us;           // ... and when it does so again after a stall of its own
-    uint64_t complained_us;              // refusals are logged at most once a second
+    struct mf_link out[MF_MEMBERS_MAX];
+    uint64_t incarnations[MF_MEMBERS_MAX]; // the processes that our replicas know of
+    struct mf_in_link *greeting;           // callers that have not proved themselves yet
+    bool speaks[MF_MEMBERS_MAX];           // frames have come lately (reactor 0)
+    uint64_t judged_us;                    // when reactor 0 looked last at who is alive ...
+    uint64_t patient_until_us;             // ... and when it does so again after a stall of its own
+    uint64_t complained_us;                // refusals are logged at most once a second
 };
 
 // The largest frame that a node takes from another.
@@ -61,6 +61,8 @@ void mf_links_drop_bulk_replies(struct mf_link *link);
 
 // links.c: sends a frame to the member at the end of the turn, if the link leads to this process.
 void mf_links_answer(struct mf_links *links, uint32_t member, uint64_t incarnation);
+// The member has left the cluster some time ago: no link with it is kept.
+bool mf_links_parted(const struct mf_member *member, uint64_t now_us);
 // Every replica learns that it should ask the member again what it has not answered.
 void mf_links_up_everywhere(struct mf_reactor *reactor, uint32_t member);
 

@@ -57,7 +57,11 @@ struct mf_peer_head mf_links_head(struct mf_link *link, uint64_t now_us)
 {
     const struct mf_reactor *reactor = link->links->reactor;
     const struct mf_node *node = reactor->node;
-    struct mf_peer_head head = {.mono_us = now_us, .declines = declines(node)};
+    struct mf_peer_head head = {
+        .mono_us = now_us,
+        .declines = declines(node),
+        .roster = atomic_load_explicit(&node->roster_version, memory_order_relaxed),
+        .held = atomic_load_explicit(&node->held, memory_order_relaxed)};
     if (!read_echo(&node->members[link->member].echo, link->incarnation, &head))
         head.echo_us = head.token = 0;
     uint64_t heartbeat_us = (uint64_t)node->config.heartbeat_ms * 1000;
@@ -85,6 +89,8 @@ void mf_links_take_head(struct mf_links *links, uint32_t member, uint64_t incarn
     struct mf_node *node = links->reactor->node;
     struct mf_member *from = &node->members[member];
     atomic_store_explicit(&from->declines, head->declines, memory_order_relaxed);
+    atomic_store_explicit(&from->roster, head->roster, memory_order_relaxed);
+    atomic_store_explicit(&from->held, head->held, memory_order_relaxed);
     // Our own clock comes back to us: what it has not shown yet is no echo.
     if (head->echo_us != 0 && head->token != 0 && head->echo_us <= now_us)
         take_answer(links, member, head);
@@ -120,10 +126,10 @@ void mf_links_watch_disk(struct mf_links *links, uint64_t now_us)
         mf_log(MF_INFO, "the disk writes again: this node asks for leases");
 }
 
-// NULL for a node that is no member.
+// Also of a node that has left: what was granted stays granted. NULL for one that never was here.
 static struct mf_lease *lease_of(struct mf_links *links, uint16_t node)
 {
-    int member = mf_node_member(links->reactor->node, node);
+    int member = mf_node_member_ever(links->reactor->node, node);
     return member >= 0 ? &links->reactor->node->members[member].lease : NULL;
 }
 

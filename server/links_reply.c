@@ -88,7 +88,7 @@ static bool fits_the_queue(const struct mf_link *link, const struct mf_op *op)
 void mf_links_send_reply(struct mf_links *links, struct mf_op *op)
 {
     const struct mf_node *node = links->reactor->node;
-    int member = mf_node_member(node, op->from_node);
+    int member = mf_node_member_ever(node, op->from_node);
     // An asker that has restarted has forgotten what it asked.
     if (member < 0 || op->from_incarnation != atomic_load(&node->members[member].incarnation)) {
         mf_op_free(op);

@@ -21,6 +21,7 @@
 #include "server/config.h"
 #include "server/data_dir.h"
 #include "server/forming.h"
+#include "server/membership.h"
 #include "server/reactor.h"
 #include "server/read_gate.h"
 #include "server/recovery.h"
@@ -42,29 +43,36 @@ static int refuse(const char *message, int status)
     return status;
 }
 
-static enum mf_err fill_members(struct mf_node *node, char *message, size_t size)
+// Who forms the cluster, as the configuration says.
+static enum mf_err read_first(struct mf_node *node, char *message, size_t size)
 {
     const struct mf_config *config = &node->config;
+    node->joins = true;
     for (uint32_t i = 0; i < config->node_count; i++) {
-        struct mf_member *member = &node->members[i];
-        member->id = config->nodes[i].id;
-        memcpy(member->peer, config->nodes[i].peer, sizeof(member->peer));
-        if (member->id == config->id)
-            node->self = i;
-        else if (mf_address_parse(member->peer, &member->address) != MF_OK) {
-            snprintf(message, size, "cluster.nodes: cannot resolve %s (node %u)", member->peer,
-                     member->id);
+        const struct mf_config_node *first = &config->nodes[i];
+        struct mf_address address;
+        node->joins = node->joins && first->id != config->id;
+        if (first->id != config->id && mf_address_parse(first->peer, &address) != MF_OK) {
+            snprintf(message, size, "cluster.nodes: cannot resolve %s (node %u)", first->peer,
+                     first->id);
             return MF_BAD_REQUEST;
         }
         char id[8];
-        snprintf(id, sizeof(id), "%s%u", i > 0 ? "," : "", member->id);
+        snprintf(id, sizeof(id), "%s%u", i > 0 ? "," : "", first->id);
         strncat(node->members_text, id,
                 sizeof(node->members_text) - 1 - strlen(node->members_text));
     }
-    node->member_count = config->node_count;
     node->replica_count =
         config->replicas < config->node_count ? config->replicas : config->node_count;
     return MF_OK;
+}
+
+// The nodes that the cluster has now, as far as the data folder says.
+static void read_members(struct mf_node *node)
+{
+    mf_node_fill_members(node);
+    if (node->roster->version > 1)
+        node->replica_count = node->roster->copies;
 }
 
 static enum mf_err listen_all(struct mf_node *node, const char *key, const char *text, int *fds,
@@ -108,11 +116,12 @@ static enum mf_err open_sockets(struct mf_node *node, struct sockets *sockets, c
 
 static enum mf_err open_node(struct mf_node *node, char *message, size_t size)
 {
-    enum mf_err err = fill_members(node, message, size);
+    enum mf_err err = read_first(node, message, size);
     if (err == MF_OK)
         err = mf_data_dir_open(node, message, size);
     if (err != MF_OK)
         return err;
+    read_members(node);
     mf_node_begin_leases(node);
     node->shards = mf_calloc(node->config.shards, sizeof(*node->shards));
     node->gates = mf_read_gates_new(node->config.shards);
@@ -134,6 +143,7 @@ static enum mf_err open_node(struct mf_node *node, char *message, size_t size)
         err = mf_data_dir_claim(node, message, size);
     if (err == MF_OK)
         node->forming = mf_forming_new(node);
+    node->membership = mf_membership_new(node);
     if (err == MF_OK && (mf_checkpointer_start(node->checkpointer) != MF_OK ||
                          mf_worker_start(node->worker) != MF_OK)) {
         snprintf(message, size, "cannot start a thread");
@@ -254,6 +264,8 @@ static void close_node(struct mf_node *node)
     for (uint32_t i = 0; i < node->reactor_count; i++)
         mf_reactor_free(node->reactors[i]);
     mf_forming_free(node->forming);
+    mf_membership_free(node->membership);
+    mf_roster_unref(node->roster);
     mf_snapshotter_free(node->snapshotter);
     mf_checkpointer_free(node->checkpointer);
     mf_worker_free(node->worker);

@@ -8,6 +8,8 @@
 #include "base/log.h"
 #include "base/result.h"
 #include "server/balance.h"
+#include "server/placer.h"
+#include "server/roster.h"
 #include "server/router.h"
 
 #define LOAD(value) atomic_load_explicit(&(value), memory_order_relaxed)
@@ -19,6 +21,8 @@
 // A voter that misses more entries than this would keep the group waiting.
 #define LAG_MAX 256u
 
+_Static_assert(MF_MEMBERS_MAX <= MF_BALANCE_NODES_MAX, "every member can be watched");
+
 struct mf_mover {
     struct mf_reactor *reactor;
     struct mf_balance_watch watch;
@@ -27,8 +31,8 @@ struct mf_mover {
     struct mf_op_list drains;
     uint32_t under_way; // hand-overs, as of this sweep
     bool done;
-    bool counted;                 // `loads` is of this sweep
-    uint32_t loads[MF_NODES_MAX]; // groups that each member leads
+    bool counted;                   // `loads` is of this sweep
+    uint32_t loads[MF_MEMBERS_MAX]; // groups that each member leads
 };
 
 struct mf_mover *mf_mover_new(struct mf_reactor *reactor)
@@ -70,7 +74,7 @@ static uint64_t settle_us(const struct mf_mover *mover)
 static void look_around(struct mf_mover *mover, uint64_t now_us)
 {
     const struct mf_node *node = mover->reactor->node;
-    for (uint32_t i = 0; i < node->member_count; i++) {
+    for (uint32_t i = 0; i < mf_node_member_count(node); i++) {
         const struct mf_member *member = &node->members[i];
         bool up = i == node->self || LOAD(member->up);
         mf_balance_look(&mover->watch, i, up, LOAD(member->incarnation), now_us);
@@ -91,17 +95,24 @@ static void count_loads(struct mf_mover *mover)
     }
 }
 
-// Fills in the voters; false when nobody but us could lead, however long we wait.
+static bool has_place(const struct mf_owned_shard *shard, uint16_t node)
+{
+    return mf_roster_has_place(shard->reactor->roster, shard->id, node);
+}
+
+// Fills in the voters, and where we have no place only those that have one; false when nobody but
+// us could lead, however long we wait.
 static bool fill_places(struct mf_mover *mover, const struct mf_owned_shard *shard, uint64_t now_us,
                         struct mf_balance_view *view)
 {
     const struct mf_node *node = mover->reactor->node;
     const struct mf_paxos *paxos = mf_replica_paxos(shard->replica);
+    bool elsewhere = mf_placer_evicts(shard);
     bool hope = false;
     struct mf_paxos_progress progress;
     for (uint32_t i = 0; mf_paxos_progress(paxos, i, &progress) && !progress.learner; i++) {
         int member = mf_node_member(node, progress.acceptor.node);
-        if (member < 0 || progress.self)
+        if (member < 0 || progress.self || (elsewhere && !has_place(shard, progress.acceptor.node)))
             continue;
         bool here = progress.here && LOAD(node->members[member].up) &&
                     !LOAD(node->members[member].declines);
@@ -116,10 +127,9 @@ static bool fill_places(struct mf_mover *mover, const struct mf_owned_shard *sha
     return hope;
 }
 
-static uint16_t preferred(const struct mf_node *node, uint32_t shard)
+static uint16_t preferred(const struct mf_owned_shard *shard)
 {
-    uint32_t members[MF_NODES_MAX];
-    return mf_node_replicas(node, shard, members) > 0 ? node->members[members[0]].id : 0;
+    return mf_roster_places(shard->reactor->roster, shard->id)[0];
 }
 
 static void hand_over(struct mf_mover *mover, struct mf_owned_shard *shard, uint16_t heir,
@@ -168,16 +178,20 @@ static void consider(struct mf_mover *mover, struct mf_owned_shard *shard, bool 
         move->led = true;
         move->rest_until_us = now_us + settle_us(mover);
     }
+    bool evicted = mf_placer_evicts(shard);
     struct mf_balance_view view = {.self = node->config.id,
-                                   .preferred = preferred(node, shard->id),
+                                   .preferred = preferred(shard),
                                    .avoid = move->avoid,
-                                   .leaving = leaving,
+                                   .leaving = leaving || evicted,
                                    .pinned = move->pinned};
     bool gentle = mover->under_way * node->reactor_count < SPREAD_MAX;
-    if (!leaving && (view.preferred == view.self || now_us < move->rest_until_us || !gentle))
+    if (!leaving && !gentle)
+        return;
+    if (!view.leaving && (view.preferred == view.self || now_us < move->rest_until_us))
         return;
     count_loads(mover);
-    view.settled = mf_balance_settled(&mover->watch, node->member_count, now_us, settle_us(mover));
+    view.settled =
+        mf_balance_settled(&mover->watch, mf_node_member_count(node), now_us, settle_us(mover));
     bool hope = fill_places(mover, shard, now_us, &view);
     uint16_t heir = mf_balance_heir(&view);
     if (leaving && hope)
@@ -310,6 +324,17 @@ void mf_mover_tick(struct mf_mover *mover)
         return;
     mover->spread_us = now_us + SPREAD_US;
     sweep(mover, leaving, now_us);
+}
+
+void mf_mover_drop(struct mf_owned_shard *shard)
+{
+    struct mf_mover *mover = shard->reactor->mover;
+    struct mf_op *op;
+    while ((op = mf_op_pop(&shard->move.waiting)) != NULL) {
+        mover->waiting--;
+        answer(mover, op, MF_NOT_LEADER, mf_paxos_leader(mf_replica_paxos(shard->replica)));
+    }
+    shard->move = (struct mf_move){0};
 }
 
 bool mf_mover_done(const struct mf_mover *mover)

@@ -26,6 +26,8 @@ void mf_mover_transfer(struct mf_owned_shard *shard, struct mf_op *op);
 // A DRAIN of this node. Its outcome is true once the node leads nothing, MF_NO_QUORUM when that is
 // not so in time: the node goes on trying. With op->undo true at once.
 void mf_mover_drain(struct mf_mover *mover, struct mf_op *op);
+// The shard's replica is about to go: TRANSFERs that wait there look for another node.
+void mf_mover_drop(struct mf_owned_shard *shard);
 // While the node is stopping or draining: nothing of this reactor's is left that another node could
 // take, and all that was handed over has a leader. As of the last tick.
 bool mf_mover_done(const struct mf_mover *mover);

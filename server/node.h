@@ -14,7 +14,12 @@
 #include "rpc/peer_frame.h"
 #include "server/config.h"
 
+// Places among the members: those that came, those that went, and this node.
+#define MF_MEMBERS_MAX 128
+
 struct mf_forming;
+struct mf_membership;
+struct mf_roster;
 struct mf_reactor;
 struct mf_checkpointer;
 struct mf_read_gate;
@@ -39,10 +44,15 @@ struct mf_echo {
     _Atomic uint64_t token;
 };
 
+// A node that is, or was, in the roster. Its place among the members is its own as long as this
+// process runs: reactor 0 puts new ones behind the others and then raises mf_node.member_count.
 struct mf_member {
     uint16_t id;
-    char peer[300];
-    struct mf_address address;
+    char peer[300];            // under mf_node.mutex, like its numeric form
+    struct mf_address address; // its host is empty when it could not be resolved
+    _Atomic uint64_t gone_us;  // since then it is not in the roster; 0 = it is
+    _Atomic uint64_t roster;   // the version of its roster, as it said last
+    _Atomic uint32_t held;     // shards of which it has a copy, as it said last
     // Written by whichever reactor hears from the node, read by all. Relaxed: each is a reading of
     // its own, and a little old is fine.
     _Atomic uint64_t heard_us;        // our monotonic clock at its last frame ...
@@ -59,6 +69,8 @@ struct mf_member {
 
 // One shard as its owner last published it (relaxed, for `cluster` and statistics).
 struct mf_shard_status {
+    _Atomic bool held;          // this node has a copy, or will have when the cluster is formed
+    _Atomic uint64_t copies[3]; // the nodes that have one, 16 bits each, 0 behind the last
     _Atomic uint32_t leader;
     _Atomic uint64_t ballot;
     _Atomic uint64_t chosen;
@@ -73,7 +85,7 @@ struct mf_node {
     struct mf_config config; // constant once the reactors run
     uint64_t incarnation;    // random for this process
     uint64_t genesis;        // see struct mf_peer_hello
-    uint32_t replica_count;  // copies of each shard: at most as many as there are nodes
+    uint32_t replica_count;  // copies of each shard, as of the start
     // Our acceptor's incarnation; 0 while fresh. Stored by reactor 0 before `formed` is, at the
     // latest, and constant from then on.
     _Atomic uint64_t memory;
@@ -84,9 +96,18 @@ struct mf_node {
     char members_text[MF_PEER_TEXT_BYTES_MAX];
     uint64_t started_us;
 
-    struct mf_member members[MF_NODES_MAX]; // in the order of config.nodes
-    uint32_t member_count;
-    uint32_t self; // our index among them
+    struct mf_member members[MF_MEMBERS_MAX];
+    _Atomic uint32_t member_count; // release after the member, with the acquire of readers
+    uint32_t self;                 // our index among them
+    bool joins; // our id is not in cluster.nodes: not we form the cluster, it lets us in
+
+    // The newest roster known here (server/membership.h): before the reactors run everybody's, then
+    // reactor 0's. Each reactor has its own reference.
+    const struct mf_roster *roster;
+    _Atomic uint64_t roster_version;  // of it; release after identity, with the acquire of readers
+    _Atomic uint64_t identity;        // of the cluster; 0 in version 1
+    struct mf_membership *membership; // reactor 0's
+    _Atomic uint32_t held;            // shards with a replica here (relaxed)
 
     struct mf_reactor **reactors;
     uint32_t reactor_count;
@@ -109,12 +130,34 @@ struct mf_node {
     pthread_mutex_t mutex;
 };
 
+// How many places among the members are taken.
+static inline uint32_t mf_node_member_count(const struct mf_node *node)
+{
+    return atomic_load_explicit(&node->member_count, memory_order_acquire);
+}
+// It is in the roster no more.
+static inline bool mf_member_gone(const struct mf_member *member)
+{
+    return atomic_load_explicit(&member->gone_us, memory_order_relaxed) != 0;
+}
 // The index of a node among the members, or -1.
 int mf_node_member(const struct mf_node *node, uint16_t id);
-// The members that hold a shard: fills indexes (at least MF_VOTERS_MAX places), returns how many.
-// Shard s is on the members s, s+1, ... modulo their number, so every node leads its share.
-uint32_t mf_node_replicas(const struct mf_node *node, uint32_t shard, uint32_t *indexes);
-bool mf_node_holds(const struct mf_node *node, uint32_t shard);
+// The same for one that may be gone.
+int mf_node_member_ever(const struct mf_node *node, uint16_t id);
+// The members are the nodes of node->roster, before the reactors run. What cannot be resolved is
+// logged, and tried again with a newer roster.
+void mf_node_fill_members(struct mf_node *node);
+// This node has a copy of the shard. Any thread.
+static inline bool mf_node_holds(const struct mf_node *node, uint32_t shard)
+{
+    return atomic_load_explicit(&node->shards[shard].held, memory_order_relaxed);
+}
+// The nodes that have a copy, learners included, as far as known here: fills ids (at least
+// MF_COPIES_MAX), returns how many. Any thread.
+#define MF_COPIES_MAX 12
+uint32_t mf_node_copies(const struct mf_node *node, uint32_t shard, uint16_t *ids);
+// By the shard's owner.
+void mf_node_set_copies(struct mf_node *node, uint32_t shard, const uint16_t *ids, uint32_t count);
 
 static inline uint64_t mf_node_lease_us(const struct mf_node *node)
 {

@@ -14,10 +14,14 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "server/change.h"
 #include "server/forming.h"
 #include "server/links.h"
+#include "server/membership.h"
 #include "server/mover.h"
+#include "server/placer.h"
 #include "server/read_gate.h"
+#include "server/roster.h"
 #include "server/router.h"
 #include "server/session.h"
 #include "server/streams.h"
@@ -182,6 +186,8 @@ static void report_durable(struct mf_reactor *reactor, uint64_t wal_seq)
         struct mf_persist persist = *persist_at(reactor, 0);
         reactor->persist_first = (reactor->persist_first + 1) % reactor->persist_cap;
         reactor->persist_count--;
+        if (persist.shard == NULL)
+            continue; // its replica is gone
         mf_replica_persisted(persist.shard->replica, &env, persist.seq);
         mf_reactor_touch(persist.shard);
     }
@@ -369,7 +375,7 @@ static void set_timer_of(struct mf_owned_shard *shard, uint64_t now_us)
 {
     struct mf_heap *timers = &shard->reactor->timers;
     uint64_t next = mf_replica_next_tick_us(shard->replica, now_us);
-    uint64_t due_us = next == MF_NEVER ? 0 : next;
+    uint64_t due_us = next == MF_NEVER ? 0 : next > 0 ? next : 1; // 0 = no timer
     if (due_us == shard->due_us)
         return;
     struct mf_heap_node *node = (struct mf_heap_node *)shard->timer;
@@ -384,6 +390,19 @@ static void set_timer_of(struct mf_owned_shard *shard, uint64_t now_us)
     mf_heap_push(timers, node);
 }
 
+void mf_reactor_forget(struct mf_owned_shard *shard)
+{
+    struct mf_reactor *reactor = shard->reactor;
+    assert(!shard->listed);
+    for (size_t i = 0; i < reactor->persist_count; i++) {
+        if (persist_at(reactor, i)->shard == shard)
+            persist_at(reactor, i)->shard = NULL;
+    }
+    if (shard->due_us != 0)
+        mf_heap_remove(&reactor->timers, (struct mf_heap_node *)shard->timer);
+    shard->due_us = 0;
+}
+
 static void flush_dirty(struct mf_reactor *reactor)
 {
     while (reactor->dirty != NULL) {
@@ -394,6 +413,7 @@ static void flush_dirty(struct mf_reactor *reactor)
         mf_replica_flush(shard->replica, &env);
         set_timer_of(shard, env.now_us);
         publish(shard, &env);
+        mf_placer_publish(shard);
         publish_gate(shard);
         mf_checkpoint_consider(shard, env.now_us);
     }
@@ -465,7 +485,7 @@ static void try_close(struct mf_reactor *reactor, uint64_t now_us)
     if (!atomic_load(&node->closing))
         return;
     reactor->stop_by_us = now_us + STOP_US;
-    reactor->linger_us = now_us + (node->member_count > 1 ? LINGER_US : 0);
+    reactor->linger_us = now_us + (mf_node_member_count(node) > 1 ? LINGER_US : 0);
 }
 
 // Second step: until nothing is under way.
@@ -522,6 +542,10 @@ static void on_sweep(struct ev_loop *loop, ev_timer *watcher, int events)
     mf_streams_tick(reactor->streams, mf_reactor_now_us(reactor));
     mf_checkpoint_sweep(reactor);
     mf_mover_tick(reactor->mover);
+    if (reactor->index == 0)
+        mf_membership_tick(reactor);
+    mf_placer_tick(reactor);
+    mf_changes_tick(reactor);
     tell_leadership(reactor);
     if (reactor->stop_by_us != 0)
         stop_further(reactor);
@@ -601,6 +625,9 @@ struct mf_reactor *mf_reactor_new(struct mf_node *node, uint16_t index)
     reactor->router = mf_router_new(reactor);
     reactor->gate_reader = mf_read_gate_reader_new(node->config.shards);
     reactor->mover = mf_mover_new(reactor);
+    reactor->roster = mf_roster_ref(node->roster);
+    reactor->placer = mf_placer_new(reactor);
+    reactor->changes = mf_changes_new(reactor);
     reactor->streams = mf_streams_new(reactor);
     init_watchers(reactor);
     return reactor;
@@ -692,8 +719,11 @@ void mf_reactor_end_ops(struct mf_reactor *reactor)
 
 void mf_reactor_free(struct mf_reactor *reactor)
 {
+    mf_changes_free(reactor->changes);
     mf_streams_free(reactor->streams);
     mf_links_free(reactor->links);
+    mf_placer_free(reactor->placer);
+    mf_roster_unref(reactor->roster);
     mf_read_gate_reader_free(reactor->gate_reader);
     mf_ring_free(reactor->inbox);
     mf_heap_free(&reactor->timers);

@@ -25,8 +25,11 @@
 #include "server/task.h"
 #include "ttl/heap.h"
 
+struct mf_changes;
 struct mf_links;
 struct mf_mover;
+struct mf_placer;
+struct mf_roster;
 struct mf_read_gate_reader;
 struct mf_router;
 struct mf_sessions;
@@ -51,6 +54,26 @@ struct mf_move {
     struct mf_op_list waiting; // TRANSFERs
 };
 
+// What is left of a copy that this node has given up: the promise of its acceptor, which holds for
+// the next copy as well, since that one is the same acceptor. See server/copies.h.
+struct mf_left {
+    mf_ballot_t promise; // 0 = this node never had a copy, or still has its first one
+    uint64_t slot;       // up to here it had applied the log
+    bool gone;           // and it has no other yet
+};
+
+// What the placer knows of a shard.
+struct mf_places {
+    uint64_t slot;             // of the newest configuration that is known here
+    uint64_t told_slot;        // leading: the one that the other nodes were told of ...
+    mf_ballot_t told_ballot;   // ... and as whose leader
+    bool retiring;             // the one at `slot` has no place for this node ...
+    mf_ballot_t retire_ballot; // ... as the leader of this ballot says
+    bool busy;                 // the worker has a job for it
+    bool moving;               // leading: it is on its way to its places
+    bool warned;
+};
+
 // A shard owned by this reactor. `replica` is NULL when this node holds no copy: then ops for the
 // shard are only passed on. It is also NULL until the cluster is formed; then ops wait.
 struct mf_owned_shard {
@@ -68,6 +91,8 @@ struct mf_owned_shard {
     struct mf_op_list parked; // ops waiting for a leader
     struct mf_checkpoint_need checkpoint;
     struct mf_move move;
+    struct mf_left left;
+    struct mf_places places;
 };
 
 // Acceptances waiting for the disk, in the order of hand-overs.
@@ -138,6 +163,9 @@ struct mf_reactor {
     struct mf_router *router;
     struct mf_read_gate_reader *gate_reader;
     struct mf_mover *mover;
+    const struct mf_roster *roster; // the newest that this reactor has been told of
+    struct mf_placer *placer;
+    struct mf_changes *changes;
     struct mf_streams *streams;
     struct mf_reactor_counters counters;
     // Groups of ours most of whose voters have lost their memory (relaxed), and the first of them.
@@ -185,6 +213,8 @@ void mf_reactor_post(struct mf_reactor *to, struct mf_task *task);
 // Before the shard's state is replaced or freed: no reactor reads it any more (read_gate.h). It may
 // be read again from the next turn of its replica on.
 void mf_reactor_retire_gate(struct mf_owned_shard *shard);
+// The shard's replica, which asks for no flush, is about to go: nothing is reported to it any more.
+void mf_reactor_forget(struct mf_owned_shard *shard);
 // Asks for a flush of the shard's replica before the turn ends.
 void mf_reactor_touch(struct mf_owned_shard *shard);
 struct mf_replica_env mf_reactor_env(struct mf_reactor *reactor);

@@ -10,8 +10,10 @@
 #include "base/rand.h"
 #include "consensus/wal_ledger.h"
 #include "server/checkpoint.h"
+#include "server/copies.h"
 #include "server/data_dir.h"
 #include "server/reactor.h"
+#include "server/roster.h"
 #include "snapshot/reader.h"
 
 #define EXPIRE_BATCH 1024
@@ -24,10 +26,24 @@
 #define MARK_INTERVAL_US UINT64_C(1000000)
 #define PENDING_OPS_MAX 100000
 
-static void configure(const struct mf_node *node, uint32_t shard, struct mf_replica_config *config)
+// The configuration that the group began with.
+static void first_members(const struct mf_node *node, uint32_t shard, struct mf_members *members)
 {
-    uint32_t indexes[MF_NODES_MAX];
-    uint32_t count = mf_node_replicas(node, shard, indexes);
+    uint16_t ids[MF_VOTERS_MAX];
+    uint32_t count = mf_roster_first_places(node->roster, shard, ids);
+    *members = (struct mf_members){0};
+    for (uint32_t i = 0; i < count; i++) { // ascending by node
+        uint8_t at = members->voter_count++;
+        for (; at > 0 && members->voters[at - 1].node > ids[i]; at--)
+            members->voters[at] = members->voters[at - 1];
+        members->voters[at] = (struct mf_acceptor){ids[i], MF_FIRST_MEMORY};
+    }
+}
+
+static void configure(const struct mf_reactor *reactor, uint32_t shard,
+                      const struct mf_members *members, struct mf_replica_config *config)
+{
+    const struct mf_node *node = reactor->node;
     uint64_t lease_us = (uint64_t)node->config.lease_ms * 1000;
     *config = (struct mf_replica_config){.expire_batch = EXPIRE_BATCH,
                                          .batch_bytes = BATCH_BYTES,
@@ -38,21 +54,18 @@ static void configure(const struct mf_node *node, uint32_t shard, struct mf_repl
     paxos->group = shard;
     paxos->self = node->config.id;
     paxos->incarnation = node->memory;
-    for (uint32_t i = 0; i < node->member_count; i++) { // ascending by id
-        for (uint32_t j = 0; j < count; j++) {
-            if (indexes[j] == i)
-                paxos->members.voters[paxos->members.voter_count++] =
-                    (struct mf_acceptor){node->members[i].id, MF_FIRST_MEMORY};
-        }
-    }
+    if (members->voter_count > 0)
+        paxos->members = *members;
+    else
+        first_members(node, shard, &paxos->members);
     paxos->lease_us = lease_us;
     paxos->election_us = lease_us;
-    // The first of a shard's members campaigns at once, so that leaders are spread evenly; the
+    // The first of a shard's places campaigns at once, so that leaders are spread evenly; the
     // others give it time, and time to be heard when it leads already.
-    bool first = indexes[0] == node->self;
-    paxos->first_election_us = count == 1 ? 0
-                               : first    ? lease_us / 2
-                                          : lease_us * 3 / 2 + mf_mono_us() % lease_us;
+    bool first = mf_roster_places(reactor->roster, shard)[0] == node->config.id;
+    paxos->first_election_us = paxos->members.voter_count == 1 ? 0
+                               : first                         ? lease_us / 2
+                                       : lease_us * 3 / 2 + mf_mono_us() % lease_us;
     paxos->resend_us = RESEND_US;
     paxos->chosen_delay_us = CHOSEN_DELAY_US;
     paxos->window_entries = WINDOW_ENTRIES;
@@ -82,16 +95,20 @@ static enum mf_err replay_record(void *arg, const struct mf_wal_record *record)
                  node->config.data_dir);
         return MF_BAD_REQUEST;
     }
-    if (record->group >= node->config.shards || !mf_node_holds(node, record->group)) {
+    if (record->group >= node->config.shards) {
         snprintf(replay->message, replay->message_size,
-                 "the write-ahead log has records of shard %u, which this node does not hold",
-                 record->group);
+                 "the write-ahead log has records of shard %u, which there is not", record->group);
         return MF_BAD_REQUEST;
     }
     struct mf_owned_shard *shard = owned(node, record->group);
-    if (record->type == MF_WAL_MARK && record->slot > shard->base.marked)
+    // Up to there a mark is of a copy that was given up.
+    if (record->type == MF_WAL_MARK && record->slot > shard->base.marked &&
+        record->slot > shard->left.slot)
         shard->base.marked = record->slot;
-    mf_replica_restore(shard->replica, record);
+    if (shard->replica != NULL)
+        mf_replica_restore(shard->replica, record);
+    else if (record->type != MF_WAL_MARK && record->ballot > shard->left.promise)
+        shard->left.promise = record->ballot;
     return MF_OK;
 }
 
@@ -130,17 +147,32 @@ static enum mf_err load_genesis(struct mf_snapshot_reader *genesis, struct mf_ow
     return mf_snapshot_load(genesis, shard->id, shard->state, message, size);
 }
 
-// The newest state there is: a checkpoint, or else the beginning.
+static void set_held(struct mf_owned_shard *shard)
+{
+    struct mf_node *node = shard->reactor->node;
+    if (!atomic_exchange_explicit(&node->shards[shard->id].held, true, memory_order_relaxed))
+        atomic_fetch_add_explicit(&node->held, 1, memory_order_relaxed);
+}
+
+// The newest state there is: a checkpoint, or else the beginning, where this node has it.
 static enum mf_err load_shard(struct mf_node *node, struct mf_snapshot_reader *genesis,
                               struct mf_owned_shard *shard, char *message, size_t size)
 {
     struct mf_checkpoint_info info;
     shard->base = (struct mf_shard_base){0};
     mf_checkpoint_set_info(node, shard->id, NULL);
-    enum mf_err err = mf_checkpoint_load(node, shard->id, &shard->state, &shard->base.members,
-                                         &info, message, size);
+    enum mf_err err = mf_copies_load_left(node, shard->id, &shard->left, message, size);
+    if (err == MF_OK && !shard->left.gone)
+        err = mf_checkpoint_load(node, shard->id, &shard->state, &shard->base.members, &info,
+                                 message, size);
+    if (err == MF_OK && shard->state == NULL && shard->left.promise == 0 &&
+        mf_copies_begins_with(node, shard->id)) {
+        set_held(shard);
+        return load_genesis(genesis, shard, message, size);
+    }
     if (err != MF_OK || shard->state == NULL)
-        return err != MF_OK ? err : load_genesis(genesis, shard, message, size);
+        return err;
+    set_held(shard);
     shard->base.log_us = info.log_time_us;
     shard->base.wall_us = info.wall_us;
     mf_checkpoint_set_info(node, shard->id, &info);
@@ -162,24 +194,38 @@ static enum mf_err load_states(struct mf_node *node, char *message, size_t size)
             err = MF_IO; // what the cluster began with is nothing that others could teach
     }
     for (uint32_t i = 0; i < node->config.shards && err == MF_OK; i++) {
-        if (mf_node_holds(node, i))
-            err = load_shard(node, genesis, owned(node, i), message, size);
+        err = load_shard(node, genesis, owned(node, i), message, size);
     }
     mf_snapshot_close(genesis);
     return err;
 }
 
-static void make_replica(struct mf_owned_shard *shard)
+static void make_replica_of(struct mf_owned_shard *shard, bool blank)
 {
-    if (shard->state == NULL)
-        return;
     struct mf_replica_config config;
-    configure(shard->reactor->node, shard->id, &config);
-    if (shard->base.members.voter_count > 0)
-        config.paxos.members = shard->base.members;
+    configure(shard->reactor, shard->id, &shard->base.members, &config);
+    config.paxos.blank = blank;
     shard->replica =
         mf_replica_new(&config, shard->state, &mf_reactor_replica_ops, shard, mf_mono_us());
     shard->state = NULL;
+    // What the same acceptor has promised in a copy that is gone.
+    const struct mf_wal_record promise = {
+        .type = MF_WAL_PROMISE, .group = shard->id, .ballot = shard->left.promise};
+    if (promise.ballot != 0)
+        mf_replica_restore(shard->replica, &promise);
+}
+
+static void make_replica(struct mf_owned_shard *shard)
+{
+    if (shard->state != NULL)
+        make_replica_of(shard, false);
+}
+
+void mf_recover_make_blank(struct mf_owned_shard *shard)
+{
+    make_replica_of(shard, true);
+    mf_replica_restore_done(shard->replica, 0, 0);
+    set_held(shard);
 }
 
 static void restore_done(struct mf_owned_shard *shard)
@@ -192,13 +238,19 @@ static void restore_done(struct mf_owned_shard *shard)
 static enum mf_err check_whole(const struct mf_node *node, const struct mf_owned_shard *shard,
                                char *message, size_t size)
 {
+    char path[MF_CHECKPOINT_PATH_BYTES];
+    mf_checkpoint_path(node, shard->id, path, sizeof(path));
+    if (shard->replica == NULL && shard->base.marked > 0) {
+        snprintf(message, size,
+                 "shard %u had been applied up to slot %llu, but its checkpoint %s is missing",
+                 shard->id, (unsigned long long)shard->base.marked, path);
+        return MF_CORRUPT;
+    }
     if (shard->replica == NULL)
         return MF_OK;
     const struct mf_paxos *paxos = mf_replica_paxos(shard->replica);
     if (mf_paxos_chosen(paxos) >= shard->base.marked)
         return MF_OK;
-    char path[MF_CHECKPOINT_PATH_BYTES];
-    mf_checkpoint_path(node, shard->id, path, sizeof(path));
     snprintf(
         message, size,
         "shard %u had been applied up to slot %llu, but its state begins at slot %llu and the "
@@ -222,6 +274,9 @@ static void drop(struct mf_owned_shard *shard)
     shard->replica = NULL;
     mf_shard_free(shard->state);
     shard->state = NULL;
+    struct mf_node *node = shard->reactor->node;
+    if (atomic_exchange_explicit(&node->shards[shard->id].held, false, memory_order_relaxed))
+        atomic_fetch_sub_explicit(&node->held, 1, memory_order_relaxed);
 }
 
 // The log cannot be believed: what was read of it is thrown away.
@@ -263,6 +318,14 @@ static enum mf_err recover_log(struct mf_node *node, bool new, char *message, si
     return begin_empty(node, false, why, message, size);
 }
 
+// Nobody has to be asked. What is in memory only, with one copy of it, comes back empty as it did
+// at first: others could not tell.
+static bool forms_alone(const struct mf_node *node)
+{
+    return !node->joins && node->roster->version == 1 && node->replica_count == 1 &&
+           (node->config.node_count == 1 || node->config.durability == MF_DURABILITY_NONE);
+}
+
 enum mf_err mf_recover(struct mf_node *node, char *message, size_t size)
 {
     bool new = node->fresh; // and so has no log yet
@@ -279,13 +342,21 @@ enum mf_err mf_recover(struct mf_node *node, char *message, size_t size)
         each_shard(node, restore_done);
     if (err == MF_OK && logged)
         err = recover_log(node, new, message, size);
-    if (err == MF_OK && new && node->replica_count == 1) { // nobody has to be asked
+    if (err == MF_OK && new &&forms_alone(node)) {
         node->state = MF_FORMATION_FORMED;
         node->memory = MF_FIRST_MEMORY;
         each_shard(node, make_replica);
         each_shard(node, restore_done);
     }
     return err;
+}
+
+void mf_recover_forget_first(struct mf_reactor *reactor)
+{
+    for (uint32_t i = 0; i < reactor->shard_count; i++) {
+        if (reactor->shards[i].replica == NULL)
+            drop(&reactor->shards[i]);
+    }
 }
 
 void mf_recover_formed(struct mf_reactor *reactor)

@@ -12,6 +12,13 @@
 // MF_CORRUPT, MF_IO or MF_BAD_REQUEST with a message for the operator.
 MF_MUST_USE enum mf_err mf_recover(struct mf_node *node, char *message, size_t message_size);
 
+// The shard gets a replica that has nothing yet, in the configuration of its `base`. On its
+// reactor's thread.
+struct mf_owned_shard;
+void mf_recover_make_blank(struct mf_owned_shard *shard);
+// What the cluster was to begin with is not what it began with: the states that wait for replicas
+// go. On the reactor's thread.
+void mf_recover_forget_first(struct mf_reactor *reactor);
 // The node is formed now: makes the reactor's replicas. On its thread.
 void mf_recover_formed(struct mf_reactor *reactor);
 

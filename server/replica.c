@@ -35,19 +35,32 @@ static void reply_all(struct mf_replica *replica, struct mf_op_list *list, enum 
         mf_replica_reply(replica, mf_op_pop(list), status);
 }
 
+static void free_replica(struct mf_replica *replica, enum mf_err status)
+{
+    reply_all(replica, &replica->queued, status);
+    reply_all(replica, &replica->unready, status);
+    reply_all(replica, &replica->reads, status);
+    reply_all(replica, &replica->dead_waits, status);
+    mf_replica_forget_proposals(replica, UINT64_MAX);
+    mf_buf_free(&replica->batch);
+    mf_paxos_free(replica->paxos);
+    free(replica);
+}
+
 void mf_replica_free(struct mf_replica *replica)
 {
     if (replica == NULL)
         return;
-    reply_all(replica, &replica->queued, MF_SHUTTING_DOWN);
-    reply_all(replica, &replica->unready, MF_SHUTTING_DOWN);
-    reply_all(replica, &replica->reads, MF_SHUTTING_DOWN);
-    reply_all(replica, &replica->dead_waits, MF_SHUTTING_DOWN);
-    mf_replica_forget_proposals(replica, UINT64_MAX);
-    mf_buf_free(&replica->batch);
-    mf_paxos_free(replica->paxos);
-    mf_shard_free(replica->shard);
-    free(replica);
+    struct mf_shard *state = replica->shard;
+    free_replica(replica, MF_SHUTTING_DOWN);
+    mf_shard_free(state);
+}
+
+struct mf_shard *mf_replica_give_up(struct mf_replica *replica)
+{
+    struct mf_shard *state = replica->shard;
+    free_replica(replica, MF_NOT_LEADER);
+    return state;
 }
 
 void mf_replica_reply(struct mf_replica *replica, struct mf_op *op, enum mf_err status)

@@ -74,6 +74,9 @@ struct mf_replica *mf_replica_new(const struct mf_replica_config *config, struct
                                   const struct mf_replica_ops *ops, void *ctx, uint64_t now_us);
 // Ops still held are replied with MF_SHUTTING_DOWN first.
 void mf_replica_free(struct mf_replica *replica);
+// The same for a replica that the group has no place for any more, with MF_NOT_LEADER; its state is
+// returned.
+struct mf_shard *mf_replica_give_up(struct mf_replica *replica);
 
 // Recovery: every WAL record of this group, in order, then done, which applies what is known to be
 // chosen. base_*: the snapshot's log and wall time, 0 for none.

@@ -80,6 +80,18 @@ static bool admit(const struct mf_replica *replica, struct mf_acceptor goal,
     return true;
 }
 
+// The index of a learner on whose node the configuration that was asked for has no voter, or -1:
+// an earlier wish has left it.
+static int stray_learner(const struct mf_replica *replica)
+{
+    const struct mf_members *now = mf_paxos_members(replica->paxos);
+    for (uint8_t i = 0; i < now->learner_count && replica->wanted.voter_count > 0; i++) {
+        if (mf_members_voter_node(&replica->wanted, now->learners[i].node) < 0)
+            return i;
+    }
+    return -1;
+}
+
 // A voter that has lost its memory is replaced before others come in, since each of them raises the
 // majority that is needed; and nobody goes before everybody has come, where there is room.
 static bool next_step(const struct mf_replica *replica, struct mf_members *next)
@@ -87,6 +99,12 @@ static bool next_step(const struct mf_replica *replica, struct mf_members *next)
     const struct mf_members now = *mf_paxos_members(replica->paxos);
     const struct mf_members *goal = replica->wanted.voter_count > 0 ? &replica->wanted : &now;
     bool missing = false;
+    int stray = stray_learner(replica);
+    if (stray >= 0) {
+        *next = now;
+        drop(next->learners, &next->learner_count, now.learners[stray].node);
+        return true;
+    }
     for (int pass = 0; pass < 2; pass++) {
         for (uint8_t i = 0; i < goal->voter_count; i++) {
             struct mf_acceptor voter = present_on(replica, goal->voters[i]);
@@ -112,7 +130,7 @@ static bool reached(const struct mf_replica *replica)
 {
     const struct mf_members *now = mf_paxos_members(replica->paxos);
     const struct mf_members *goal = replica->wanted.voter_count > 0 ? &replica->wanted : now;
-    bool all = now->voter_count == goal->voter_count;
+    bool all = now->voter_count == goal->voter_count && stray_learner(replica) < 0;
     for (uint8_t i = 0; i < goal->voter_count; i++)
         all = all && mf_members_voter(now, present_on(replica, goal->voters[i])) >= 0;
     return all;

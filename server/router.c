@@ -3,12 +3,14 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "server/links.h"
 #include "server/mover.h"
 #include "server/read_gate.h"
 #include "server/request.h"
+#include "server/roster.h"
 
 // After this many nodes said "not me" in a row, the op waits a moment: the group is electing.
 #define HOPS_MAX 4
@@ -126,6 +128,17 @@ static bool may_lead(const struct mf_node *node, uint16_t id)
            !atomic_load_explicit(&node->members[member].declines, memory_order_relaxed);
 }
 
+// Who has copies, as a leader has told us, or else as the roster wishes.
+static uint32_t copies_of(const struct mf_owned_shard *shard, uint16_t *ids)
+{
+    const struct mf_roster *roster = shard->reactor->roster;
+    uint32_t count = mf_node_copies(shard->reactor->node, shard->id, ids);
+    if (count > 0)
+        return count;
+    memcpy(ids, mf_roster_places(roster, shard->id), roster->copies * sizeof(ids[0]));
+    return roster->copies;
+}
+
 // Where to try: the replica's leader, or, without a replica here, the last one heard of, or one
 // copy after the other. 0 = nowhere now.
 static uint16_t target(struct mf_owned_shard *shard)
@@ -136,11 +149,11 @@ static uint16_t target(struct mf_owned_shard *shard)
     }
     if (shard->leader_hint != 0 && may_lead(node, shard->leader_hint))
         return shard->leader_hint;
-    uint32_t copies[MF_NODES_MAX];
-    uint32_t count = mf_node_replicas(node, shard->id, copies);
+    uint16_t copies[MF_COPIES_MAX];
+    uint32_t count = copies_of(shard, copies);
     uint16_t copy = 0;
     for (uint32_t i = 0; i < count; i++) {
-        copy = node->members[copies[shard->next_try++ % count]].id;
+        copy = copies[shard->next_try++ % count];
         if (may_lead(node, copy))
             break;
     }
@@ -191,8 +204,8 @@ static void route(struct mf_owned_shard *shard, struct mf_op *op)
         serve(shard, op);
         return;
     }
-    if (op->from_node != 0) { // no copy here: the asker has an odd view of the cluster
-        op->leader = 0;
+    if (op->from_node != 0) { // no copy here, or none any more
+        op->leader = shard->leader_hint != op->from_node ? shard->leader_hint : 0;
         complete(reactor, op, MF_NOT_LEADER);
         return;
     }
@@ -365,8 +378,13 @@ static void recall(struct mf_reactor *reactor, uint16_t node, bool decide)
 void mf_router_node_lost(struct mf_reactor *reactor, uint16_t node)
 {
     for (uint32_t i = 0; i < reactor->shard_count; i++) {
-        if (reactor->shards[i].leader_hint == node)
-            reactor->shards[i].leader_hint = 0;
+        struct mf_owned_shard *shard = &reactor->shards[i];
+        if (shard->leader_hint != node)
+            continue;
+        shard->leader_hint = 0;
+        if (shard->replica == NULL)
+            atomic_store_explicit(&reactor->node->shards[shard->id].leader, 0,
+                                  memory_order_relaxed);
     }
     recall(reactor, node, true);
 }
@@ -381,6 +399,14 @@ void mf_router_node_reachable(struct mf_reactor *reactor, uint16_t node)
     (void)node;
     for (uint32_t i = 0; i < reactor->shard_count; i++)
         unpark(&reactor->shards[i]);
+}
+
+void mf_router_led_by(struct mf_owned_shard *shard, uint16_t node)
+{
+    shard->leader_hint = node;
+    atomic_store_explicit(&shard->reactor->node->shards[shard->id].leader, node,
+                          memory_order_relaxed);
+    unpark(shard);
 }
 
 void mf_router_leader_changed(struct mf_owned_shard *shard)

@@ -37,6 +37,8 @@ void mf_router_node_lost(struct mf_reactor *reactor, uint16_t node);
 // Our link to it broke: what can be sent again is.
 void mf_router_link_lost(struct mf_reactor *reactor, uint16_t node);
 void mf_router_node_reachable(struct mf_reactor *reactor, uint16_t node);
+// A node has told us that it leads a shard of which we have no copy.
+void mf_router_led_by(struct mf_owned_shard *shard, uint16_t node);
 // A shard's leader is (un)known now: parked ops may go.
 void mf_router_leader_changed(struct mf_owned_shard *shard);
 // Deadlines and retries; call every few tens of milliseconds.

@@ -12,6 +12,7 @@
 #include "rpc/msgpack_rpc.h"
 #include "rpc/msgpack_scan.h"
 #include "server/admin.h"
+#include "server/change.h"
 #include "server/request.h"
 
 // Requests that one connection may have under way, and their bytes (one larger request may be
@@ -245,6 +246,12 @@ static void dispatch(struct session *session, size_t bytes)
     case MF_METHOD_TRANSFER:
         mf_admin_transfer(reactor, request->shard, request->node, on_packed,
                           begin_call(session, bytes));
+        break;
+    case MF_METHOD_ADD_NODE:
+        mf_change_add(reactor, request->node, request->name, on_packed, begin_call(session, bytes));
+        break;
+    case MF_METHOD_REMOVE_NODE:
+        mf_change_remove(reactor, request->node, on_packed, begin_call(session, bytes));
         break;
     case MF_METHOD_DRAIN_NODE:
         mf_admin_drain(reactor, request->node, (request->command.flags & MF_UNDO) != 0, on_packed,

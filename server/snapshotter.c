@@ -97,6 +97,8 @@ static enum mf_err write_shards(struct job *job)
             return err; // the task is still on its way, and frees it
         mf_walk_free(&part->walk);
         free(part);
+        if (err == MF_AGAIN && !mf_node_holds(node, i))
+            continue; // the copy was given up meanwhile, before it was cut
         if (err != MF_OK)
             return err;
     }

@@ -236,6 +236,18 @@ void mf_streams_send(struct mf_owned_shard *shard, struct mf_acceptor to)
     wait_for_checkpoint(sender, now_us);
 }
 
+void mf_streams_drop(struct mf_owned_shard *shard)
+{
+    struct mf_streams *streams = shard->reactor->streams;
+    struct mf_stream_sender *next;
+    for (struct mf_stream_sender *at = streams->first; at != NULL; at = next) {
+        next = at->next;
+        if (!at->dead && at->shard == shard)
+            end_sender(at);
+    }
+    mf_stream_receiver_drop(shard);
+}
+
 void mf_streams_link_up(struct mf_streams *streams, uint16_t node)
 {
     uint64_t now_us = mf_reactor_now_us(streams->reactor);

@@ -37,6 +37,8 @@ void mf_streams_free(struct mf_streams *streams); // when no job is under way an
 void mf_streams_send(struct mf_owned_shard *shard, struct mf_acceptor to);
 // Frees a state that nobody uses any more, elsewhere.
 void mf_streams_discard(struct mf_streams *streams, struct mf_shard *state);
+// The shard's replica is about to go: what is under way for it is given up.
+void mf_streams_drop(struct mf_owned_shard *shard);
 // The link to a node is new.
 void mf_streams_link_up(struct mf_streams *streams, uint16_t node);
 // An item of one of the kinds of peer_snapshot.h has come in, on any reactor, for any shard.

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/rand.h"
 #include "server/checkpoint.h"
+#include "server/copies.h"
 #include "server/reactor.h"
 #include "server/streams_internal.h"
 #include "server/worker.h"
@@ -140,7 +141,9 @@ static void check_file(struct mf_job *job)
                                          sizeof(check->message));
     if (check->err == MF_AGAIN)
         check->err = MF_OK; // ours is newer, and stays; our replica is as far, or installs this
-    (void)unlink(path);     // if it has not taken its place
+    if (check->err == MF_OK)
+        check->err = mf_copies_back(node, shard->id, check->message, sizeof(check->message));
+    (void)unlink(path); // if it has not taken its place
 }
 
 static void on_checked(struct mf_reactor *reactor, struct mf_task *task);
@@ -305,6 +308,14 @@ void mf_stream_receiver_chunk(struct mf_owned_shard *shard, uint16_t from,
     }
     give_write(receiver, (struct write){.what = WRITE, .offset = chunk->offset, .bytes = *bytes});
     *bytes = (struct mf_buf){0};
+}
+
+// A file that is still coming in is given up when no more of it comes.
+void mf_stream_receiver_drop(struct mf_owned_shard *shard)
+{
+    struct mf_stream_receiver *receiver = *place_of(shard);
+    if (receiver != NULL && receiver->checked != NULL)
+        finish(receiver->checked, MF_PEER_REFUSES);
 }
 
 void mf_stream_receivers_tick(struct mf_streams *streams, uint64_t now_us)

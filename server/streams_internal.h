@@ -27,6 +27,7 @@ void mf_stream_receiver_offer(struct mf_owned_shard *shard, uint16_t from,
 // Takes over the chunk's bytes, which are in `bytes`.
 void mf_stream_receiver_chunk(struct mf_owned_shard *shard, uint16_t from,
                               const struct mf_peer_chunk *chunk, struct mf_buf *bytes);
+void mf_stream_receiver_drop(struct mf_owned_shard *shard);
 void mf_stream_receivers_tick(struct mf_streams *streams, uint64_t now_us);
 void mf_stream_receivers_free(struct mf_streams *streams);
 

@@ -113,6 +113,12 @@ static bool cut(struct mf_walk *walk)
         mf_buf_u64(&walk->members, members->slot);
         mf_buf_u64(&walk->members, members->round);
         mf_members_encode(members, &walk->members);
+        const struct mf_shard *state = mf_replica_shard(replica);
+        struct mf_bytes roster = mf_shard_roster(state);
+        if (roster.len > 0) {
+            mf_buf_u64(&walk->members, mf_shard_roster_version(state));
+            mf_buf_put(&walk->members, roster.data, roster.len);
+        }
     }
     uint64_t age_us =
         info.clock_us > walk->meta.log_time_us ? info.clock_us - walk->meta.log_time_us : 0;
@@ -125,7 +131,10 @@ static void on_step(struct ev_loop *loop, ev_timer *timer, int events)
 {
     (void)events;
     struct mf_walk *walk = timer->data;
-    struct mf_shard *shard = mf_replica_shard(walk->shard->replica);
+    struct mf_replica *replica = walk->shard->replica;
+    struct mf_shard *shard = replica != NULL ? mf_replica_shard(replica) : NULL;
+    if (replica == NULL && !walk->cut)
+        walk->err = MF_AGAIN; // given up
     if (!walk->cut && walk->err == MF_OK && !cut(walk))
         return;
     if (walk->cut && !walk->walked && shard != walk->state)

@@ -164,6 +164,19 @@ static void apply_evict(struct mf_shard *shard, const struct mf_command *command
     mf_result_int(out, evicted);
 }
 
+static void apply_roster(struct mf_shard *shard, const struct mf_command *command,
+                         struct mf_buf *out)
+{
+    bool holds = command->if_version == shard->roster_version;
+    if (holds) {
+        mf_shard_load_roster(shard, shard->roster_version + 1, command->items[0].value);
+        shard->rolling_hash = mf_hash_mix(shard->rolling_hash, MF_CHANGE_ROSTER);
+        shard->rolling_hash =
+            mf_hash_mix(shard->rolling_hash, mf_hash64(mf_buf_view(&shard->roster), 0));
+    }
+    mf_result_bool(out, holds);
+}
+
 enum mf_err mf_apply_command(struct mf_shard *shard, const struct mf_command *command,
                              struct mf_buf *out)
 {
@@ -209,6 +222,9 @@ enum mf_err mf_apply_command(struct mf_shard *shard, const struct mf_command *co
     case MF_OP_SEED:
         mf_shard_seed(shard, command->number);
         mf_result_nil(out);
+        return MF_OK;
+    case MF_OP_ROSTER:
+        apply_roster(shard, command, out);
         return MF_OK;
     case MF_OP_NONE:
     case MF_OP_GET:
@@ -259,7 +275,8 @@ static enum mf_err apply_once(struct mf_shard *shard, const struct mf_command *c
 // Fields that the shape of a command allows and that still mean nothing in a log entry.
 static bool well_formed(const struct mf_command *command)
 {
-    if (command->expiry == MF_EXPIRY_AT)
+    if (command->expiry == MF_EXPIRY_AT ||
+        (command->op == MF_OP_ROSTER && (command->flags & MF_IF_VERSION) == 0))
         return false;
     return command->op != MF_OP_EXPIRE || command->expiry == MF_EXPIRY_IN;
 }

@@ -24,6 +24,7 @@ struct mf_shard *mf_shard_new(uint32_t id, uint64_t hash_seed)
     mf_heap_init(&shard->heap);
     mf_heap_init(&shard->id_heap);
     shard->rolling_hash = mf_hash_mix(FIXED_SEED, id);
+    shard->roster_version = 1;
     return shard;
 }
 
@@ -38,6 +39,7 @@ void mf_shard_free(struct mf_shard *shard)
     mf_buf_free(&shard->result);
     mf_buf_free(&shard->value);
     free(shard->journal.undos);
+    mf_buf_free(&shard->roster);
     free(shard);
 }
 
@@ -379,7 +381,25 @@ uint64_t mf_shard_state_hash(const struct mf_shard *shard)
     hash = mf_hash_mix(hash, shard->log_time_us);
     hash = mf_hash_mix(hash, shard->version);
     hash = mf_hash_mix(hash, shard->hash_seed);
+    hash = mf_hash_mix(hash, shard->roster_version);
     return mf_hash_mix(hash, shard->rolling_hash);
+}
+
+uint64_t mf_shard_roster_version(const struct mf_shard *shard)
+{
+    return shard->roster_version;
+}
+
+struct mf_bytes mf_shard_roster(const struct mf_shard *shard)
+{
+    return mf_buf_view(&shard->roster);
+}
+
+void mf_shard_load_roster(struct mf_shard *shard, uint64_t version, struct mf_bytes roster)
+{
+    shard->roster_version = version;
+    mf_buf_clear(&shard->roster, SIZE_MAX);
+    mf_buf_put(&shard->roster, roster.data, roster.len);
 }
 
 struct validation {

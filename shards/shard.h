@@ -171,6 +171,13 @@ MF_MUST_USE enum mf_err mf_shard_load(struct mf_shard *shard, const struct mf_re
 // applied is meta->applied + 1.
 MF_MUST_USE enum mf_err mf_shard_load_end(struct mf_shard *shard, const struct mf_shard_meta *meta);
 
+// The roster of the cluster's nodes that MF_OP_ROSTER has left here, as opaque bytes; none at
+// version 1, with which a shard begins. No snapshot record has it: who makes or loads a checkpoint
+// asks for it, or brings it.
+uint64_t mf_shard_roster_version(const struct mf_shard *shard);
+struct mf_bytes mf_shard_roster(const struct mf_shard *shard); // until the next entry
+void mf_shard_load_roster(struct mf_shard *shard, uint64_t version, struct mf_bytes roster);
+
 // The map of live keys, for lock-free readers on other threads.
 struct mf_map *mf_shard_map(struct mf_shard *shard);
 // Frees memory that readers have left; once a turn.

@@ -72,6 +72,8 @@ struct mf_shard {
     struct mf_buf result; // of the command that is being applied
     struct mf_buf value;  // that a command puts together
     uint64_t built_bytes; // such values since apply last reclaimed
+    struct mf_buf roster; // of the cluster; empty while its version is 1
+    uint64_t roster_version;
 };
 
 // The kinds of changes that the rolling hash tells apart.
@@ -85,6 +87,7 @@ enum mf_change {
     MF_CHANGE_FORGET = 7,   // an id
     MF_CHANGE_EVICT = 8,
     MF_CHANGE_SEED = 16, // the group has a hash seed
+    MF_CHANGE_ROSTER = 9,
 };
 
 // Dead to everything at this log time and later.

@@ -47,7 +47,7 @@
 #define MF_SNAPSHOT_TRAILER_BYTES 32u
 #define MF_SNAPSHOT_CHECKSUM_BYTES 8u
 #define MF_SNAPSHOT_RECORD_BYTES 24u // without key and value
-#define MF_SNAPSHOT_MEMBERS_MAX 512u
+#define MF_SNAPSHOT_MEMBERS_MAX (256u * 1024u)
 
 struct mf_snapshot_header {
     uint32_t version;

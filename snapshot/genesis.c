@@ -169,7 +169,8 @@ static enum mf_err move_aside(const char *data_dir, const char *name, long long 
 static enum mf_err replace(const char *data_dir, const char *made, char *message,
                            size_t message_size)
 {
-    static const char *const names[] = {"node.meta", "wal", "checkpoints", MF_GENESIS_FILE};
+    static const char *const names[] = {"node.meta", "roster", "wal", "checkpoints",
+                                        MF_GENESIS_FILE};
     long long now_s = (long long)time(NULL);
     enum mf_err err = MF_OK;
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && err == MF_OK; i++)

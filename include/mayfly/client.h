@@ -288,6 +288,17 @@ MAYFLY_API MAYFLY_CHECKED enum mayfly_err mayfly_transfer(struct mayfly_client *
 MAYFLY_API MAYFLY_CHECKED enum mayfly_err mayfly_drain_node(struct mayfly_client *client,
                                                             uint32_t node, bool undo);
 
+// The node, which waits at HOST:PORT (its listen.peer), shall be a member of the cluster. MAYFLY_OK
+// when it is and has its share of the shards' copies, BAD_REQUEST when its id or the address is
+// another member's. Copies take as long as there is data: mayfly_client_set_timeout. To call it
+// again is to wait again.
+MAYFLY_API MAYFLY_CHECKED enum mayfly_err mayfly_add_node(struct mayfly_client *client,
+                                                          uint32_t node, const char *address);
+// The node shall be no member any more, and have no copy; it may be down. MAYFLY_OK when that is
+// so, BAD_REQUEST when there is no such node, or too few would be left for the copies of a shard.
+MAYFLY_API MAYFLY_CHECKED enum mayfly_err mayfly_remove_node(struct mayfly_client *client,
+                                                             uint32_t node);
+
 // The pipelined interface: many requests in flight on the one connection. Each is submitted with a
 // callback, which runs exactly once, from inside mayfly_poll, mayfly_drain, mayfly_client_free or a
 // blocking call. Requests in flight are not ordered among each other: one that was retried may take
@@ -309,9 +320,11 @@ enum mayfly_method {
     MAYFLY_METHOD_FLUSH,
     MAYFLY_METHOD_CLUSTER,
     MAYFLY_METHOD_STATS,
-    MAYFLY_METHOD_SNAPSHOT,   // keys[0] is the name
-    MAYFLY_METHOD_TRANSFER,   // shard, node
-    MAYFLY_METHOD_DRAIN_NODE, // node
+    MAYFLY_METHOD_SNAPSHOT,    // keys[0] is the name
+    MAYFLY_METHOD_TRANSFER,    // shard, node
+    MAYFLY_METHOD_DRAIN_NODE,  // node
+    MAYFLY_METHOD_ADD_NODE,    // node, one key: the address
+    MAYFLY_METHOD_REMOVE_NODE, // node
     MAYFLY_METHOD_COUNT
 };
 

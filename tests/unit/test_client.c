@@ -60,7 +60,8 @@ static void answer_plausibly(const struct fake_request *request, struct mf_buf *
         fake_str(out, "old");
         fake_bin(out, "before", 6);
     } else if (strcmp(method, "expire") == 0 || strcmp(method, "persist") == 0 ||
-               strcmp(method, "transfer") == 0 || strcmp(method, "drain_node") == 0) {
+               strcmp(method, "transfer") == 0 || strcmp(method, "drain_node") == 0 ||
+               strcmp(method, "add_node") == 0 || strcmp(method, "remove_node") == 0) {
         fake_bool(out, true);
     } else if (strcmp(method, "cluster") == 0 || strcmp(method, "stats") == 0 ||
                strcmp(method, "snapshot") == 0 || strcmp(method, "hello") == 0) {
@@ -143,6 +144,8 @@ static void each_method_is_sent_as_the_protocol_has_it(void **state)
     SENDS(mayfly_snapshot(client, "nightly", &map), "snapshot [\"nightly\"]");
     SENDS(mayfly_transfer(client, 1023, 3), "transfer [1023, 3]");
     SENDS(mayfly_drain_node(client, 3, false), "drain_node [3]");
+    SENDS(mayfly_add_node(client, 4, "h:7"), "add_node [4, \"h:7\"]");
+    SENDS(mayfly_remove_node(client, 4), "remove_node [4]");
     SENDS(mayfly_drain_node(client, 3, true), "drain_node [3, {\"undo\": true}]");
     mayfly_client_free(client);
     assert_int_equal(fake_node_stop(node), 1);
@@ -298,7 +301,7 @@ static void requests_that_no_node_could_understand_are_refused_here(void **state
         struct mayfly_request request;
         const char *text;
     } cases[] = {
-        {{.method = MAYFLY_METHOD_COUNT}, "BAD_REQUEST: unknown method number 18"},
+        {{.method = MAYFLY_METHOD_COUNT}, "BAD_REQUEST: unknown method number 20"},
         {{.method = MAYFLY_METHOD_GET}, "BAD_REQUEST: get does not take 0 keys"},
         {{.method = MAYFLY_METHOD_SIZE, .count = 1}, "BAD_REQUEST: size does not take 1 keys"},
         {{.method = MAYFLY_METHOD_SIZE, .options = {.flags = MAYFLY_FLAG_NX}},

@@ -17,16 +17,18 @@
 #define ITEMS_MAX 5
 
 static const enum mf_opcode ops[] = {
-    MF_OP_GET,      MF_OP_MGET,  MF_OP_HAS,    MF_OP_TTL,     MF_OP_SIZE,     MF_OP_SET,
-    MF_OP_MSET,     MF_OP_DEL,   MF_OP_EXPIRE, MF_OP_PERSIST, MF_OP_FLUSH,    MF_OP_EXPIRE_DUE,
-    MF_OP_TRANSFER, MF_OP_DRAIN, MF_OP_INCR,   MF_OP_SCAN,    MF_OP_APPEND,   MF_OP_GETDEL,
-    MF_OP_GETEX,    MF_OP_SEED,  MF_OP_INDEX,  MF_OP_TXN,     MF_OP_TXN_READ, MF_OP_EVICT,
+    MF_OP_GET,   MF_OP_MGET,       MF_OP_HAS,      MF_OP_TTL,    MF_OP_SIZE,
+    MF_OP_SET,   MF_OP_MSET,       MF_OP_DEL,      MF_OP_EXPIRE, MF_OP_PERSIST,
+    MF_OP_FLUSH, MF_OP_EXPIRE_DUE, MF_OP_TRANSFER, MF_OP_DRAIN,  MF_OP_INCR,
+    MF_OP_SCAN,  MF_OP_APPEND,     MF_OP_GETDEL,   MF_OP_GETEX,  MF_OP_SEED,
+    MF_OP_INDEX, MF_OP_TXN,        MF_OP_TXN_READ, MF_OP_EVICT,  MF_OP_ROSTER,
 };
 #define OP_COUNT (sizeof(ops) / sizeof(ops[0]))
 
 static bool has_values(enum mf_opcode op)
 {
-    return op == MF_OP_SET || op == MF_OP_MSET || op == MF_OP_APPEND || op == MF_OP_EVICT;
+    return op == MF_OP_SET || op == MF_OP_MSET || op == MF_OP_APPEND || op == MF_OP_EVICT ||
+           op == MF_OP_ROSTER;
 }
 
 static bool has_many_keys(enum mf_opcode op)

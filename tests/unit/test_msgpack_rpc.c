@@ -72,7 +72,9 @@ static void show(const struct mf_rpc_request *request, char *out, size_t size)
                                           [MF_METHOD_STATS] = "stats",
                                           [MF_METHOD_SNAPSHOT] = "snapshot",
                                           [MF_METHOD_TRANSFER] = "transfer",
-                                          [MF_METHOD_DRAIN_NODE] = "drain_node"};
+                                          [MF_METHOD_DRAIN_NODE] = "drain_node",
+                                          [MF_METHOD_ADD_NODE] = "add_node",
+                                          [MF_METHOD_REMOVE_NODE] = "remove_node"};
     out[0] = '\0';
     if (request->err != MF_OK) {
         add(out, size, "%s%s: %s", request->fatal ? "fatal " : "", mf_err_name(request->err),
@@ -88,7 +90,7 @@ static void show(const struct mf_rpc_request *request, char *out, size_t size)
     add_named(out, size, "name", request->name);
     if (request->method == MF_METHOD_TRANSFER)
         add(out, size, " shard=%" PRIu32, request->shard);
-    if (request->method == MF_METHOD_TRANSFER || request->method == MF_METHOD_DRAIN_NODE)
+    if (request->method >= MF_METHOD_TRANSFER)
         add(out, size, " node=%" PRIu32 "%s", request->node,
             (request->command.flags & MF_UNDO) != 0 ? " undo" : "");
 }
@@ -189,6 +191,9 @@ static void every_method_with_every_option_is_understood(void **state)
         {"\"transfer\" [1023 3]", "transfer shard=1023 node=3"},
         {"\"transfer\" [4294967295 0 {}]", "transfer shard=4294967295 node=0"},
         {"\"drain_node\" [2]", "drain_node node=2"},
+        {"\"add_node\" [4 \"127.0.0.1:7400\"]", "add_node name=127.0.0.1:7400 node=4"},
+        {"\"add_node\" [0 \"\" {}]", "add_node node=0"},
+        {"\"remove_node\" [4]", "remove_node node=4"},
         {"\"drain_node\" [2 {\"undo\" false}]", "drain_node node=2"},
         {"\"drain_node\" [2 {\"undo\" true}]", "drain_node node=2 undo"},
     };

@@ -20,8 +20,13 @@ static void make_frame(struct mf_buf *frame)
     mf_peer_item_end(frame, begun);
     begun = mf_peer_item_begin(frame, MF_PEER_REPLY, 4);
     mf_peer_item_end(frame, begun);
-    struct mf_peer_head head = {
-        .mono_us = 777, .asks = true, .declines = true, .echo_us = 555, .token = 333};
+    struct mf_peer_head head = {.mono_us = 777,
+                                .asks = true,
+                                .declines = true,
+                                .echo_us = 555,
+                                .token = 333,
+                                .roster = 7,
+                                .held = 12};
     mf_peer_frame_end(frame, &head);
 }
 
@@ -41,6 +46,8 @@ static void items_and_head_survive_a_frame(void **state)
     assert_true(reader.head.declines);
     assert_int_equal(reader.head.echo_us, 555);
     assert_int_equal(reader.head.token, 333);
+    assert_int_equal(reader.head.roster, 7);
+    assert_int_equal(reader.head.held, 12);
     struct mf_peer_item item;
     assert_int_equal(mf_peer_item_next(&reader, &item), MF_OK);
     assert_int_equal(item.kind, MF_PEER_PAXOS);
@@ -55,7 +62,7 @@ static void items_and_head_survive_a_frame(void **state)
 static void a_head_is_whole_and_has_no_unknown_flags(void **state)
 {
     (void)state;
-    uint8_t head[25] = {0};
+    uint8_t head[37] = {0};
     struct mf_peer_reader reader;
     for (size_t len = 0; len < sizeof(head); len++)
         assert_int_equal(mf_peer_body_open(&reader, mf_bytes_of(head, len)), MF_CORRUPT);
