@@ -196,6 +196,7 @@ struct mf_paxos_progress {
     bool learner;
     bool self;
     bool here;        // its node is up, and runs this incarnation as far as known
+    bool caught_up;   // it has told us that it knows this configuration, and lacks a window at most
     uint64_t chosen;  // the chosen index that it has reported
     uint64_t support; // the lease token of its last answer to our ballot; 0 = none
 };

@@ -140,19 +140,29 @@ static bool small_step(const struct mf_members *from, const struct mf_members *t
     return gone <= 1 && come <= 1;
 }
 
-// A voter that can be relied on at once: it is there, and misses little.
+// It has to have said so itself, since we lead and since this configuration is in force: that a
+// node is not known to be down is the case with one that was never heard of, too.
+static bool caught_up(const struct mf_paxos *paxos, uint32_t i)
+{
+    const struct mf_paxos_peer *peer = &paxos->peers[i];
+    return peer->up && !peer->gone && peer->chosen_acked > 0 &&
+           peer->chosen_acked >= paxos->members.slot &&
+           peer->chosen_acked + paxos->cfg.window_entries >= paxos->chosen;
+}
+
+// A voter that can be relied on at once.
 static bool stands(const struct mf_paxos *paxos, struct mf_acceptor acceptor)
 {
     if (acceptor.node == paxos->cfg.self)
         return acceptor.incarnation == paxos->cfg.incarnation;
     int i = mf_paxos_peer_index(paxos, acceptor);
-    return i >= 0 && paxos->peers[i].up && !paxos->peers[i].gone &&
-           paxos->peers[i].chosen_acked + paxos->cfg.window_entries >= paxos->chosen;
+    return i >= 0 && caught_up(paxos, (uint32_t)i);
 }
 
 static const char *objection(const struct mf_paxos *paxos, const struct mf_members *members)
 {
     uint32_t standing = 0;
+    bool same = members->voter_count == paxos->members.voter_count;
     if (members->voter_count == 0 || members->voter_count > MF_VOTERS_MAX ||
         members->learner_count > MF_LEARNERS_MAX)
         return "a group has 1 to 7 voters and at most 3 learners";
@@ -164,8 +174,9 @@ static const char *objection(const struct mf_paxos *paxos, const struct mf_membe
         if (is_new && !fit)
             return "a new voter has to be a learner that has caught up";
         standing += fit;
+        same = same && !is_new;
     }
-    return standing < mf_members_quorum(members)
+    return !same && standing < mf_members_quorum(members)
                ? "too few of the voters are there and have caught up: it would be left without a "
                  "majority"
                : NULL;
@@ -282,6 +293,7 @@ bool mf_paxos_progress(const struct mf_paxos *paxos, uint32_t i, struct mf_paxos
                                       .learner = i >= paxos->members.voter_count,
                                       .self = self,
                                       .here = self || (peer->up && !peer->gone),
+                                      .caught_up = self || caught_up(paxos, i),
                                       .chosen = self ? paxos->chosen : peer->chosen_acked,
                                       .support = peer->support};
     return true;

@@ -41,8 +41,7 @@ static bool caught_up(const struct mf_replica *replica, struct mf_acceptor accep
     for (uint32_t i = 0; mf_paxos_progress(replica->paxos, i, &progress); i++) {
         if (progress.acceptor.node == acceptor.node &&
             progress.acceptor.incarnation == acceptor.incarnation)
-            return progress.here && progress.chosen + replica->cfg.paxos.window_entries >=
-                                        mf_paxos_chosen(replica->paxos);
+            return progress.caught_up;
     }
     return false;
 }

@@ -9,6 +9,9 @@
 #define WRITE_US_MAX UINT64_C(100000)
 // A receiver waits this long for the next chunk before it takes another snapshot instead.
 #define SILENT_US UINT64_C(1000000)
+// One chunk is on its way at a time. More of them than this, over the slowest network, would take
+// longer than a group has after the storm.
+#define CHUNKS_MAX 64u
 
 static void drop(struct sim_snapshot *snapshot)
 {
@@ -162,8 +165,10 @@ static void send_chunk(struct sim_node *node, uint32_t group, uint16_t to, uint6
     struct mf_bytes all = mf_buf_view(&kept->records);
     if (kept->meta.applied == 0 || offset > all.len)
         return;
+    size_t chunk = all.len / CHUNKS_MAX + 1;
+    chunk = chunk > node->sim->plan.chunk_bytes ? chunk : node->sim->plan.chunk_bytes;
     size_t len = all.len - offset;
-    len = len < node->sim->plan.chunk_bytes ? len : node->sim->plan.chunk_bytes;
+    len = len < chunk ? len : chunk;
     struct sim_snapshot head = *kept;
     head.records = (struct mf_buf){0};
     struct mf_buf message = {0};

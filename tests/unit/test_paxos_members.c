@@ -83,6 +83,49 @@ static void change_that_would_strand_the_group_is_refused(void **state)
     close_scene(&scene);
 }
 
+// Within a window of the end is everybody while the log is short, also who was never heard of: a
+// memory that was lost before it learned would raise the majority and never be part of one.
+static void learner_that_has_said_nothing_becomes_no_voter(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_led_scene(&scene, 3);
+    propose(&scene, 1, "x");
+    deliver_all(&scene);
+    tick_all(&scene, RESEND_US);
+    deliver_all(&scene);
+    struct mf_members members = *mf_paxos_members(scene.core[1]);
+    members.learners[members.learner_count++] = (struct mf_acceptor){3, 7};
+    reconfigure(&scene, 1, members, MF_OK);
+    assert_int_equal(mf_paxos_members(scene.core[1])->learner_count, 1);
+    members.learner_count = 0;
+    members.voters[2].incarnation = 7;
+    reconfigure(&scene, 1, members, MF_BAD_REQUEST);
+    struct mf_paxos_progress progress;
+    assert_true(mf_paxos_progress(scene.core[1], 3, &progress));
+    assert_false(progress.caught_up);
+    struct mf_paxos_env env = env_of(&scene);
+    struct mf_paxos_msg answer = {.type = MF_PAXOS_ACCEPTED,
+                                  .from = 3,
+                                  .to = 1,
+                                  .incarnation = 7,
+                                  .ballot = mf_paxos_ballot(scene.core[1]),
+                                  .slot = 1,
+                                  .last = 0,
+                                  .chosen = mf_paxos_members(scene.core[1])->slot - 1};
+    mf_paxos_receive(scene.core[1], &env, &answer); // it does not know yet that it is a learner
+    take(&scene, 1, true);
+    assert_true(mf_paxos_progress(scene.core[1], 3, &progress));
+    assert_false(progress.caught_up);
+    answer.chosen++;
+    mf_paxos_receive(scene.core[1], &env, &answer);
+    take(&scene, 1, true);
+    assert_true(mf_paxos_progress(scene.core[1], 3, &progress));
+    assert_true(progress.caught_up);
+    reconfigure(&scene, 1, members, MF_OK);
+    close_scene(&scene);
+}
+
 // A leader that has never prepared the new voters' slots may not fill them: a leader between it and
 // the configuration may have had something chosen there.
 static void new_configuration_has_to_promise_before_its_slots_are_used(void **state)
@@ -261,6 +304,7 @@ int main(void)
         cmocka_unit_test(node_of_another_incarnation_learns_but_never_counts),
         cmocka_unit_test(configuration_holds_later_slots_back_until_it_is_chosen),
         cmocka_unit_test(change_that_would_strand_the_group_is_refused),
+        cmocka_unit_test(learner_that_has_said_nothing_becomes_no_voter),
         cmocka_unit_test(new_configuration_has_to_promise_before_its_slots_are_used),
         cmocka_unit_test(heir_takes_over_without_a_vote_and_the_old_leader_acts_no_more),
         cmocka_unit_test(bound_acceptor_promises_only_whom_its_leader_named),
