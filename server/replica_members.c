@@ -203,7 +203,7 @@ bool mf_replica_install(struct mf_replica *replica, const struct mf_replica_env 
     struct mf_shard_meta meta;
     mf_shard_meta(shard, &meta);
     struct mf_paxos_env paxos_env = mf_replica_paxos_env(replica, env);
-    if (replica->dead || meta.applied <= replica->applied ||
+    if (replica->dead ||
         !mf_paxos_install(replica->paxos, &paxos_env, meta.applied, meta.log_time_us, members))
         return false;
     struct mf_shard *old = replica->shard;

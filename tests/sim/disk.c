@@ -10,6 +10,8 @@
 // Handing a batch to the operating system.
 #define WRITE_US_MAX 100u
 #define SLOW_SYNC_US_MAX 300000u
+// A node's disk has one stream.
+#define STREAM 1u
 
 void sim_disk_init(struct sim_disk *disk, uint64_t seed)
 {
@@ -39,6 +41,7 @@ void sim_disk_free(struct sim_disk *disk)
     for (uint32_t i = 0; i < disk->file_count; i++)
         mf_buf_free(&disk->files[i].bytes);
     free(disk->files);
+    mf_wal_ledger_free(disk->ledger);
 }
 
 static struct sim_file *current(struct sim_disk *disk)
@@ -54,11 +57,12 @@ static void start_file(struct sim_disk *disk)
     }
     uint64_t previous = disk->file_count > 0 ? current(disk)->batches : 0;
     struct sim_file *file = &disk->files[disk->file_count++];
-    *file = (struct sim_file){.id = {.sequence = disk->file_count,
-                                     .stream = 1,
+    *file = (struct sim_file){.id = {.sequence = ++disk->sequence,
+                                     .stream = STREAM,
                                      .identity = mf_rand_next(&disk->rand),
                                      .previous_batches = previous}};
     mf_wal_put_header(&file->bytes, &file->id);
+    mf_wal_ledger_file(disk->ledger, STREAM, file->id.sequence, file->bytes.len);
 }
 
 struct recovery {
@@ -69,6 +73,7 @@ struct recovery {
 static enum mf_err pass_record(void *arg, const struct mf_wal_record *record)
 {
     const struct recovery *recovery = arg;
+    mf_wal_ledger_note(recovery->node->disk.ledger, STREAM, record, false);
     recovery->record(recovery->node, record);
     return MF_OK;
 }
@@ -78,13 +83,16 @@ void sim_disk_recover(struct sim_node *node,
 {
     struct sim_disk *disk = &node->disk;
     struct recovery recovery = {.node = node, .record = record};
+    disk->ledger = mf_wal_ledger_new(node->sim->plan.group_count);
     for (uint32_t i = 0; i < disk->file_count; i++) {
         struct sim_file *file = &disk->files[i];
         struct mf_wal_scan scan;
+        mf_wal_ledger_file(disk->ledger, STREAM, file->id.sequence, file->bytes.len);
         enum mf_err err = mf_wal_scan(mf_buf_view(&file->bytes), &scan, pass_record, &recovery);
         if (err != MF_OK || scan.end == MF_WAL_DAMAGED)
             sim_fail(node->sim, "a crash leaves a clean log or a torn tail, never damage",
-                     "node %u, file %u: %s at byte %zu of %zu", (unsigned)node->id, i + 1,
+                     "node %u, file %llu: %s at byte %zu of %zu", (unsigned)node->id,
+                     (unsigned long long)file->id.sequence,
                      err != MF_OK ? "its header is bad" : "it is damaged", scan.damaged_offset,
                      file->bytes.len);
         bool same = scan.id.identity == file->id.identity &&
@@ -92,9 +100,9 @@ void sim_disk_recover(struct sim_node *node,
                     scan.id.previous_batches == file->id.previous_batches;
         if (scan.batches < file->batches || !same)
             sim_fail(node->sim, "what was synced is found again",
-                     "node %u, file %u: %llu batches were durable, %llu are found",
-                     (unsigned)node->id, i + 1, (unsigned long long)file->batches,
-                     (unsigned long long)scan.batches);
+                     "node %u, file %llu: %llu batches were durable, %llu are found",
+                     (unsigned)node->id, (unsigned long long)file->id.sequence,
+                     (unsigned long long)file->batches, (unsigned long long)scan.batches);
         file->batches = scan.batches;
         if (scan.end == MF_WAL_TORN && i + 1 == disk->file_count) {
             node->sim->stats.torn++;
@@ -103,6 +111,7 @@ void sim_disk_recover(struct sim_node *node,
         }
     }
     start_file(disk);
+    mf_wal_ledger_open(disk->ledger, STREAM);
 }
 
 void sim_disk_write(struct sim_node *node, const struct mf_wal_record *records, uint32_t count,
@@ -191,13 +200,55 @@ void sim_disk_synced(struct sim_node *node,
     mf_buf_put(&file->bytes, disk->sync_bytes.data, disk->sync_bytes.len);
     file->batches++;
     disk->busy = false;
-    for (uint32_t i = 0; i < disk->syncing.record_count; i++)
+    mf_wal_ledger_file(disk->ledger, STREAM, file->id.sequence, file->bytes.len);
+    for (uint32_t i = 0; i < disk->syncing.record_count; i++) {
+        mf_wal_ledger_note(disk->ledger, STREAM, &disk->syncing.records[i], true);
         durable_record(node, &disk->syncing.records[i]);
+    }
     for (uint32_t i = 0; i < disk->syncing.hand_over_count; i++)
         durable(node, &disk->syncing.hand_overs[i]);
     clear_batch(&disk->syncing);
     if (sim_chance(&disk->rand, node->sim->plan.rotate_permille))
         start_file(disk);
+}
+
+void sim_disk_cover(struct sim_node *node, uint32_t group, uint64_t slot)
+{
+    if (slot > 0)
+        mf_wal_ledger_cover(node->disk.ledger, group, slot);
+}
+
+static void remove_oldest(struct sim_node *node)
+{
+    struct sim_disk *disk = &node->disk;
+    sim_trace(node->sim, node->id, "removes file %llu of its log",
+              (unsigned long long)disk->files[0].id.sequence);
+    node->sim->stats.removed_files++;
+    mf_buf_free(&disk->files[0].bytes);
+    disk->file_count--;
+    memmove(disk->files, disk->files + 1, disk->file_count * sizeof(*disk->files));
+    disk->rotten = sim_disk_is_damaged(node); // unless that was in the file
+}
+
+void sim_disk_sweep(struct sim_node *node)
+{
+    struct sim_disk *disk = &node->disk;
+    uint32_t stream;
+    uint64_t sequence;
+    while (mf_wal_ledger_next(disk->ledger, STREAM, true, &stream, &sequence)) {
+        if (sequence != disk->files[0].id.sequence)
+            sim_fail(node->sim, "the oldest file of a log goes first", "node %u",
+                     (unsigned)node->id);
+        remove_oldest(node);
+        mf_wal_ledger_removed(disk->ledger, stream, sequence);
+    }
+    for (uint32_t group = 0; group < node->sim->plan.group_count; group++) {
+        if (mf_wal_ledger_restate_count(disk->ledger) == 0)
+            break;
+        struct mf_replica_env env = sim_node_env(node);
+        if (mf_wal_ledger_restate(disk->ledger, group))
+            mf_replica_restate(node->replicas[group], &env);
+    }
 }
 
 // What stood in a sector before, or what a dying disk made of it.
@@ -251,6 +302,8 @@ void sim_disk_crash(struct sim_node *node)
     disk->busy = false;
     clear_batch(&disk->syncing);
     clear_batch(&disk->gathering);
+    mf_wal_ledger_free(disk->ledger);
+    disk->ledger = NULL;
 }
 
 void sim_disk_rot(struct sim_node *node)
@@ -267,7 +320,8 @@ void sim_disk_rot(struct sim_node *node)
     size_t at = mf_rand_below(&disk->rand, limit);
     file->bytes.data[at] ^= (uint8_t)(1u << mf_rand_below(&disk->rand, 8));
     disk->rotten = true;
-    sim_trace(node->sim, node->id, "has a bit flipped in file %u at byte %zu", index + 1, at);
+    sim_trace(node->sim, node->id, "has a bit flipped in file %llu at byte %zu",
+              (unsigned long long)file->id.sequence, at);
 }
 
 static enum mf_err pass_over(void *arg, const struct mf_wal_record *record)

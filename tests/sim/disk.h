@@ -2,7 +2,8 @@
 //
 // Records that come in while a sync is running go into the next batch, as in the server. At a crash
 // the batch under way is lost, torn, or there: any of its sectors may have landed, and the others
-// hold zeros, noise, or what an older file left there.
+// hold zeros, noise, or what an older file left there. Files whose entries are all in a snapshot
+// go, when the ledger of the real log says so.
 #ifndef MF_SIM_DISK_H
 #define MF_SIM_DISK_H
 
@@ -12,6 +13,7 @@
 #include "base/bytes.h"
 #include "base/rand.h"
 #include "consensus/wal_format.h"
+#include "consensus/wal_ledger.h"
 
 struct sim;
 struct sim_node;
@@ -43,6 +45,8 @@ struct sim_disk {
     struct sim_file *files; // the last is written to
     uint32_t file_count;
     uint32_t file_cap;
+    uint64_t sequence;            // of the newest file that there ever was
+    struct mf_wal_ledger *ledger; // of this process; NULL before recovery
     struct sim_batch gathering;
     struct sim_batch syncing;
     struct mf_buf sync_bytes; // the batch under way
@@ -68,6 +72,11 @@ void sim_disk_synced(struct sim_node *node,
                      void (*durable_record)(struct sim_node *node,
                                             const struct mf_wal_record *record),
                      void (*durable)(struct sim_node *node, const struct sim_hand_over *hand_over));
+// A durable snapshot of the group covers the log up to this slot.
+void sim_disk_cover(struct sim_node *node, uint32_t group, uint64_t slot);
+// Removes the files that are not needed any more, and asks for what has to be written again before
+// others can go.
+void sim_disk_sweep(struct sim_node *node);
 void sim_disk_crash(struct sim_node *node);
 // Flips a bit where later batches show at a restart that it was not torn off.
 void sim_disk_rot(struct sim_node *node);

@@ -301,8 +301,9 @@ static void report(const struct sim_stats *s, uint64_t real_us)
            (ull)s->pauses, (ull)s->partitions, (ull)s->frames_lost, (ull)s->frames,
            (ull)s->undecided);
     printf("%llu configurations, %llu groups handed over, %llu snapshots, %llu of them sent and "
-           "installed\n",
-           (ull)s->members, (ull)s->transfers, (ull)s->snapshots, (ull)s->installs);
+           "installed, %llu log files removed\n",
+           (ull)s->members, (ull)s->transfers, (ull)s->snapshots, (ull)s->installs,
+           (ull)s->removed_files);
 }
 
 int main(int argc, char **argv)

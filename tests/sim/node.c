@@ -231,8 +231,10 @@ void sim_node_start(struct sim_node *node)
     for (uint32_t group = 0; group < sim->plan.group_count; group++)
         start_replica(node, group);
     sim_disk_recover(node, restore_record);
-    for (uint32_t group = 0; group < sim->plan.group_count; group++)
+    for (uint32_t group = 0; group < sim->plan.group_count; group++) {
+        sim_disk_cover(node, group, node->snapshots[group].kept.meta.applied);
         mf_replica_restore_done(node->replicas[group], 0, 0);
+    }
     sim_checks_restored(node);
     for (uint16_t i = 0; i < sim->plan.node_count; i++)
         node->peers[i].heard_us = sim_node_mono_us(node);
@@ -484,6 +486,7 @@ static void on_durable(struct sim_node *node, const struct sim_hand_over *hand_o
 void sim_node_synced(struct sim_node *node)
 {
     sim_disk_synced(node, sim_checks_durable, on_durable);
+    sim_disk_sweep(node);
     sim_node_touch(node);
     sim_disk_kick(node);
 }

@@ -145,6 +145,7 @@ void sim_snapshots_written(struct sim_node *node, uint32_t group)
     drop(&at->kept);
     at->kept = written;
     node->sim->stats.snapshots++;
+    sim_disk_cover(node, group, written.meta.applied);
     if (at->installs) {
         install(node, group);
         return;
