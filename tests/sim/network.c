@@ -147,7 +147,7 @@ static void cut_around(struct sim *sim, uint16_t node, bool out, bool in)
                         : ": it hears nobody");
 }
 
-static void cut_in_two(struct sim *sim)
+void sim_network_cut_in_two(struct sim *sim)
 {
     uint64_t side = mf_rand_next(&sim->network.rand);
     for (uint16_t from = 0; from < sim->plan.node_count; from++) {
@@ -158,6 +158,15 @@ static void cut_in_two(struct sim *sim)
     }
     sim_trace(sim, 0, "cuts the network in two, sides %llu",
               (unsigned long long)(side & ((1u << sim->plan.node_count) - 1)));
+}
+
+void sim_network_cut_pair(struct sim *sim, uint16_t a, uint16_t b)
+{
+    if (a == b)
+        return;
+    cut(sim, a, b);
+    cut(sim, b, a);
+    sim_trace(sim, 0, "cuts node %u off from node %u", a + 1u, b + 1u);
 }
 
 static void cut_some_links(struct sim *sim)
@@ -195,7 +204,7 @@ void sim_network_partition(struct sim *sim)
         cut_around(sim, node, false, true);
         break;
     case 3:
-        cut_in_two(sim);
+        sim_network_cut_in_two(sim);
         break;
     case 4:
         cut_some_links(sim);

@@ -137,6 +137,14 @@ static void draw_disks(struct sim_plan *plan, struct mf_rand *rand)
         plan->full_us = plan->rot_us = 0;
 }
 
+static void draw_aims(struct sim_plan *plan, struct mf_rand *rand)
+{
+    if (sim_chance(rand, 200))
+        plan->takeover_us = PICK(rand, 1000, 3000) * MS;
+    if (plan->members_us > 0)
+        plan->members_cut_permille = (uint32_t)PICK(rand, 0, 300, 700);
+}
+
 // Leaving out. What is not there reads 0, in every field.
 
 struct aspect {
@@ -177,6 +185,8 @@ static const struct aspect aspects[] = {
     ASPECT("members", members_us),
     ASPECT("snapshots", checkpoint_us),
     ASPECT("left-behind", left_behind),
+    ASPECT("takeovers", takeover_us),
+    ASPECT("member-cuts", members_cut_permille),
     ASPECT("turns", turn_us_max),
     ASPECT("pairs", pairs),
     ASPECT("ttls", ttl_permille),
@@ -231,5 +241,6 @@ void sim_plan_draw(struct sim_plan *plan, uint64_t seed, const struct sim_limits
     draw_machines(plan, &rand);
     draw_disks(plan, &rand);
     plan->left_behind = sim_chance(&rand, 300);
+    draw_aims(plan, &rand);
     leave_out(plan, limits);
 }
