@@ -231,6 +231,39 @@ static void bound_acceptor_promises_only_whom_its_leader_named(void **state)
     close_scene(&scene);
 }
 
+// Else the leader could count on the lease, and the candidate on votes that were given before.
+static void candidate_that_answers_its_leader_stops_asking(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_led_scene(&scene, 3);
+    propose(&scene, 1, "x");
+    deliver_all(&scene);
+    drop_mail(&scene);
+    struct mf_paxos_env env = env_of(&scene);
+    mf_paxos_suspect(scene.core[2], &env, 1);
+    mf_paxos_campaign(scene.core[2], &env);
+    take(&scene, 2, true);
+    assert_int_equal(mf_paxos_role(scene.core[2]), MF_CANDIDATE);
+    mf_ballot_t asked_for = take_questions(&scene, 2);
+    uint64_t ticket;
+    assert_int_equal(mf_paxos_read(scene.core[1], &env, &ticket), MF_OK);
+    take(&scene, 1, true);
+    deliver(&scene, 1, 2, MF_PAXOS_READ_PROBE);
+    assert_int_equal(count_mail(&scene, 2, MF_PAXOS_READ_ACK), 1);
+    struct mf_paxos_msg vote = {.type = MF_PAXOS_VOTE,
+                                .from = 3,
+                                .to = 2,
+                                .incarnation = 1,
+                                .ballot = asked_for,
+                                .last = 1};
+    mf_paxos_receive(scene.core[2], &env, &vote);
+    take(&scene, 2, true);
+    assert_int_equal(mf_paxos_role(scene.core[2]), MF_FOLLOWER);
+    assert_int_equal(mf_ballot_node(mf_paxos_ballot(scene.core[2])), 1);
+    close_scene(&scene);
+}
+
 static void nobody_votes_while_it_hears_a_leader(void **state)
 {
     (void)state;
@@ -308,6 +341,7 @@ int main(void)
         cmocka_unit_test(new_configuration_has_to_promise_before_its_slots_are_used),
         cmocka_unit_test(heir_takes_over_without_a_vote_and_the_old_leader_acts_no_more),
         cmocka_unit_test(bound_acceptor_promises_only_whom_its_leader_named),
+        cmocka_unit_test(candidate_that_answers_its_leader_stops_asking),
         cmocka_unit_test(nobody_votes_while_it_hears_a_leader),
         cmocka_unit_test(snapshot_stands_in_for_the_log),
     };
