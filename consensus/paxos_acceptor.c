@@ -31,12 +31,15 @@ void mf_paxos_ask_release(struct mf_paxos *paxos, const struct mf_paxos_env *env
                                         .read_seq = paxos->release_seq});
 }
 
-void mf_paxos_relied_on(struct mf_paxos *paxos, mf_ballot_t ballot)
+// Votes that come now were given to somebody who was not relied on: they count no more.
+void mf_paxos_relied_on(struct mf_paxos *paxos, const struct mf_paxos_env *env, mf_ballot_t ballot)
 {
     if (ballot < paxos->promised)
         return;
     paxos->released = 0;
     paxos->release_seq = 0;
+    if (paxos->asking)
+        mf_paxos_step_down(paxos, env, paxos->cfg.election_us, paxos->cfg.election_us);
 }
 
 // A process that has just started does not know whether one before it still acts: that one's
@@ -82,7 +85,7 @@ void mf_paxos_on_prepare(struct mf_paxos *paxos, const struct mf_paxos_env *env,
         reject(paxos, env, msg->from);
         return;
     }
-    mf_paxos_relied_on(paxos, msg->ballot);
+    mf_paxos_relied_on(paxos, env, msg->ballot);
     if (msg->ballot > paxos->promised) {
         paxos->promised = msg->ballot;
         struct mf_wal_record record = {.type = MF_WAL_PROMISE, .ballot = msg->ballot};
@@ -104,9 +107,10 @@ void mf_paxos_on_prepare(struct mf_paxos *paxos, const struct mf_paxos_env *env,
                         promise);
 }
 
-uint64_t mf_paxos_raise_promise(struct mf_paxos *paxos, mf_ballot_t ballot)
+uint64_t mf_paxos_raise_promise(struct mf_paxos *paxos, const struct mf_paxos_env *env,
+                                mf_ballot_t ballot)
 {
-    mf_paxos_relied_on(paxos, ballot);
+    mf_paxos_relied_on(paxos, env, ballot);
     if (ballot <= paxos->promised)
         return 0;
     paxos->promised = ballot;
@@ -126,7 +130,7 @@ void mf_paxos_on_accept(struct mf_paxos *paxos, const struct mf_paxos_env *env,
     if (msg->entry_count == 0)
         return;
     mf_paxos_follow(paxos, env, msg->ballot);
-    uint64_t after = mf_paxos_raise_promise(paxos, msg->ballot);
+    uint64_t after = mf_paxos_raise_promise(paxos, env, msg->ballot);
     if (paxos->cfg.blank || last > mf_entry_log_last(&paxos->log) + MF_SLOT_GAP_MAX) {
         // Not taken, but heeded: under steady load no other message tells us what to learn.
         mf_paxos_heard_chosen(paxos, env, msg->from, msg->ballot, msg->chosen);
@@ -168,7 +172,7 @@ void mf_paxos_on_probe(struct mf_paxos *paxos, const struct mf_paxos_env *env,
         reject(paxos, env, msg->from);
         return;
     }
-    mf_paxos_relied_on(paxos, msg->ballot);
+    mf_paxos_relied_on(paxos, env, msg->ballot);
     // A lease covers the owner of our promise only.
     uint64_t support = msg->ballot == paxos->promised ? env->support : 0;
     mf_paxos_send(paxos, env,

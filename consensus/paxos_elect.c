@@ -121,6 +121,7 @@ void mf_paxos_on_vote(struct mf_paxos *paxos, const struct mf_paxos_env *env,
         return;
     }
     paxos->votes |= 1u << voter;
+    // Bound again: the leader has come back, and is left alone.
     if (quorum_of(paxos, paxos->votes) && !mf_paxos_kept_from(paxos, env, paxos->cfg.self))
         run(paxos, env, 0);
 }

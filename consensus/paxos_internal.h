@@ -146,13 +146,14 @@ void mf_paxos_on_accept(struct mf_paxos *paxos, const struct mf_paxos_env *env,
                         const struct mf_paxos_msg *msg);
 // A message of the leader of `ballot` raises the promise to it. Returns the hand-over that an
 // answer must wait for; 0 when the promise was there.
-uint64_t mf_paxos_raise_promise(struct mf_paxos *paxos, mf_ballot_t ballot);
+uint64_t mf_paxos_raise_promise(struct mf_paxos *paxos, const struct mf_paxos_env *env,
+                                mf_ballot_t ballot);
 // True when the lease of our promise's owner keeps us from helping `node` (P8); then the owner is
 // asked whether it needs the promise.
 bool mf_paxos_kept_from(struct mf_paxos *paxos, const struct mf_paxos_env *env, uint16_t node);
 void mf_paxos_ask_release(struct mf_paxos *paxos, const struct mf_paxos_env *env);
 // A leader of our promise's ballot is being answered, and may rely on it.
-void mf_paxos_relied_on(struct mf_paxos *paxos, mf_ballot_t ballot);
+void mf_paxos_relied_on(struct mf_paxos *paxos, const struct mf_paxos_env *env, mf_ballot_t ballot);
 void mf_paxos_on_ask_release(struct mf_paxos *paxos, const struct mf_paxos_env *env,
                              const struct mf_paxos_msg *msg);
 void mf_paxos_on_release(struct mf_paxos *paxos, const struct mf_paxos_env *env,

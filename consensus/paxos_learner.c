@@ -37,7 +37,7 @@ void mf_paxos_on_chosen(struct mf_paxos *paxos, const struct mf_paxos_env *env,
     }
     mf_paxos_follow(paxos, env, msg->ballot);
     // Else a former leader that comes back from a pause would be followed again.
-    uint64_t after = mf_paxos_raise_promise(paxos, msg->ballot);
+    uint64_t after = mf_paxos_raise_promise(paxos, env, msg->ballot);
     mf_paxos_heard_chosen(paxos, env, msg->from, msg->ballot, msg->chosen);
     if (paxos->members_seq > after)
         after = paxos->members_seq;

@@ -176,13 +176,6 @@ static bool stands(const struct mf_paxos *paxos, struct mf_acceptor acceptor)
     return i >= 0 && caught_up(paxos, (uint32_t)i);
 }
 
-// It has said how much it has, and has something: a log may be shorter than what it may miss.
-static bool answered(const struct mf_paxos *paxos, struct mf_acceptor acceptor)
-{
-    int i = mf_paxos_peer_index(paxos, acceptor);
-    return acceptor.node == paxos->cfg.self || (i >= 0 && paxos->peers[i].chosen_acked > 0);
-}
-
 static const char *objection(const struct mf_paxos *paxos, const struct mf_members *members)
 {
     uint32_t standing = 0;
@@ -195,7 +188,7 @@ static const char *objection(const struct mf_paxos *paxos, const struct mf_membe
     for (uint8_t i = 0; i < members->voter_count; i++) {
         bool is_new = mf_members_voter(&paxos->members, members->voters[i]) < 0;
         bool fit = stands(paxos, members->voters[i]);
-        if (is_new && (!fit || !answered(paxos, members->voters[i])))
+        if (is_new && !fit)
             return "a new voter has to be a learner that has caught up";
         standing += fit;
         same = same && !is_new;

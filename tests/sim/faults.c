@@ -7,6 +7,10 @@
 #define SECOND UINT64_C(1000000)
 #define WALL_JUMP_US_MAX (6 * 3600 * SECOND)
 #define DISK_TROUBLE_US_MAX (4 * SECOND)
+// From the end of a leader's lease until there is another leader, most of the time.
+#define TAKEOVER_US_MAX (150 * MS)
+// Steps of a change of configuration follow each other within this time, most of the time.
+#define CHANGE_US_MAX (80 * MS)
 
 static struct mf_rand *rand_of(struct sim *sim, enum sim_event_kind kind)
 {
@@ -20,6 +24,8 @@ static uint64_t mean_us(const struct sim_plan *plan, enum sim_event_kind kind)
         return plan->crash_us;
     case SIM_PAUSE:
         return plan->pause_us;
+    case SIM_TAKEOVER:
+        return plan->takeover_us;
     case SIM_PARTITION:
         return plan->partition_us;
     case SIM_LINK_RESET:
@@ -156,17 +162,6 @@ static void crash(struct sim *sim)
         crash_node(sim, any_node(sim, SIM_CRASH));
 }
 
-static void pause_node(struct sim *sim)
-{
-    struct sim_node *node = any_node(sim, SIM_PAUSE);
-    uint64_t pause_us = mf_rand_below(rand_of(sim, SIM_PAUSE), sim->plan.pause_us_max);
-    if (!node->up)
-        return;
-    node->paused_until_us = sim->now_us + pause_us;
-    sim->stats.pauses++;
-    sim_trace(sim, node->id, "stands still for %llu ms", (unsigned long long)(pause_us / 1000));
-}
-
 static void jump_wall_clock(struct sim *sim)
 {
     struct sim_node *node = any_node(sim, SIM_WALL_JUMP);
@@ -235,6 +230,46 @@ static struct sim_node *leader_of(struct sim *sim, uint32_t group)
     return NULL;
 }
 
+static void pause_for(struct sim *sim, struct sim_node *node, uint64_t pause_us)
+{
+    node->paused_until_us = sim->now_us + pause_us;
+    sim->stats.pauses++;
+    sim_trace(sim, node->id, "stands still for %llu ms", (unsigned long long)(pause_us / 1000));
+}
+
+static void pause_node(struct sim *sim)
+{
+    struct sim_node *node = any_node(sim, SIM_PAUSE);
+    uint64_t pause_us = mf_rand_below(rand_of(sim, SIM_PAUSE), sim->plan.pause_us_max);
+    if (node->up)
+        pause_for(sim, node, pause_us);
+}
+
+// A leader stands still, and comes back just when the others agree on another one: what they have
+// promised each other is put to the test by what they promise the old one now. One of them cannot
+// be reached by it, nor reach it, so that they meet by way of third nodes only; and a candidate may
+// take its time to write down its promise.
+static void take_over(struct sim *sim)
+{
+    struct mf_rand *rand = rand_of(sim, SIM_TAKEOVER);
+    struct sim_node *leader = leader_of(sim, (uint32_t)mf_rand_below(rand, sim->plan.group_count));
+    uint16_t other = any_node(sim, SIM_TAKEOVER)->index;
+    if (leader == NULL || other == leader->index)
+        return;
+    uint64_t lease_us = sim->plan.leases ? sim->plan.lease_us : 0;
+    uint64_t least_us = lease_us > sim->plan.silence_us ? lease_us : sim->plan.silence_us;
+    uint64_t start_us = sim->now_us + mf_rand_below(rand, 2 * least_us);
+    uint64_t end_us = start_us + least_us + mf_rand_below(rand, TAKEOVER_US_MAX);
+    uint64_t join_us = end_us + sim_between(rand, 100 * MS, 1000 * MS);
+    sim_network_cut_pair(sim, leader->index, other);
+    for (uint16_t i = 0; i < sim->plan.node_count && sim_chance(rand, 700); i++) {
+        if (i != leader->index)
+            sim->nodes[i].disk.slow_until_us = end_us;
+    }
+    sim_schedule(sim, start_us, SIM_STILL, leader->index, end_us - start_us, NULL);
+    sim_schedule(sim, join_us, SIM_JOIN, 0, 0, NULL);
+}
+
 static void transfer(struct sim *sim)
 {
     struct mf_rand *rand = rand_of(sim, SIM_TRANSFER);
@@ -249,6 +284,19 @@ static void transfer(struct sim *sim)
               mf_err_name(err));
     sim->stats.transfers += err == MF_OK;
     sim_node_touch(leader);
+}
+
+// Cuts the network while a change is on its way, so that some have heard of it and others have not,
+// and for long enough that each side may find a leader.
+static void cut_meanwhile(struct sim *sim)
+{
+    struct mf_rand *rand = rand_of(sim, SIM_MEMBERS);
+    if (!sim_chance(rand, sim->plan.members_cut_permille))
+        return;
+    uint64_t at_us = sim->now_us + mf_rand_below(rand, CHANGE_US_MAX);
+    uint64_t until_us = at_us + sim_between(rand, 200 * MS, 2 * SECOND);
+    sim_schedule(sim, at_us, SIM_CUT, 0, 0, NULL);
+    sim_schedule(sim, until_us, SIM_JOIN, 0, 0, NULL);
 }
 
 // Some of the nodes, three at least where there are as many.
@@ -276,6 +324,7 @@ static void change_members(struct sim *sim)
     sim_trace(sim, leader->id, "group %u is to have %s: %s", group,
               sim_members_text(&members, text, sizeof(text)), why != NULL ? why : mf_err_name(err));
     sim_node_touch(leader);
+    cut_meanwhile(sim);
 }
 
 static void make_snapshot(struct sim *sim)
@@ -307,6 +356,19 @@ void sim_faults_strike(struct sim *sim, const struct sim_event *event)
         break;
     case SIM_PARTITION:
         sim_network_partition(sim);
+        break;
+    case SIM_TAKEOVER:
+        take_over(sim);
+        break;
+    case SIM_STILL:
+        if (sim->nodes[event->node].up)
+            pause_for(sim, &sim->nodes[event->node], event->number);
+        break;
+    case SIM_CUT:
+        sim_network_cut_in_two(sim);
+        break;
+    case SIM_JOIN:
+        sim_network_heal(sim);
         break;
     case SIM_LINK_RESET:
         sim_network_reset_link(sim);

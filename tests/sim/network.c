@@ -169,7 +169,7 @@ static void cut_around(struct sim *sim, uint16_t node, bool out, bool in)
                         : ": it hears nobody");
 }
 
-static void cut_in_two(struct sim *sim)
+void sim_network_cut_in_two(struct sim *sim)
 {
     uint64_t side = mf_rand_next(&sim->network.rand);
     for (uint16_t from = 0; from < sim->plan.node_count; from++) {
@@ -180,6 +180,15 @@ static void cut_in_two(struct sim *sim)
     }
     sim_trace(sim, 0, "cuts the network in two, sides %llu",
               (unsigned long long)(side & ((1u << sim->plan.node_count) - 1)));
+}
+
+void sim_network_cut_pair(struct sim *sim, uint16_t a, uint16_t b)
+{
+    if (a == b)
+        return;
+    cut(sim, a, b);
+    cut(sim, b, a);
+    sim_trace(sim, 0, "cuts node %u off from node %u", a + 1u, b + 1u);
 }
 
 static void cut_some_links(struct sim *sim)
@@ -193,13 +202,6 @@ static void cut_some_links(struct sim *sim)
             }
         }
     }
-}
-
-void sim_network_cut_pair(struct sim *sim, uint16_t a, uint16_t b)
-{
-    cut(sim, a, b);
-    cut(sim, b, a);
-    sim_trace(sim, 0, "cuts nodes %u and %u off from each other", a + 1u, b + 1u);
 }
 
 void sim_network_isolate(struct sim *sim, uint16_t node)
@@ -224,7 +226,7 @@ void sim_network_partition(struct sim *sim)
         cut_around(sim, node, false, true);
         break;
     case 3:
-        cut_in_two(sim);
+        sim_network_cut_in_two(sim);
         break;
     case 4:
         cut_some_links(sim);

@@ -141,6 +141,14 @@ static void draw_disks(struct sim_plan *plan, struct mf_rand *rand)
         plan->full_us = plan->rot_us = 0;
 }
 
+static void draw_aims(struct sim_plan *plan, struct mf_rand *rand)
+{
+    if (sim_chance(rand, 200))
+        plan->takeover_us = PICK(rand, 1000, 3000) * MS;
+    if (plan->members_us > 0)
+        plan->members_cut_permille = (uint32_t)PICK(rand, 0, 300, 700);
+}
+
 // Leaving out. What is not there reads 0, in every field.
 
 struct aspect {
@@ -181,6 +189,8 @@ static const struct aspect aspects[] = {
     ASPECT("members", members_us),
     ASPECT("snapshots", checkpoint_us),
     ASPECT("left-behind", left_behind),
+    ASPECT("takeovers", takeover_us),
+    ASPECT("member-cuts", members_cut_permille),
     ASPECT("turns", turn_us_max),
     ASPECT("pairs", pairs),
     ASPECT("ttls", ttl_permille),
@@ -251,7 +261,7 @@ static void only_lose(struct sim_plan *plan, uint32_t ways)
     plan->partition_us = plan->link_reset_us = 0;
     plan->crash_us = plan->pause_us = plan->wall_jump_us = 0;
     plan->slow_disk_us = plan->full_us = plan->rot_us = plan->wipe_us = 0;
-    plan->transfer_us = plan->members_us = 0;
+    plan->transfer_us = plan->members_us = plan->takeover_us = 0;
     plan->left_behind = false;
 }
 
@@ -265,6 +275,7 @@ void sim_plan_draw(struct sim_plan *plan, uint64_t seed, const struct sim_limits
     draw_machines(plan, &rand);
     draw_disks(plan, &rand);
     plan->left_behind = sim_chance(&rand, 300);
+    draw_aims(plan, &rand);
     if (limits->lose != 0)
         only_lose(plan, limits->lose);
     leave_out(plan, limits);

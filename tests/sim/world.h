@@ -48,6 +48,10 @@ enum sim_event_kind {
     SIM_TRANSFER,
     SIM_MEMBERS,
     SIM_CHECKPOINT,
+    SIM_TAKEOVER,
+    SIM_STILL, // node stands still for number us
+    SIM_CUT,   // while a configuration changes
+    SIM_JOIN,  // of what was cut
     SIM_EVENT_KINDS,
 };
 

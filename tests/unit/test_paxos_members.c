@@ -135,15 +135,12 @@ static void learner_that_has_said_nothing_becomes_no_voter(void **state)
     close_scene(&scene);
 }
 
-// A leader that has never prepared the new voters' slots may not fill them: a leader between it and
-// the configuration may have had something chosen there.
-static void new_configuration_has_to_promise_before_its_slots_are_used(void **state)
+// Voters 1, 2 and 3; 4 and 5 learn.
+static void open_learning_scene(struct scene *scene)
 {
-    (void)state;
-    struct scene scene;
-    open_scene(&scene, 5);
-    for (uint16_t node = 1; node <= 5; node++) { // voters 1, 2 and 3; 4 and 5 learn
-        mf_paxos_free(scene.core[node]);
+    open_scene(scene, 5);
+    for (uint16_t node = 1; node <= 5; node++) {
+        mf_paxos_free(scene->core[node]);
         struct mf_paxos_config config = {.self = node,
                                          .incarnation = 1,
                                          .members = {.voter_count = 3,
@@ -156,8 +153,17 @@ static void new_configuration_has_to_promise_before_its_slots_are_used(void **st
                                          .window_entries = 8,
                                          .window_bytes = 1000,
                                          .learn_bytes = 1000};
-        scene.core[node] = mf_paxos_new(&config, 1, scene.now_us);
+        scene->core[node] = mf_paxos_new(&config, 1, scene->now_us);
     }
+}
+
+// A leader that has never prepared the new voters' slots may not fill them: a leader between it and
+// the configuration may have had something chosen there.
+static void new_configuration_has_to_promise_before_its_slots_are_used(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_learning_scene(&scene);
     campaign(&scene, 1);
     deliver(&scene, 1, 2, MF_PAXOS_PREPARE); // node 3 promises nothing
     drop_mail_to(&scene, 3);
@@ -188,6 +194,64 @@ static void new_configuration_has_to_promise_before_its_slots_are_used(void **st
     uint64_t slot = propose(&scene, 1, "last");
     deliver_all(&scene);
     assert_value(&scene, 1, slot, "last");
+    close_scene(&scene);
+}
+
+// Voters that know of a configuration have promised the leader's ballot with that, but have not
+// told what a leader in between has had them accept behind it.
+static void what_was_accepted_behind_a_configuration_is_asked_for(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_learning_scene(&scene);
+    campaign(&scene, 1);
+    drop_mail_to(&scene, 3);
+    deliver_all(&scene);
+    propose(&scene, 1, "first");
+    deliver_all(&scene);
+    tick_all(&scene, RESEND_US);
+    deliver_all(&scene);
+    struct mf_members members = *mf_paxos_members(scene.core[1]);
+    members.voters[1] = (struct mf_acceptor){3, 1};
+    members.voters[2] = (struct mf_acceptor){4, 1};
+    members.learner_count = 0;
+    struct mf_paxos_env env = env_of(&scene);
+    const char *why;
+    uint64_t log_us = mf_paxos_last_log_time(scene.core[1]) + 1;
+    assert_int_equal(mf_paxos_reconfigure(scene.core[1], &env, log_us, members, &why), MF_OK);
+    take(&scene, 1, true);
+    while (mf_paxos_members(scene.core[1])->slot == 0) {
+        assert_true(scene.mail_count > 0);
+        deliver(&scene, 1, 2, MF_PAXOS_ACCEPT);
+        deliver(&scene, 2, 1, MF_PAXOS_ACCEPTED);
+    }
+    drop_mail(&scene);
+    uint64_t changed = mf_paxos_members(scene.core[1])->slot;
+    struct mf_paxos_msg answer = {.type = MF_PAXOS_ACCEPTED,
+                                  .to = 1,
+                                  .incarnation = 1,
+                                  .ballot = mf_paxos_ballot(scene.core[1]),
+                                  .slot = 1,
+                                  .last = 0,
+                                  .chosen = changed};
+    for (answer.from = 3; answer.from <= 4; answer.from++)
+        mf_paxos_receive(scene.core[1], &env, &answer);
+    take(&scene, 1, true);
+    assert_false(mf_paxos_window_open(scene.core[1]));
+    struct mf_paxos_entry entry = {.slot = changed + 1,
+                                   .ballot = mf_ballot_make(0, 3),
+                                   .log_time_us = log_us,
+                                   .payload =
+                                       mf_payload_new(MF_ENTRY_COMMANDS, mf_bytes_of("other", 5))};
+    answer.type = MF_PAXOS_PROMISE;
+    answer.from = 4;
+    answer.entries = &entry;
+    answer.entry_count = 1;
+    mf_paxos_receive(scene.core[1], &env, &answer);
+    take(&scene, 1, true);
+    mf_payload_unref(entry.payload);
+    deliver_all(&scene);
+    assert_value(&scene, 1, changed + 1, "other");
     close_scene(&scene);
 }
 
@@ -237,6 +301,39 @@ static void bound_acceptor_promises_only_whom_its_leader_named(void **state)
     mf_paxos_receive(scene.core[3], &env, &prepare);
     take(&scene, 3, true);
     assert_int_equal(count_mail(&scene, 3, MF_PAXOS_PROMISE), 1);
+    close_scene(&scene);
+}
+
+// Else the leader could count on the lease, and the candidate on votes that were given before.
+static void candidate_that_answers_its_leader_stops_asking(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_led_scene(&scene, 3);
+    propose(&scene, 1, "x");
+    deliver_all(&scene);
+    drop_mail(&scene);
+    struct mf_paxos_env env = env_of(&scene);
+    mf_paxos_suspect(scene.core[2], &env, 1);
+    mf_paxos_campaign(scene.core[2], &env);
+    take(&scene, 2, true);
+    assert_int_equal(mf_paxos_role(scene.core[2]), MF_CANDIDATE);
+    mf_ballot_t asked_for = take_questions(&scene, 2);
+    uint64_t ticket;
+    assert_int_equal(mf_paxos_read(scene.core[1], &env, &ticket), MF_OK);
+    take(&scene, 1, true);
+    deliver(&scene, 1, 2, MF_PAXOS_READ_PROBE);
+    assert_int_equal(count_mail(&scene, 2, MF_PAXOS_READ_ACK), 1);
+    struct mf_paxos_msg vote = {.type = MF_PAXOS_VOTE,
+                                .from = 3,
+                                .to = 2,
+                                .incarnation = 1,
+                                .ballot = asked_for,
+                                .last = 1};
+    mf_paxos_receive(scene.core[2], &env, &vote);
+    take(&scene, 2, true);
+    assert_int_equal(mf_paxos_role(scene.core[2]), MF_FOLLOWER);
+    assert_int_equal(mf_ballot_node(mf_paxos_ballot(scene.core[2])), 1);
     close_scene(&scene);
 }
 
@@ -459,8 +556,10 @@ int main(void)
         cmocka_unit_test(leader_that_was_overtaken_does_not_confirm_what_it_had_proposed),
         cmocka_unit_test(answer_to_another_memory_of_the_node_does_not_count),
         cmocka_unit_test(release_for_the_process_before_sets_nobody_free),
+        cmocka_unit_test(what_was_accepted_behind_a_configuration_is_asked_for),
         cmocka_unit_test(heir_takes_over_without_a_vote_and_the_old_leader_acts_no_more),
         cmocka_unit_test(bound_acceptor_promises_only_whom_its_leader_named),
+        cmocka_unit_test(candidate_that_answers_its_leader_stops_asking),
         cmocka_unit_test(nobody_votes_while_it_hears_a_leader),
         cmocka_unit_test(snapshot_stands_in_for_the_log),
     };
