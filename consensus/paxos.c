@@ -231,6 +231,13 @@ void mf_paxos_persisted(struct mf_paxos *paxos, const struct mf_paxos_env *env, 
         mf_paxos_on_own_accept(paxos, env);
 }
 
+// Waiting for votes or promises, of which some may be lost.
+static bool asks(const struct mf_paxos *paxos)
+{
+    return (paxos->role == MF_CANDIDATE && (paxos->asking || paxos->prepare_sent)) ||
+           paxos->role == MF_RECOVERING;
+}
+
 // An election timer runs while there is no leader that the caller watches for us.
 static bool timed(const struct mf_paxos *paxos)
 {
@@ -242,6 +249,8 @@ void mf_paxos_tick(struct mf_paxos *paxos, const struct mf_paxos_env *env)
 {
     if (timed(paxos) && env->now_us >= paxos->election_due_us)
         mf_paxos_campaign(paxos, env);
+    else if (asks(paxos) && env->now_us >= paxos->ask_due_us)
+        mf_paxos_ask_all_again(paxos, env);
     if (paxos->role == MF_LEADER)
         mf_paxos_leader_tick(paxos, env);
     if (paxos->learn_due_us != 0 && env->now_us >= paxos->learn_due_us) {
@@ -253,6 +262,8 @@ void mf_paxos_tick(struct mf_paxos *paxos, const struct mf_paxos_env *env)
 uint64_t mf_paxos_next_tick_us(const struct mf_paxos *paxos)
 {
     uint64_t next = timed(paxos) ? paxos->election_due_us : MF_NEVER;
+    if (asks(paxos) && paxos->ask_due_us < next)
+        next = paxos->ask_due_us;
     if (paxos->learn_due_us != 0 && paxos->learn_due_us < next)
         next = paxos->learn_due_us;
     if (paxos->role == MF_LEADER) {

@@ -66,6 +66,7 @@ void mf_paxos_campaign(struct mf_paxos *paxos, const struct mf_paxos_env *env)
     paxos->asking = true;
     paxos->ballot = mf_ballot_make(paxos->round_max + 1, paxos->cfg.self);
     paxos->votes = 1u << paxos->self;
+    paxos->ask_due_us = env->now_us + paxos->cfg.resend_us;
     if (quorum_of(paxos, paxos->votes)) {
         run(paxos, env, 0);
         return;
@@ -170,6 +171,7 @@ void mf_paxos_on_own_promise(struct mf_paxos *paxos, const struct mf_paxos_env *
     if (paxos->prepare_sent || paxos->promised_seq > paxos->seq_durable)
         return;
     paxos->prepare_sent = true;
+    paxos->ask_due_us = env->now_us + paxos->cfg.resend_us;
     for (uint32_t i = 0; i < paxos->members.voter_count; i++) {
         if (mf_paxos_reachable(paxos, i))
             mf_paxos_send_prepare(paxos, env, i);
@@ -192,6 +194,13 @@ void mf_paxos_ask_again(struct mf_paxos *paxos, const struct mf_paxos_env *env, 
     if (preparing && !paxos->peers[peer].promised &&
         (paxos->role != MF_LEADER || mf_paxos_fenced(paxos)))
         mf_paxos_send_prepare(paxos, env, peer);
+}
+
+void mf_paxos_ask_all_again(struct mf_paxos *paxos, const struct mf_paxos_env *env)
+{
+    paxos->ask_due_us = env->now_us + paxos->cfg.resend_us;
+    for (uint32_t i = 0; i < paxos->members.voter_count; i++)
+        mf_paxos_ask_again(paxos, env, i);
 }
 
 // P3: of the values reported for a slot, the one of the highest ballot.
@@ -279,8 +288,7 @@ static bool promised_by_all_needed(struct mf_paxos *paxos, const struct mf_paxos
         paxos->peers[paxos->self].promised = true;
     if (quorum_of(paxos, mf_paxos_promises(paxos)))
         return true;
-    for (uint32_t i = 0; i < paxos->members.voter_count; i++)
-        mf_paxos_ask_again(paxos, env, i);
+    mf_paxos_ask_all_again(paxos, env);
     return false;
 }
 

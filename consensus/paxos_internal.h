@@ -77,6 +77,7 @@ struct mf_paxos {
     uint32_t votes;       // bit i = voter i
     mf_ballot_t given_up; // the ballot whose leader has told us to take over; 0 = none
     bool prepare_sent;
+    uint64_t ask_due_us;         // candidate: who has not answered is asked again then
     struct mf_entry_log adopted; // values reported by promises, of the highest ballots
     uint64_t recover_to;         // learn up to here before leading
     uint16_t recover_from;
@@ -199,6 +200,8 @@ void mf_paxos_send_prepare(struct mf_paxos *paxos, const struct mf_paxos_env *en
 void mf_paxos_on_promise(struct mf_paxos *paxos, const struct mf_paxos_env *env,
                          const struct mf_paxos_msg *msg);
 void mf_paxos_on_own_promise(struct mf_paxos *paxos, const struct mf_paxos_env *env);
+// A candidate asks everybody again whose answer has not come.
+void mf_paxos_ask_all_again(struct mf_paxos *paxos, const struct mf_paxos_env *env);
 // A candidate asks this peer again, if its answer has not come.
 void mf_paxos_ask_again(struct mf_paxos *paxos, const struct mf_paxos_env *env, uint32_t peer);
 // RECOVERING and nothing left to learn: leads.

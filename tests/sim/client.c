@@ -205,6 +205,8 @@ static void take_answer(struct sim *sim, struct sim_op *op, const struct sim_cop
         op->return_us = sim->now_us;
         take_hint(sim, op->group, (uint16_t)(copy->node + 1));
         sim_wish_learn(sim, op);
+        if (sim_op_writes(op))
+            sim->clients.write_done_us[op->group] = sim->now_us;
         set_outcome(sim, op, SIM_DONE);
         sim_wish_follow_up(sim, op);
     } else if (!op->id_forgotten &&

@@ -109,6 +109,17 @@ static void restart_later(struct sim *sim, const struct sim_node *node, enum sim
     sim_schedule(sim, sim->now_us + down_us, SIM_RESTART, node->index, 0, NULL);
 }
 
+// Back at once, and out of sight of one node: that one relies on what the process before granted.
+static void restart_unseen(struct sim *sim, const struct sim_node *node)
+{
+    struct mf_rand *rand = rand_of(sim, SIM_CRASH);
+    uint16_t count = sim->plan.node_count;
+    uint16_t other = (uint16_t)((node->index + 1 + mf_rand_below(rand, count - 1u)) % count);
+    sim_network_cut_pair(sim, node->index, other);
+    uint64_t down_us = sim_between(rand, 1, 20) * MS;
+    sim_schedule(sim, sim->now_us + down_us, SIM_RESTART, node->index, 0, NULL);
+}
+
 static void crash_node(struct sim *sim, struct sim_node *node)
 {
     bool reboot = sim_chance(rand_of(sim, SIM_CRASH), sim->plan.reboot_permille);
@@ -124,7 +135,12 @@ static void crash_node(struct sim *sim, struct sim_node *node)
     sim_node_crash(node, reboot);
     if (forgets)
         sim_node_forget(node);
-    restart_later(sim, node, SIM_CRASH);
+    // The next change of the partition ends the cut.
+    if (sim->plan.partition_us > 0 && sim->plan.node_count > 1 &&
+        sim_chance(rand_of(sim, SIM_CRASH), 200))
+        restart_unseen(sim, node);
+    else
+        restart_later(sim, node, SIM_CRASH);
 }
 
 static void crash(struct sim *sim)
@@ -364,6 +380,8 @@ void sim_faults_heal(struct sim *sim)
     sim_trace(sim, 0, "is healed: no more faults, no more wishes");
     sim->stormy = false;
     sim->plan.loss_permille = 0;
+    sim->plan.request_loss_permille = 0;
+    sim->plan.answer_loss_permille = 0;
     sim->plan.twice_permille = 0;
     sim->plan.slow_permille = 0;
     sim->plan.stall_permille = 0;

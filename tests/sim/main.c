@@ -45,7 +45,7 @@ struct shared {
 static const char usage[] =
     "usage: mayfly-sim --seeds A..B [--jobs N] [--keep-going] [--twice]\n"
     "       mayfly-sim --seed S [--trace | --minimise] [--twice]\n"
-    "       each with [--without NAME,...] [--storm-ms N] [--ops N]\n"
+    "       each with [--lose WAY] [--without NAME,...] [--storm-ms N] [--ops N]\n"
     "\n"
     "Simulates a cluster with faults for each seed and checks it at every step.\n"
     "  --seeds A..B  these seeds\n"
@@ -55,6 +55,8 @@ static const char usage[] =
     "  --trace       tell the story of the run\n"
     "  --twice       run each seed twice and compare\n"
     "  --minimise    find out what the failure of this seed needs, and print the command for that\n"
+    "  --lose WAY    lose most frames, nothing else, and see writes go on; WAY: requests, answers, "
+    "both\n"
     "  --without ... leave this out of the plan, a list of names with commas; `--without help` "
     "lists them\n"
     "  --storm-ms N  end the storm after this many simulated milliseconds at the latest\n"
@@ -120,15 +122,31 @@ static uint64_t parse_aspects(const char *text)
     return without;
 }
 
+static uint32_t parse_ways(const char *text)
+{
+    for (uint32_t ways = 1; sim_ways_name(ways) != NULL; ways++) {
+        if (strcmp(sim_ways_name(ways), text) == 0)
+            return ways;
+    }
+    refuse("--lose", text, "requests, answers or both");
+    return 0;
+}
+
 static struct options parse(int argc, char **argv)
 {
-    static const struct option flags[] = {
-        {"seeds", required_argument, NULL, 's'},    {"seed", required_argument, NULL, 's'},
-        {"jobs", required_argument, NULL, 'j'},     {"trace", no_argument, NULL, 't'},
-        {"twice", no_argument, NULL, '2'},          {"keep-going", no_argument, NULL, 'k'},
-        {"minimise", no_argument, NULL, 'm'},       {"without", required_argument, NULL, 'w'},
-        {"storm-ms", required_argument, NULL, 'u'}, {"ops", required_argument, NULL, 'o'},
-        {"help", no_argument, NULL, 'h'},           {NULL, 0, NULL, 0}};
+    static const struct option flags[] = {{"seeds", required_argument, NULL, 's'},
+                                          {"seed", required_argument, NULL, 's'},
+                                          {"jobs", required_argument, NULL, 'j'},
+                                          {"trace", no_argument, NULL, 't'},
+                                          {"twice", no_argument, NULL, '2'},
+                                          {"keep-going", no_argument, NULL, 'k'},
+                                          {"minimise", no_argument, NULL, 'm'},
+                                          {"without", required_argument, NULL, 'w'},
+                                          {"storm-ms", required_argument, NULL, 'u'},
+                                          {"ops", required_argument, NULL, 'o'},
+                                          {"lose", required_argument, NULL, 'l'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {NULL, 0, NULL, 0}};
     struct options options = {.last = 0, .first = 1, .jobs = 1};
     const char *end;
     int flag;
@@ -153,6 +171,9 @@ static struct options parse(int argc, char **argv)
             break;
         case 'm':
             options.minimise = true;
+            break;
+        case 'l':
+            options.request.limits.lose = parse_ways(optarg);
             break;
         case 'w':
             options.request.limits.without |= parse_aspects(optarg);

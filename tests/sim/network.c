@@ -76,18 +76,40 @@ static void put_frame(struct sim *sim, struct sim_frame *frame)
     put_on_wire(sim, frame);
 }
 
-static bool lose(struct sim *sim, uint16_t from, uint16_t to)
+// Whether a message asks its receiver for something, or is the answer to one that did.
+static bool is_request(enum sim_frame_kind kind, const struct mf_buf *message)
 {
+    if (kind != SIM_PAXOS_FRAME)
+        return kind == SIM_CHUNK_FRAME;
+    switch (message->data[0]) { // its type, see mf_paxos_msg_encode
+    case MF_PAXOS_PROMISE:
+    case MF_PAXOS_REJECT:
+    case MF_PAXOS_ACCEPTED:
+    case MF_PAXOS_LEARNED:
+    case MF_PAXOS_READ_ACK:
+    case MF_PAXOS_VOTE:
+    case MF_PAXOS_RELEASE:
+        return false;
+    default:
+        return true;
+    }
+}
+
+static bool lose(struct sim *sim, uint16_t from, uint16_t to, bool request)
+{
+    struct mf_rand *rand = &sim->network.rand;
+    const struct sim_plan *plan = &sim->plan;
     sim->stats.frames++;
-    bool lost =
-        sim->network.links[from][to].cut || sim_chance(&sim->network.rand, sim->plan.loss_permille);
+    bool lost = sim->network.links[from][to].cut || sim_chance(rand, plan->loss_permille);
+    uint32_t permille = request ? plan->request_loss_permille : plan->answer_loss_permille;
+    lost = lost || (permille > 0 && sim_chance(rand, permille));
     sim->stats.frames_lost += lost;
     return lost;
 }
 
 void sim_network_beat(struct sim *sim, uint16_t from, uint16_t to, bool asks)
 {
-    if (lose(sim, from, to))
+    if (lose(sim, from, to, asks))
         return;
     struct sim_frame *frame = make_frame(sim, from, to, SIM_HEARTBEAT_FRAME);
     frame->asks = asks;
@@ -97,7 +119,7 @@ void sim_network_beat(struct sim *sim, uint16_t from, uint16_t to, bool asks)
 void sim_network_send(struct sim *sim, uint16_t from, uint16_t to, enum sim_frame_kind kind,
                       uint32_t group, struct mf_buf message)
 {
-    if (lose(sim, from, to)) {
+    if (lose(sim, from, to, is_request(kind, &message))) {
         sim_trace(sim, 0, "loses a frame of group %u from node %u to node %u", group, from + 1u,
                   to + 1u);
         mf_buf_free(&message);
@@ -171,6 +193,13 @@ static void cut_some_links(struct sim *sim)
             }
         }
     }
+}
+
+void sim_network_cut_pair(struct sim *sim, uint16_t a, uint16_t b)
+{
+    cut(sim, a, b);
+    cut(sim, b, a);
+    sim_trace(sim, 0, "cuts nodes %u and %u off from each other", a + 1u, b + 1u);
 }
 
 void sim_network_isolate(struct sim *sim, uint16_t node)

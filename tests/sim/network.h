@@ -65,6 +65,7 @@ void sim_frame_free(struct sim_frame *frame);
 void sim_network_partition(struct sim *sim); // draws anew which links are cut
 void sim_network_reset_link(struct sim *sim);
 void sim_network_heal(struct sim *sim);
+void sim_network_cut_pair(struct sim *sim, uint16_t a, uint16_t b); // of two nodes, both ways
 void sim_network_isolate(struct sim *sim, uint16_t node);
 
 #endif

@@ -6,6 +6,10 @@
 
 #define MS UINT64_C(1000)
 #define SECOND UINT64_C(1000000)
+// How much gets lost where loss is all that goes wrong, and how long a write may take then: an
+// election that loses 96 of 100 of its round trips may take ten seconds.
+#define MOST_PERMILLE 800
+#define PROGRESS_US (20 * SECOND)
 
 static uint64_t pick(struct mf_rand *rand, const uint64_t *values, size_t count)
 {
@@ -199,6 +203,12 @@ const char *sim_aspect_name(uint32_t index)
     return index < ASPECTS ? aspects[index].name : NULL;
 }
 
+const char *sim_ways_name(uint32_t ways)
+{
+    static const char *const names[] = {NULL, "requests", "answers", "both"};
+    return ways <= SIM_BOTH_WAYS ? names[ways] : NULL;
+}
+
 bool sim_plan_has(const struct sim_plan *plan, uint32_t index)
 {
     const uint8_t *field = (const uint8_t *)plan + aspects[index].offset;
@@ -221,6 +231,30 @@ static void leave_out(struct sim_plan *plan, const struct sim_limits *limits)
         plan->op_max = (uint32_t)limits->ops;
 }
 
+// Frames get lost, and nothing else goes wrong. Timeouts leave room for some twenty attempts.
+static void only_lose(struct sim_plan *plan, uint32_t ways)
+{
+    struct mf_paxos_config *paxos = &plan->replica.paxos;
+    if (plan->node_count == 1)
+        plan->node_count = 3;
+    plan->storm_us = 60 * SECOND;
+    plan->progress_us = PROGRESS_US;
+    plan->op_max = 2000;
+    plan->think_us = 100 * MS * plan->client_count;
+    plan->timeout_us = 10 * SECOND;
+    paxos->resend_us = 30 * MS;
+    plan->lease_us = plan->silence_us = paxos->lease_us = paxos->election_us = 600 * MS;
+    plan->loss_permille = 0;
+    plan->request_loss_permille = (ways & SIM_REQUESTS) != 0 ? MOST_PERMILLE : 0;
+    plan->answer_loss_permille = (ways & SIM_ANSWERS) != 0 ? MOST_PERMILLE : 0;
+    plan->slow_permille = plan->stall_permille = 0;
+    plan->partition_us = plan->link_reset_us = 0;
+    plan->crash_us = plan->pause_us = plan->wall_jump_us = 0;
+    plan->slow_disk_us = plan->full_us = plan->rot_us = plan->wipe_us = 0;
+    plan->transfer_us = plan->members_us = 0;
+    plan->left_behind = false;
+}
+
 void sim_plan_draw(struct sim_plan *plan, uint64_t seed, const struct sim_limits *limits)
 {
     struct mf_rand rand = {.state = seed};
@@ -231,5 +265,7 @@ void sim_plan_draw(struct sim_plan *plan, uint64_t seed, const struct sim_limits
     draw_machines(plan, &rand);
     draw_disks(plan, &rand);
     plan->left_behind = sim_chance(&rand, 300);
+    if (limits->lose != 0)
+        only_lose(plan, limits->lose);
     leave_out(plan, limits);
 }

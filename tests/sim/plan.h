@@ -76,6 +76,8 @@ struct sim_plan {
     uint32_t slow_permille; // of frames: late by up to slow_us_max
     uint64_t slow_us_max;
     uint32_t loss_permille;
+    uint32_t request_loss_permille; // of frames that ask, and of ...
+    uint32_t answer_loss_permille;  // ... those that answer
     uint32_t twice_permille;
     bool overtaking;        // frames between two nodes may overtake each other
     bool ghosts;            // frames to a process that ended may reach the one after it
@@ -109,6 +111,7 @@ struct sim_plan {
     uint32_t tail_max;        // slots left in the log below a snapshot
     uint32_t chunk_bytes;     // of a snapshot that is sent
     uint64_t wipe_us;         // mean time between disks that are lost, 0 = never
+    uint64_t progress_us; // in the storm every group acknowledges a write within this; 0 = or not
     // After the storm.
     bool left_behind; // a minority stays down or cut off
 };
@@ -118,12 +121,24 @@ struct sim_limits {
     uint64_t without;  // bit i: the aspect sim_aspect_name(i)
     uint64_t storm_us; // 0 = as drawn
     uint64_t ops;      // 0 = as drawn
+    // Not 0: no faults but the loss of most frames of these ways, under which every group must go
+    // on acknowledging writes.
+    uint32_t lose; // of enum sim_way
+};
+
+// The two ways of the frames between nodes.
+enum sim_way {
+    SIM_REQUESTS = 1,
+    SIM_ANSWERS = 2,
+    SIM_BOTH_WAYS = SIM_REQUESTS | SIM_ANSWERS,
 };
 
 void sim_plan_draw(struct sim_plan *plan, uint64_t seed, const struct sim_limits *limits);
 
 // What can be left out: most kinds of faults, and what makes a workload rich. NULL behind the last.
 const char *sim_aspect_name(uint32_t index);
+// "requests", "answers", "both"; NULL for 0 and behind the last.
+const char *sim_ways_name(uint32_t ways);
 // False when the plan has nothing of it anyway.
 bool sim_plan_has(const struct sim_plan *plan, uint32_t index);
 

@@ -35,6 +35,9 @@ void sim_replay_text(const struct sim_request *request, char *out, size_t size)
             used += (size_t)snprintf(out + used, size - used, "%s%s", first ? " --without " : ",",
                                      sim_aspect_name(i));
     }
+    if (limits->lose != 0 && used < size)
+        used +=
+            (size_t)snprintf(out + used, size - used, " --lose %s", sim_ways_name(limits->lose));
     if (limits->storm_us != 0 && used < size)
         used += (size_t)snprintf(out + used, size - used, " --storm-ms %llu",
                                  (unsigned long long)limits->storm_us / 1000);

@@ -238,6 +238,26 @@ static void settle(struct sim *sim, const char *when)
     }
 }
 
+// The storm, in which groups may have to go on acknowledging writes.
+static void weather(struct sim *sim)
+{
+    uint64_t progress_us = sim->plan.progress_us;
+    uint64_t end_us = sim->now_us + sim->plan.storm_us;
+    for (uint64_t begin_us = sim->now_us; progress_us > 0 && sim->now_us < end_us;) {
+        run_until(sim, sim->now_us + LOOK_EVERY_US);
+        for (uint32_t group = 0; group < sim->plan.group_count; group++) {
+            uint64_t done_us = sim->clients.write_done_us[group];
+            uint64_t since_us = done_us > begin_us ? done_us : begin_us;
+            bool asked = sim->clients.count < sim->plan.op_max;
+            if (asked && sim->now_us - since_us > progress_us)
+                sim_fail(sim, "writes go on where most frames are lost",
+                         "group %u has acknowledged none for %llu ms", group,
+                         (unsigned long long)((sim->now_us - since_us) / MS));
+        }
+    }
+    run_until(sim, end_us);
+}
+
 static void check_final_round(struct sim *sim, uint32_t first)
 {
     char text[SIM_TEXT_MAX];
@@ -308,7 +328,7 @@ void sim_run(const struct sim_request *request, struct sim_stats *stats, uint64_
     sim->tracing = request->tracing;
     sim_plan_draw(&sim->plan, request->seed, &request->limits);
     start(sim);
-    run_until(sim, sim->now_us + sim->plan.storm_us);
+    weather(sim);
     sim_faults_heal(sim);
     settle(sim, "after the storm");
     uint32_t first = sim->clients.count + 1;

@@ -364,6 +364,31 @@ static void candidate_asks_again_over_a_new_link(void **state)
     close_scene(&scene);
 }
 
+static void candidate_asks_again_who_has_not_answered(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_scene(&scene, 3);
+    struct mf_paxos_env env = env_of(&scene);
+    mf_paxos_campaign(scene.core[1], &env);
+    take(&scene, 1, true);
+    drop_mail(&scene);
+    assert_int_equal(mf_paxos_next_tick_us(scene.core[1]), scene.now_us + RESEND_US);
+    tick_all(&scene, RESEND_US);
+    assert_int_equal(count_mail(&scene, 1, MF_PAXOS_ASK_VOTE), 2);
+    drop_mail_to(&scene, 3);
+    deliver(&scene, 1, 2, MF_PAXOS_ASK_VOTE);
+    deliver(&scene, 2, 1, MF_PAXOS_VOTE);
+    assert_int_equal(count_mail(&scene, 1, MF_PAXOS_PREPARE), 2);
+    drop_mail(&scene);
+    tick_all(&scene, RESEND_US);
+    assert_int_equal(count_mail(&scene, 1, MF_PAXOS_PREPARE), 2);
+    assert_int_equal(count_mail(&scene, 1, MF_PAXOS_ASK_VOTE), 0);
+    deliver_all(&scene);
+    assert_int_equal(mf_paxos_role(scene.core[1]), MF_LEADER);
+    close_scene(&scene);
+}
+
 static void former_leader_back_from_a_pause_is_not_followed_again(void **state)
 {
     (void)state;
@@ -499,6 +524,7 @@ int main(void)
         cmocka_unit_test(lost_messages_are_sent_again_until_all_agree),
         cmocka_unit_test(suspected_leader_is_replaced_and_a_returning_one_follows),
         cmocka_unit_test(candidate_asks_again_over_a_new_link),
+        cmocka_unit_test(candidate_asks_again_who_has_not_answered),
         cmocka_unit_test(former_leader_back_from_a_pause_is_not_followed_again),
         cmocka_unit_test(window_bounds_what_is_in_flight),
         cmocka_unit_test(node_too_far_behind_to_accept_follows_and_learns),
