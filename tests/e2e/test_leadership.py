@@ -235,8 +235,8 @@ def check_orderly_stops(t, cluster, shards, rounds):
         guest = Writer(leader, "guest", 16, keys, on_refused)
         wait_for(lambda: all(writer.writes > keys for writer in writers + [guest]), PATIENCE,
                  "the writers to be at it")
-        before = max(writer.longest for writer in writers)
-        for writer in writers:
+        before = max(writer.longest for writer in writers + [guest])
+        for writer in writers + [guest]:
             writer.longest = 0.0
         began = time.monotonic()
         equal(leader.terminate(), 0, "exit status")
