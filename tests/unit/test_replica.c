@@ -47,8 +47,10 @@ struct scene {
     struct letter mail[MAIL_MAX];
     uint32_t mail_count;
     uint64_t now_us;
-    uint64_t mono_lag_us; // how far behind the others' clocks are estimated
-    uint64_t lease_token; // what followers answer with; 0 = they support nobody
+    uint64_t mono_lag_us;   // how far behind the others' clocks are estimated
+    uint64_t lease_token;   // what followers answer with; 0 = they support nobody
+    uint64_t held_until_us; // until when leaders may rely on that; 0 = not at all
+    uint64_t look_us;       // what passes when somebody looks at the clock
     uint32_t replies;
 };
 
@@ -128,10 +130,12 @@ static void on_retire(void *ctx, uint32_t group, struct mf_shard *shard)
 static uint64_t on_mono(void *ctx)
 {
     const struct actor *actor = ctx;
-    return actor->scene->now_us;
+    uint64_t now_us = actor->scene->now_us;
+    actor->scene->now_us += actor->scene->look_us;
+    return now_us;
 }
 
-// No node has a lease of another: reads take quorum rounds.
+// Nobody is bound by a lease, so that any node may be helped.
 static bool on_bound(void *ctx, uint16_t node, uint64_t now_us)
 {
     (void)ctx;
@@ -154,10 +158,10 @@ static uint64_t on_support(void *ctx, uint16_t node)
 
 static uint64_t on_held_until(void *ctx, uint16_t node, uint64_t token)
 {
-    (void)ctx;
-    (void)node;
-    (void)token;
-    return 0;
+    const struct actor *actor = ctx;
+    if (node == actor->id)
+        return UINT64_MAX;
+    return token == actor->scene->lease_token ? actor->scene->held_until_us : 0;
 }
 
 static const struct mf_replica_ops ops = {.reply = on_reply,
@@ -736,6 +740,28 @@ static void only_the_leader_lets_others_read_and_not_while_it_hands_over(void **
     close_scene(&scene);
 }
 
+static void value_is_not_let_out_when_the_lease_ran_out_while_it_was_read(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_scene(&scene);
+    scene.lease_token = 42;
+    assert_written(set(&scene, 1, "k", "v", 0));
+    pass(&scene, 100000);
+    scene.cut[2] = scene.cut[3] = true;
+    scene.held_until_us = scene.now_us + 100;
+    assert_got(get(&scene, 1, "k", 0), "v"); // alone
+    scene.look_us = 100;
+    struct mf_op *late = get(&scene, 1, "k", 0);
+    assert_false(answered(late));
+    scene.look_us = 0;
+    scene.held_until_us = 0;
+    scene.cut[2] = scene.cut[3] = false;
+    pass(&scene, 100000);
+    assert_got(late, "v");
+    close_scene(&scene);
+}
+
 static void load_record(void *arg, const struct mf_record *record)
 {
     assert_int_equal(mf_shard_load(arg, record), MF_OK);
@@ -781,6 +807,7 @@ int main(void)
         cmocka_unit_test(write_is_read_back_and_reaches_every_replica),
         cmocka_unit_test(follower_refuses_and_names_the_leader),
         cmocka_unit_test(only_the_leader_lets_others_read_and_not_while_it_hands_over),
+        cmocka_unit_test(value_is_not_let_out_when_the_lease_ran_out_while_it_was_read),
         cmocka_unit_test(clock_of_a_new_group_is_followed_from_its_first_moment),
         cmocka_unit_test(key_dies_at_its_deadline_at_one_log_position_everywhere),
         cmocka_unit_test(death_is_not_shown_before_an_entry_has_reached_it),
