@@ -4,7 +4,11 @@
 // at its sockets: everything that has arrived is handled, then one frame goes to each peer and one
 // sync covers all records. A command is committed when the leader calls its slot chosen. Messages
 // between two nodes in one turn share a frame, so both are counted.
+//
+// What a turn may cost is known, and exceeding it ends this with status 1: one round trip, one sync
+// at each node, one frame each way to each follower.
 #include <assert.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +17,7 @@
 
 #define NODES 3
 #define MAIL_MAX 4096
+#define TURNS 1000
 
 struct mail {
     struct mf_paxos_msg msgs[MAIL_MAX];
@@ -144,10 +149,18 @@ static uint64_t commit(struct group *group, uint32_t entries)
     return rounds;
 }
 
-static void measure(const char *name, uint32_t commands, uint32_t entries)
+// False when a turn has cost more or less than it must.
+static bool costs(const struct group *group, uint64_t rounds, uint32_t entries)
+{
+    // Rounds: proposed and sent; accepted and answered; counted.
+    return rounds == 3 * TURNS && group->syncs == NODES * TURNS &&
+           group->frames == 2 * (NODES - 1) * TURNS &&
+           group->messages == 2ull * (NODES - 1) * TURNS * entries;
+}
+
+static bool measure(const char *name, uint32_t commands, uint32_t entries)
 {
     static struct group group;
-    enum { TURNS = 1000 };
     open_group(&group);
     elect(&group);
     commit(&group, 1);
@@ -160,8 +173,13 @@ static void measure(const char *name, uint32_t commands, uint32_t entries)
     printf("%-34s %8.3f %8.3f %8.3f %14.3f %12.1f\n", name, (double)group.messages / total,
            (double)group.frames / total, (double)group.syncs / total,
            (double)group.syncs / TURNS / NODES, (double)(rounds - TURNS) / TURNS / 2);
+    bool right = costs(&group, rounds, entries);
+    if (!right)
+        printf("%s: expected, in %d turns, %d syncs, %d frames, %u messages\n", name, TURNS,
+               NODES * TURNS, 2 * (NODES - 1) * TURNS, 2 * (NODES - 1) * TURNS * entries);
     settle(&group);
     close_group(&group);
+    return right;
 }
 
 int main(int argc, char **argv)
@@ -173,8 +191,8 @@ int main(int argc, char **argv)
     printf("3 voters; a committed command costs           per command          per turn\n");
     printf("%-34s %8s %8s %8s %14s %12s\n", "", "messages", "frames", "syncs", "syncs per node",
            "round trips");
-    measure("1 command a turn", 1, 1);
-    measure("64 commands a turn, one entry", 64, 1);
-    measure("64 commands a turn, 64 entries", 64, 64);
-    return 0;
+    bool right = measure("1 command a turn", 1, 1);
+    right = measure("64 commands a turn, one entry", 64, 1) && right;
+    right = measure("64 commands a turn, 64 entries", 64, 64) && right;
+    return right ? 0 : 1;
 }

@@ -107,6 +107,29 @@ def test_nodes_are_cut_off_from_each_other(t):
 
 
 @limit(400)
+def test_four_of_five_questions_or_answers_between_nodes_get_lost(t):
+    """TCP loses no frames. That the nodes could do without is what makes a broken connection no more
+    than a delay; the simulator loses both at once (mayfly-sim --lose)."""
+    with Network(t.rng) as network:
+        # As many attempts at renewing a lease as lose it once in thousands of times.
+        cluster = t.cluster(3, start=False, overrides={"consensus.lease_ms": 2000,
+                                                       "limits.request_timeout": 2000})
+        cluster.start_with(network.between)
+        cluster.wait_settled()
+        chaos = Chaos(t, cluster)
+        for requests in (True, False):
+            network.lose(0.8, requests)
+            before = chaos.workload.answers(), network.lost()
+            chaos.let_work(5 if t.quick else 20)
+            answered, lost = chaos.workload.answers() - before[0], network.lost() - before[1]
+            network.heal()
+            what = "questions" if requests else "answers"
+            true(lost > 100, f"only {lost} frames with {what} were lost")
+            t.note(f"{answered} operations were answered while {lost} frames with {what} got lost")
+        chaos.finish()
+
+
+@limit(400)
 def test_all_nodes_are_killed_at_once_under_load(t):
     """After kill -9 of the whole cluster nothing acknowledged is missing, and TTLs go on."""
     cluster = t.cluster(3)

@@ -152,12 +152,13 @@ class Writer(threading.Thread):
     closes the connection or says that it stops. Every write is a new one, without an id: one whose
     outcome is unknown is an error."""
 
-    def __init__(self, node, name, depth, on_refused=lambda: None):
+    def __init__(self, node, name, depth, keys=500, on_refused=lambda: None):
         super().__init__(daemon=True)
         self._on_refused = on_refused
         self._connection = node.connect()
         self._name = name
         self._depth = depth
+        self._keys = keys
         self.ended = threading.Event()
         self.errors = []
         self.writes = 0
@@ -176,7 +177,7 @@ class Writer(threading.Thread):
 
     def _send(self, connection, sent):
         try:
-            msgid = connection.send("set", f"{self._name}{self.writes % 500}", "v")
+            msgid = connection.send("set", f"{self._name}{self.writes % self._keys}", "v")
         except OSError:
             self._lost(sent)
             return
@@ -206,27 +207,36 @@ class Writer(threading.Thread):
 
 @limit(180)
 def test_an_orderly_stop_costs_no_error(t):
+    check_orderly_stops(t, t.cluster(3, shards=64), 64, 2 if t.quick else 4)
+
+
+@limit(240)
+def test_an_orderly_stop_of_a_node_that_leads_hundreds_of_shards_costs_no_error(t):
+    check_orderly_stops(t, t.cluster(3, shards=1024), 1024, 1 if t.quick else 3)
+
+
+def check_orderly_stops(t, cluster, shards, rounds):
     """Whoever writes through the other nodes only waits a moment; whoever writes through the
     stopping one is served until it is told to go."""
-    cluster = t.cluster(3, shards=64)
     wait_leaders(cluster, is_even, "an even spread")
     homeless = []
-    for round_ in range(2 if t.quick else 4):
+    keys = max(500, 4 * shards)  # most shards have some
+    for round_ in range(rounds):
         leader = cluster.busiest_leader()
         others = [node for node in cluster.nodes if node is not leader]
-        writers = [Writer(node, f"w{node.id}", 8) for node in others]
+        writers = [Writer(node, f"w{node.id}", 8, keys) for node in others]
 
         def on_refused(others=others):
             # The stopping node refuses nothing before others lead all that it led.
             views = {node.id: leaders(node) for node in others}
             led = {shard for node, view in views.items()
                    for shard, by in enumerate(view) if by == node}
-            homeless.extend(set(range(64)) - led)
-        guest = Writer(leader, "guest", 16, on_refused)
-        wait_for(lambda: all(writer.writes > 200 for writer in writers + [guest]), PATIENCE,
+            homeless.extend(set(range(shards)) - led)
+        guest = Writer(leader, "guest", 16, keys, on_refused)
+        wait_for(lambda: all(writer.writes > keys for writer in writers + [guest]), PATIENCE,
                  "the writers to be at it")
-        before = max(writer.longest for writer in writers)
-        for writer in writers:
+        before = max(writer.longest for writer in writers + [guest])
+        for writer in writers + [guest]:
             writer.longest = 0.0
         began = time.monotonic()
         equal(leader.terminate(), 0, "exit status")

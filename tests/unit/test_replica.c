@@ -1,356 +1,9 @@
-// Replicas in scenes: three of them, a mailbox, and a clock that only the script moves.
+// Replicas in scenes: see replica_scene.h.
 //
 // What is shown here is the glue between log and shard: whose reply comes when, what time a key
 // dies at, and what becomes of commands when leadership moves. The simulator searches; this
 // explains.
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "consensus/lease.h"
-#include "server/read_gate.h"
-#include "server/replica.h"
-
-#define NODES 3
-#define MAIL_MAX 1024
-#define SECOND_US UINT64_C(1000000)
-#define WALL_US UINT64_C(1700000000000000)
-
-struct letter {
-    struct mf_paxos_msg msg;
-    uint64_t mono_us;
-};
-
-struct scene;
-
-struct actor {
-    struct scene *scene;
-    uint16_t id;
-    struct mf_replica *replica;
-    uint64_t applied;
-    uint64_t expired;
-    uint64_t persist_seq;
-    uint32_t marks;
-    struct mf_acceptor snapshot_to; // as last asked for
-    struct mf_shard *retired;
-};
-
-struct scene {
-    struct actor actors[NODES + 1]; // by node id, from 1
-    bool cut[NODES + 1];            // neither hears nor is heard
-    uint64_t uptime_us[NODES + 1];  // what a node's monotonic clock is ahead of the scene's
-    struct letter mail[MAIL_MAX];
-    uint32_t mail_count;
-    uint64_t now_us;
-    uint64_t mono_lag_us; // how far behind the others' clocks are estimated
-    uint64_t lease_token; // what followers answer with; 0 = they support nobody
-    uint32_t replies;
-};
-
-static void on_reply(void *ctx, struct mf_op *op)
-{
-    struct actor *actor = ctx;
-    actor->scene->replies++;
-    op->owner = actor->scene; // marks it as answered
-}
-
-static void on_persist(void *ctx, uint32_t group, const struct mf_wal_record *records,
-                       uint32_t count, uint64_t seq)
-{
-    (void)group;
-    struct actor *actor = ctx;
-    if (seq != 0)
-        actor->persist_seq = seq;
-    for (uint32_t i = 0; i < count; i++)
-        actor->marks += records[i].type == MF_WAL_MARK;
-}
-
-static void on_send(void *ctx, uint32_t group, const struct mf_paxos_msg *msg)
-{
-    (void)group;
-    struct actor *actor = ctx;
-    struct scene *scene = actor->scene;
-    if (scene->cut[actor->id] || scene->cut[msg->to])
-        return;
-    struct mf_buf bytes = {0};
-    mf_paxos_msg_encode(msg, &bytes);
-    struct mf_reader reader = mf_reader_of(mf_buf_view(&bytes));
-    assert_true(scene->mail_count < MAIL_MAX);
-    struct letter *letter = &scene->mail[scene->mail_count++];
-    assert_int_equal(mf_paxos_msg_decode(&reader, &letter->msg), MF_OK);
-    letter->msg.from = actor->id;
-    letter->msg.to = msg->to;
-    letter->mono_us = scene->now_us + scene->uptime_us[actor->id];
-    mf_buf_free(&bytes);
-}
-
-static uint64_t on_node_mono(void *ctx, uint16_t node, uint64_t now_us)
-{
-    struct actor *actor = ctx;
-    uint64_t behind_us = actor->scene->mono_lag_us;
-    return actor->scene->cut[node] ? 0 : now_us + actor->scene->uptime_us[node] - behind_us;
-}
-
-static void on_applied(void *ctx, uint32_t group, uint64_t index, uint64_t log_time_us,
-                       uint64_t expired)
-{
-    (void)group;
-    (void)log_time_us;
-    struct actor *actor = ctx;
-    actor->applied = index;
-    actor->expired += expired;
-}
-
-static void on_fatal(void *ctx, uint32_t group, const char *what)
-{
-    (void)ctx;
-    (void)group;
-    fail_msg("%s", what);
-}
-
-static void on_send_snapshot(void *ctx, uint32_t group, struct mf_acceptor to)
-{
-    (void)group;
-    ((struct actor *)ctx)->snapshot_to = to;
-}
-
-static void on_retire(void *ctx, uint32_t group, struct mf_shard *shard)
-{
-    (void)group;
-    ((struct actor *)ctx)->retired = shard;
-}
-
-static uint64_t on_mono(void *ctx)
-{
-    const struct actor *actor = ctx;
-    return actor->scene->now_us;
-}
-
-// No node has a lease of another: reads take quorum rounds.
-static bool on_bound(void *ctx, uint16_t node, uint64_t now_us)
-{
-    (void)ctx;
-    (void)node;
-    (void)now_us;
-    return false;
-}
-
-static bool on_withdraw(void *ctx, uint16_t node, uint64_t now_us)
-{
-    return !on_bound(ctx, node, now_us);
-}
-
-static uint64_t on_support(void *ctx, uint16_t node)
-{
-    (void)node;
-    const struct actor *actor = ctx;
-    return actor->scene->lease_token;
-}
-
-static uint64_t on_held_until(void *ctx, uint16_t node, uint64_t token)
-{
-    (void)ctx;
-    (void)node;
-    (void)token;
-    return 0;
-}
-
-static const struct mf_replica_ops ops = {.reply = on_reply,
-                                          .mono_us = on_mono,
-                                          .bound = on_bound,
-                                          .withdraw = on_withdraw,
-                                          .support = on_support,
-                                          .held_until = on_held_until,
-                                          .persist = on_persist,
-                                          .send = on_send,
-                                          .node_mono_us = on_node_mono,
-                                          .send_snapshot = on_send_snapshot,
-                                          .retire = on_retire,
-                                          .applied = on_applied,
-                                          .fatal = on_fatal};
-
-static struct mf_replica_env env_of(const struct scene *scene)
-{
-    return (struct mf_replica_env){.now_us = scene->now_us, .wall_us = WALL_US + scene->now_us};
-}
-
-static void flush(struct actor *actor)
-{
-    struct mf_replica_env env = env_of(actor->scene);
-    do {
-        actor->persist_seq = 0;
-        mf_replica_flush(actor->replica, &env);
-        if (actor->persist_seq != 0)
-            mf_replica_persisted(actor->replica, &env, actor->persist_seq);
-    } while (mf_replica_dirty(actor->replica));
-}
-
-static void settle(struct scene *scene)
-{
-    for (uint16_t id = 1; id <= NODES; id++)
-        flush(&scene->actors[id]);
-    for (uint32_t i = 0; i < scene->mail_count; i++) {
-        struct letter letter = scene->mail[i];
-        struct mf_replica_env env = env_of(scene);
-        struct actor *to = &scene->actors[letter.msg.to];
-        if (!scene->cut[letter.msg.to] && !scene->cut[letter.msg.from]) {
-            mf_replica_receive(to->replica, &env, &letter.msg, letter.mono_us);
-            flush(to);
-        }
-        mf_paxos_msg_free(&letter.msg);
-    }
-    scene->mail_count = 0;
-}
-
-// Lets time pass in small steps, with ticks where they are due.
-static void pass(struct scene *scene, uint64_t us)
-{
-    for (uint64_t end_us = scene->now_us + us; scene->now_us < end_us; scene->now_us += 1000) {
-        struct mf_replica_env env = env_of(scene);
-        for (uint16_t id = 1; id <= NODES; id++) {
-            struct mf_replica *replica = scene->actors[id].replica;
-            if (mf_replica_next_tick_us(replica, env.now_us) <= env.now_us)
-                mf_replica_tick(replica, &env);
-        }
-        settle(scene);
-    }
-}
-
-static void suspect(struct scene *scene, uint16_t lost)
-{
-    struct mf_replica_env env = env_of(scene);
-    for (uint16_t id = 1; id <= NODES; id++) {
-        if (id != lost)
-            mf_replica_suspect(scene->actors[id].replica, &env, lost);
-    }
-}
-
-static void open_lagging_scene(struct scene *scene, uint64_t mono_lag_us)
-{
-    memset(scene, 0, sizeof(*scene));
-    scene->mono_lag_us = mono_lag_us;
-    scene->now_us = 5 * SECOND_US;
-    for (uint16_t id = 1; id <= NODES; id++) {
-        struct mf_replica_config config = {
-            .paxos = {.self = id,
-                      .incarnation = 1,
-                      .members = {.voter_count = NODES, .voters = {{1, 1}, {2, 1}, {3, 1}}},
-                      .election_us = 100000,
-                      .first_election_us = (uint64_t)id * 1000000 - 990000,
-                      .resend_us = 20000,
-                      .chosen_delay_us = 1000,
-                      .window_entries = 8,
-                      .window_bytes = 1 << 20,
-                      .learn_bytes = 1 << 20},
-            .expire_batch = 2,
-            .batch_bytes = 1 << 16,
-            .mark_interval_us = SECOND_US,
-            .tag_seed = (uint64_t)id << 32,
-            .pending_ops_max = 100};
-        struct actor *actor = &scene->actors[id];
-        actor->scene = scene;
-        actor->id = id;
-        actor->replica = mf_replica_new(&config, mf_shard_new(0, id), &ops, actor, scene->now_us);
-        mf_replica_restore_done(actor->replica, 0, 0);
-    }
-    pass(scene, 100000); // node 1 campaigns first, and wins
-}
-
-static void open_scene(struct scene *scene)
-{
-    open_lagging_scene(scene, 0);
-}
-
-static void close_scene(struct scene *scene)
-{
-    for (uint16_t id = 1; id <= NODES; id++)
-        mf_replica_free(scene->actors[id].replica);
-}
-
-static struct mf_op *submit(struct scene *scene, uint16_t id, const struct mf_command *command)
-{
-    struct mf_op *op = mf_op_new(0, command);
-    op->deadline_us = scene->now_us + 5 * SECOND_US;
-    struct mf_replica_env env = env_of(scene);
-    mf_replica_submit(scene->actors[id].replica, &env, op);
-    settle(scene);
-    return op;
-}
-
-static struct mf_command set_command(const char *key, const char *value, int64_t ttl_us)
-{
-    struct mf_command command = {.op = MF_OP_SET, .item_count = 1};
-    command.one = (struct mf_item){mf_bytes_str(key), mf_bytes_str(value)};
-    if (ttl_us != 0) {
-        command.expiry = MF_EXPIRY_IN;
-        command.expire_us = ttl_us;
-    }
-    return command;
-}
-
-static struct mf_op *set(struct scene *scene, uint16_t id, const char *key, const char *value,
-                         int64_t ttl_us)
-{
-    struct mf_command command = set_command(key, value, ttl_us);
-    command.items = &command.one;
-    return submit(scene, id, &command);
-}
-
-static struct mf_op *get(struct scene *scene, uint16_t id, const char *key, uint32_t flags)
-{
-    struct mf_command command = {.op = MF_OP_GET, .item_count = 1, .flags = flags};
-    command.one.key = mf_bytes_str(key);
-    command.items = &command.one;
-    return submit(scene, id, &command);
-}
-
-static bool answered(const struct mf_op *op)
-{
-    return op->owner != NULL;
-}
-
-static struct mf_result result_of(const struct mf_op *op)
-{
-    assert_true(answered(op));
-    assert_int_equal(op->status, MF_OK);
-    struct mf_reader reader = mf_reader_of(mf_buf_view(&op->result));
-    struct mf_result result;
-    assert_int_equal(mf_result_decode(&reader, &result), MF_OK);
-    return result;
-}
-
-static void assert_got(struct mf_op *op, const char *value)
-{
-    struct mf_result result = result_of(op);
-    if (value == NULL) {
-        assert_int_equal(result.kind, MF_RESULT_NIL);
-    } else {
-        assert_int_equal(result.kind, MF_RESULT_BYTES);
-        assert_true(mf_bytes_equal(result.value, mf_bytes_str(value)));
-    }
-    mf_op_free(op);
-}
-
-static void assert_written(struct mf_op *op)
-{
-    struct mf_result result = result_of(op);
-    assert_int_equal(result.kind, MF_RESULT_WRITTEN);
-    assert_true(result.version > 0);
-    mf_op_free(op);
-}
-
-static bool leads(const struct scene *scene, uint16_t id)
-{
-    struct mf_replica_env env = env_of(scene);
-    struct mf_replica_info info;
-    mf_replica_info(scene->actors[id].replica, &env, &info);
-    return info.leading;
-}
+#include "replica_scene.h"
 
 static void write_is_read_back_and_reaches_every_replica(void **state)
 {
@@ -736,6 +389,28 @@ static void only_the_leader_lets_others_read_and_not_while_it_hands_over(void **
     close_scene(&scene);
 }
 
+static void value_is_not_let_out_when_the_lease_ran_out_while_it_was_read(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_scene(&scene);
+    scene.lease_token = 42;
+    assert_written(set(&scene, 1, "k", "v", 0));
+    pass(&scene, 100000);
+    scene.cut[2] = scene.cut[3] = true;
+    scene.held_until_us = scene.now_us + 100;
+    assert_got(get(&scene, 1, "k", 0), "v"); // alone
+    scene.look_us = 100;
+    struct mf_op *late = get(&scene, 1, "k", 0);
+    assert_false(answered(late));
+    scene.look_us = 0;
+    scene.held_until_us = 0;
+    scene.cut[2] = scene.cut[3] = false;
+    pass(&scene, 100000);
+    assert_got(late, "v");
+    close_scene(&scene);
+}
+
 static void load_record(void *arg, const struct mf_record *record)
 {
     assert_int_equal(mf_shard_load(arg, record), MF_OK);
@@ -781,6 +456,7 @@ int main(void)
         cmocka_unit_test(write_is_read_back_and_reaches_every_replica),
         cmocka_unit_test(follower_refuses_and_names_the_leader),
         cmocka_unit_test(only_the_leader_lets_others_read_and_not_while_it_hands_over),
+        cmocka_unit_test(value_is_not_let_out_when_the_lease_ran_out_while_it_was_read),
         cmocka_unit_test(clock_of_a_new_group_is_followed_from_its_first_moment),
         cmocka_unit_test(key_dies_at_its_deadline_at_one_log_position_everywhere),
         cmocka_unit_test(death_is_not_shown_before_an_entry_has_reached_it),

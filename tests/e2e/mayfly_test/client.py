@@ -109,6 +109,19 @@ class Connection:
             raise ProtocolError(f"both an error and a result: {message!r:.200}")
         return msgid, error_from(error), None
 
+    def fileno(self):
+        return self._socket.fileno()
+
+    def receive_there(self):
+        """The responses that are there once the socket can be read, each as receive() returns it;
+        waits for one at least."""
+        answers = [self.receive()]
+        try:
+            while True:
+                answers.append(self.receive(0))
+        except TimeoutError:
+            return answers
+
     def pipeline(self, requests, timeout=None):
         """Sends all (method, *params) at once; returns the answers in the order of the requests, an
         error as an RpcError object."""

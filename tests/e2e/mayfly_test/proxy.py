@@ -2,22 +2,70 @@
 
 Each node is told its own addresses for the others (cluster.nodes is read by each node for itself):
 ports of this process, one per direction, which pass everything on until the link is cut. A cut
-link takes bytes and keeps them, or drops connections, as real networks do both.
+link takes bytes and keeps them, or drops connections, as real networks do both. A link can also lose
+single frames, by what is in them (rpc/peer_frame.h), which TCP would hide.
 """
 
 import asyncio
+import struct
 import threading
 
 from .client import parse_address
 
 CHUNK = 64 * 1024
 
+# rpc/peer_frame.h: u32 length of the rest, u64 checksum; u64 clock, u8 flags, u64 echo, u64 token;
+# then items: u8 kind, u32 shard, u32 length, bytes.
+FRAME_HEAD = struct.Struct("<IQ")
+BODY_HEAD = struct.Struct("<QBQQ")
+ITEM_HEAD = struct.Struct("<BII")
+ASKS = 1
+PAXOS, REPLY, SNAPSHOT_ACK = 1, 3, 7
+# consensus/paxos_msg.h: promise, reject, accepted, learned, read-ack, vote, release.
+PAXOS_ANSWERS = frozenset([2, 3, 5, 8, 10, 12, 15])
+
+
+def is_request(frame):
+    """Whether a frame asks the receiver for anything, or only answers."""
+    at = FRAME_HEAD.size
+    _, flags, _, _ = BODY_HEAD.unpack_from(frame, at)
+    at += BODY_HEAD.size
+    request = bool(flags & ASKS)
+    while at < len(frame):
+        kind, _, length = ITEM_HEAD.unpack_from(frame, at)
+        at += ITEM_HEAD.size
+        answer = (frame[at] in PAXOS_ANSWERS if kind == PAXOS else kind in (REPLY, SNAPSHOT_ACK))
+        request = request or not answer
+        at += length
+    return request
+
+
+async def chunks_of(reader):
+    while data := await reader.read(CHUNK):
+        yield data
+
+
+async def frames_of(reader, arrives):
+    """The hello, and then one frame after the other, less those that do not arrive."""
+    hello = True
+    while True:
+        try:
+            length = await reader.readexactly(4)
+            frame = length + await reader.readexactly(int.from_bytes(length, "little"))
+        except asyncio.IncompleteReadError:
+            return
+        if hello or arrives(frame):
+            yield frame
+        hello = False
+
 
 class Link:
     """Connections that one node makes to another."""
 
-    def __init__(self, target):
+    def __init__(self, target, loses):
         self.target = target
+        self.loses = loses  # loses(frame): whether it does not arrive
+        self.lost = 0
         self.server = None
         self.connections = set()
         self.open = None  # an asyncio.Event: bytes flow while it is set
@@ -37,12 +85,18 @@ class Link:
             return
         pair = (writer, far_writer)
         self.connections.add(pair)
-        await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
+        await asyncio.gather(self._pump(frames_of(reader, self._arrives), far_writer),
+                             self._pump(chunks_of(far_reader), writer))
         self.connections.discard(pair)
 
-    async def _pump(self, reader, writer):
+    def _arrives(self, frame):
+        lost = self.loses(frame)
+        self.lost += lost
+        return not lost
+
+    async def _pump(self, source, writer):
         try:
-            while data := await reader.read(CHUNK):
+            async for data in source:
                 await self.open.wait()
                 writer.write(data)
                 await writer.drain()
@@ -62,6 +116,7 @@ class Network:
     def __init__(self, rng):
         self._rng = rng
         self._links = {}  # (from, to) -> Link
+        self._loses = lambda frame: False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
@@ -90,7 +145,7 @@ class Network:
         for other, address in members.items():
             if int(other) == node.id:
                 continue
-            link = Link(parse_address(address))
+            link = Link(parse_address(address), lambda frame: self._loses(frame))
             self._links[node.id, int(other)] = link
             members[other] = f"127.0.0.1:{self._await(link.start())}"
         node.settings["cluster.nodes"] = ", ".join(f"{i}={address}"
@@ -117,7 +172,15 @@ class Network:
                     self._links[direction].drop()
         self._await(cut())
 
+    def lose(self, share, requests):
+        """From now on all links lose this share of the frames that ask, or of those that answer."""
+        self._loses = lambda frame: is_request(frame) == requests and self._rng.random() < share
+
+    def lost(self):
+        return sum(link.lost for link in self._links.values())
+
     def heal(self):
+        self._loses = lambda frame: False
         async def heal():
             for link in self._links.values():
                 link.open.set()
