@@ -257,14 +257,6 @@ static void scout_ahead(struct mf_shard *shard, struct scout *scout)
         mf_map_prefetch_entry(shard->keys, hashes[i]);
 }
 
-static enum mf_err apply_command(struct mf_shard *shard, const struct mf_command *command)
-{
-    mf_buf_clear(&shard->result, RESULT_KEEP_BYTES_MAX);
-    enum mf_err err = apply_once(shard, command, &shard->result);
-    shard->commands += err == MF_OK;
-    return err;
-}
-
 static enum mf_err apply_next(struct mf_shard *shard, struct mf_batch_reader *reader)
 {
     struct mf_command command;
@@ -273,24 +265,10 @@ static enum mf_err apply_next(struct mf_shard *shard, struct mf_batch_reader *re
         return err;
     if (!well_formed(&command))
         return MF_CORRUPT;
-    return apply_command(shard, &command);
-}
-
-static void begin_entry(struct mf_shard *shard, uint64_t index, uint64_t log_time_us)
-{
-    bool alone = mf_seq_write_begin(&shard->entries);
-    assert(alone); // the owner is the only writer
-    (void)alone;
-    enter(shard, index, log_time_us);
-}
-
-static void end_entry(struct mf_shard *shard)
-{
-    mf_seq_write_end(&shard->entries);
-    if (shard->version - shard->reclaimed_version >= RECLAIM_EVERY) {
-        shard->reclaimed_version = shard->version;
-        mf_shard_reclaim(shard);
-    }
+    mf_buf_clear(&shard->result, RESULT_KEEP_BYTES_MAX);
+    err = apply_once(shard, &command, &shard->result);
+    shard->commands += err == MF_OK;
+    return err;
 }
 
 enum mf_err mf_shard_apply(struct mf_shard *shard, uint64_t index, uint64_t log_time_us,
@@ -303,7 +281,10 @@ enum mf_err mf_shard_apply(struct mf_shard *shard, uint64_t index, uint64_t log_
     if (err != MF_OK)
         goto out;
     scout.reader = reader;
-    begin_entry(shard, index, log_time_us);
+    bool alone = mf_seq_write_begin(&shard->entries);
+    assert(alone); // the owner is the only writer
+    (void)alone;
+    enter(shard, index, log_time_us);
     for (uint32_t n = 0;; n++) {
         if (scout.ahead == 0 && !scout.ended)
             scout_ahead(shard, &scout);
@@ -314,9 +295,13 @@ enum mf_err mf_shard_apply(struct mf_shard *shard, uint64_t index, uint64_t log_
         if (done != NULL)
             done(arg, n, mf_buf_view(&shard->result));
     }
-    end_entry(shard);
+    mf_seq_write_end(&shard->entries);
     if (err == MF_NOT_FOUND)
         err = MF_OK;
+    if (shard->version - shard->reclaimed_version >= RECLAIM_EVERY) {
+        shard->reclaimed_version = shard->version;
+        mf_shard_reclaim(shard);
+    }
 out:
     mf_batch_close(&scout.reader);
     mf_batch_close(&reader);
@@ -326,11 +311,21 @@ out:
 enum mf_err mf_shard_apply_one(struct mf_shard *shard, uint64_t index, uint64_t log_time_us,
                                const struct mf_command *command, struct mf_bytes *result)
 {
-    if (!well_formed(command) || !(mf_op_is_write(command->op) || command->op == MF_OP_EXPIRE_DUE))
+    bool loggable = mf_op_is_write(command->op) || command->op == MF_OP_EXPIRE_DUE;
+    if (!loggable || !well_formed(command))
         return MF_BAD_REQUEST;
-    begin_entry(shard, index, log_time_us);
-    enum mf_err err = apply_command(shard, command);
-    end_entry(shard);
+    bool alone = mf_seq_write_begin(&shard->entries);
+    assert(alone); // the owner is the only writer
+    (void)alone;
+    enter(shard, index, log_time_us);
+    mf_buf_clear(&shard->result, RESULT_KEEP_BYTES_MAX);
+    enum mf_err err = apply_once(shard, command, &shard->result);
+    shard->commands += err == MF_OK;
+    mf_seq_write_end(&shard->entries);
+    if (shard->version - shard->reclaimed_version >= RECLAIM_EVERY) {
+        shard->reclaimed_version = shard->version;
+        mf_shard_reclaim(shard);
+    }
     *result = mf_buf_view(&shard->result);
     return err;
 }

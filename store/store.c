@@ -280,9 +280,10 @@ enum mayfly_err mayfly_store_stats(struct mayfly_store *store, struct mayfly_sto
         mf_store_begin(store, i);
         mf_shard_counters(store->shards[i].state, &counters);
         stats.keys += mf_shard_keys(store->shards[i].state);
-        stats.waiting_bytes += mf_map_waiting_bytes(store->shards[i].map);
+        uint64_t waiting_bytes = mf_map_waiting_bytes(store->shards[i].map);
         mf_store_end(store, i);
-        stats.bytes += counters.bytes;
+        stats.bytes += counters.bytes - waiting_bytes;
+        stats.waiting_bytes += waiting_bytes;
         stats.expired += counters.expired;
     }
     *out = stats;
