@@ -398,7 +398,8 @@ out:
 enum mf_err mf_shard_apply_one(struct mf_shard *shard, uint64_t index, uint64_t log_time_us,
                                const struct mf_command *command, struct mf_bytes *result)
 {
-    if (!well_formed(command) || !(mf_op_is_write(command->op) || command->op == MF_OP_EXPIRE_DUE))
+    bool loggable = mf_op_is_write(command->op) || command->op == MF_OP_EXPIRE_DUE;
+    if (!loggable || !well_formed(command))
         return MF_BAD_REQUEST;
     begin_entry(shard, index, log_time_us);
     enum mf_err err = apply_command(shard, command);

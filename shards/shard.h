@@ -67,15 +67,6 @@ MF_MUST_USE enum mf_err mf_shard_apply(struct mf_shard *shard, uint64_t index, u
                                        void (*done)(void *arg, uint32_t n, struct mf_bytes result),
                                        void *arg);
 
-// The same for an entry that is one command, which nobody had to encode: for a store without a log.
-// Gives its encoded result, valid until the next entry. MF_BAD_REQUEST, and no entry, for a command
-// that could not be in a log.
-MF_MUST_USE enum mf_err mf_shard_apply_one(struct mf_shard *shard, uint64_t index,
-                                           uint64_t log_time_us, const struct mf_command *command,
-                                           struct mf_bytes *result);
-// Versions from now on are larger than `version`: for one whose keys come from another shard.
-void mf_shard_skip_versions(struct mf_shard *shard, uint64_t version);
-
 // False while the group has no hash seed.
 bool mf_shard_seeded(const struct mf_shard *shard);
 
@@ -96,6 +87,15 @@ MF_MUST_USE enum mf_err mf_shard_read_shared(const struct mf_shard *shard,
                                              struct mf_map_reader *reader,
                                              const struct mf_command *command, uint64_t log_now_us,
                                              struct mf_buf *out);
+
+// Applies an entry that is one command, which nobody had to encode: for a store without a log.
+// Gives its encoded result, valid until the next entry. MF_BAD_REQUEST, and no entry, for a command
+// that could not be in a log.
+MF_MUST_USE enum mf_err mf_shard_apply_one(struct mf_shard *shard, uint64_t index,
+                                           uint64_t log_time_us, const struct mf_command *command,
+                                           struct mf_bytes *result);
+// Versions from now on are larger than `version`: for one whose keys come from another shard.
+void mf_shard_skip_versions(struct mf_shard *shard, uint64_t version);
 
 // The earliest deadline of a key or id, or MF_NO_DEADLINE.
 uint64_t mf_shard_next_deadline(const struct mf_shard *shard);

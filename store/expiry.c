@@ -7,6 +7,7 @@
 #include "store/store_internal.h"
 
 #include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -121,8 +122,16 @@ static bool start(struct mf_store_worker *worker)
     pthread_condattr_destroy(&attributes);
     pthread_mutex_init(&worker->lock, NULL);
     atomic_init(&worker->wake_us, MF_STORE_NEVER);
-    if (pthread_create(&worker->thread, NULL, work, worker) == 0)
+    // The program's signals are for its own threads.
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    bool started = pthread_create(&worker->thread, NULL, work, worker) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (started) {
+        pthread_setname_np(worker->thread, "mayfly-expiry");
         return true;
+    }
     pthread_cond_destroy(&worker->wake);
     pthread_mutex_destroy(&worker->lock);
     return false;

@@ -111,12 +111,12 @@ enum mayfly_err mayfly_store_get(struct mayfly_store *store, struct mayfly_bytes
                                  struct mayfly_store_value *out)
 {
     struct lookup lookup;
+    *out = (struct mayfly_store_value){.ttl_ms = -1};
     enum mayfly_err err = enter(store, key, &lookup);
     if (err != MAYFLY_OK)
         return err;
     if (lookup.entry == NULL) {
         leave(store, &lookup);
-        *out = (struct mayfly_store_value){.ttl_ms = -1};
         return MAYFLY_OK;
     }
     add_held(lookup.thread, 1);

@@ -31,8 +31,9 @@
 // none is left for less than that the process is aborted, with a line on stderr.
 //
 // fork(): the child's copy of a store cannot be used; its functions return MAYFLY_ERR_FORKED. The
-// parent's is not touched. Nothing here writes to stdout or reads the environment, and two stores
-// share nothing. Errors are those of client.h, with their names and texts.
+// parent's is not touched. Expiry threads block all signals. Nothing here writes to stdout or reads
+// the environment, and two stores share nothing. Errors are those of client.h, with their names and
+// texts.
 #ifndef MAYFLY_STORE_H
 #define MAYFLY_STORE_H
 
@@ -80,7 +81,7 @@ struct mayfly_store_value {
 
 // Looks a key up without a copy and without a lock. A value that was found is held: its bytes stay
 // as they are, whatever is written, until this thread gives it to mayfly_store_release. Absent:
-// MAYFLY_OK with `found` false, and nothing is held.
+// MAYFLY_OK with `found` false, and nothing is held; neither is on an error.
 //
 // A thread may hold any number of values. Holding one costs no writer any time, but memory: nothing
 // that is replaced or deleted in its shard after the value was taken is freed before it is
@@ -163,7 +164,7 @@ mayfly_store_sweep(struct mayfly_store *store, uint64_t limit, uint64_t *removed
 struct mayfly_store_stats {
     uint64_t keys;          // in memory: those included whose time has come
     uint64_t bytes;         // of keys, values and tables, as asked of malloc
-    uint64_t waiting_bytes; // of them, what is replaced or deleted and not freed yet: up to 256 KiB
+    uint64_t waiting_bytes; // and of what is replaced or deleted and not freed yet: up to 256 KiB
                             // a shard, or more while a value of it is held
     uint64_t expired;       // keys that died of their TTL, since the store was opened
 };

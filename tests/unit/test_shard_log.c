@@ -20,6 +20,41 @@ static void count_done(void *arg, uint32_t n, struct mf_bytes result)
     (*count)++;
 }
 
+static void a_command_alone_is_an_entry_like_a_batch_of_one(void **state)
+{
+    (void)state;
+    struct fixture *f = fixture_new();
+    struct mf_shard *alone = mf_shard_new(1, 5);
+    struct mf_command commands[] = {set_for("a", "1", 9 * SECOND),
+                                    set("b", "2"),
+                                    one(MF_OP_PERSIST, "a"),
+                                    one(MF_OP_DEL, "b"),
+                                    {.op = MF_OP_FLUSH}};
+    for (size_t i = 0; i < 5; i++) {
+        f->now_us += 1000;
+        apply(f, commands[i]);
+        struct mf_bytes result;
+        if (commands[i].op != MF_OP_FLUSH)
+            commands[i].items = &commands[i].one;
+        assert_int_equal(mf_shard_apply_one(alone, i + 1, f->now_us, &commands[i], &result), MF_OK);
+        assert_true(mf_bytes_equal(result, mf_buf_view(&f->result)));
+        assert_true(mf_shard_state_hash(alone) == mf_shard_state_hash(f->shard));
+    }
+    struct mf_bytes result;
+    struct mf_command read = one(MF_OP_GET, "a");
+    read.items = &read.one;
+    assert_int_equal(mf_shard_apply_one(alone, 6, f->now_us, &read, &result), MF_BAD_REQUEST);
+    mf_shard_skip_versions(alone, 1000);
+    struct mf_command late = set("c", "3");
+    late.items = &late.one;
+    assert_int_equal(mf_shard_apply_one(alone, 6, f->now_us, &late, &result), MF_OK);
+    struct mf_shard_meta meta;
+    mf_shard_meta(alone, &meta);
+    assert_int_equal(meta.version, 1001);
+    mf_shard_free(alone);
+    fixture_free(f);
+}
+
 static void a_batch_is_applied_in_order_at_one_position(void **state)
 {
     (void)state;
@@ -294,6 +329,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_batch_is_applied_in_order_at_one_position),
+        cmocka_unit_test(a_command_alone_is_an_entry_like_a_batch_of_one),
         cmocka_unit_test(a_no_op_moves_position_and_time_alone),
         cmocka_unit_test(a_key_without_a_ttl_outlives_the_end_of_time),
         cmocka_unit_test(what_no_leader_proposes_is_corrupt),

@@ -1,7 +1,10 @@
 // The embedded store through its public functions, on a clock that the tests set.
+#include <limits.h>
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include "tests/unit/store_fixture.h"
@@ -227,10 +230,56 @@ static void memory_stays_bounded_under_rewrites_and_deletes(void **state)
         struct mayfly_bytes bytes = mayfly_str(key);
         if (i % 5 == 0)
             assert_int_equal(mayfly_store_del(store, &bytes, 1, NULL, NULL), MAYFLY_OK);
-        assert_true(stats_of(store).bytes < 6 * sizeof(large));
+        struct mayfly_store_stats stats = stats_of(store);
+        assert_true(stats.bytes < 4 * sizeof(large));
+        assert_true(stats.waiting_bytes < 3 * sizeof(large));
     }
     close_whole(store);
 }
+
+static void a_process_may_have_stores_until_the_system_refuses(void **state)
+{
+    (void)state;
+    static struct mayfly_store *stores[PTHREAD_KEYS_MAX + 1];
+    struct mayfly_store_options options = {.shards = 1, .manual_expiry = true};
+    size_t count = 0;
+    while (mayfly_store_open(&options, &stores[count]) == MAYFLY_OK)
+        put(stores[count++], "k", "v", 0);
+    assert_in_range(count, 500, PTHREAD_KEYS_MAX);
+    assert_int_equal(mayfly_store_open(&options, &stores[count]), MAYFLY_ERR_OUT_OF_MEMORY);
+    while (count > 0) {
+        assert_value(stores[--count], "k", "v");
+        close_whole(stores[count]);
+    }
+}
+
+// Sanitizers need the address space for themselves.
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+static void a_value_that_memory_has_no_place_for_is_refused(void **state)
+{
+    (void)state;
+    size_t len = (size_t)256 << 20;
+    void *value = calloc(1, len); // untouched, so it takes no memory yet
+    pid_t child = fork();
+    if (child == 0) {
+        struct mayfly_store *store = NULL;
+        struct mayfly_bytes k = mayfly_str("k");
+        // What is there, and room for everything but the value's copy.
+        struct rlimit room = {len + (128 << 20), len + (128 << 20)};
+        bool fine = mayfly_store_open(NULL, &store) == MAYFLY_OK &&
+                    setrlimit(RLIMIT_AS, &room) == 0 &&
+                    mayfly_store_set(store, k, (struct mayfly_bytes){value, len}, NULL, NULL) ==
+                        MAYFLY_ERR_OUT_OF_MEMORY &&
+                    mayfly_store_set(store, k, k, NULL, NULL) == MAYFLY_OK &&
+                    mayfly_store_close(store) == MAYFLY_OK;
+        _exit(fine ? 0 : 1);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    free(value);
+}
+#endif
 
 struct other_thread {
     struct mayfly_store *store;
@@ -343,6 +392,27 @@ static void expiry_threads_free_what_is_due_by_themselves(void **state)
     close_whole(store);
 }
 
+static void expiry_threads_take_no_signal(void **state)
+{
+    (void)state;
+    struct mayfly_store *store = NULL;
+    assert_int_equal(mayfly_store_open(NULL, &store), MAYFLY_OK);
+    put(store, "k", "v", 1);
+    while (stats_of(store).keys > 0) // until the thread is at work
+        sched_yield();
+    sigset_t usr1, pending;
+    sigemptyset(&usr1);
+    sigaddset(&usr1, SIGUSR1);
+    pthread_sigmask(SIG_BLOCK, &usr1, NULL);
+    kill(getpid(), SIGUSR1); // a thread that takes it ends the process
+    sigpending(&pending);
+    assert_true(sigismember(&pending, SIGUSR1));
+    int taken;
+    assert_int_equal(sigwait(&usr1, &taken), 0);
+    pthread_sigmask(SIG_UNBLOCK, &usr1, NULL);
+    close_whole(store);
+}
+
 static void a_child_is_refused_and_the_parent_goes_on(void **state)
 {
     (void)state;
@@ -447,10 +517,15 @@ int main(void)
         cmocka_unit_test(ttls_slide_and_go),
         cmocka_unit_test(a_held_value_stays_as_it_was_whatever_is_written),
         cmocka_unit_test(memory_stays_bounded_under_rewrites_and_deletes),
+        cmocka_unit_test(a_process_may_have_stores_until_the_system_refuses),
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+        cmocka_unit_test(a_value_that_memory_has_no_place_for_is_refused),
+#endif
         cmocka_unit_test(a_value_is_released_by_its_own_thread_or_by_the_end_of_it),
         cmocka_unit_test(a_value_is_copied_when_there_is_room),
         cmocka_unit_test(due_keys_are_swept_and_the_next_deadline_told),
         cmocka_unit_test(expiry_threads_free_what_is_due_by_themselves),
+        cmocka_unit_test(expiry_threads_take_no_signal),
         cmocka_unit_test(a_child_is_refused_and_the_parent_goes_on),
         cmocka_unit_test(no_death_is_told_that_a_writer_has_not_reached),
     };
