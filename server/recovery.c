@@ -24,7 +24,7 @@
 #define MARK_INTERVAL_US UINT64_C(1000000)
 #define PENDING_OPS_MAX 100000
 
-static void configure(const struct mf_node *node, uint32_t shard, struct mf_replica_config *config)
+static void configure(struct mf_node *node, uint32_t shard, struct mf_replica_config *config)
 {
     uint32_t indexes[MF_NODES_MAX];
     uint32_t count = mf_node_replicas(node, shard, indexes);
@@ -32,7 +32,8 @@ static void configure(const struct mf_node *node, uint32_t shard, struct mf_repl
     *config = (struct mf_replica_config){.expire_batch = EXPIRE_BATCH,
                                          .batch_bytes = BATCH_BYTES,
                                          .mark_interval_us = MARK_INTERVAL_US,
-                                         .pending_ops_max = PENDING_OPS_MAX};
+                                         .pending_ops_max = PENDING_OPS_MAX,
+                                         .budget = &node->budget};
     mf_entropy(&config->tag_seed, sizeof(config->tag_seed));
     struct mf_paxos_config *paxos = &config->paxos;
     paxos->group = shard;

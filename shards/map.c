@@ -417,6 +417,11 @@ size_t mf_map_bytes(const struct mf_map *map)
     return sizeof(*map) + map->segment_bytes + map->chains.bucket_bytes + map->entry_bytes;
 }
 
+size_t mf_map_waiting_bytes(const struct mf_map *map)
+{
+    return map->waiting_bytes;
+}
+
 size_t mf_map_entry_bytes(const struct mf_map *map)
 {
     return map->entry_bytes;
