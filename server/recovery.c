@@ -24,6 +24,11 @@
 #define MARK_INTERVAL_US UINT64_C(1000000)
 #define PENDING_OPS_MAX 100000
 
+static struct mf_owned_shard *owned(const struct mf_node *node, uint32_t shard)
+{
+    return mf_reactor_shard(node->reactors[mf_reactor_of_shard(node, shard)], shard);
+}
+
 static void configure(struct mf_node *node, uint32_t shard, struct mf_replica_config *config)
 {
     uint32_t indexes[MF_NODES_MAX];
@@ -33,7 +38,8 @@ static void configure(struct mf_node *node, uint32_t shard, struct mf_replica_co
                                          .batch_bytes = BATCH_BYTES,
                                          .mark_interval_us = MARK_INTERVAL_US,
                                          .pending_ops_max = PENDING_OPS_MAX,
-                                         .budget = &node->budget};
+                                         .budget = &node->budget,
+                                         .expire_left = &owned(node, shard)->reactor->expire_left};
     mf_entropy(&config->tag_seed, sizeof(config->tag_seed));
     struct mf_paxos_config *paxos = &config->paxos;
     paxos->group = shard;
@@ -59,11 +65,6 @@ static void configure(struct mf_node *node, uint32_t shard, struct mf_replica_co
     paxos->window_entries = WINDOW_ENTRIES;
     paxos->window_bytes = WINDOW_BYTES;
     paxos->learn_bytes = LEARN_BYTES;
-}
-
-static struct mf_owned_shard *owned(const struct mf_node *node, uint32_t shard)
-{
-    return mf_reactor_shard(node->reactors[mf_reactor_of_shard(node, shard)], shard);
 }
 
 struct replay {

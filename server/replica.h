@@ -58,6 +58,7 @@ struct mf_replica_ops {
 struct mf_replica_config {
     struct mf_paxos_config paxos;
     uint32_t expire_batch;     // keys per EXPIRE_DUE entry
+    uint32_t *expire_left;     // keys that may still be proposed this turn; NULL: no bound
     uint64_t batch_bytes;      // a log entry is closed when its commands reach this size
     uint64_t mark_interval_us; // how often a changed log clock is noted in the WAL
     uint64_t tag_seed;         // random for each start: makes this process's proposals unique

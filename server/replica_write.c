@@ -90,9 +90,17 @@ void mf_replica_propose_expiry(struct mf_replica *replica, const struct mf_repli
     uint64_t clock_us = mf_log_clock_now(&replica->clock, env->now_us);
     if (replica->dead_waits.count == 0 && mf_shard_next_deadline(replica->shard) > clock_us)
         return;
+    uint32_t limit = replica->cfg.expire_batch;
+    if (replica->cfg.expire_left != NULL) {
+        limit = *replica->cfg.expire_left < limit ? *replica->cfg.expire_left : limit;
+        *replica->cfg.expire_left -= limit;
+    }
+    // Reads that wait for a log time need an entry, not the room.
+    if (limit == 0 && replica->dead_waits.count == 0)
+        return;
     uint64_t tag = next_tag(replica);
     mf_batch_begin(&replica->batch, tag);
-    struct mf_command expire = {.op = MF_OP_EXPIRE_DUE, .limit = replica->cfg.expire_batch};
+    struct mf_command expire = {.op = MF_OP_EXPIRE_DUE, .limit = limit};
     mf_batch_add(&replica->batch, &expire);
     propose(replica, env, tag, 0, 0);
     replica->expire_slot = replica->last->slot;
