@@ -339,9 +339,14 @@ static void nothing_waits_for_room_that_cannot_be_made(void **state)
     struct mf_op *op = submit(&node, 0, set_of("more", 1000, 0));
     assert_non_null(op->owner);
     assert_int_equal(end_of(&node, op), MF_OUT_OF_MEMORY);
+    // Not for what would never fit either, however much could go.
+    assert_int_equal(end_of(&node, submit(&node, 0, of_key(MF_OP_DEL, "key:3"))), MF_OK);
+    assert_int_equal(end_of(&node, submit(&node, 0, of_key(MF_OP_DEL, "key:4"))), MF_OK);
+    assert_int_equal(set(&node, 1, 2, 1000 * (int64_t)SECOND_US), MF_OK);
     op = submit(&node, 1, set_of("larger than all", MAX + 1, 0));
     assert_non_null(op->owner);
     assert_int_equal(end_of(&node, op), MF_OUT_OF_MEMORY);
+    assert_int_equal(mf_shard_keys(mf_replica_shard(node.replicas[1])), 1);
     // What waits while keys die for it, in vain, ends as the last of them goes.
     assert_int_equal(end_of(&node, submit(&node, 0, of_key(MF_OP_DEL, "key:1"))), MF_OK);
     assert_int_equal(end_of(&node, submit(&node, 0, of_key(MF_OP_DEL, "key:2"))), MF_OK);
@@ -350,6 +355,29 @@ static void nothing_waits_for_room_that_cannot_be_made(void **state)
     assert_null(op->owner);
     assert_int_equal(end_of(&node, op), MF_OUT_OF_MEMORY);
     assert_int_equal(mf_shard_keys(mf_replica_shard(node.replicas[1])), 0);
+    close_node(&node);
+}
+
+// Before anybody gives it its part.
+static void a_shard_makes_room_for_its_own_writes_at_once(void **state)
+{
+    (void)state;
+    struct node node;
+    open_node(&node, MF_EVICT_VOLATILE_TTL);
+    for (uint64_t number = 0; number < 3000; number++) {
+        char name[24];
+        struct mf_command command = set_of(name_of(number, name), 1000, 1000 * (int64_t)SECOND_US);
+        struct mf_op *op = submit(&node, 0, command);
+        for (int i = 0; i < 3 && op->owner == NULL; i++) {
+            node.now_us += 1000;
+            flush(&node, 0);
+        }
+        assert_non_null(op->owner);
+        assert_int_equal(end_of(&node, op), MF_OK);
+    }
+    struct mf_shard_counters counters;
+    mf_shard_counters(mf_replica_shard(node.replicas[0]), &counters);
+    assert_in_range(counters.evicted, 2000, 2400);
     close_node(&node);
 }
 
@@ -388,6 +416,7 @@ int main(void)
         cmocka_unit_test(eviction_makes_room_in_every_shard),
         cmocka_unit_test(a_shard_without_keys_gets_room_from_the_others),
         cmocka_unit_test(nothing_waits_for_room_that_cannot_be_made),
+        cmocka_unit_test(a_shard_makes_room_for_its_own_writes_at_once),
         cmocka_unit_test(what_waits_too_long_ends_as_busy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
