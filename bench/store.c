@@ -1,47 +1,37 @@
-// In-process benchmark of the store: sets and gets through the shards' own apply and read, and what
-// a key costs in memory. One thread: reactors share nothing, so a node does this once per core.
+// In-process benchmark of the store.
 //
-//     bench_store [--keys N] [--value BYTES] [--ttl MS]
+//     bench_store [rows|speed|growth|storm] [--keys N] [--value BYTES] [--ttl MS]
 //
-// For 1 to 64 shards it prints nanoseconds a command, and the growth of the process's resident
-// memory by key. Times on a busy machine vary: compare the rows of one run.
+//     rows    1 to 64 shards: nanoseconds a command, resident memory by key
+//     speed   one shard: sets, gets by the owner, gets beside it from one and from two threads
+//     growth  one shard from empty to N keys, one set at a time: how long the slowest took, and
+//             the most that one of them did to the table
+//     storm   N keys due at one instant: how long until all are gone and their events told, what
+//             a reader of other keys notices, and when the memory is back
+//
+// Times on a busy machine vary: compare what one run prints.
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #ifdef MF_HAVE_JEMALLOC
 #include <jemalloc/jemalloc.h>
 #endif
 
-#include "base/clock.h"
-#include "shards/batch.h"
-#include "shards/shard.h"
-#include "shards/slots.h"
+#include "bench/store.h"
 
-#define SHARDS_MAX 64u
-#define BATCH 64u
-#define KEY_BYTES 14u
+void store_key(char key[STORE_KEY_BYTES], uint64_t number)
+{
+    memcpy(key, "key:", 4);
+    for (unsigned i = STORE_KEY_BYTES; i-- > 4; number /= 10)
+        key[i] = (char)('0' + number % 10);
+}
 
-struct options {
-    uint64_t keys;
-    uint64_t value_bytes;
-    uint64_t ttl_ms;
-};
-
-struct bench {
-    struct options options;
-    uint32_t shard_count;
-    struct mf_shard *shards[SHARDS_MAX];
-    uint64_t index[SHARDS_MAX];
-    struct mf_buf batch[SHARDS_MAX];
-    uint32_t batched[SHARDS_MAX];
-    uint8_t *value;
-};
-
-static uint64_t resident_bytes(void)
+uint64_t store_resident_bytes(void)
 {
     unsigned long long total = 0;
     unsigned long long resident = 0;
@@ -53,100 +43,34 @@ static uint64_t resident_bytes(void)
     return resident * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-static void make_key(char key[KEY_BYTES + 1], uint64_t number)
+uint64_t store_cpu_ns(void)
 {
-    snprintf(key, KEY_BYTES + 1, "key:%010" PRIu64, number % UINT64_C(10000000000));
+    struct timespec now;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
 }
 
-static void apply(struct bench *bench, uint32_t shard)
+void store_set_up_allocator(void)
 {
-    if (bench->batched[shard] == 0)
-        return;
-    uint64_t index = ++bench->index[shard];
-    enum mf_err err = mf_shard_apply(bench->shards[shard], index, index,
-                                     mf_buf_view(&bench->batch[shard]), NULL, NULL);
-    if (err != MF_OK) {
-        fprintf(stderr, "bench_store: %s\n", mf_err_text(err));
-        exit(1);
-    }
-    bench->batched[shard] = 0;
-    mf_buf_clear(&bench->batch[shard], SIZE_MAX);
-    mf_shard_reclaim(bench->shards[shard]);
+#ifdef MF_HAVE_JEMALLOC
+    bool background = true;
+    ssize_t decay_ms = 2000;
+    if (mallctl("arenas.dirty_decay_ms", NULL, NULL, &decay_ms, sizeof(decay_ms)) != 0 ||
+        mallctl("background_thread", NULL, NULL, &background, sizeof(background)) != 0)
+        fprintf(stderr, "bench_store: jemalloc keeps its defaults\n");
+#endif
 }
 
-static void set_all(struct bench *bench)
+static void print_head(const struct store_options *options)
 {
-    char key[KEY_BYTES + 1];
-    for (uint64_t i = 0; i < bench->options.keys; i++) {
-        make_key(key, i);
-        struct mf_command command = {.op = MF_OP_SET, .item_count = 1};
-        command.one =
-            (struct mf_item){.key = mf_bytes_of(key, KEY_BYTES),
-                             .value = mf_bytes_of(bench->value, bench->options.value_bytes)};
-        command.items = &command.one;
-        if (bench->options.ttl_ms > 0) {
-            command.expiry = MF_EXPIRY_IN;
-            command.expire_us = (int64_t)bench->options.ttl_ms * 1000;
-        }
-        uint32_t shard = mf_shard_of_key(command.one.key, bench->shard_count);
-        if (bench->batched[shard] == 0)
-            mf_batch_begin(&bench->batch[shard], 1);
-        mf_batch_add(&bench->batch[shard], &command);
-        if (++bench->batched[shard] == BATCH)
-            apply(bench, shard);
-    }
-    for (uint32_t shard = 0; shard < bench->shard_count; shard++)
-        apply(bench, shard);
-}
-
-// Every key once, in an order that no cache foresees.
-static uint64_t get_all(struct bench *bench)
-{
-    char key[KEY_BYTES + 1];
-    uint64_t found = 0;
-    struct mf_buf out = {0};
-    for (uint64_t i = 0; i < bench->options.keys; i++) {
-        make_key(key, i * UINT64_C(2654435761) % bench->options.keys);
-        struct mf_command command = {.op = MF_OP_GET, .item_count = 1};
-        command.one.key = mf_bytes_of(key, KEY_BYTES);
-        command.items = &command.one;
-        uint32_t shard = mf_shard_of_key(command.one.key, bench->shard_count);
-        mf_buf_clear(&out, SIZE_MAX);
-        if (mf_shard_read(bench->shards[shard], &command, 1, &out) == MF_OK &&
-            out.len > bench->options.value_bytes)
-            found++;
-    }
-    mf_buf_free(&out);
-    return found;
-}
-
-static void run(const struct options *options, uint32_t shard_count)
-{
-    struct bench *bench = mf_calloc(1, sizeof(*bench));
-    bench->options = *options;
-    bench->shard_count = shard_count;
-    bench->value = mf_calloc(1, options->value_bytes + 1);
-    for (uint32_t i = 0; i < shard_count; i++)
-        bench->shards[i] = mf_shard_new(i, i + 1);
-    uint64_t before_bytes = resident_bytes();
-    uint64_t start_us = mf_mono_us();
-    set_all(bench);
-    uint64_t set_us = mf_mono_us() - start_us;
-    uint64_t grown_bytes = resident_bytes() - before_bytes;
-    start_us = mf_mono_us();
-    uint64_t found = get_all(bench);
-    uint64_t get_us = mf_mono_us() - start_us;
-    double keys = (double)options->keys;
-    printf("%6u  %8.0f  %8.0f  %10.1f%s\n", shard_count, (double)set_us * 1e3 / keys,
-           (double)get_us * 1e3 / keys, (double)grown_bytes / keys,
-           found > options->keys / 2 ? "" : "  gets failed");
-    fflush(stdout);
-    for (uint32_t i = 0; i < shard_count; i++) {
-        mf_shard_free(bench->shards[i]);
-        mf_buf_free(&bench->batch[i]);
-    }
-    free(bench->value);
-    free(bench);
+#ifdef MF_HAVE_JEMALLOC
+    const char *version = "?";
+    size_t size = sizeof(version);
+    if (mallctl("version", (void *)&version, &size, NULL, 0) == 0)
+        printf("allocator: jemalloc %s\n", version);
+#endif
+    printf("%" PRIu64 " keys of %u bytes, values of %" PRIu64 " bytes, TTL %" PRIu64 " ms\n",
+           options->keys, STORE_KEY_BYTES, options->value_bytes, options->ttl_ms);
 }
 
 static uint64_t number(int argc, char **argv, int *i)
@@ -161,10 +85,26 @@ static uint64_t number(int argc, char **argv, int *i)
     return value;
 }
 
+static const struct part {
+    const char *name;
+    int (*run)(const struct store_options *options);
+} parts[] = {
+    {"rows", store_rows}, {"speed", store_speed}, {"growth", store_growth}, {"storm", store_storm}};
+
 int main(int argc, char **argv)
 {
-    struct options options = {.keys = 1000000, .value_bytes = 32};
+    struct store_options options = {.keys = 1000000, .value_bytes = 32};
+    const struct part *part = &parts[0];
     for (int i = 1; i < argc; i++) {
+        bool known = false;
+        for (size_t n = 0; n < sizeof(parts) / sizeof(parts[0]); n++) {
+            if (strcmp(argv[i], parts[n].name) == 0) {
+                part = &parts[n];
+                known = true;
+            }
+        }
+        if (known)
+            continue;
         if (strcmp(argv[i], "--keys") == 0) {
             options.keys = number(argc, argv, &i);
         } else if (strcmp(argv[i], "--value") == 0) {
@@ -172,30 +112,13 @@ int main(int argc, char **argv)
         } else if (strcmp(argv[i], "--ttl") == 0) {
             options.ttl_ms = number(argc, argv, &i);
         } else {
-            fprintf(stderr, "bench_store: %s: expected --keys, --value or --ttl\n", argv[i]);
+            fprintf(stderr,
+                    "bench_store: %s: expected rows, speed, growth, storm, --keys, --value or "
+                    "--ttl\n",
+                    argv[i]);
             return 2;
         }
     }
-#ifdef MF_HAVE_JEMALLOC
-    const char *version = "?";
-    size_t size = sizeof(version);
-    if (mallctl("version", (void *)&version, &size, NULL, 0) == 0)
-        printf("allocator: jemalloc %s\n", version);
-#endif
-    printf("%" PRIu64 " keys of %u bytes, values of %" PRIu64 " bytes, TTL %" PRIu64 " ms\n",
-           options.keys, KEY_BYTES, options.value_bytes, options.ttl_ms);
-    printf("shards  ns a set  ns a get  bytes a key\n");
-    fflush(stdout); // or each child would print it again
-    // A process for each row: what a row leaves in the allocator would flatter the next.
-    for (uint32_t shards = 1; shards <= SHARDS_MAX; shards *= 2) {
-        pid_t child = fork();
-        if (child == 0) {
-            run(&options, shards);
-            return 0;
-        }
-        int status = 0;
-        if (child < 0 || waitpid(child, &status, 0) != child || status != 0)
-            return 1;
-    }
-    return 0;
+    print_head(&options);
+    return part->run(&options);
 }

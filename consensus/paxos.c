@@ -341,6 +341,11 @@ uint64_t mf_paxos_chosen(const struct mf_paxos *paxos)
     return paxos->chosen;
 }
 
+uint64_t mf_paxos_log_bytes(const struct mf_paxos *paxos)
+{
+    return paxos->log.bytes;
+}
+
 uint64_t mf_paxos_first_slot(const struct mf_paxos *paxos)
 {
     return paxos->log.first;

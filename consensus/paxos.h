@@ -194,6 +194,8 @@ uint16_t mf_paxos_leader(const struct mf_paxos *paxos);    // 0 = unknown
 mf_ballot_t mf_paxos_ballot(const struct mf_paxos *paxos); // promised
 uint64_t mf_paxos_chosen(const struct mf_paxos *paxos);
 uint64_t mf_paxos_first_slot(const struct mf_paxos *paxos);
+// Payload bytes of the log in memory.
+uint64_t mf_paxos_log_bytes(const struct mf_paxos *paxos);
 // The entry in a slot, or NULL; for slots <= chosen it is the chosen one.
 const struct mf_log_entry *mf_paxos_entry(const struct mf_paxos *paxos, uint64_t slot);
 // The configuration in force after the chosen index.

@@ -126,7 +126,7 @@ struct totals {
     uint64_t requests, errors, forwarded, crossed, shared_reads, turns, expired, elections_won;
     uint64_t snapshots_sent, snapshots_installed;
     uint64_t wal_syncs, wal_bytes, wal_sync_us_max, wal_sync_us_total, wal_pending_bytes;
-    uint64_t keys, bytes, leading, held;
+    uint64_t keys, bytes, leading, held, ids, log_bytes, evicted;
 };
 
 static void add_reactor(struct totals *totals, struct mf_reactor *reactor)
@@ -162,8 +162,54 @@ static void add_shards(struct totals *totals, const struct mf_node *node)
         totals->held++;
         totals->keys += LOAD(node->shards[i].keys);
         totals->bytes += LOAD(node->shards[i].bytes);
+        totals->ids += LOAD(node->shards[i].ids);
+        totals->log_bytes += LOAD(node->shards[i].log_bytes);
+        totals->evicted += LOAD(node->shards[i].evicted);
         if (LOAD(node->shards[i].leader) == node->config.id)
             totals->leading++;
+    }
+}
+
+static void pack_hashes(struct mf_buf *out, const struct mf_node *node, uint64_t held)
+{
+    mf_pack_str(out, "shard_hashes");
+    mf_pack_array(out, (uint32_t)held);
+    for (uint32_t i = 0; i < node->config.shards; i++) {
+        if (!mf_node_holds(node, i))
+            continue;
+        mf_pack_array(out, 3);
+        mf_pack_uint(out, i);
+        mf_pack_uint(out, LOAD(node->shards[i].applied));
+        mf_pack_uint(out, LOAD(node->shards[i].hash));
+    }
+}
+
+static void pack_memory(struct mf_buf *out, const struct mf_node *node, uint64_t held)
+{
+    mf_pack_str(out, "shard_memory");
+    mf_pack_array(out, (uint32_t)held);
+    for (uint32_t i = 0; i < node->config.shards; i++) {
+        if (!mf_node_holds(node, i))
+            continue;
+        const struct mf_shard_status *status = &node->shards[i];
+        const struct {
+            const char *name;
+            uint64_t value;
+        } rows[] = {
+            {"shard", i},
+            {"keys", LOAD(status->keys)},
+            {"ids", LOAD(status->ids)},
+            {"key_bytes", LOAD(status->key_bytes)},
+            {"table_bytes", LOAD(status->table_bytes)},
+            {"heap_bytes", LOAD(status->heap_bytes)},
+            {"id_bytes", LOAD(status->id_bytes)},
+            {"log_bytes", LOAD(status->log_bytes)},
+        };
+        mf_pack_map(out, sizeof(rows) / sizeof(rows[0]));
+        for (size_t row = 0; row < sizeof(rows) / sizeof(rows[0]); row++) {
+            mf_pack_str(out, rows[row].name);
+            mf_pack_uint(out, rows[row].value);
+        }
     }
 }
 
@@ -174,6 +220,10 @@ void mf_admin_stats(struct mf_reactor *reactor, mf_admin_done *done, void *arg)
     for (uint32_t i = 0; i < node->reactor_count; i++)
         add_reactor(&totals, node->reactors[i]);
     add_shards(&totals, node);
+    uint64_t allocated = 0;
+    uint64_t resident = 0;
+    if (node->allocator_bytes != NULL)
+        node->allocator_bytes(&allocated, &resident);
     const struct {
         const char *name;
         uint64_t value;
@@ -194,8 +244,14 @@ void mf_admin_stats(struct mf_reactor *reactor, mf_admin_done *done, void *arg)
         {"snapshots_sent", totals.snapshots_sent},
         {"snapshots_installed", totals.snapshots_installed},
         {"keys", totals.keys},
+        {"ids", totals.ids},
         {"store_bytes", totals.bytes},
+        {"log_bytes", totals.log_bytes},
+        {"memory_max_bytes", node->budget.bytes_max},
+        {"allocated_bytes", allocated},
+        {"resident_bytes", resident},
         {"keys_expired", totals.expired},
+        {"keys_evicted", totals.evicted},
         {"wal_syncs", totals.wal_syncs},
         {"wal_bytes", totals.wal_bytes},
         {"wal_sync_us_max", totals.wal_sync_us_max},
@@ -203,22 +259,14 @@ void mf_admin_stats(struct mf_reactor *reactor, mf_admin_done *done, void *arg)
         {"wal_pending_bytes", totals.wal_pending_bytes},
     };
     struct mf_buf out = {0};
-    mf_pack_map(&out, sizeof(rows) / sizeof(rows[0]) + 1);
+    mf_pack_map(&out, sizeof(rows) / sizeof(rows[0]) + 2);
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         mf_pack_str(&out, rows[i].name);
         mf_pack_uint(&out, rows[i].value);
     }
     // Equal on every replica at an equal log index: [shard, applied, hash] of each shard held.
-    mf_pack_str(&out, "shard_hashes");
-    mf_pack_array(&out, (uint32_t)totals.held);
-    for (uint32_t i = 0; i < node->config.shards; i++) {
-        if (!mf_node_holds(node, i))
-            continue;
-        mf_pack_array(&out, 3);
-        mf_pack_uint(&out, i);
-        mf_pack_uint(&out, LOAD(node->shards[i].applied));
-        mf_pack_uint(&out, LOAD(node->shards[i].hash));
-    }
+    pack_hashes(&out, node, totals.held);
+    pack_memory(&out, node, totals.held);
     done(arg, MF_OK, NULL, mf_buf_view(&out));
     mf_buf_free(&out);
 }

@@ -280,8 +280,6 @@ static void warn_of_what_is_not_there(const struct mf_config *config)
 {
     if (config->tls_cert[0] != '\0')
         mf_log(MF_WARN, "security.tls_* has no effect: this version does not speak TLS");
-    if (config->memory_bytes_max != 0)
-        mf_log(MF_WARN, "memory.max_bytes has no effect: this version does not evict");
 }
 
 // Memory that is not used goes back to the system by itself, and not only when a thread happens to
@@ -297,6 +295,21 @@ static void set_up_allocator(void)
 #endif
 }
 
+#ifdef MF_HAVE_JEMALLOC
+static void allocator_bytes(uint64_t *allocated, uint64_t *resident)
+{
+    uint64_t epoch = 1; // the figures are those of when it was raised
+    size_t size = sizeof(size_t);
+    size_t figures[2] = {0};
+    if (mallctl("epoch", NULL, NULL, &epoch, sizeof(epoch)) == 0 &&
+        mallctl("stats.allocated", &figures[0], &size, NULL, 0) == 0 &&
+        mallctl("stats.resident", &figures[1], &size, NULL, 0) == 0) {
+        *allocated = figures[0];
+        *resident = figures[1];
+    }
+}
+#endif
+
 static int run_node(struct mf_node *node, int argc, char **argv)
 {
     sigset_t signals;
@@ -308,6 +321,11 @@ static int run_node(struct mf_node *node, int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     mf_log_start(node->config.log_level, node->config.log_format, node->config.id);
     set_up_allocator();
+#ifdef MF_HAVE_JEMALLOC
+    node->allocator_bytes = allocator_bytes;
+#endif
+    node->budget.bytes_max = node->config.memory_bytes_max;
+    node->budget.eviction = node->config.eviction;
     warn_of_what_is_not_there(&node->config);
     char message[MESSAGE_BYTES] = "";
     enum mf_err err = open_node(node, message, sizeof(message));

@@ -12,6 +12,7 @@
 #include "consensus/lease.h"
 #include "rpc/conn.h"
 #include "rpc/peer_frame.h"
+#include "server/budget.h"
 #include "server/config.h"
 
 // Places among the members: those that came, those that went, and this node.
@@ -77,7 +78,14 @@ struct mf_shard_status {
     _Atomic uint64_t applied;
     _Atomic uint64_t first;
     _Atomic uint64_t keys;
-    _Atomic uint64_t bytes;
+    _Atomic uint64_t ids;
+    _Atomic uint64_t bytes; // of the state, see struct mf_shard_memory for its parts
+    _Atomic uint64_t key_bytes;
+    _Atomic uint64_t id_bytes;
+    _Atomic uint64_t table_bytes;
+    _Atomic uint64_t heap_bytes;
+    _Atomic uint64_t log_bytes; // in memory
+    _Atomic uint64_t evicted;   // since the start, or since a snapshot took the state's place
     _Atomic uint64_t hash;
 };
 
@@ -112,6 +120,9 @@ struct mf_node {
     struct mf_reactor **reactors;
     uint32_t reactor_count;
     struct mf_shard_status *shards;
+    struct mf_budget budget; // of memory, for all shards together
+    // What the allocator has given and what of the process is in memory; NULL: not known.
+    void (*allocator_bytes)(uint64_t *allocated, uint64_t *resident);
     struct mf_read_gate *gates; // by shard: reads beside its owner
     struct mf_snapshotter *snapshotter;
     struct mf_checkpointer *checkpointer;

@@ -29,6 +29,9 @@
 #define INBOX_SLOTS 4096
 #define SWEEP_S 0.02
 #define TELL_US UINT64_C(1000000)
+// Keys of all shards together whose expiry is proposed in one turn: to drop them takes about as
+// long as everything else that a busy turn does.
+#define EXPIRE_PER_TURN 1024u
 // An orderly stop takes this long to hand over, and waits this long for requests under way.
 #define STOP_US UINT64_C(2000000)
 // Others may ask for a moment longer what we no longer lead, and get an answer: nobody can tell
@@ -335,21 +338,35 @@ const struct mf_replica_ops mf_reactor_replica_ops = {.reply = replica_reply,
 
 // The turn.
 
+static void publish_memory(struct mf_shard_status *status, const struct mf_shard *shard)
+{
+    struct mf_shard_memory memory;
+    struct mf_shard_counters counters;
+    mf_shard_memory(shard, &memory);
+    mf_shard_counters(shard, &counters);
+    atomic_store_explicit(&status->keys, memory.keys, memory_order_relaxed);
+    atomic_store_explicit(&status->ids, memory.ids, memory_order_relaxed);
+    atomic_store_explicit(&status->bytes, memory.bytes, memory_order_relaxed);
+    atomic_store_explicit(&status->key_bytes, memory.key_bytes, memory_order_relaxed);
+    atomic_store_explicit(&status->id_bytes, memory.id_bytes, memory_order_relaxed);
+    atomic_store_explicit(&status->table_bytes, memory.table_bytes, memory_order_relaxed);
+    atomic_store_explicit(&status->heap_bytes, memory.heap_bytes, memory_order_relaxed);
+    atomic_store_explicit(&status->evicted, counters.evicted, memory_order_relaxed);
+}
+
 static void publish(struct mf_owned_shard *shard, const struct mf_replica_env *env)
 {
     struct mf_shard_status *status = &shard->reactor->node->shards[shard->id];
     struct mf_replica_info info;
-    struct mf_shard_memory memory;
     mf_replica_info(shard->replica, env, &info);
-    mf_shard_memory(mf_replica_shard(shard->replica), &memory);
     atomic_store_explicit(&status->leader, info.leader, memory_order_relaxed);
     atomic_store_explicit(&status->ballot, info.ballot, memory_order_relaxed);
     atomic_store_explicit(&status->chosen, info.chosen, memory_order_relaxed);
     atomic_store_explicit(&status->applied, info.applied, memory_order_relaxed);
     atomic_store_explicit(&status->first, info.first, memory_order_relaxed);
-    atomic_store_explicit(&status->keys, mf_shard_keys(mf_replica_shard(shard->replica)),
+    atomic_store_explicit(&status->log_bytes, mf_paxos_log_bytes(mf_replica_paxos(shard->replica)),
                           memory_order_relaxed);
-    atomic_store_explicit(&status->bytes, memory.bytes, memory_order_relaxed);
+    publish_memory(status, mf_replica_shard(shard->replica));
     atomic_store_explicit(&status->hash, mf_shard_rolling_hash(mf_replica_shard(shard->replica)),
                           memory_order_relaxed);
 }
@@ -440,6 +457,7 @@ static void on_turn(struct ev_loop *loop, ev_prepare *watcher, int events)
     (void)events;
     struct mf_reactor *reactor = watcher->data;
     atomic_fetch_add_explicit(&reactor->counters.turns, 1, memory_order_relaxed);
+    reactor->expire_left = EXPIRE_PER_TURN;
     bool more = true;
     for (uint32_t round = 0; round < TURN_ROUNDS && more; round++) {
         run_own_tasks(reactor);
@@ -531,6 +549,21 @@ static void tell_leadership(struct mf_reactor *reactor)
            node->config.shards, now.here, now.elsewhere, now.nowhere);
 }
 
+static void make_room(struct mf_reactor *reactor)
+{
+    if (mf_budget_excess(&reactor->node->budget) == 0)
+        return;
+    for (uint32_t i = 0; i < reactor->shard_count; i++) {
+        struct mf_owned_shard *shard = &reactor->shards[i];
+        if (shard->replica == NULL)
+            continue;
+        struct mf_replica_env env = mf_reactor_env(reactor);
+        mf_replica_make_room(shard->replica, &env);
+        if (mf_replica_dirty(shard->replica))
+            mf_reactor_touch(shard);
+    }
+}
+
 static void on_sweep(struct ev_loop *loop, ev_timer *watcher, int events)
 {
     (void)loop;
@@ -546,6 +579,7 @@ static void on_sweep(struct ev_loop *loop, ev_timer *watcher, int events)
         mf_membership_tick(reactor);
     mf_placer_tick(reactor);
     mf_changes_tick(reactor);
+    make_room(reactor);
     tell_leadership(reactor);
     if (reactor->stop_by_us != 0)
         stop_further(reactor);

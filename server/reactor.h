@@ -150,6 +150,7 @@ struct mf_reactor {
     uint32_t shard_count;
     struct mf_owned_shard *dirty;
     struct mf_heap timers;
+    uint32_t expire_left; // see struct mf_replica_config
 
     struct mf_wal *wal; // NULL: nothing is persisted
     _Atomic uint64_t durable;

@@ -26,6 +26,11 @@
 #define MARK_INTERVAL_US UINT64_C(1000000)
 #define PENDING_OPS_MAX 100000
 
+static struct mf_owned_shard *owned(const struct mf_node *node, uint32_t shard)
+{
+    return mf_reactor_shard(node->reactors[mf_reactor_of_shard(node, shard)], shard);
+}
+
 // The configuration that the group began with.
 static void first_members(const struct mf_node *node, uint32_t shard, struct mf_members *members)
 {
@@ -40,15 +45,17 @@ static void first_members(const struct mf_node *node, uint32_t shard, struct mf_
     }
 }
 
-static void configure(const struct mf_reactor *reactor, uint32_t shard,
-                      const struct mf_members *members, struct mf_replica_config *config)
+static void configure(struct mf_reactor *reactor, uint32_t shard, const struct mf_members *members,
+                      struct mf_replica_config *config)
 {
-    const struct mf_node *node = reactor->node;
+    struct mf_node *node = reactor->node;
     uint64_t lease_us = (uint64_t)node->config.lease_ms * 1000;
     *config = (struct mf_replica_config){.expire_batch = EXPIRE_BATCH,
                                          .batch_bytes = BATCH_BYTES,
                                          .mark_interval_us = MARK_INTERVAL_US,
-                                         .pending_ops_max = PENDING_OPS_MAX};
+                                         .pending_ops_max = PENDING_OPS_MAX,
+                                         .budget = &node->budget,
+                                         .expire_left = &reactor->expire_left};
     mf_entropy(&config->tag_seed, sizeof(config->tag_seed));
     struct mf_paxos_config *paxos = &config->paxos;
     paxos->group = shard;
@@ -71,11 +78,6 @@ static void configure(const struct mf_reactor *reactor, uint32_t shard,
     paxos->window_entries = WINDOW_ENTRIES;
     paxos->window_bytes = WINDOW_BYTES;
     paxos->learn_bytes = LEARN_BYTES;
-}
-
-static struct mf_owned_shard *owned(const struct mf_node *node, uint32_t shard)
-{
-    return mf_reactor_shard(node->reactors[mf_reactor_of_shard(node, shard)], shard);
 }
 
 struct replay {

@@ -14,6 +14,8 @@ struct mf_replica *mf_replica_new(const struct mf_replica_config *config, struct
     replica->ops = ops;
     replica->ctx = ctx;
     replica->shard = shard;
+    if (config->budget != NULL && config->budget->bytes_max > 0)
+        mf_shard_set_eviction(shard, config->budget->eviction);
     struct mf_shard_meta meta;
     mf_shard_meta(shard, &meta);
     replica->applied = meta.applied;
@@ -42,6 +44,8 @@ static void free_replica(struct mf_replica *replica, enum mf_err status)
     reply_all(replica, &replica->reads, status);
     reply_all(replica, &replica->dead_waits, status);
     mf_replica_forget_proposals(replica, UINT64_MAX);
+    if (replica->cfg.budget != NULL)
+        mf_budget_report(replica->cfg.budget, &replica->share, (struct mf_budget_share){0});
     mf_buf_free(&replica->batch);
     mf_paxos_free(replica->paxos);
     free(replica);
@@ -138,6 +142,7 @@ void mf_replica_restore_done(struct mf_replica *replica, uint64_t base_log_us,
     mf_log_clock_saw_entry(&replica->clock, mf_paxos_last_log_time(replica->paxos));
     mf_replica_apply(replica, NULL);
     replica->unmarked_bytes = 0; // all of it was known as chosen
+    mf_replica_report_memory(replica);
 }
 
 void mf_replica_submit(struct mf_replica *replica, const struct mf_replica_env *env,
@@ -217,12 +222,13 @@ void mf_replica_peer_up(struct mf_replica *replica, const struct mf_replica_env 
     replica->dirty = true;
 }
 
-static void sweep_list(struct mf_replica *replica, struct mf_op_list *list, uint64_t now_us)
+static void sweep_list(struct mf_replica *replica, struct mf_op_list *list, uint64_t now_us,
+                       enum mf_err status)
 {
     for (uint32_t left = list->count; left > 0; left--) {
         struct mf_op *op = mf_op_pop(list);
         if (op->deadline_us <= now_us)
-            mf_replica_reply(replica, op, MF_NO_QUORUM);
+            mf_replica_reply(replica, op, status);
         else
             mf_op_push(list, op);
     }
@@ -231,10 +237,10 @@ static void sweep_list(struct mf_replica *replica, struct mf_op_list *list, uint
 static void sweep(struct mf_replica *replica, uint64_t now_us)
 {
     replica->sweep_us = now_us + MF_SWEEP_US;
-    sweep_list(replica, &replica->queued, now_us);
-    sweep_list(replica, &replica->unready, now_us);
-    sweep_list(replica, &replica->reads, now_us);
-    sweep_list(replica, &replica->dead_waits, now_us);
+    sweep_list(replica, &replica->queued, now_us, replica->starved ? MF_BUSY : MF_NO_QUORUM);
+    sweep_list(replica, &replica->unready, now_us, MF_NO_QUORUM);
+    sweep_list(replica, &replica->reads, now_us, MF_NO_QUORUM);
+    sweep_list(replica, &replica->dead_waits, now_us, MF_NO_QUORUM);
     for (struct mf_proposal *at = replica->first; at != NULL; at = at->next) {
         for (uint32_t i = 0; i < at->count; i++) {
             struct mf_op *op = at->ops[i];
@@ -314,6 +320,9 @@ static void lose_leadership(struct mf_replica *replica, const struct mf_replica_
         mf_log_clock_follow(&replica->clock, env->now_us);
     replica->lead_slot = 0;
     replica->expire_slot = 0;
+    mf_replica_end_eviction(replica);
+    replica->evict_goal = 0;
+    replica->starved = false;
     replica->wanted.voter_count = 0; // by the time that we lead again it may be somebody's old wish
     reply_all(replica, &replica->queued, MF_NOT_LEADER);
     reply_all(replica, &replica->unready, MF_NOT_LEADER);
@@ -396,6 +405,7 @@ void mf_replica_flush(struct mf_replica *replica, const struct mf_replica_env *e
     write_mark(replica, env);
     tell_leader(replica);
     mf_shard_reclaim(replica->shard);
+    mf_replica_report_memory(replica);
 }
 
 bool mf_replica_dirty(const struct mf_replica *replica)
@@ -412,6 +422,9 @@ uint64_t mf_replica_next_tick_us(const struct mf_replica *replica, uint64_t now_
         next = replica->mark_us;
     if (replica->pending_ops > 0 && replica->sweep_us < next)
         next = replica->sweep_us;
+    uint64_t memory_us = mf_replica_memory_due_us(replica, now_us);
+    if (memory_us < next)
+        next = memory_us;
     uint64_t deadline_us = mf_shard_next_deadline(replica->shard);
     if (replica->lead_slot != 0 && replica->clock.leading && replica->expire_slot == 0 &&
         deadline_us != MF_NO_DEADLINE && mf_paxos_window_open(replica->paxos)) {

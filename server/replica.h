@@ -19,6 +19,7 @@
 #include "server/op.h"
 #include "shards/shard.h"
 
+struct mf_budget;
 struct mf_replica;
 
 struct mf_replica_ops {
@@ -57,10 +58,12 @@ struct mf_replica_ops {
 struct mf_replica_config {
     struct mf_paxos_config paxos;
     uint32_t expire_batch;     // keys per EXPIRE_DUE entry
+    uint32_t *expire_left;     // keys that may still be proposed this turn; NULL: no bound
     uint64_t batch_bytes;      // a log entry is closed when its commands reach this size
     uint64_t mark_interval_us; // how often a changed log clock is noted in the WAL
     uint64_t tag_seed;         // random for each start: makes this process's proposals unique
     uint64_t pending_ops_max;  // above: BUSY
+    struct mf_budget *budget;  // the memory of the node, see budget.h; NULL: no limit
 };
 
 struct mf_replica_env {
@@ -118,6 +121,8 @@ MF_MUST_USE enum mf_err mf_replica_transfer(struct mf_replica *replica,
 MF_MUST_USE enum mf_err mf_replica_reconfigure(struct mf_replica *replica,
                                                const struct mf_replica_env *env,
                                                const struct mf_members *members, const char **why);
+// The node has less memory left than it should (see budget.h): evicts the shard's part.
+void mf_replica_make_room(struct mf_replica *replica, const struct mf_replica_env *env);
 void mf_replica_tick(struct mf_replica *replica, const struct mf_replica_env *env);
 void mf_replica_flush(struct mf_replica *replica, const struct mf_replica_env *env);
 // When mf_replica_tick is due next (monotonic), or MF_NEVER.

@@ -2,6 +2,7 @@
 #ifndef MF_SERVER_REPLICA_INTERNAL_H
 #define MF_SERVER_REPLICA_INTERNAL_H
 
+#include "server/budget.h"
 #include "server/replica.h"
 #include "ttl/log_clock.h"
 
@@ -18,6 +19,7 @@ struct mf_proposal {
     struct mf_proposal *next; // ascending slots
     uint64_t slot;
     uint64_t tag;
+    uint64_t growth; // what it may add to the shard, about
     uint32_t count;
     struct mf_op *ops[]; // NULL where the op has timed out
 };
@@ -52,6 +54,12 @@ struct mf_replica {
     uint64_t next_tag;
     uint64_t lead_slot;   // the first slot of our leadership; 0 = not leading
     uint64_t expire_slot; // an EXPIRE_DUE of ours is under way; 0 = none
+    uint64_t evict_slot;  // an EVICT
+    uint64_t evict_bytes; // what it names takes
+    uint64_t evict_goal;  // bytes to evict after that
+    uint64_t growth;      // of all proposals
+    bool starved;         // the first of `queued` waits for memory
+    struct mf_budget_share share;
     uint64_t sweep_us;
     uint64_t mark_us;        // when to note the clock; MF_NEVER = nothing to note
     uint64_t marked_us;      // when it was noted last; 0 = not since the start
@@ -72,6 +80,22 @@ void mf_replica_propose_first(struct mf_replica *replica, const struct mf_replic
 void mf_replica_propose_expiry(struct mf_replica *replica, const struct mf_replica_env *env);
 // Applies what is chosen.
 void mf_replica_apply(struct mf_replica *replica, const struct mf_replica_env *env);
+
+// replica_memory.c
+// What carrying out an op may add to the shard, about: nothing for most that are no writes of
+// values.
+uint64_t mf_replica_growth(const struct mf_op *op);
+// Whether an op may be proposed in an entry with others that grow by batch_growth.
+enum mf_admission mf_replica_admit(const struct mf_replica *replica, const struct mf_op *op,
+                                   uint64_t batch_growth);
+// Tells the node's budget what the shard takes now; at the end of every turn.
+void mf_replica_report_memory(struct mf_replica *replica);
+// Puts the next EVICT into the batch, unless there is nothing to evict or one is under way.
+bool mf_replica_gather_victims(struct mf_replica *replica, const struct mf_replica_env *env);
+// The EVICT under way is applied, or will not be.
+void mf_replica_end_eviction(struct mf_replica *replica);
+// When to look again for room that a queued write waits for, or MF_NEVER.
+uint64_t mf_replica_memory_due_us(const struct mf_replica *replica, uint64_t now_us);
 
 // replica_members.c
 // What we had proposed up to this slot was chosen or was not, and nobody here can tell: its ops end

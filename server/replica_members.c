@@ -205,6 +205,7 @@ void mf_replica_forget_proposals(struct mf_replica *replica, uint64_t up_to)
     while (replica->first != NULL && replica->first->slot <= up_to) {
         struct mf_proposal *proposal = replica->first;
         replica->first = proposal->next;
+        replica->growth -= proposal->growth;
         for (uint32_t i = 0; i < proposal->count; i++) {
             if (proposal->ops[i] != NULL)
                 mf_replica_reply(replica, proposal->ops[i], MF_TIMEOUT);
@@ -226,6 +227,8 @@ bool mf_replica_install(struct mf_replica *replica, const struct mf_replica_env 
         return false;
     struct mf_shard *old = replica->shard;
     replica->shard = shard;
+    if (replica->cfg.budget != NULL && replica->cfg.budget->bytes_max > 0)
+        mf_shard_set_eviction(shard, replica->cfg.budget->eviction);
     if (replica->ops->retire != NULL)
         replica->ops->retire(replica->ctx, replica->cfg.paxos.group, old);
     else

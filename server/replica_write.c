@@ -9,6 +9,8 @@
 #include "server/replica_internal.h"
 #include "shards/batch.h"
 
+#define BATCH_KEEP_BYTES_MAX (1u << 20)
+
 static uint64_t next_tag(struct mf_replica *replica)
 {
     return replica->next_tag += 2; // odd, so never 0, a no-op's tag
@@ -52,9 +54,10 @@ static void remember(struct mf_replica *replica, struct mf_proposal *proposal)
     replica->last = proposal;
 }
 
-// Proposes what is in replica->batch, which the first `count` queued ops are in.
+// Proposes what is in replica->batch, which the first `count` queued ops are in, and which may grow
+// the shard by `growth`.
 static void propose(struct mf_replica *replica, const struct mf_replica_env *env, uint64_t tag,
-                    uint32_t count)
+                    uint32_t count, uint64_t growth)
 {
     struct mf_paxos_env paxos_env = mf_replica_paxos_env(replica, env);
     uint64_t log_us = mf_log_clock_now(&replica->clock, env->now_us);
@@ -68,12 +71,14 @@ static void propose(struct mf_replica *replica, const struct mf_replica_env *env
     proposal->slot = slot;
     proposal->tag = tag;
     proposal->count = count;
+    proposal->growth = growth;
+    replica->growth += growth;
     for (uint32_t i = 0; i < count; i++) {
         proposal->ops[i] = mf_op_pop(&replica->queued);
         proposal->ops[i]->proposed = true;
     }
     remember(replica, proposal);
-    mf_buf_clear(&replica->batch, 1u << 20);
+    mf_buf_clear(&replica->batch, BATCH_KEEP_BYTES_MAX);
 }
 
 void mf_replica_propose_first(struct mf_replica *replica, const struct mf_replica_env *env)
@@ -87,7 +92,7 @@ void mf_replica_propose_first(struct mf_replica *replica, const struct mf_replic
         struct mf_command seed = {.op = MF_OP_SEED, .number = mf_hash_mix(env->random, tag)};
         mf_batch_add(&replica->batch, &seed);
     }
-    propose(replica, env, tag, 0);
+    propose(replica, env, tag, 0, 0);
     replica->lead_slot = replica->last->slot;
 }
 
@@ -98,29 +103,81 @@ void mf_replica_propose_expiry(struct mf_replica *replica, const struct mf_repli
     uint64_t clock_us = mf_log_clock_now(&replica->clock, env->now_us);
     if (replica->dead_waits.count == 0 && mf_shard_next_deadline(replica->shard) > clock_us)
         return;
+    uint32_t limit = replica->cfg.expire_batch;
+    if (replica->cfg.expire_left != NULL) {
+        limit = *replica->cfg.expire_left < limit ? *replica->cfg.expire_left : limit;
+        *replica->cfg.expire_left -= limit;
+    }
+    // Reads that wait for a log time need an entry, not the room.
+    if (limit == 0 && replica->dead_waits.count == 0)
+        return;
     uint64_t tag = next_tag(replica);
     mf_batch_begin(&replica->batch, tag);
-    struct mf_command expire = {.op = MF_OP_EXPIRE_DUE, .limit = replica->cfg.expire_batch};
+    struct mf_command expire = {.op = MF_OP_EXPIRE_DUE, .limit = limit};
     mf_batch_add(&replica->batch, &expire);
-    propose(replica, env, tag, 0);
+    propose(replica, env, tag, 0, 0);
     replica->expire_slot = replica->last->slot;
+}
+
+static void propose_eviction(struct mf_replica *replica, const struct mf_replica_env *env)
+{
+    bool wanted = replica->evict_goal != 0 || replica->starved;
+    if (!wanted || !mf_paxos_window_open(replica->paxos))
+        return;
+    uint64_t tag = next_tag(replica);
+    mf_batch_begin(&replica->batch, tag);
+    if (mf_replica_gather_victims(replica, env)) {
+        propose(replica, env, tag, 0, 0);
+        replica->evict_slot = replica->last->slot;
+    }
+    mf_buf_clear(&replica->batch, BATCH_KEEP_BYTES_MAX);
+}
+
+// True when the first queued op may be proposed now. Those that never may go back.
+static bool admit_first(struct mf_replica *replica)
+{
+    bool fresh = false; // what the budget knows of this shard
+    replica->starved = false;
+    while (replica->queued.count > 0) {
+        enum mf_admission admission = mf_replica_admit(replica, replica->queued.head, 0);
+        if (admission == MF_ADMIT)
+            return true;
+        if (!fresh) {
+            mf_shard_reclaim(replica->shard);
+            mf_replica_report_memory(replica);
+            fresh = true;
+            continue;
+        }
+        if (admission == MF_ADMIT_LATER) {
+            replica->starved = true;
+            mf_replica_report_memory(replica);
+            return false;
+        }
+        mf_replica_reply(replica, mf_op_pop(&replica->queued), MF_OUT_OF_MEMORY);
+    }
+    return false;
 }
 
 void mf_replica_propose_queued(struct mf_replica *replica, const struct mf_replica_env *env)
 {
-    while (replica->queued.count > 0 && mf_paxos_window_open(replica->paxos)) {
+    while (mf_paxos_window_open(replica->paxos) && admit_first(replica)) {
         uint64_t tag = next_tag(replica);
         mf_batch_begin(&replica->batch, tag);
         uint32_t count = 0;
+        uint64_t growth = 0;
         for (struct mf_op *op = replica->queued.head; op != NULL; op = op->next) {
-            if (count > 0 && replica->batch.len + op->command.len > replica->cfg.batch_bytes)
+            if (count > 0 && (replica->batch.len + op->command.len > replica->cfg.batch_bytes ||
+                              mf_replica_admit(replica, op, growth) != MF_ADMIT))
                 break;
             add_command(replica, env, op);
+            growth += mf_replica_growth(op);
             count++;
         }
-        propose(replica, env, tag, count);
+        propose(replica, env, tag, count, growth);
+        mf_replica_report_memory(replica);
     }
     mf_replica_propose_expiry(replica, env);
+    propose_eviction(replica, env);
 }
 
 struct delivery {
@@ -161,6 +218,7 @@ static struct mf_proposal *settle(struct mf_replica *replica, uint64_t slot,
     replica->first = proposal->next;
     if (replica->first == NULL)
         replica->last = NULL;
+    replica->growth -= proposal->growth;
     if (tag_of(payload) == proposal->tag)
         return proposal;
     for (uint32_t i = 0; i < proposal->count; i++) {
@@ -223,6 +281,8 @@ void mf_replica_apply(struct mf_replica *replica, const struct mf_replica_env *e
         replica->unmarked_bytes += payload.len;
         if (replica->expire_slot == slot)
             replica->expire_slot = 0;
+        if (replica->evict_slot == slot)
+            mf_replica_end_eviction(replica);
         mf_shard_counters(replica->shard, &after);
         if (replica->ops->applied != NULL)
             replica->ops->applied(replica->ctx, replica->cfg.paxos.group, slot,

@@ -58,7 +58,8 @@ static void free_request(struct request *request)
 }
 
 // A part that failed decides for all. One that may have had an effect makes the whole unknown, and
-// so does one that surely had none when another part of a write went through.
+// so does one that surely had none when another part of a write went through; but that memory is
+// full is said, and does not claim that nothing was written.
 static enum mf_err worst(const struct request *request)
 {
     enum mf_err err = MF_OK;
@@ -70,7 +71,8 @@ static enum mf_err worst(const struct request *request)
         else if (err == MF_OK || status == MF_TIMEOUT)
             err = status;
     }
-    return err != MF_OK && request->write && fine > 0 ? MF_TIMEOUT : err;
+    bool partly = err != MF_OK && err != MF_OUT_OF_MEMORY && request->write && fine > 0;
+    return partly ? MF_TIMEOUT : err;
 }
 
 static void join_sum(const struct request *request, struct mf_result *joined)

@@ -57,12 +57,11 @@ void mf_map_clear(struct mf_map *map);
 void mf_map_reclaim(struct mf_map *map);
 // [any] Number of entries.
 size_t mf_map_count(const struct mf_map *map);
-// [writer] Bytes of the table and of all entries, those that wait for readers included, as the
-// allocator gives them; and of the entries alone.
+// [writer] Bytes of the table and of all entries, as the allocator gives them; of the entries
+// alone; and, in neither, of entries that are out of the map and wait for readers to leave.
 size_t mf_map_bytes(const struct mf_map *map);
-// [writer] Those of entries that are out of the map and wait for readers.
-size_t mf_map_waiting_bytes(const struct mf_map *map);
 size_t mf_map_entry_bytes(const struct mf_map *map);
+size_t mf_map_waiting_bytes(const struct mf_map *map);
 
 // [writer] What growth and shrinking have done since the map was made: entries looked at, buckets
 // and places of the directory set up. An insertion or removal adds a bounded number, however large

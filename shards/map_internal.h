@@ -46,7 +46,7 @@ struct mf_map {
     // The writer's own, but for count.
     _Atomic size_t count CK_CC_CACHELINE;
     size_t entry_bytes;
-    size_t waiting_bytes; // of them, those of entries that wait for readers
+    size_t waiting_bytes; // of entries that readers may still hold
     size_t segment_bytes;
     struct mf_directory *next_directory; // being filled, to come when this one is full; or NULL
     size_t next_filled;                  // places of it that agree with this one's

@@ -50,9 +50,7 @@ static void free_items(struct mf_limbo *limbo)
             continue;
         }
         struct mf_entry *entry = (struct mf_entry *)item;
-        size_t bytes = mf_entry_bytes(entry);
-        limbo->map->entry_bytes -= bytes;
-        limbo->map->waiting_bytes -= bytes;
+        limbo->map->waiting_bytes -= mf_entry_bytes(entry);
         mf_entry_free(entry);
     }
     limbo->count = 0;
@@ -91,7 +89,9 @@ static void retire(struct mf_map *map, uintptr_t item)
 
 void mf_map_retire_entry(struct mf_map *map, struct mf_entry *entry)
 {
-    map->waiting_bytes += mf_entry_bytes(entry);
+    size_t bytes = mf_entry_bytes(entry);
+    map->entry_bytes -= bytes;
+    map->waiting_bytes += bytes;
     retire(map, (uintptr_t)entry);
 }
 

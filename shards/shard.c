@@ -354,6 +354,7 @@ void mf_shard_memory(const struct mf_shard *shard, struct mf_shard_memory *memor
     memory->table_bytes = mf_map_bytes(shard->keys) - memory->key_bytes;
     memory->heap_bytes = mf_heap_bytes(&shard->heap);
     memory->id_bytes = mf_map_bytes(shard->ids) + mf_heap_bytes(&shard->id_heap);
+    memory->waiting_bytes = mf_map_waiting_bytes(shard->keys) + mf_map_waiting_bytes(shard->ids);
     memory->bytes = memory->key_bytes + memory->table_bytes + memory->heap_bytes + memory->id_bytes;
 }
 

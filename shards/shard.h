@@ -111,8 +111,7 @@ struct mf_shard_counters {
 };
 void mf_shard_counters(const struct mf_shard *shard, struct mf_shard_counters *counters);
 
-// What the state takes now, in bytes as the allocator gives them. Entries that were replaced or
-// removed count until no reader can hold them.
+// What the state takes now, in bytes as the allocator gives them.
 struct mf_shard_memory {
     uint64_t keys; // how many
     uint64_t ids;
@@ -121,6 +120,8 @@ struct mf_shard_memory {
     uint64_t table_bytes; // of keys
     uint64_t heap_bytes;  // of keys with a TTL, without the entries
     uint64_t bytes;       // all of it
+    // Beside that: of entries that were replaced or removed, and that a reader may still hold.
+    uint64_t waiting_bytes;
 };
 void mf_shard_memory(const struct mf_shard *shard, struct mf_shard_memory *memory);
 

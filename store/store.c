@@ -281,11 +281,10 @@ enum mayfly_err mayfly_store_stats(struct mayfly_store *store, struct mayfly_sto
         mf_store_begin(store, i);
         mf_shard_counters(store->shards[i].state, &counters);
         mf_shard_memory(store->shards[i].state, &memory);
-        uint64_t waiting_bytes = mf_map_waiting_bytes(store->shards[i].map);
         mf_store_end(store, i);
         stats.keys += memory.keys;
-        stats.bytes += memory.bytes - waiting_bytes;
-        stats.waiting_bytes += waiting_bytes;
+        stats.bytes += memory.bytes;
+        stats.waiting_bytes += memory.waiting_bytes;
         stats.expired += counters.expired;
     }
     *out = stats;

@@ -12,7 +12,7 @@
 #include "base/bytes.h"
 
 #define ARITY 4u
-#define CHUNK_BITS 9u
+#define CHUNK_BITS 7u
 #define CHUNK_NODES (1u << CHUNK_BITS)
 #define NOWHERE UINT32_MAX
 #define POSITION_BYTES 4u

@@ -619,6 +619,9 @@ def test_stats_are_numbers_by_name(api):
         stats = api.call("stats", {})
         hashes = stats.pop("shard_hashes")
         true(all(isinstance(row, list) and len(row) == 3 for row in hashes), f"hashes: {hashes!r}")
+        memory = stats.pop("shard_memory")
+        true(len(memory) == len(hashes) and all(
+            isinstance(value, int) for row in memory for value in row.values()), f"{memory!r:.500}")
         true(stats and all(isinstance(name, str) and isinstance(value, (int, float))
                            for name, value in stats.items()), f"stats: {stats!r:.500}")
         return stats

@@ -204,13 +204,6 @@ static void cut_some_links(struct sim *sim)
     }
 }
 
-void sim_network_cut_pair(struct sim *sim, uint16_t a, uint16_t b)
-{
-    cut(sim, a, b);
-    cut(sim, b, a);
-    sim_trace(sim, 0, "cuts nodes %u and %u off from each other", a + 1u, b + 1u);
-}
-
 void sim_network_isolate(struct sim *sim, uint16_t node)
 {
     cut_around(sim, node, true, true);

@@ -8,7 +8,7 @@
 // cmocka needs the headers above.
 #include <cmocka.h>
 
-#include "shards/map.h"
+#include "shards/map_internal.h"
 
 #define SEED UINT64_C(0x5eed)
 // Large enough for the directory of segments to be replaced several times.
@@ -104,11 +104,56 @@ static void a_table_that_grows_back_finds_its_directory_whole(void **state)
     mf_map_free(map);
 }
 
+#define AGED UINT64_C(3000)
+
+// Of all entries with numbers below AGED, by number; 0 where there is none.
+static void read_ages(const struct mf_map *map, uint16_t *ages)
+{
+    for (uint64_t i = 0; i < AGED; i++)
+        ages[i] = 0;
+    for (uint64_t i = 0; i < mf_map_bucket_count(map); i++) {
+        const struct mf_bucket *bucket = mf_map_bucket_at(map, i);
+        for (; bucket != NULL; bucket = mf_bucket_next(bucket)) {
+            for (unsigned slot = 0; slot < MF_BUCKET_SLOTS; slot++) {
+                if ((mf_bucket_used(bucket->word) >> slot & 1) == 0)
+                    continue;
+                const struct mf_entry *entry = mf_bucket_entry(bucket, slot);
+                uint64_t number = mf_entry_version(entry) - 1;
+                if (number < AGED)
+                    ages[number] = mf_slot_age(mf_bucket_slot(bucket, slot));
+            }
+        }
+    }
+}
+
+static void an_entry_keeps_its_age_wherever_it_moves(void **state)
+{
+    (void)state;
+    struct mf_map *map = mf_map_new(SEED);
+    struct meter meter = {.map = map};
+    static uint16_t before[AGED];
+    static uint16_t after[AGED];
+    mf_map_track_use(map, true);
+    insert_from(map, 0, AGED, &meter);
+    read_ages(map, before);
+    assert_true(before[AGED - 1] > before[0] + 200);
+    // Up by a factor of ten, by splits; and down again, through holes and buckets poured back.
+    insert_from(map, AGED, AGED * 10, &meter);
+    remove_down(map, AGED * 10, AGED, &meter);
+    read_ages(map, after);
+    assert_memory_equal(before, after, sizeof(before));
+    remove_down(map, AGED, AGED / 4, &meter);
+    read_ages(map, after);
+    assert_memory_equal(before, after, sizeof(before) / 4);
+    mf_map_free(map);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(no_change_costs_more_in_a_larger_table),
         cmocka_unit_test(a_table_that_grows_back_finds_its_directory_whole),
+        cmocka_unit_test(an_entry_keeps_its_age_wherever_it_moves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
