@@ -233,6 +233,7 @@ static void what_was_accepted_behind_a_configuration_is_asked_for(void **state)
                                   .ballot = mf_paxos_ballot(scene.core[1]),
                                   .slot = 1,
                                   .last = 0,
+                                  .read_seq = 1,
                                   .chosen = changed};
     for (answer.from = 3; answer.from <= 4; answer.from++)
         mf_paxos_receive(scene.core[1], &env, &answer);
