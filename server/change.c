@@ -208,6 +208,22 @@ static bool known_to_all(const struct mf_reactor *reactor)
     return true;
 }
 
+// Everybody has made the copies that it is to have, and given up the others. What a node that is
+// down has is not waited for.
+static bool nothing_over(const struct mf_reactor *reactor)
+{
+    const struct mf_node *node = reactor->node;
+    const struct mf_roster *roster = reactor->roster;
+    uint64_t held = LOAD(node->held);
+    for (uint32_t i = 0; i < roster->count; i++) {
+        int member = mf_node_member(node, roster->nodes[i].id);
+        if (member < 0 || !is_up(node, roster->nodes[i].id))
+            return true;
+        held += (uint32_t)member == node->self ? 0 : LOAD(node->members[member].held);
+    }
+    return held == (uint64_t)roster->shards * roster->copies;
+}
+
 static uint32_t copies_on(const struct mf_node *node, uint16_t id)
 {
     uint32_t shards = 0;
@@ -245,7 +261,7 @@ static void watch(struct change *change, uint64_t now_us)
     const struct mf_node *node = reactor->node;
     bool reachable = is_up(node, change->id);
     uint32_t left = change->add ? mf_placer_misplaced(reactor) : copies_on(node, change->id);
-    if (change->add && left == 0 && reachable && known_to_all(reactor)) {
+    if (change->add && left == 0 && reachable && known_to_all(reactor) && nothing_over(reactor)) {
         end(change, MF_OK, NULL);
         return;
     }

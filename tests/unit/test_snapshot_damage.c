@@ -219,7 +219,7 @@ static void a_lie_behind_sound_checksums_is_found(void **state)
         {SECTION, 2, SECTION_SHARD, 4, 1, "without a section"},
         {SECTION, 0, SECTION_MEMBERS, 4, 1, "length that its counts give"},
         {SECTION, 0, SECTION_MEMBERS, 4, 48, "length that its counts give"},
-        {SECTION, 0, SECTION_MEMBERS, 4, 513, "longer than any may be"},
+        {SECTION, 0, SECTION_MEMBERS, 4, MF_SNAPSHOT_MEMBERS_MAX + 1, "longer than any may be"},
         {SECTION, 0, SECTION_KEYS, 8, 1, "counts"},
         {SECTION, 1, SECTION_IDS, 8, minus_1, "counts"},
         {SECTION, 0, SECTION_VERSION, 8, minus_1, "version above"},

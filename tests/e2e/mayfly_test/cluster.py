@@ -237,6 +237,7 @@ class Cluster:
         self.folder = pathlib.Path(folder)
         self.shards = shards
         self.nodes = []
+        self.former = []  # those that have left the cluster
         self._n = n
         self._mode = mode
         self._overrides = overrides or {}
@@ -301,7 +302,46 @@ class Cluster:
         return settings
 
     def node(self, node_id):
-        return self.nodes[node_id - 1]
+        return next(node for node in self.nodes if node.id == node_id)
+
+    def newcomer(self, node_id, listed=False):
+        """A node that runs, with an empty folder, and waits to be added; listed: its cluster.nodes
+        has its own address beside those of the members."""
+        def ready():
+            node = self._new_node(node_id, listed)
+            try:
+                node.start()
+                node.wait_ready()
+                return node
+            except BindFailure:
+                return None
+        return wait_for(ready, START_TIMEOUT, f"node {node_id} to find a free port")
+
+    def _new_node(self, node_id, listed):
+        folder = self.nodes[0].folder
+        peers = {node.id: node.settings["listen.peer"] for node in self.nodes}
+        peers[node_id] = f"127.0.0.1:{free_port()}"
+        settings = self._settings(folder, node_id, peers)
+        settings["cluster.replicas"] = self.nodes[0].settings["cluster.replicas"]
+        if not listed:
+            del peers[node_id]
+            settings["cluster.nodes"] = ", ".join(f"{i}={peer}" for i, peer in peers.items())
+        return Node(self.binary, folder, node_id, settings, self._hello)
+
+    def add(self, node, through, timeout=60.0):
+        """Adds a newcomer and waits until it is a member."""
+        self.nodes.append(node)
+        return through.call("add_node", node.id, node.settings["listen.peer"], timeout=timeout)
+
+    def remove(self, node, through, timeout=60.0):
+        """Removes a member; its process, if it runs, goes on."""
+        result = through.call("remove_node", node.id, timeout=timeout)
+        self.part_with(node)
+        return result
+
+    def part_with(self, node):
+        self.nodes.remove(node)
+        self.former.append(node)
 
     def running(self):
         return [node for node in self.nodes if node.running]
@@ -369,7 +409,7 @@ class Cluster:
         def caught_up():
             self.fail_if_ended()
             mine = self.applied(node)
-            return all(mine[shard] >= index for shard, index in target.items())
+            return all(mine.get(shard, -1) >= index for shard, index in target.items())
         wait_for(caught_up, timeout, f"node {node.id} to catch up")
         self.wait_settled(timeout)
 
@@ -384,7 +424,7 @@ class Cluster:
         return self.applied(self.nodes[0])
 
     def trouble(self):
-        for node in self.nodes:
+        for node in self.nodes + self.former:
             trouble = node.trouble()
             if trouble:
                 return trouble
@@ -393,7 +433,7 @@ class Cluster:
     def stop(self):
         """Stops all nodes in order; returns what went wrong with it, or None."""
         trouble = self.trouble()
-        stopping = self.running()
+        stopping = self.running() + [node for node in self.former if node.running]
         for node in stopping:
             node.resume()
             node.signal(signal.SIGTERM)
@@ -410,5 +450,6 @@ class Cluster:
         return trouble or self.trouble()
 
     def kill(self):
-        for node in self.running():
-            node.kill9()
+        for node in self.nodes + self.former:
+            if node.running:
+                node.kill9()
