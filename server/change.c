@@ -16,7 +16,7 @@
 
 // A change that makes no progress is watched for so long; one whose node cannot be reached, for
 // limits.request_timeout.
-#define IDLE_US UINT64_C(30000000)
+#define IDLE_US UINT64_C(120000000)
 #define LOOK_US UINT64_C(50000)
 #define MESSAGE_BYTES 400
 
