@@ -79,6 +79,7 @@ struct sim_stats {
     uint64_t transfers;
     uint64_t snapshots;
     uint64_t installs;
+    uint64_t left; // copies given up
     uint64_t full_disks;
     uint64_t pauses;
     uint64_t partitions;

@@ -374,17 +374,27 @@ static void a_learner_that_has_said_nothing_is_made_no_voter(void **state)
     close_scene(&scene);
 }
 
-static void what_was_accepted_behind_a_slot_is_told_by_its_ballot(void **state)
+static void a_copy_with_which_it_may_have_voted_again_is_kept(void **state)
 {
     (void)state;
     struct scene scene;
     open_led_scene(&scene, 3);
-    uint64_t slot = propose(&scene, 1, "x");
+    propose(&scene, 1, "x");
+    deliver_all(&scene);
+    tick_all(&scene, RESEND_US);
     deliver_all(&scene);
     mf_ballot_t ballot = mf_paxos_ballot(scene.core[1]);
-    assert_true(mf_paxos_accepted_behind(scene.core[2], slot - 1, ballot));
-    assert_false(mf_paxos_accepted_behind(scene.core[2], slot - 1, ballot + 1));
-    assert_false(mf_paxos_accepted_behind(scene.core[2], slot, ballot));
+    uint64_t known = mf_paxos_chosen(scene.core[2]);
+    assert_true(mf_paxos_may_leave(scene.core[2], known, ballot));
+    assert_true(
+        mf_paxos_may_leave(scene.core[2], known - 1, ballot));      // the rest is known as chosen
+    assert_false(mf_paxos_may_leave(scene.core[1], known, ballot)); // it leads
+    uint64_t slot = propose(&scene, 1, "y");
+    deliver(&scene, 1, 2, MF_PAXOS_ACCEPT);
+    assert_int_equal(mf_paxos_chosen(scene.core[2]), known);
+    assert_false(mf_paxos_may_leave(scene.core[2], known, ballot));
+    assert_true(mf_paxos_may_leave(scene.core[2], slot, ballot)); // accepted before it was left out
+    assert_true(mf_paxos_may_leave(scene.core[2], known, ballot + 1)); // of an earlier leader
     assert_true(mf_paxos_settled(scene.core[1]));
     assert_false(mf_paxos_settled(scene.core[2]));
     close_scene(&scene);
@@ -404,7 +414,7 @@ int main(void)
         cmocka_unit_test(who_has_no_copy_has_no_voice_until_a_snapshot_is_there),
         cmocka_unit_test(who_has_no_copy_asks_for_a_snapshot_though_the_log_is_whole),
         cmocka_unit_test(a_learner_that_has_said_nothing_is_made_no_voter),
-        cmocka_unit_test(what_was_accepted_behind_a_slot_is_told_by_its_ballot),
+        cmocka_unit_test(a_copy_with_which_it_may_have_voted_again_is_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
