@@ -69,6 +69,9 @@ struct mf_paxos_config {
     // We hold nothing of what the group has done so far: what we learn begins with a snapshot,
     // however far back the logs of others go, and until then we neither promise nor accept.
     bool blank;
+    // A snapshot that is older than this slot is not taken: its configuration may be one in which
+    // our acceptor, whose former copy is gone, still votes.
+    uint64_t floor;
 };
 
 enum mf_paxos_role {
@@ -172,8 +175,13 @@ MF_MUST_USE enum mf_err mf_paxos_reconfigure(struct mf_paxos *paxos, const struc
 // Leader: the configuration in force is known to a majority of its voters, durably, and has been
 // promised our ballot: no acceptor is needed that is only in one before it.
 bool mf_paxos_settled(const struct mf_paxos *paxos);
-// The log has an entry behind `slot` that was accepted at this ballot or a higher one.
-bool mf_paxos_accepted_behind(const struct mf_paxos *paxos, uint64_t slot, mf_ballot_t ballot);
+// The leader of `ballot` says that the configuration of `slot`, which is settled, does not name our
+// node: may what we have be given up, but for the promise? Not when we lead, and not when a later
+// configuration has let us in again, of which we have only not been told: then that leader, or a
+// later one, has had us accept something behind the slot.
+bool mf_paxos_may_leave(const struct mf_paxos *paxos, uint64_t slot, mf_ballot_t ballot);
+// The slot that a snapshot must not be below to be installed; 0 when any newer one will do.
+uint64_t mf_paxos_floor(const struct mf_paxos *paxos);
 // Drops the log below `first`, which is at most chosen + 1: a durable snapshot has it. Whoever asks
 // for it gets the snapshot (update.snapshot_to).
 void mf_paxos_compact(struct mf_paxos *paxos, uint64_t first);

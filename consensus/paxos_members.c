@@ -115,7 +115,7 @@ bool mf_paxos_settled(const struct mf_paxos *paxos)
     return paxos->role == MF_LEADER && !mf_paxos_fenced(paxos);
 }
 
-bool mf_paxos_accepted_behind(const struct mf_paxos *paxos, uint64_t slot, mf_ballot_t ballot)
+static bool accepted_behind(const struct mf_paxos *paxos, uint64_t slot, mf_ballot_t ballot)
 {
     uint64_t last = mf_entry_log_last(&paxos->log);
     for (uint64_t at = slot + 1 > paxos->log.first ? slot + 1 : paxos->log.first; at <= last;
@@ -125,6 +125,15 @@ bool mf_paxos_accepted_behind(const struct mf_paxos *paxos, uint64_t slot, mf_ba
             return true;
     }
     return false;
+}
+
+// What we know as chosen came as news, when no configuration in it names us; and entries of earlier
+// leaders behind the slot are of no use to anybody.
+bool mf_paxos_may_leave(const struct mf_paxos *paxos, uint64_t slot, mf_ballot_t ballot)
+{
+    uint64_t known = paxos->chosen > slot ? paxos->chosen : slot;
+    return paxos->role != MF_LEADER && paxos->members.slot <= slot &&
+           !accepted_behind(paxos, known, ballot);
 }
 
 void mf_paxos_lead_members(struct mf_paxos *paxos, const struct mf_paxos_env *env)
@@ -266,6 +275,11 @@ bool mf_paxos_transferring(const struct mf_paxos *paxos)
     return paxos->heir != 0;
 }
 
+uint64_t mf_paxos_floor(const struct mf_paxos *paxos)
+{
+    return paxos->cfg.blank ? paxos->cfg.floor : 0;
+}
+
 void mf_paxos_compact(struct mf_paxos *paxos, uint64_t first)
 {
     assert(first <= paxos->chosen + 1);
@@ -275,7 +289,7 @@ void mf_paxos_compact(struct mf_paxos *paxos, uint64_t first)
 bool mf_paxos_install(struct mf_paxos *paxos, const struct mf_paxos_env *env, uint64_t slot,
                       uint64_t log_time_us, const struct mf_members *members)
 {
-    if (slot <= paxos->chosen || paxos->role == MF_LEADER)
+    if (slot <= paxos->chosen || slot < mf_paxos_floor(paxos) || paxos->role == MF_LEADER)
         return false;
     mf_entry_log_cut(&paxos->log, slot + 1);
     paxos->cfg.blank = false;

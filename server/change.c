@@ -16,7 +16,9 @@
 
 // A change that makes no progress is watched for so long; one whose node cannot be reached, for
 // limits.request_timeout.
-#define IDLE_US UINT64_C(30000000)
+#define IDLE_US UINT64_C(120000000)
+// All that are up hear of a newer roster within this.
+#define KNOWN_US UINT64_C(1000000)
 #define LOOK_US UINT64_C(50000)
 #define MESSAGE_BYTES 400
 
@@ -31,6 +33,7 @@ struct change {
     bool proposing;
     bool taken; // the wish is in the roster, or was
     uint64_t begun_us;
+    uint64_t gone_us;     // a node to be removed: since when it is seen to be dropped
     uint64_t progress_us; // when `left` was last another
     uint32_t left;        // shards that are not as wished
 };
@@ -275,6 +278,15 @@ static void watch(struct change *change, uint64_t now_us)
         give_up(change, reachable);
 }
 
+// Dropped: done when all others know. Who has been dropped itself hears of them for a moment more.
+static void watch_end(struct change *change, uint64_t now_us)
+{
+    if (change->gone_us == 0)
+        change->gone_us = now_us;
+    if (known_to_all(change->reactor) || now_us >= change->gone_us + KNOWN_US)
+        end(change, MF_OK, NULL);
+}
+
 // One that another change was ahead of is begun again, with that one's outcome.
 static void step(struct change *change, uint64_t now_us)
 {
@@ -295,7 +307,7 @@ static void step(struct change *change, uint64_t now_us)
         change->taken = true;
         watch(change, now_us);
     } else if (!change->add && at < 0 && change->taken) {
-        end(change, MF_OK, NULL);
+        watch_end(change, now_us);
     } else if (!change->add && at < 0) {
         refuse(change, MF_BAD_REQUEST, "there is no node %u in the cluster", change->id);
     } else if (!change->taken) {

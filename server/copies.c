@@ -28,8 +28,9 @@
 void mf_left_format(const struct mf_left *left, char text[MF_LEFT_TEXT_BYTES])
 {
     snprintf(text, MF_LEFT_TEXT_BYTES,
-             "mayfly-left 1\npromise = %" PRIu64 ".%u\nslot = %" PRIu64 "\nstate = %s\n",
-             mf_ballot_round(left->promise), mf_ballot_node(left->promise), left->slot,
+             "mayfly-left 1\npromise = %" PRIu64 ".%u\nslot = %" PRIu64 "\nfloor = %" PRIu64
+             "\nstate = %s\n",
+             mf_ballot_round(left->promise), mf_ballot_node(left->promise), left->slot, left->floor,
              left->gone ? "gone" : "back");
 }
 
@@ -39,8 +40,10 @@ enum mf_err mf_left_parse(const char *text, struct mf_left *left)
     unsigned node;
     char state[8];
     *left = (struct mf_left){0};
-    if (sscanf(text, "mayfly-left 1 promise = %" SCNu64 ".%u slot = %" SCNu64 " state = %7s",
-               &round, &node, &left->slot, state) != 4 ||
+    if (sscanf(text,
+               "mayfly-left 1 promise = %" SCNu64 ".%u slot = %" SCNu64 " floor = %" SCNu64
+               " state = %7s",
+               &round, &node, &left->slot, &left->floor, state) != 5 ||
         node > UINT16_MAX || round > UINT64_MAX >> 16)
         return MF_CORRUPT;
     left->promise = mf_ballot_make(round, (uint16_t)node);
@@ -245,8 +248,7 @@ bool mf_copies_give_up(struct mf_owned_shard *shard)
     struct mf_reactor *reactor = shard->reactor;
     struct mf_replica *replica = shard->replica;
     const struct mf_paxos *paxos = mf_replica_paxos(replica);
-    if (mf_paxos_role(paxos) == MF_LEADER || mf_shard_walking(mf_replica_shard(replica)) ||
-        shard->listed || shard->places.busy)
+    if (mf_shard_walking(mf_replica_shard(replica)) || shard->listed || shard->places.busy)
         return false;
     struct leave *leave = mf_calloc(1, sizeof(*leave));
     leave->job = (struct mf_job){.task = {.run = on_left}, .home = reactor, .work = leave_files};

@@ -11,11 +11,13 @@
 // forgotten with it. Before a copy's checkpoint and log go, DATA_DIR/checkpoints/SHARD.left says
 // so, durably, with the promise; the next copy begins with that promise. What it had accepted need
 // not be kept: the configuration that dropped it is chosen, and in its slot and below all is chosen
-// and known to a majority of those that came after; behind it, it had no vote.
+// and known to a majority of those that came after; behind it, it had no vote. But it must not vote
+// in the configurations before that one again: it takes no checkpoint that is older.
 //
 //   mayfly-left 1            one line each
 //   promise = 2.1            the ballot: round.node
 //   slot = 812               the log had been applied up to here: marks up to it mean nothing now
+//   floor = 805              the slot of the configuration that dropped it
 //   state = gone             gone: it has no copy. back: it has another, with a checkpoint
 //
 // At the start a node has a copy of what has a checkpoint, and of what it began the cluster with,
@@ -28,7 +30,7 @@
 #include "server/reactor.h"
 
 // The file's text. MF_CORRUPT for anything but what format writes.
-#define MF_LEFT_TEXT_BYTES 160
+#define MF_LEFT_TEXT_BYTES 192
 void mf_left_format(const struct mf_left *left, char text[MF_LEFT_TEXT_BYTES]);
 MF_MUST_USE enum mf_err mf_left_parse(const char *text, struct mf_left *left);
 

@@ -178,6 +178,11 @@ struct word {
     struct mf_peer_state state;
 };
 
+static bool waits_to_be_added(const struct mf_node *node)
+{
+    return node->joins && node->roster->version == 1;
+}
+
 // Whether it says something of the formation. Who is let in later goes by the roster that tells of
 // it, and so does whoever is told of a formed cluster that has another roster already.
 static bool counts(const struct mf_node *node, uint32_t member, enum mf_formation_state state)
@@ -185,7 +190,7 @@ static bool counts(const struct mf_node *node, uint32_t member, enum mf_formatio
     bool first = other_of(node, member) < node->forming->formation.other_count;
     bool changed = state == MF_FORMATION_FORMED &&
                    atomic_load(&node->members[member].roster) > node->roster->version;
-    return first && !node->joins && !changed && node->state != MF_FORMATION_FORMED;
+    return first && !waits_to_be_added(node) && !changed && node->state != MF_FORMATION_FORMED;
 }
 
 static void hear(struct mf_reactor *reactor, struct mf_task *task)

@@ -463,14 +463,14 @@ static void judge(struct mf_links *links, uint64_t now_us)
     }
 }
 
-// True when the link's member has left the cluster: after a while, in which it is told, the link
-// goes.
+// True when there is to be no link to the member, which has left the cluster. One that stands goes
+// on for a while, so that it hears of that.
 static bool part_from(struct mf_link *link, uint64_t now_us)
 {
     const struct mf_member *member = &link->links->reactor->node->members[link->member];
-    if (!mf_member_gone(member))
+    if (!mf_member_gone(member) || (link->state == LINK_READY && !mf_links_parted(member, now_us)))
         return false;
-    if (link->conn != NULL && mf_links_parted(member, now_us))
+    if (link->conn != NULL)
         mf_conn_close(link->conn, "the node has left the cluster");
     return true;
 }

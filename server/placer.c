@@ -275,18 +275,11 @@ static bool move(struct mf_placer *placer, struct mf_owned_shard *shard)
     return true;
 }
 
-// Not when a later configuration has let us in again, of which we have only not been told: then a
-// leader at that ballot, or a later one, has had us accept something behind the one without us.
-// What we know as chosen came as news, since no configuration in it names us; and entries of
-// earlier leaders behind it are of no use to anybody.
 static bool may_retire(const struct mf_owned_shard *shard)
 {
-    const struct mf_paxos *paxos = mf_replica_paxos(shard->replica);
     const struct mf_places *places = &shard->places;
-    uint64_t known = mf_paxos_chosen(paxos);
-    return places->retiring && mf_paxos_members(paxos)->slot <= places->slot &&
-           !mf_paxos_accepted_behind(paxos, known > places->slot ? known : places->slot,
-                                     places->retire_ballot);
+    return places->retiring && mf_paxos_may_leave(mf_replica_paxos(shard->replica), places->slot,
+                                                  places->retire_ballot);
 }
 
 static void look(struct mf_placer *placer)

@@ -59,6 +59,7 @@ struct mf_move {
 struct mf_left {
     mf_ballot_t promise; // 0 = this node never had a copy, or still has its first one
     uint64_t slot;       // up to here it had applied the log
+    uint64_t floor;      // of the configuration that had no place for it
     bool gone;           // and it has no other yet
 };
 

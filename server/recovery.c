@@ -207,6 +207,9 @@ static void make_replica_of(struct mf_owned_shard *shard, bool blank)
     struct mf_replica_config config;
     configure(shard->reactor, shard->id, &shard->base.members, &config);
     config.paxos.blank = blank;
+    config.paxos.floor = shard->left.floor;
+    if (shard->base.members.slot > config.paxos.floor)
+        config.paxos.floor = shard->base.members.slot;
     shard->replica =
         mf_replica_new(&config, shard->state, &mf_reactor_replica_ops, shard, mf_mono_us());
     shard->state = NULL;

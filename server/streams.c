@@ -192,13 +192,16 @@ static void on_job(struct mf_reactor *reactor, struct mf_task *task)
            (double)sender->file.bytes / 1e6);
 }
 
-// True when the shard's checkpoint joins on to our log.
+// True when the shard's checkpoint joins on to our log, and has the configuration in force: a copy
+// that is new somewhere takes no older one.
 static bool has_checkpoint(const struct mf_stream_sender *sender)
 {
     const struct mf_node *node = sender->streams->reactor->node;
+    const struct mf_paxos *paxos = mf_replica_paxos(sender->shard->replica);
     struct mf_checkpoint_info info;
     return mf_checkpoint_info(node, sender->shard->id, &info) &&
-           info.slot + 1 >= mf_paxos_first_slot(mf_replica_paxos(sender->shard->replica));
+           info.slot + 1 >= mf_paxos_first_slot(paxos) &&
+           info.slot >= mf_paxos_members(paxos)->slot;
 }
 
 static void wait_for_checkpoint(struct mf_stream_sender *sender, uint64_t now_us)

@@ -115,6 +115,7 @@ struct check {
     struct mf_job job;
     struct mf_stream_receiver *receiver;
     uint64_t attempt;
+    uint64_t floor; // an older one is of no use
     struct mf_shard *state;
     struct mf_members members;
     struct mf_checkpoint_info info;
@@ -136,6 +137,10 @@ static void check_file(struct mf_job *job)
         snprintf(check->message, sizeof(check->message), "it carries no configuration");
         check->err = MF_CORRUPT;
     }
+    if (check->err == MF_OK && check->info.slot < check->floor) {
+        snprintf(check->message, sizeof(check->message), "it is older than it was said to be");
+        check->err = MF_CORRUPT;
+    }
     if (check->err == MF_OK)
         check->err = mf_checkpoint_adopt(node, shard->id, path, &check->info, check->message,
                                          sizeof(check->message));
@@ -155,6 +160,8 @@ static void give_check(struct mf_stream_receiver *receiver)
     check->job = (struct mf_job){.task = {.run = on_checked}, .home = reactor, .work = check_file};
     check->receiver = receiver;
     check->attempt = receiver->in.attempt;
+    if (receiver->shard->replica != NULL)
+        check->floor = mf_paxos_floor(mf_replica_paxos(receiver->shard->replica));
     mf_worker_give(reactor->node->worker, &check->job);
 }
 
@@ -279,6 +286,11 @@ void mf_stream_receiver_offer(struct mf_owned_shard *shard, uint16_t from,
     struct mf_peer_ack ack = {
         .number = offer->number, .identity = offer->file.identity, .verdict = MF_PEER_BUSY};
     if (!before && streams->taking >= TAKING_MAX && offer->file.slot > info.applied) {
+        mf_streams_put_ack(streams, from, shard->id, &ack);
+        return;
+    }
+    if (offer->file.slot < mf_paxos_floor(mf_replica_paxos(shard->replica))) {
+        ack.verdict = MF_PEER_REFUSES;
         mf_streams_put_ack(streams, from, shard->id, &ack);
         return;
     }

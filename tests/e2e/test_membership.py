@@ -65,14 +65,18 @@ class Load:
 
 
 def check_all_there(cluster, written):
-    keys = list(written)
     for node in cluster.nodes:
-        with node.connect(timeout=20) as connection:
-            for at in range(0, len(keys), 500):
-                some = keys[at:at + 500]
-                values = connection.call("mget", some)
-                lost = [key for key, value in zip(some, values) if value != written[key]]
-                true(not lost, f"lost through node {node.id}: {lost[:5]!r}")
+        check_all_there_through(node, written)
+
+
+def check_all_there_through(node, written):
+    keys = list(written)
+    with node.connect(timeout=20) as connection:
+        for at in range(0, len(keys), 500):
+            some = keys[at:at + 500]
+            values = connection.call("mget", some)
+            lost = [key for key, value in zip(some, values) if value != written[key]]
+            true(not lost, f"lost through node {node.id}: {lost[:5]!r}")
 
 
 def copies_of(cluster, node_id):
@@ -121,6 +125,19 @@ def what_is_wrong(cluster, copies):
     counts = [sum(node_id in nodes for nodes in placed) for node_id in views]
     if max(counts) - min(counts) > 1:
         yield f"copies of the nodes: {counts}"
+
+
+def wait_votes(cluster, node):
+    """Waits until a node has a vote wherever it has a copy: only then can it be made a leader."""
+    def made_leader(shard):
+        try:
+            return node.call("transfer", shard, node.id)
+        except RpcError:
+            return False
+    for shard in node.call("cluster")["shards"]:
+        if node.id in shard["replicas"]:
+            wait_for(lambda s=shard["id"]: made_leader(s), PATIENCE,
+                     f"node {node.id} to lead shard {shard['id']}")
 
 
 def wait_spread(cluster):
@@ -270,12 +287,43 @@ def test_a_node_that_left_comes_back(t):
 
 
 @limit(180)
+def test_a_member_whose_folder_is_gone_learns(t):
+    """One that was added, and one that formed the cluster, which is another one by now; also when
+    the last thing that a newcomer did was to note who the members are."""
+    cluster = t.cluster(3, shards=16)
+    equal(cluster.add(cluster.newcomer(4), cluster.node(1)), True, "add_node")
+    load = Load([cluster.node(2), cluster.node(3)])
+    load.wait(300)
+    written = load.stop()
+    for node_id, kept in ((4, ()), (1, ()), (4, ("roster",))):
+        node = cluster.node(node_id)
+        node.kill9()
+        cluster.wait_settled()
+        for path in node.data_dir.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name not in kept:
+                path.unlink()
+        node.restart()
+        wait_for(lambda n=node: len(n.call("cluster")["nodes"]) == 4, PATIENCE,
+                 "the node to be told who the members are")
+        check_members(cluster, 3)
+        cluster.wait_settled()
+        wait_votes(cluster, node)
+    # Their votes count: one that has forgotten nothing is enough with them.
+    cluster.node(2).kill9()
+    cluster.wait_settled()
+    check_all_there_through(cluster.node(4), written)
+
+
+@limit(180)
 def test_a_cluster_grows_from_one_node_to_its_replicas(t):
     cluster = t.cluster(1, shards=8, overrides={"cluster.replicas": 3})
     load = Load(cluster.nodes)
     load.wait()
     for new in (2, 3):
-        equal(cluster.add(cluster.newcomer(new), cluster.node(1)), True, f"add_node {new}")
+        newcomer = cluster.newcomer(new, listed=new == 3)
+        equal(cluster.add(newcomer, cluster.node(1)), True, f"add_node {new}")
         check_members(cluster, new)
     load.wait()
     written = load.stop()

@@ -533,6 +533,15 @@ void sim_checks_forgot(struct sim_node *node)
     }
 }
 
+void sim_checks_gave_up(struct sim_node *node, uint32_t group)
+{
+    struct sim_group_checks *checks = group_of(node->sim, group);
+    checks->chosen_seen[node->index] = 0;
+    checks->marked[node->index] = 0;
+    for (uint64_t i = 0; i < checks->slot_count; i++)
+        checks->slots[i].accepted[node->index] = (struct sim_accepted){0};
+}
+
 void sim_checks_restored(struct sim_node *node)
 {
     struct sim *sim = node->sim;

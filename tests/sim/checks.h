@@ -105,6 +105,8 @@ void sim_checks_applied(struct sim_node *node, uint32_t group, uint64_t slot, ui
 void sim_checks_leads(struct sim_node *node, uint32_t group, mf_ballot_t ballot);
 // Its disk is lost.
 void sim_checks_forgot(struct sim_node *node);
+// It has given up its copy of the group, and keeps what it has promised.
+void sim_checks_gave_up(struct sim_node *node, uint32_t group);
 // A snapshot has taken the place of a group's log.
 void sim_checks_installed(struct sim_node *node, uint32_t group);
 // After a restart, all records restored.

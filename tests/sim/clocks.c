@@ -86,15 +86,19 @@ void sim_clocks_leads(struct sim_node *node, uint32_t group, mf_ballot_t ballot)
         clock->heard[node->index] = ballot;
 }
 
+void sim_clocks_gave_up(struct sim_node *node, uint32_t group)
+{
+    struct sim_clock_checks *clock = checks_of(node, group);
+    struct sim_stretch *open = open_stretch(clock);
+    clock->heard[node->index] = 0;
+    if (open != NULL && !majority_heard(node->sim, group, clock->base_ballot, UINT64_MAX))
+        end_stretch(node->sim, group, open);
+}
+
 void sim_clocks_down(struct sim_node *node)
 {
-    for (uint32_t group = 0; group < node->sim->plan.group_count; group++) {
-        struct sim_clock_checks *clock = checks_of(node, group);
-        struct sim_stretch *open = open_stretch(clock);
-        clock->heard[node->index] = 0;
-        if (open != NULL && !majority_heard(node->sim, group, clock->base_ballot, UINT64_MAX))
-            end_stretch(node->sim, group, open);
-    }
+    for (uint32_t group = 0; group < node->sim->plan.group_count; group++)
+        sim_clocks_gave_up(node, group);
 }
 
 void sim_clocks_members_changed(struct sim *sim, uint32_t group)

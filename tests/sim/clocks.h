@@ -40,6 +40,8 @@ struct sim_clock_checks {
 void sim_clocks_heard(struct sim_node *node, uint32_t group, const struct mf_paxos_msg *msg);
 void sim_clocks_leads(struct sim_node *node, uint32_t group, mf_ballot_t ballot);
 void sim_clocks_down(struct sim_node *node);
+// It gave up its copy of the group.
+void sim_clocks_gave_up(struct sim_node *node, uint32_t group);
 void sim_clocks_members_changed(struct sim *sim, uint32_t group);
 // The node, leading with this ballot, has given a new entry this log time.
 void sim_clocks_proposed(struct sim_node *node, uint32_t group, mf_ballot_t ballot,

@@ -321,9 +321,9 @@ static void report(const struct sim_stats *s, uint64_t real_us)
            (ull)s->leaders, (ull)s->crashes, (ull)s->torn, (ull)s->forgot, (ull)s->full_disks,
            (ull)s->pauses, (ull)s->partitions, (ull)s->frames_lost, (ull)s->frames,
            (ull)s->undecided);
-    printf("%llu configurations, %llu groups handed over, %llu snapshots, %llu of them sent and "
-           "installed, %llu log files removed\n",
-           (ull)s->members, (ull)s->transfers, (ull)s->snapshots, (ull)s->installs,
+    printf("%llu configurations, %llu groups handed over, %llu copies given up, %llu snapshots, "
+           "%llu of them sent and installed, %llu log files removed\n",
+           (ull)s->members, (ull)s->transfers, (ull)s->left, (ull)s->snapshots, (ull)s->installs,
            (ull)s->removed_files);
 }
 

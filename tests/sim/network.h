@@ -18,7 +18,13 @@
 
 struct sim;
 
-enum sim_frame_kind { SIM_HEARTBEAT_FRAME, SIM_PAXOS_FRAME, SIM_CHUNK_FRAME, SIM_TAKEN_FRAME };
+enum sim_frame_kind {
+    SIM_HEARTBEAT_FRAME,
+    SIM_PAXOS_FRAME,
+    SIM_CHUNK_FRAME,
+    SIM_TAKEN_FRAME,
+    SIM_PLACES_FRAME, // see copies.h
+};
 
 struct sim_frame {
     uint16_t from; // indexes of nodes

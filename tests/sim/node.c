@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "copies.h"
 #include "snapshots.h"
 #include "ttl/log_clock.h"
 #include "world.h"
@@ -182,25 +183,46 @@ static const struct mf_replica_ops replica_ops = {.reply = on_reply,
                                                   .leader_changed = on_leader_changed,
                                                   .fatal = on_fatal};
 
-static void start_replica(struct sim_node *node, uint32_t group)
+static void make_replica(struct sim_node *node, uint32_t group, const struct mf_members *members)
 {
+    const struct sim_left *left = &node->left[group];
     struct mf_replica_config config = node->sim->plan.replica;
     config.tag_seed = mf_rand_next(&node->rand);
     config.paxos.group = group;
     config.paxos.self = node->id;
     config.paxos.incarnation = node->incarnation;
-    config.paxos.members = node->sim->first_members;
+    config.paxos.members = *members;
+    config.paxos.blank = left->gone;
+    config.paxos.floor = left->floor;
     config.paxos.first_election_us =
         config.paxos.election_us + mf_rand_below(&node->rand, config.paxos.election_us);
     struct mf_shard *shard = sim_snapshots_load(node, group, &config.paxos.members);
     node->replicas[group] =
         mf_replica_new(&config, shard, &replica_ops, node, sim_node_mono_us(node));
+    const struct mf_wal_record promise = {
+        .type = MF_WAL_PROMISE, .group = group, .ballot = left->promise};
+    mf_replica_restore(node->replicas[group], &promise);
 }
 
+void sim_node_make_blank(struct sim_node *node, uint32_t group, const struct mf_members *members)
+{
+    make_replica(node, group, members);
+    mf_replica_restore_done(node->replicas[group], 0, 0);
+    struct mf_replica_env env = sim_node_env(node);
+    mf_replica_restate(node->replicas[group], &env);
+}
+
+// Of a copy that is gone only what it has promised counts.
 static void restore_record(struct sim_node *node, const struct mf_wal_record *record)
 {
-    sim_checks_durable(node, record);
-    mf_replica_restore(node->replicas[record->group], record);
+    struct mf_wal_record promise = {
+        .type = MF_WAL_PROMISE, .group = record->group, .ballot = record->ballot};
+    bool gone = node->left[record->group].gone;
+    if (gone && record->type == MF_WAL_MARK)
+        return;
+    const struct mf_wal_record *counts = gone ? &promise : record;
+    sim_checks_durable(node, counts);
+    mf_replica_restore(node->replicas[record->group], counts);
 }
 
 // What was granted before the start is not known: every node is taken to hold a lease.
@@ -229,7 +251,7 @@ void sim_node_start(struct sim_node *node)
         sim_node_forget(node);
     }
     for (uint32_t group = 0; group < sim->plan.group_count; group++)
-        start_replica(node, group);
+        make_replica(node, group, &sim->first_members);
     sim_disk_recover(node, restore_record);
     for (uint32_t group = 0; group < sim->plan.group_count; group++) {
         sim_disk_cover(node, group, node->snapshots[group].kept.meta.applied);
@@ -279,6 +301,7 @@ void sim_node_forget(struct sim_node *node)
         sim_checks_acceptor(node->sim, (struct mf_acceptor){node->id, node->incarnation});
     sim_disk_wipe(&node->disk);
     sim_snapshots_wipe(node);
+    memset(node->left, 0, sizeof(node->left));
     sim_checks_forgot(node);
 }
 
@@ -378,6 +401,7 @@ void sim_node_heartbeat(struct sim_node *node)
         if (i == node->index)
             continue;
         sim_network_beat(node->sim, node->index, i, node->sim->plan.leases);
+        sim_copies_tell(node, i);
         if (!peer->silent && now_us - peer->heard_us > node->sim->plan.silence_us) {
             peer->silent = true;
             suspect(node, i);
@@ -470,6 +494,8 @@ void sim_node_receive(struct sim_node *node, struct sim_frame *frame)
     if (sim_network_arrives(node->sim, frame) && hear(node, frame)) {
         if (frame->kind == SIM_PAXOS_FRAME)
             handle_message(node, frame);
+        else if (frame->kind == SIM_PLACES_FRAME)
+            sim_copies_frame(node, frame);
         else if (frame->kind != SIM_HEARTBEAT_FRAME)
             sim_snapshots_frame(node, frame);
         sim_node_touch(node);
@@ -495,6 +521,7 @@ void sim_node_submit(struct sim_node *node, struct mf_op *op)
 {
     struct mf_replica_env env = sim_node_env(node);
     node->ops_inside++;
+    op->local = op->local && !node->left[op->shard].gone; // what is not there is asked of others
     mf_replica_submit(node->replicas[op->shard], &env, op);
     sim_node_touch(node);
 }

@@ -21,6 +21,13 @@
 struct sim;
 struct sim_frame;
 
+// What is left of a copy that was given up; on the disk.
+struct sim_left {
+    mf_ballot_t promise; // 0 = none was
+    uint64_t floor;      // of the configuration that had no place for it
+    bool gone;           // and there is no other with a state yet
+};
+
 // What a node knows of another.
 struct sim_peer {
     uint32_t life;          // of the process last heard of; 0 = none
@@ -64,6 +71,7 @@ struct sim_node {
     struct mf_op_list answers; // of this turn
     struct sim_disk disk;
     struct sim_snapshots snapshots[SIM_GROUPS_MAX];
+    struct sim_left left[SIM_GROUPS_MAX];
 };
 
 void sim_node_init(struct sim *sim, uint16_t index);
@@ -78,6 +86,9 @@ void sim_node_forget(struct sim_node *node);
 uint64_t sim_node_mono_us(const struct sim_node *node);
 uint64_t sim_node_wall_us(const struct sim_node *node);
 struct mf_replica_env sim_node_env(struct sim_node *node);
+
+// A replica in place of the one that was given up, in this configuration.
+void sim_node_make_blank(struct sim_node *node, uint32_t group, const struct mf_members *members);
 
 // Asks the replicas' turn to come, after something was done to them.
 void sim_node_touch(struct sim_node *node);

@@ -108,6 +108,8 @@ static void draw_machines(struct sim_plan *plan, struct mf_rand *rand)
         plan->transfer_us = PICK(rand, 300, 1500, 5000) * MS;
     if (sim_chance(rand, 250))
         plan->members_us = PICK(rand, 500, 2000, 5000) * MS;
+    if (plan->members_us != 0)
+        plan->leave_permille = (uint32_t)PICK(rand, 0, 20, 300, 1000);
     plan->drift_ppm_max = (uint32_t)PICK(rand, 0, 20, 100, 100);
     if (sim_chance(rand, 400))
         plan->wall_jump_us = PICK(rand, 500, 5000) * MS;
@@ -187,6 +189,7 @@ static const struct aspect aspects[] = {
     ASPECT("leases", leases),
     ASPECT("transfers", transfer_us),
     ASPECT("members", members_us),
+    ASPECT("leaving", leave_permille),
     ASPECT("snapshots", checkpoint_us),
     ASPECT("left-behind", left_behind),
     ASPECT("takeovers", takeover_us),

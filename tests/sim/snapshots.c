@@ -87,6 +87,12 @@ void sim_snapshots_wipe(struct sim_node *node)
         drop(&node->snapshots[group].kept);
 }
 
+void sim_snapshots_drop(struct sim_node *node, uint32_t group)
+{
+    drop(&node->snapshots[group].kept);
+    drop(&node->snapshots[group].incoming);
+}
+
 static void start_writing(struct sim_node *node, uint32_t group, bool installs)
 {
     struct sim_snapshots *at = &node->snapshots[group];
@@ -126,6 +132,7 @@ static void install(struct sim_node *node, uint32_t group)
     sim_trace(node->sim, node->id, "group %u %s the snapshot of slot %llu", group,
               taken ? "installs" : "has no use for", (unsigned long long)kept->meta.applied);
     node->sim->stats.installs += taken;
+    node->left[group].gone = false; // as durable as the snapshot
     if (taken)
         sim_checks_installed(node, group);
     else
@@ -138,7 +145,9 @@ void sim_snapshots_written(struct sim_node *node, uint32_t group)
     struct sim_snapshots *at = &node->snapshots[group];
     struct sim_snapshot written = at->writing;
     at->writing = (struct sim_snapshot){0};
-    if (written.meta.applied <= at->kept.meta.applied) {
+    uint64_t floor = mf_paxos_floor(mf_replica_paxos(node->replicas[group]));
+    if (written.meta.applied <= at->kept.meta.applied ||
+        (at->installs && written.meta.applied < floor)) {
         drop(&written);
         return;
     }
@@ -186,6 +195,9 @@ void sim_snapshots_wanted(void *ctx, uint32_t group, struct mf_acceptor to)
     sim_trace(node->sim, node->id, "group %u sends node %u its snapshot of slot %llu", group,
               (unsigned)to.node, (unsigned long long)node->snapshots[group].kept.meta.applied);
     node->snapshots[group].sent[to.node - 1] = 0;
+    const struct mf_paxos *paxos = mf_replica_paxos(node->replicas[group]);
+    if (node->snapshots[group].kept.meta.applied < mf_paxos_members(paxos)->slot)
+        sim_snapshots_make(node, group); // it has to be as new, and is asked for again
     send_chunk(node, group, (uint16_t)(to.node - 1), 0);
 }
 

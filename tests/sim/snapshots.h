@@ -41,6 +41,8 @@ struct mf_shard *sim_snapshots_load(struct sim_node *node, uint32_t group,
 // A process's end; a disk's.
 void sim_snapshots_crash(struct sim_node *node);
 void sim_snapshots_wipe(struct sim_node *node);
+// Those of one group.
+void sim_snapshots_drop(struct sim_node *node, uint32_t group);
 // Begins to write one of what is applied.
 void sim_snapshots_make(struct sim_node *node, uint32_t group);
 // Event: what was being written is durable.

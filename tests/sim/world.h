@@ -84,6 +84,7 @@ struct sim_stats {
     uint64_t snapshots;
     uint64_t installs;
     uint64_t removed_files; // of logs
+    uint64_t left;          // copies given up
     uint64_t full_disks;
     uint64_t pauses;
     uint64_t partitions;

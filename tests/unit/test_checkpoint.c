@@ -62,6 +62,8 @@ static void write_received(const struct fixture *fixture, const char *cluster, u
     mf_buf_u64(&carried, members.slot);
     mf_buf_u64(&carried, members.round);
     mf_members_encode(&members, &carried);
+    mf_buf_u64(&carried, 6);
+    mf_buf_put(&carried, "a roster", 8);
     mf_snapshot_set_members(writer, shard, mf_buf_view(&carried));
     mf_buf_free(&carried);
     char key[16];
@@ -110,6 +112,8 @@ static void what_was_received_takes_its_place_and_is_what_a_start_finds(void **s
     assert_int_equal(found.voter_count, 2);
     assert_int_equal(found.voters[1].incarnation, 55);
     assert_int_equal(found.learners[0].node, 9);
+    assert_int_equal(mf_shard_roster_version(shard), 6);
+    assert_true(mf_bytes_equal(mf_shard_roster(shard), mf_bytes_str("a roster")));
     mf_shard_free(shard);
     assert_int_equal(mf_checkpoint_load(fixture.node, SHARD + 1, &shard, &found, &info,
                                         fixture.message, sizeof(fixture.message)),

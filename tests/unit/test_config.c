@@ -481,6 +481,9 @@ static void this_node_must_be_in_the_list(void **state)
 static void the_peer_address_comes_from_the_list_unless_it_is_given(void **state)
 {
     (void)state;
+    // One that is to be added to others.
+    check_loads(
+        load_flags(FLAGS("--cluster.nodes=2=a:1,3=b:1", "--node.id=4", "--listen.peer=c:1")));
     check_loads(load_flags(FLAGS("--cluster.nodes=1=a:1,2=b:2", "--node.id=2")));
     assert_string_equal(config.peer, "b:2");
     check_loads(

@@ -546,6 +546,137 @@ static void release_for_the_process_before_sets_nobody_free(void **state)
     close_scene(&scene);
 }
 
+// In place of node 3: an acceptor without a copy, in the configuration that is in force.
+static void make_blank(struct scene *scene)
+{
+    struct mf_paxos_config config = {.self = 3,
+                                     .incarnation = 1,
+                                     .members = *mf_paxos_members(scene->core[1]),
+                                     .election_us = ELECTION_US,
+                                     .resend_us = RESEND_US,
+                                     .window_entries = 8,
+                                     .window_bytes = 1000,
+                                     .learn_bytes = 1000,
+                                     .blank = true};
+    mf_paxos_free(scene->core[3]);
+    scene->core[3] = mf_paxos_new(&config, 1, scene->now_us);
+    mf_paxos_restore_done(scene->core[3]);
+}
+
+static void who_has_no_copy_has_no_voice_until_a_snapshot_is_there(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_led_scene(&scene, 3);
+    for (int i = 0; i < 3; i++)
+        propose(&scene, 1, "x");
+    deliver_all(&scene);
+    make_blank(&scene);
+    drop_mail(&scene);
+    uint64_t slot = propose(&scene, 1, "y");
+    deliver(&scene, 1, 3, MF_PAXOS_ACCEPT);
+    assert_int_equal(count_mail(&scene, 3, MF_PAXOS_ACCEPTED), 0);
+    assert_int_equal(mf_paxos_chosen(scene.core[3]), 0);
+    drop_mail(&scene);
+    struct mf_paxos_msg prepare = {.type = MF_PAXOS_PREPARE,
+                                   .to = 3,
+                                   .from = 2,
+                                   .incarnation = 1,
+                                   .ballot = mf_ballot_make(50, 2),
+                                   .slot = 1};
+    struct mf_paxos_msg question = {.type = MF_PAXOS_ASK_VOTE,
+                                    .to = 3,
+                                    .from = 2,
+                                    .incarnation = 1,
+                                    .ballot = mf_ballot_make(50, 2),
+                                    .chosen = 99};
+    struct mf_paxos_env env = env_of(&scene);
+    mf_paxos_receive(scene.core[3], &env, &prepare);
+    mf_paxos_receive(scene.core[3], &env, &question);
+    tick_all(&scene, ELECTION_US * 3); // nor does it run for anything
+    assert_int_equal(count_mail(&scene, 3, MF_PAXOS_PROMISE), 0);
+    assert_int_equal(count_mail(&scene, 3, MF_PAXOS_VOTE), 0);
+    assert_int_equal(count_mail(&scene, 3, MF_PAXOS_ASK_VOTE), 0);
+    assert_int_equal(mf_paxos_role(scene.core[3]), MF_FOLLOWER);
+    drop_mail(&scene);
+    assert_true(
+        mf_paxos_install(scene.core[3], &env, slot - 1, 1, mf_paxos_members(scene.core[1])));
+    take(&scene, 3, true);
+    for (int i = 0; i < 2; i++) { // acceptances, then what is chosen
+        tick_all(&scene, RESEND_US);
+        deliver_all(&scene);
+    }
+    assert_value(&scene, 3, slot, "y"); // from here on the log is enough
+    slot = propose(&scene, 1, "z");
+    deliver(&scene, 1, 3, MF_PAXOS_ACCEPT);
+    deliver(&scene, 3, 1, MF_PAXOS_ACCEPTED);
+    assert_value(&scene, 1, slot, "z"); // and its voice counts
+    close_scene(&scene);
+}
+
+// However short the log: what an empty copy learns does not begin with slot 1, because the group
+// may have begun with something.
+static void who_has_no_copy_asks_for_a_snapshot_though_the_log_is_whole(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_led_scene(&scene, 3);
+    propose(&scene, 1, "x");
+    deliver_all(&scene);
+    make_blank(&scene);
+    drop_mail(&scene);
+    propose(&scene, 1, "y");
+    deliver_all(&scene);
+    tick_all(&scene, RESEND_US);
+    deliver(&scene, 1, 3, MF_PAXOS_CHOSEN);
+    take(&scene, 3, true);
+    assert_int_equal(mf_paxos_first_slot(scene.core[1]), 1);
+    bool asked = false;
+    for (uint32_t i = 0; i < scene.mail_count; i++) {
+        bool learn = scene.mail[i].from == 3 && scene.mail[i].type == MF_PAXOS_LEARN;
+        assert_true(!learn || scene.mail[i].slot == 0);
+        asked = asked || learn;
+        struct mf_paxos_env env = env_of(&scene);
+        if (learn)
+            mf_paxos_receive(scene.core[scene.mail[i].to], &env, &scene.mail[i]);
+    }
+    assert_true(asked);
+    struct mf_paxos_progress progress;
+    assert_true(mf_paxos_progress(scene.core[1], 2, &progress));
+    assert_int_equal(progress.acceptor.node, 3);
+    assert_int_equal(progress.chosen, 0); // whatever the copy before it had
+    const struct mf_paxos_update *update = mf_paxos_update_take(scene.core[1]);
+    assert_int_equal(update->snapshot_count, 1);
+    assert_int_equal(update->snapshot_to[0].node, 3);
+    close_scene(&scene);
+}
+
+static void a_copy_with_which_it_may_have_voted_again_is_kept(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_led_scene(&scene, 3);
+    propose(&scene, 1, "x");
+    deliver_all(&scene);
+    tick_all(&scene, RESEND_US);
+    deliver_all(&scene);
+    mf_ballot_t ballot = mf_paxos_ballot(scene.core[1]);
+    uint64_t known = mf_paxos_chosen(scene.core[2]);
+    assert_true(mf_paxos_may_leave(scene.core[2], known, ballot));
+    assert_true(
+        mf_paxos_may_leave(scene.core[2], known - 1, ballot));      // the rest is known as chosen
+    assert_false(mf_paxos_may_leave(scene.core[1], known, ballot)); // it leads
+    uint64_t slot = propose(&scene, 1, "y");
+    deliver(&scene, 1, 2, MF_PAXOS_ACCEPT);
+    assert_int_equal(mf_paxos_chosen(scene.core[2]), known);
+    assert_false(mf_paxos_may_leave(scene.core[2], known, ballot));
+    assert_true(mf_paxos_may_leave(scene.core[2], slot, ballot)); // accepted before it was left out
+    assert_true(mf_paxos_may_leave(scene.core[2], known, ballot + 1)); // of an earlier leader
+    assert_true(mf_paxos_settled(scene.core[1]));
+    assert_false(mf_paxos_settled(scene.core[2]));
+    close_scene(&scene);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -563,6 +694,9 @@ int main(void)
         cmocka_unit_test(candidate_that_answers_its_leader_stops_asking),
         cmocka_unit_test(nobody_votes_while_it_hears_a_leader),
         cmocka_unit_test(snapshot_stands_in_for_the_log),
+        cmocka_unit_test(who_has_no_copy_has_no_voice_until_a_snapshot_is_there),
+        cmocka_unit_test(who_has_no_copy_asks_for_a_snapshot_though_the_log_is_whole),
+        cmocka_unit_test(a_copy_with_which_it_may_have_voted_again_is_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -277,6 +277,35 @@ static void persist_takes_a_ttl_away_once(void **state)
     fixture_free(f);
 }
 
+static void a_roster_is_replaced_by_its_successor_only(void **state)
+{
+    (void)state;
+    struct fixture *f = fixture_new();
+    assert_int_equal(mf_shard_roster_version(f->shard), 1);
+    assert_int_equal(mf_shard_roster(f->shard).len, 0);
+    struct mf_command roster = {.op = MF_OP_ROSTER, .flags = MF_IF_VERSION, .item_count = 1};
+    roster.one = (struct mf_item){.key = mf_bytes_str("roster"), .value = mf_bytes_str("two")};
+    roster.items = &roster.one;
+    static const struct {
+        uint64_t if_version;
+        bool taken;
+    } cases[] = {{0, false}, {2, false}, {1, true}, {1, false}, {3, false}, {2, true}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        uint64_t hash = mf_shard_state_hash(f->shard);
+        uint64_t version = mf_shard_roster_version(f->shard);
+        roster.if_version = cases[i].if_version;
+        assert_int_equal(apply(f, roster).integer, cases[i].taken);
+        assert_int_equal(mf_shard_roster_version(f->shard), version + cases[i].taken);
+        assert_int_not_equal(mf_shard_state_hash(f->shard), hash);
+    }
+    assert_true(mf_bytes_equal(mf_shard_roster(f->shard), mf_bytes_str("two")));
+    struct mf_command flush = {.op = MF_OP_FLUSH};
+    apply(f, flush);
+    assert_int_equal(mf_shard_roster_version(f->shard), 3);
+    assert_int_equal(size_of(f), 0); // it is no key
+    fixture_free(f);
+}
+
 static void flush_drops_keys_and_not_ids(void **state)
 {
     (void)state;
@@ -492,6 +521,7 @@ int main(void)
         cmocka_unit_test(expire_sets_moves_and_deletes),
         cmocka_unit_test(expire_conditions_count_no_ttl_as_infinite),
         cmocka_unit_test(persist_takes_a_ttl_away_once),
+        cmocka_unit_test(a_roster_is_replaced_by_its_successor_only),
         cmocka_unit_test(flush_drops_keys_and_not_ids),
         cmocka_unit_test(due_keys_are_popped_in_order_and_no_more_than_asked),
         cmocka_unit_test(a_dead_key_is_absent_to_every_command),

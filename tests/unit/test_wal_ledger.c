@@ -68,6 +68,19 @@ static void a_file_stays_until_its_highest_slot_is_covered(void **state)
     mf_wal_ledger_free(ledger);
 }
 
+static void a_group_that_begins_anew_needs_its_entries_again(void **state)
+{
+    (void)state;
+    struct mf_wal_ledger *ledger = two_files();
+    restate(ledger, 0, 1);
+    mf_wal_ledger_cover(ledger, 1, UINT64_MAX);
+    mf_wal_ledger_uncover(ledger, 1);
+    assert_int_equal(next_of(ledger, 0), 0);
+    mf_wal_ledger_cover(ledger, 1, 10);
+    assert_int_equal(next_of(ledger, 0), 3);
+    mf_wal_ledger_free(ledger);
+}
+
 static void a_file_stays_until_promise_and_mark_are_behind_it(void **state)
 {
     (void)state;
@@ -370,6 +383,7 @@ int main(void)
     mf_log_set_level(MF_ERROR);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_file_stays_until_its_highest_slot_is_covered),
+        cmocka_unit_test(a_group_that_begins_anew_needs_its_entries_again),
         cmocka_unit_test(a_file_stays_until_promise_and_mark_are_behind_it),
         cmocka_unit_test(a_promise_in_the_file_itself_does_not_let_it_go),
         cmocka_unit_test(files_of_a_former_stream_go_when_this_run_has_written_again),
