@@ -245,15 +245,35 @@ static void pause_node(struct sim *sim)
         pause_for(sim, node, pause_us);
 }
 
+// A process ends and is there again before anybody misses it.
+static void blink(struct sim *sim, struct sim_node *node)
+{
+    if (!node->up || sim->plan.durability == SIM_NONE)
+        return;
+    sim_node_crash(node, false);
+    uint64_t down_us = sim_between(rand_of(sim, SIM_TAKEOVER), 1 * MS, 30 * MS);
+    sim_schedule(sim, sim->now_us + down_us, SIM_RESTART, node->index, 0, NULL);
+}
+
+static void slow_down_others(struct sim *sim, const struct sim_node *leader, uint64_t until_us)
+{
+    for (uint16_t i = 0; i < sim->plan.node_count; i++) {
+        if (i != leader->index && sim_chance(rand_of(sim, SIM_TAKEOVER), 500))
+            sim->nodes[i].disk.slow_until_us = until_us;
+    }
+}
+
 // A leader stands still, and comes back just when the others agree on another one: what they have
 // promised each other is put to the test by what they promise the old one now. One of them cannot
-// be reached by it, nor reach it, so that they meet by way of third nodes only; and a candidate may
-// take its time to write down its promise.
+// be reached by it, nor reach it, so that they meet by way of third nodes only. A candidate may
+// take its time to write down its promise; or a third node is not the process any more that the
+// leader relies on.
 static void take_over(struct sim *sim)
 {
     struct mf_rand *rand = rand_of(sim, SIM_TAKEOVER);
     struct sim_node *leader = leader_of(sim, (uint32_t)mf_rand_below(rand, sim->plan.group_count));
     uint16_t other = any_node(sim, SIM_TAKEOVER)->index;
+    uint16_t third = any_node(sim, SIM_TAKEOVER)->index;
     if (leader == NULL || other == leader->index)
         return;
     uint64_t lease_us = sim->plan.leases ? sim->plan.lease_us : 0;
@@ -262,10 +282,10 @@ static void take_over(struct sim *sim)
     uint64_t end_us = start_us + least_us + mf_rand_below(rand, TAKEOVER_US_MAX);
     uint64_t join_us = end_us + sim_between(rand, 100 * MS, 1000 * MS);
     sim_network_cut_pair(sim, leader->index, other);
-    for (uint16_t i = 0; i < sim->plan.node_count && sim_chance(rand, 700); i++) {
-        if (i != leader->index)
-            sim->nodes[i].disk.slow_until_us = end_us;
-    }
+    if (sim_chance(rand, 500))
+        slow_down_others(sim, leader, end_us);
+    else if (third != leader->index && third != other)
+        sim_schedule(sim, start_us + mf_rand_below(rand, 50 * MS), SIM_BLINK, third, 0, NULL);
     sim_schedule(sim, start_us, SIM_STILL, leader->index, end_us - start_us, NULL);
     sim_schedule(sim, join_us, SIM_JOIN, 0, 0, NULL);
 }
@@ -363,6 +383,9 @@ void sim_faults_strike(struct sim *sim, const struct sim_event *event)
     case SIM_STILL:
         if (sim->nodes[event->node].up)
             pause_for(sim, &sim->nodes[event->node], event->number);
+        break;
+    case SIM_BLINK:
+        blink(sim, &sim->nodes[event->node]);
         break;
     case SIM_CUT:
         sim_network_cut_in_two(sim);

@@ -131,8 +131,10 @@ int sim_minimise(struct sim_request request)
         return 0;
     }
     // What one round leaves out may be what kept the next one from leaving more.
-    while (leave_out(&request, rule, report) | halve(&request, rule, report))
-        continue;
+    for (bool smaller = true; smaller;) {
+        smaller = leave_out(&request, rule, report);
+        smaller = halve(&request, rule, report) || smaller;
+    }
     fputs(report, stdout);
     free(report);
     return 1;

@@ -50,6 +50,7 @@ enum sim_event_kind {
     SIM_CHECKPOINT,
     SIM_TAKEOVER,
     SIM_STILL, // node stands still for number us
+    SIM_BLINK, // node
     SIM_CUT,   // while a configuration changes
     SIM_JOIN,  // of what was cut
     SIM_EVENT_KINDS,
