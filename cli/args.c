@@ -59,6 +59,11 @@ static const struct flag_row rows[CLI_FLAG_COUNT] = {
     [CLI_FLAG_ACKED] = {"--acked", TEXT, "FILE", 0, 0,
                         "append each acknowledged key to FILE, a line each, escaped as in tsv"},
     [CLI_FLAG_UNDO] = {"--undo", SWITCH, NULL, 0, 0, "the node may lead again"},
+    [CLI_FLAG_PERSIST] = {"--persist", SWITCH, NULL, 0, 0, "the key's time to live goes"},
+    [CLI_FLAG_MATCH] = {"--match", TEXT, "GLOB", 0, 0,
+                        "only keys that it matches: * ? [a-z] [^a-z] \\x"},
+    [CLI_FLAG_BATCH] = {"--count", NUMBER, "N", 1, INT32_MAX,
+                        "how many keys are looked at in one call; default 1000"},
 };
 
 static const uint32_t global_flags = CLI_TAKES(ENDPOINTS) | CLI_TAKES(USER) | CLI_TAKES(PASSWORD) |
@@ -77,6 +82,7 @@ static const struct {
     {CLI_FLAG_TTL, CLI_FLAG_KEEP_TTL},
     {CLI_FLAG_TTL, CLI_FLAG_EXPIRE_AT},
     {CLI_FLAG_EXPIRE_AT, CLI_FLAG_KEEP_TTL},
+    {CLI_FLAG_TTL, CLI_FLAG_PERSIST},
 };
 
 static void print_flag(const struct cli *cli, const struct flag_row *row)
@@ -123,7 +129,7 @@ static void print_verb_help(const struct cli *cli, const struct cli_verb *verb)
 // "get, set, ..." of every verb.
 static int refuse_verb(const struct cli *cli, const char *what)
 {
-    char names[256] = "";
+    char names[512] = "";
     size_t used = 0;
     for (size_t i = 0; i < cli_verb_count; i++)
         used += (size_t)snprintf(names + used, sizeof names - used, "%s%s", i > 0 ? ", " : "",

@@ -50,6 +50,9 @@ enum cli_flag {
     CLI_FLAG_QUIET,
     CLI_FLAG_ACKED,
     CLI_FLAG_UNDO,
+    CLI_FLAG_PERSIST,
+    CLI_FLAG_MATCH,
+    CLI_FLAG_BATCH, // --count
     CLI_FLAG_COUNT
 };
 
@@ -105,6 +108,12 @@ struct mayfly_client *cli_client_of(const struct cli *cli, const char *endpoint,
 // A line about the call that failed, and its exit status.
 int cli_call_failed(const struct cli *cli);
 
+// keys.c: what the flags that were given come to for the library.
+struct mayfly_options cli_options_of(const struct cli *cli);
+// One number under a name: {"name": number}, or the number alone. CLI_YES.
+int cli_print_number(const struct cli *cli, const char *name, int64_t number);
+void cli_print_bytes(const struct cli *cli, struct mayfly_bytes bytes, bool newline);
+
 // verbs.c
 
 extern const struct cli_verb cli_verbs[];
@@ -126,6 +135,12 @@ int cli_has(struct cli *cli);
 int cli_expire(struct cli *cli);
 int cli_persist(struct cli *cli);
 int cli_ttl(struct cli *cli);
+int cli_incr(struct cli *cli);
+int cli_append(struct cli *cli);
+int cli_getdel(struct cli *cli);
+int cli_getex(struct cli *cli);
+int cli_scan(struct cli *cli);
+int cli_txn(struct cli *cli);
 int cli_size(struct cli *cli);
 int cli_flush(struct cli *cli);
 int cli_ping(struct cli *cli);

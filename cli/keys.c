@@ -13,7 +13,7 @@
 // More than any server takes by default; it is held in memory.
 #define VALUE_BYTES_MAX ((size_t)128 << 20)
 
-static struct mayfly_options options_of(const struct cli *cli)
+struct mayfly_options cli_options_of(const struct cli *cli)
 {
     static const struct {
         enum cli_flag flag;
@@ -29,12 +29,17 @@ static struct mayfly_options options_of(const struct cli *cli)
         {CLI_FLAG_TTL, MAYFLY_FLAG_TTL},
         {CLI_FLAG_EXPIRE_AT, MAYFLY_FLAG_EXPIRE_AT},
         {CLI_FLAG_IF_VERSION, MAYFLY_FLAG_IF_VERSION},
+        {CLI_FLAG_PERSIST, MAYFLY_FLAG_PERSIST},
+        {CLI_FLAG_MATCH, MAYFLY_FLAG_MATCH},
     };
     struct mayfly_options options = {
         .ttl_ms = cli->flags[CLI_FLAG_TTL].number,
         .expire_at_ms = cli->flags[CLI_FLAG_EXPIRE_AT].number,
         .if_version = (uint64_t)cli->flags[CLI_FLAG_IF_VERSION].number,
+        .count = (uint64_t)cli->flags[CLI_FLAG_BATCH].number,
     };
+    if (cli->flags[CLI_FLAG_MATCH].given)
+        options.match = mayfly_str(cli->flags[CLI_FLAG_MATCH].text);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         if (cli->flags[rows[i].flag].given)
             options.flags |= rows[i].bit;
@@ -52,8 +57,7 @@ static struct mayfly_bytes *words_from(const struct cli *cli, size_t first, size
     return all;
 }
 
-// One number or word under a name: {"name": value} or the value alone.
-static int print_number(const struct cli *cli, const char *name, int64_t number)
+int cli_print_number(const struct cli *cli, const char *name, int64_t number)
 {
     if (cli->output == CLI_JSON)
         cli_print_json(cli->out, json_pack("{s:I}", name, (json_int_t)number));
@@ -71,7 +75,7 @@ static int print_bool(const struct cli *cli, const char *name, bool value)
     return value ? CLI_YES : CLI_NO;
 }
 
-static void print_bytes(const struct cli *cli, struct mayfly_bytes bytes, bool newline)
+void cli_print_bytes(const struct cli *cli, struct mayfly_bytes bytes, bool newline)
 {
     if (bytes.len > 0)
         fwrite(bytes.data, 1, bytes.len, cli->out);
@@ -83,7 +87,7 @@ static void print_entry(const struct cli *cli, const char *key, const struct may
 {
     static const char *const heads[] = {"KEY", "VERSION", "TTL_MS", "VALUE"};
     if (cli->output == CLI_PLAIN) {
-        print_bytes(cli, entry->value, !cli->flags[CLI_FLAG_RAW].given);
+        cli_print_bytes(cli, entry->value, !cli->flags[CLI_FLAG_RAW].given);
         return;
     }
     if (cli->output == CLI_JSON) {
@@ -104,7 +108,7 @@ static void print_entry(const struct cli *cli, const char *key, const struct may
 
 int cli_get(struct cli *cli)
 {
-    struct mayfly_options options = options_of(cli);
+    struct mayfly_options options = cli_options_of(cli);
     struct mayfly_entry entry;
     int status = cli_connect(cli, TIMEOUT_MS, 0);
     if (status != CLI_YES)
@@ -163,7 +167,7 @@ static void print_entries(const struct cli *cli, const struct mayfly_bytes *keys
 
 int cli_mget(struct cli *cli)
 {
-    struct mayfly_options options = options_of(cli);
+    struct mayfly_options options = cli_options_of(cli);
     int status = cli_connect(cli, TIMEOUT_MS, 0);
     if (status != CLI_YES)
         return status;
@@ -220,7 +224,7 @@ static void print_written(const struct cli *cli, const struct mayfly_written *wr
                                 written->had_old ? cli_json_bytes(written->old) : json_null());
         cli_print_json(cli->out, object);
     } else if (get && written->had_old) {
-        print_bytes(cli, written->old, true);
+        cli_print_bytes(cli, written->old, true);
     } else if (written->written && !get && cli->output == CLI_TABLE) {
         fprintf(cli->out, "OK  version %llu\n", (unsigned long long)written->version);
     } else if (written->written && !get) {
@@ -230,7 +234,7 @@ static void print_written(const struct cli *cli, const struct mayfly_written *wr
 
 int cli_set(struct cli *cli)
 {
-    struct mayfly_options options = options_of(cli);
+    struct mayfly_options options = cli_options_of(cli);
     struct mayfly_bytes value = mayfly_str(cli->words[1]);
     struct mf_buf input = {0};
     struct mayfly_written written;
@@ -259,7 +263,7 @@ int cli_mset(struct cli *cli)
     if (cli->word_count % 2 != 0)
         return cli_usage_error(cli, "mset: '%s' has no value: expected KEY VALUE pairs",
                                cli->words[cli->word_count - 1]);
-    struct mayfly_options options = options_of(cli);
+    struct mayfly_options options = cli_options_of(cli);
     int status = cli_connect(cli, TIMEOUT_MS, 0);
     if (status != CLI_YES)
         return status;
@@ -269,7 +273,7 @@ int cli_mset(struct cli *cli)
     if (mayfly_mset(cli->client, keys, values, pairs, &options) != MAYFLY_OK)
         status = cli_call_failed(cli);
     else if (cli->output == CLI_JSON)
-        status = print_number(cli, "written", (int64_t)pairs);
+        status = cli_print_number(cli, "written", (int64_t)pairs);
     else
         fprintf(cli->out, "OK\n");
     free(values);
@@ -283,7 +287,7 @@ int cli_del(struct cli *cli)
     if (conditional && cli->word_count > 1)
         return cli_usage_error(cli, "--if-version '%s': with %zu keys: expected one key",
                                cli->flags[CLI_FLAG_IF_VERSION].text, cli->word_count);
-    struct mayfly_options options = options_of(cli);
+    struct mayfly_options options = cli_options_of(cli);
     uint64_t deleted;
     int status = cli_connect(cli, TIMEOUT_MS, 0);
     if (status != CLI_YES)
@@ -292,7 +296,7 @@ int cli_del(struct cli *cli)
     if (mayfly_del(cli->client, keys, cli->word_count, &options, &deleted) != MAYFLY_OK)
         status = cli_call_failed(cli);
     else
-        status = print_number(cli, "deleted", (int64_t)deleted);
+        status = cli_print_number(cli, "deleted", (int64_t)deleted);
     if (status == CLI_YES && conditional && deleted == 0)
         status = cli_fail(cli, "del: not deleted: --if-version: the key is absent or has another "
                                "version");
@@ -337,7 +341,7 @@ int cli_has(struct cli *cli)
 
 int cli_expire(struct cli *cli)
 {
-    struct mayfly_options options = options_of(cli);
+    struct mayfly_options options = cli_options_of(cli);
     char *end;
     errno = 0;
     long long ttl_ms = strtoll(cli->words[1], &end, 10);
@@ -373,7 +377,7 @@ int cli_ttl(struct cli *cli)
         return status;
     if (mayfly_ttl(cli->client, mayfly_str(cli->words[0]), &ttl_ms) != MAYFLY_OK)
         return cli_call_failed(cli);
-    (void)print_number(cli, "ttl", ttl_ms);
+    (void)cli_print_number(cli, "ttl", ttl_ms);
     return ttl_ms == -2 ? CLI_NO : CLI_YES;
 }
 
@@ -385,7 +389,7 @@ int cli_size(struct cli *cli)
         return status;
     if (mayfly_size(cli->client, &keys) != MAYFLY_OK)
         return cli_call_failed(cli);
-    return print_number(cli, "size", (int64_t)keys);
+    return cli_print_number(cli, "size", (int64_t)keys);
 }
 
 int cli_flush(struct cli *cli)
@@ -396,7 +400,7 @@ int cli_flush(struct cli *cli)
         return status;
     if (mayfly_flush(cli->client, NULL, &dropped) != MAYFLY_OK)
         return cli_call_failed(cli);
-    return print_number(cli, "dropped", (int64_t)dropped);
+    return cli_print_number(cli, "dropped", (int64_t)dropped);
 }
 
 static double now_ms(void)

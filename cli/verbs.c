@@ -33,6 +33,29 @@ const struct cli_verb cli_verbs[] = {
      "Prints true, or false with exit 1 when there was none.\n", 1, 1, 0, CLI_PLAIN, cli_persist},
     {"ttl", "KEY", "Print the milliseconds a key has left; -1: no TTL; -2, exit 1: no key", "", 1,
      1, 0, CLI_PLAIN, cli_ttl},
+    {"incr", "KEY [DELTA]", "Add to the integer that a key holds; print the sum",
+     "DELTA is 1 unless given, and may be negative; an absent key counts as 0. --ttl is for a key\n"
+     "that this makes. A value that is no integer, or a sum over 64 bits: exit 1, nothing "
+     "changes.\n",
+     1, 2, CLI_TAKES(TTL), CLI_PLAIN, cli_incr},
+    {"append", "KEY VALUE", "Put VALUE behind a key's value; print the new length", "", 2, 2, 0,
+     CLI_PLAIN, cli_append},
+    {"getdel", "KEY", "Print a key's value and delete it; exit 1 when it is absent", "", 1, 1,
+     CLI_TAKES(RAW), CLI_PLAIN, cli_getdel},
+    {"getex", "KEY", "Print a key's value and change its time to live",
+     "With --ttl it gets a new one, with --persist it loses the one it has.\n", 1, 1,
+     CLI_TAKES(TTL) | CLI_TAKES(PERSIST) | CLI_TAKES(RAW), CLI_PLAIN, cli_getex},
+    {"scan", "", "Print all keys of the cluster, a line each",
+     "Plain output is escaped so that `load` reads it back. Keys that come or go meanwhile may be\n"
+     "printed or not; all others are.\n",
+     0, 0, CLI_TAKES(MATCH) | CLI_TAKES(BATCH), CLI_PLAIN, cli_scan},
+    {"txn", "[FILE|-]", "Carry out several methods as one, if conditions hold",
+     "Reads one JSON object, {\"if\": [[KEY, \"version\"|\"value\"|\"exists\", "
+     "\"=\"|\"!=\"|\"<\"|\">\",\nOPERAND]...], \"then\": [[METHOD, PARAMETER...]...], "
+     "\"else\": [...]}, as the wire protocol has\nit; bytes that are not UTF-8 are written "
+     "{\"base64\": \"...\"}. Prints what the methods returned;\nexit 1 when a condition did not "
+     "hold. All keys must be of one shard: give them one {tag}.\n",
+     0, 1, 0, CLI_JSON, cli_txn},
     {"size", "", "Print the number of live keys in the cluster", "", 0, 0, 0, CLI_PLAIN, cli_size},
     {"flush", "", "Drop every key of the cluster; print how many there were", "", 0, 0, 0,
      CLI_PLAIN, cli_flush},

@@ -151,20 +151,29 @@ static bool read_entry(const struct mayfly_value *value, bool meta, struct mayfl
     return true;
 }
 
-enum mayfly_err mayfly_get(struct mayfly_client *client, struct mayfly_bytes key,
-                           const struct mayfly_options *options, struct mayfly_entry *out)
+// A call of one key that returns its value or nil.
+static enum mayfly_err call_for_entry(struct mayfly_client *client, enum mayfly_method method,
+                                      const char *name, const struct mayfly_bytes *key,
+                                      const struct mayfly_options *options,
+                                      struct mayfly_entry *out)
 {
     struct mayfly_request request = {
-        .method = MAYFLY_METHOD_GET, .keys = &key, .count = 1, .options = options_or_none(options)};
+        .method = method, .keys = key, .count = 1, .options = options_or_none(options)};
     const struct mayfly_value *value;
     enum mayfly_err err = call(client, &request, &value);
     if (err != MAYFLY_OK)
         return err;
     struct mayfly_entry entry;
     if (!read_entry(value, (request.options.flags & MAYFLY_FLAG_META) != 0, &entry))
-        return unexpected(client, "get");
+        return unexpected(client, name);
     *out = entry;
     return MAYFLY_OK;
+}
+
+enum mayfly_err mayfly_get(struct mayfly_client *client, struct mayfly_bytes key,
+                           const struct mayfly_options *options, struct mayfly_entry *out)
+{
+    return call_for_entry(client, MAYFLY_METHOD_GET, "get", &key, options, out);
 }
 
 enum mayfly_err mayfly_mget(struct mayfly_client *client, const struct mayfly_bytes *keys,
@@ -302,6 +311,101 @@ enum mayfly_err mayfly_ttl(struct mayfly_client *client, struct mayfly_bytes key
     if (value->type != MAYFLY_TYPE_INT || value->integer < -2)
         return unexpected(client, "ttl");
     *ttl_ms = value->integer;
+    return MAYFLY_OK;
+}
+
+enum mayfly_err mayfly_incr(struct mayfly_client *client, struct mayfly_bytes key, int64_t delta,
+                            const struct mayfly_options *options, int64_t *value)
+{
+    struct mayfly_request request = {.method = MAYFLY_METHOD_INCR,
+                                     .keys = &key,
+                                     .count = 1,
+                                     .delta = delta,
+                                     .options = options_or_none(options)};
+    const struct mayfly_value *answer;
+    enum mayfly_err err = call(client, &request, &answer);
+    if (err != MAYFLY_OK)
+        return err;
+    if (answer->type != MAYFLY_TYPE_INT)
+        return unexpected(client, "incr");
+    if (value != NULL)
+        *value = answer->integer;
+    return MAYFLY_OK;
+}
+
+enum mayfly_err mayfly_append(struct mayfly_client *client, struct mayfly_bytes key,
+                              struct mayfly_bytes value, const struct mayfly_options *options,
+                              uint64_t *length)
+{
+    struct mayfly_request request = {.method = MAYFLY_METHOD_APPEND,
+                                     .keys = &key,
+                                     .values = &value,
+                                     .count = 1,
+                                     .options = options_or_none(options)};
+    return call_for_count(client, &request, "append", length);
+}
+
+enum mayfly_err mayfly_getdel(struct mayfly_client *client, struct mayfly_bytes key,
+                              const struct mayfly_options *options, struct mayfly_entry *out)
+{
+    return call_for_entry(client, MAYFLY_METHOD_GETDEL, "getdel", &key, options, out);
+}
+
+enum mayfly_err mayfly_getex(struct mayfly_client *client, struct mayfly_bytes key,
+                             const struct mayfly_options *options, struct mayfly_entry *out)
+{
+    return call_for_entry(client, MAYFLY_METHOD_GETEX, "getex", &key, options, out);
+}
+
+// [cursor, [key...]]
+static bool read_scan(const struct mayfly_value *value, uint64_t *cursor)
+{
+    if (value->type != MAYFLY_TYPE_ARRAY || value->count != 2 ||
+        value->items[1].type != MAYFLY_TYPE_ARRAY)
+        return false;
+    for (uint32_t i = 0; i < value->items[1].count; i++) {
+        if (!is_bytes(&value->items[1].items[i]))
+            return false;
+    }
+    const struct mayfly_value *next = &value->items[0];
+    if (next->type != MAYFLY_TYPE_UINT && !is_count(next))
+        return false;
+    *cursor = next->type == MAYFLY_TYPE_UINT ? next->uinteger : (uint64_t)next->integer;
+    return true;
+}
+
+enum mayfly_err mayfly_scan(struct mayfly_client *client, uint64_t *cursor,
+                            const struct mayfly_options *options, const struct mayfly_value **keys)
+{
+    struct mayfly_request request = {
+        .method = MAYFLY_METHOD_SCAN, .cursor = *cursor, .options = options_or_none(options)};
+    const struct mayfly_value *value;
+    enum mayfly_err err = call(client, &request, &value);
+    if (err != MAYFLY_OK)
+        return err;
+    if (!read_scan(value, cursor))
+        return unexpected(client, "scan");
+    *keys = &value->items[1];
+    return MAYFLY_OK;
+}
+
+enum mayfly_err mayfly_txn(struct mayfly_client *client, const struct mayfly_txn *txn,
+                           const struct mayfly_options *options, bool *ok,
+                           const struct mayfly_value **results)
+{
+    struct mayfly_request request = {
+        .method = MAYFLY_METHOD_TXN, .txn = txn, .options = options_or_none(options)};
+    const struct mayfly_value *value = NULL;
+    enum mayfly_err err = call_for_map(client, &request, "txn", &value);
+    if (err != MAYFLY_OK)
+        return err;
+    const struct mayfly_value *held = mayfly_value_at(value, "ok");
+    const struct mayfly_value *list = mayfly_value_at(value, "results");
+    if (held == NULL || held->type != MAYFLY_TYPE_BOOL || list == NULL ||
+        list->type != MAYFLY_TYPE_ARRAY)
+        return unexpected(client, "txn");
+    *ok = held->boolean;
+    *results = list;
     return MAYFLY_OK;
 }
 

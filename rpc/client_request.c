@@ -23,6 +23,9 @@ enum layout {
     LAYOUT_NODE,       // [node]
     LAYOUT_NODE_NAME,  // [node, name]
     LAYOUT_GREETING,   // [{client, user, password}]
+    LAYOUT_KEY_DELTA,  // [key, delta]
+    LAYOUT_CURSOR,     // [cursor]
+    LAYOUT_TXN,        // [{if, then, else}]
 };
 
 struct method_row {
@@ -60,6 +63,12 @@ static const struct method_row methods[MAYFLY_METHOD_COUNT] = {
     [MAYFLY_METHOD_DRAIN_NODE] = {"drain_node", LAYOUT_NODE, MAYFLY_FLAG_UNDO, false},
     [MAYFLY_METHOD_ADD_NODE] = {"add_node", LAYOUT_NODE_NAME, 0, false},
     [MAYFLY_METHOD_REMOVE_NODE] = {"remove_node", LAYOUT_NODE, 0, false},
+    [MAYFLY_METHOD_INCR] = {"incr", LAYOUT_KEY_DELTA, MAYFLY_FLAG_TTL, true},
+    [MAYFLY_METHOD_APPEND] = {"append", LAYOUT_KEY_VALUE, 0, true},
+    [MAYFLY_METHOD_GETDEL] = {"getdel", LAYOUT_KEY, 0, true},
+    [MAYFLY_METHOD_GETEX] = {"getex", LAYOUT_KEY, MAYFLY_FLAG_TTL | MAYFLY_FLAG_PERSIST, true},
+    [MAYFLY_METHOD_SCAN] = {"scan", LAYOUT_CURSOR, MAYFLY_FLAG_MATCH, false},
+    [MAYFLY_METHOD_TXN] = {"txn", LAYOUT_TXN, 0, true},
 };
 
 // The options that are sent as `name: true`.
@@ -69,7 +78,7 @@ static const struct {
 } switches[] = {
     {MAYFLY_FLAG_NX, "nx"},     {MAYFLY_FLAG_XX, "xx"},     {MAYFLY_FLAG_GT, "gt"},
     {MAYFLY_FLAG_LT, "lt"},     {MAYFLY_FLAG_GET, "get"},   {MAYFLY_FLAG_KEEP_TTL, "keep_ttl"},
-    {MAYFLY_FLAG_META, "meta"}, {MAYFLY_FLAG_UNDO, "undo"},
+    {MAYFLY_FLAG_META, "meta"}, {MAYFLY_FLAG_UNDO, "undo"}, {MAYFLY_FLAG_PERSIST, "persist"},
 };
 
 bool mf_request_is_write(enum mayfly_method method)
@@ -84,8 +93,11 @@ static bool count_fits(enum layout layout, size_t count)
     case LAYOUT_GREETING:
     case LAYOUT_SHARD_NODE:
     case LAYOUT_NODE:
+    case LAYOUT_CURSOR:
+    case LAYOUT_TXN:
         return count == 0;
     case LAYOUT_KEY:
+    case LAYOUT_KEY_DELTA:
     case LAYOUT_KEY_VALUE:
     case LAYOUT_KEY_TTL:
     case LAYOUT_NAME:
@@ -110,7 +122,59 @@ static bool sizes_fit(const struct mayfly_request *request, bool values)
         if (request->keys[i].len > UINT32_MAX || (values && request->values[i].len > UINT32_MAX))
             return false;
     }
-    return request->options.id.len <= UINT32_MAX;
+    return request->options.id.len <= UINT32_MAX && request->options.match.len <= UINT32_MAX;
+}
+
+// Methods that may stand in a txn are those of keys; whether the node takes them all is its to say.
+static bool fits_inside(const struct mayfly_request *request)
+{
+    if ((unsigned)request->method >= MAYFLY_METHOD_COUNT || request->options.id.len > 0)
+        return false;
+    switch (methods[request->method].layout) {
+    case LAYOUT_KEY:
+    case LAYOUT_KEY_VALUE:
+    case LAYOUT_KEY_TTL:
+    case LAYOUT_KEY_DELTA:
+    case LAYOUT_KEYS:
+    case LAYOUT_PAIRS:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static enum mayfly_err check_branch(struct mayfly_client *client,
+                                    const struct mayfly_request *requests, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (!fits_inside(&requests[i]))
+            return mf_client_refuse(client, MAYFLY_ERR_BAD_REQUEST,
+                                    "txn: what cannot stand inside it, or has an id");
+        enum mayfly_err err = mf_request_check(client, &requests[i]);
+        if (err != MAYFLY_OK)
+            return err;
+    }
+    return MAYFLY_OK;
+}
+
+static enum mayfly_err check_txn(struct mayfly_client *client, const struct mayfly_txn *txn)
+{
+    if (txn == NULL)
+        return mf_client_refuse(client, MAYFLY_ERR_BAD_REQUEST, "txn: there is none");
+    for (size_t i = 0; i < txn->condition_count; i++) {
+        const struct mayfly_condition *condition = &txn->conditions[i];
+        if ((unsigned)condition->subject > MAYFLY_SUBJECT_EXISTS ||
+            (unsigned)condition->relation > MAYFLY_GREATER || condition->key.len > UINT32_MAX ||
+            condition->value.len > UINT32_MAX)
+            return mf_client_refuse(client, MAYFLY_ERR_BAD_REQUEST,
+                                    "txn: condition %zu is none that can be sent", i);
+    }
+    if (txn->condition_count > COUNT_MAX || txn->then_count > COUNT_MAX ||
+        txn->otherwise_count > COUNT_MAX)
+        return mf_client_refuse(client, MAYFLY_ERR_TOO_LARGE,
+                                "txn: too many conditions or methods");
+    enum mayfly_err err = check_branch(client, txn->then, txn->then_count);
+    return err != MAYFLY_OK ? err : check_branch(client, txn->otherwise, txn->otherwise_count);
 }
 
 enum mayfly_err mf_request_check(struct mayfly_client *client, const struct mayfly_request *request)
@@ -131,12 +195,14 @@ enum mayfly_err mf_request_check(struct mayfly_client *client, const struct mayf
     bool ttl_is_said = (options->flags & MAYFLY_FLAG_TTL) != 0 || row->layout == LAYOUT_KEY_TTL;
     if ((options->ttl_ms != 0 && !ttl_is_said) ||
         (options->expire_at_ms != 0 && (options->flags & MAYFLY_FLAG_EXPIRE_AT) == 0) ||
-        (options->if_version != 0 && (options->flags & MAYFLY_FLAG_IF_VERSION) == 0))
+        (options->if_version != 0 && (options->flags & MAYFLY_FLAG_IF_VERSION) == 0) ||
+        (options->match.len > 0 && (options->flags & MAYFLY_FLAG_MATCH) == 0) ||
+        (options->count != 0 && row->layout != LAYOUT_CURSOR))
         return mf_client_refuse(client, MAYFLY_ERR_BAD_REQUEST,
                                 "%s: an option is given without its flag", row->name);
     if (options->id.len > 0 && !row->write)
         return mf_client_refuse(client, MAYFLY_ERR_BAD_REQUEST, "%s takes no id", row->name);
-    return MAYFLY_OK;
+    return row->layout == LAYOUT_TXN ? check_txn(client, request->txn) : MAYFLY_OK;
 }
 
 // msgpack-c's write callback. The buffer has its full size from the start.
@@ -173,15 +239,18 @@ static void pack_id(msgpack_packer *packer, struct mayfly_client *client,
     pack_bytes(packer, (struct mayfly_bytes){id, sizeof id});
 }
 
-// The map of options: one for each flag, and the id of a write.
+// The map of options: one for each flag, the count of a scan, and the id of a write that does not
+// stand in a txn.
 static void pack_options(msgpack_packer *packer, struct mayfly_client *client,
-                         const struct method_row *row, const struct mayfly_options *options)
+                         const struct method_row *row, const struct mayfly_options *options,
+                         bool id)
 {
     // The TTL of `expire` is a parameter, not an option.
     unsigned flags = options->flags;
     if (row->layout == LAYOUT_KEY_TTL)
         flags &= ~(unsigned)MAYFLY_FLAG_TTL;
-    msgpack_pack_map(packer, (size_t)__builtin_popcount(flags) + (row->write ? 1 : 0));
+    msgpack_pack_map(packer, (size_t)__builtin_popcount(flags) + (id ? 1u : 0u) +
+                                 (options->count != 0 ? 1u : 0u));
     for (size_t i = 0; i < sizeof switches / sizeof switches[0]; i++) {
         if ((flags & switches[i].flag) != 0) {
             pack_text(packer, switches[i].name);
@@ -204,7 +273,15 @@ static void pack_options(msgpack_packer *packer, struct mayfly_client *client,
         pack_text(packer, "if_version");
         msgpack_pack_uint64(packer, options->if_version);
     }
-    if (row->write)
+    if ((flags & MAYFLY_FLAG_MATCH) != 0) {
+        pack_text(packer, "match");
+        pack_bytes(packer, options->match);
+    }
+    if (options->count != 0) {
+        pack_text(packer, "count");
+        msgpack_pack_uint64(packer, options->count);
+    }
+    if (id)
         pack_id(packer, client, options);
 }
 
@@ -225,76 +302,160 @@ static void pack_greeting(msgpack_packer *packer, const struct mayfly_client *cl
     }
 }
 
-static void pack_params(msgpack_packer *packer, struct mayfly_client *client,
-                        const struct method_row *row, const struct mayfly_request *request)
+static void pack_condition(msgpack_packer *packer, const struct mayfly_condition *condition)
 {
-    bool options = row->write || request->options.flags != 0;
-    size_t extra = options ? 1 : 0;
+    static const char *const subjects[] = {"version", "value", "exists"};
+    static const char *const relations[] = {"=", "!=", "<", ">"};
+    msgpack_pack_array(packer, 4);
+    pack_bytes(packer, condition->key);
+    pack_text(packer, subjects[condition->subject]);
+    pack_text(packer, relations[condition->relation]);
+    if (condition->subject == MAYFLY_SUBJECT_VERSION)
+        msgpack_pack_uint64(packer, condition->version);
+    else if (condition->subject == MAYFLY_SUBJECT_VALUE)
+        pack_bytes(packer, condition->value);
+    else if (condition->exists)
+        msgpack_pack_true(packer);
+    else
+        msgpack_pack_false(packer);
+}
+
+static void pack_elements(msgpack_packer *packer, struct mayfly_client *client,
+                          const struct mayfly_request *request, bool inside);
+
+static void pack_branch(msgpack_packer *packer, struct mayfly_client *client,
+                        const struct mayfly_request *requests, size_t count)
+{
+    msgpack_pack_array(packer, count);
+    for (size_t i = 0; i < count; i++)
+        pack_elements(packer, client, &requests[i], true);
+}
+
+static void pack_txn(msgpack_packer *packer, struct mayfly_client *client,
+                     const struct mayfly_txn *txn)
+{
+    msgpack_pack_map(packer, 3);
+    pack_text(packer, "if");
+    msgpack_pack_array(packer, txn->condition_count);
+    for (size_t i = 0; i < txn->condition_count; i++)
+        pack_condition(packer, &txn->conditions[i]);
+    pack_text(packer, "then");
+    pack_branch(packer, client, txn->then, txn->then_count);
+    pack_text(packer, "else");
+    pack_branch(packer, client, txn->otherwise, txn->otherwise_count);
+}
+
+static void pack_keys(msgpack_packer *packer, const struct mayfly_request *request, bool values)
+{
+    msgpack_pack_array(packer, request->count);
+    for (size_t i = 0; i < request->count; i++) {
+        if (values)
+            msgpack_pack_array(packer, 2);
+        pack_bytes(packer, request->keys[i]);
+        if (values)
+            pack_bytes(packer, request->values[i]);
+    }
+}
+
+// How many positional parameters a layout has.
+static size_t arity_of(enum layout layout)
+{
+    switch (layout) {
+    case LAYOUT_NONE:
+        return 0;
+    case LAYOUT_KEY_VALUE:
+    case LAYOUT_KEY_TTL:
+    case LAYOUT_KEY_DELTA:
+    case LAYOUT_SHARD_NODE:
+    case LAYOUT_NODE_NAME:
+        return 2;
+    default:
+        return 1;
+    }
+}
+
+// The parameters, or, inside a txn, the method's name and them, as one array.
+static void pack_elements(msgpack_packer *packer, struct mayfly_client *client,
+                          const struct mayfly_request *request, bool inside)
+{
+    const struct method_row *row = &methods[request->method];
+    bool id = row->write && !inside;
+    bool options = id || request->options.flags != 0 || request->options.count != 0;
+    if (row->layout == LAYOUT_KEY_TTL && !id)
+        options = (request->options.flags & ~(unsigned)MAYFLY_FLAG_TTL) != 0;
+    msgpack_pack_array(packer, (inside ? 1u : 0u) + arity_of(row->layout) + (options ? 1u : 0u));
+    if (inside)
+        pack_text(packer, row->name);
     switch (row->layout) {
     case LAYOUT_NONE:
-        msgpack_pack_array(packer, extra);
         break;
     case LAYOUT_GREETING:
-        msgpack_pack_array(packer, 1);
         pack_greeting(packer, client);
         break;
     case LAYOUT_NAME:
     case LAYOUT_NODE_NAME:
-        msgpack_pack_array(packer, (row->layout == LAYOUT_NAME ? 1 : 2) + extra);
         if (row->layout == LAYOUT_NODE_NAME)
             msgpack_pack_uint32(packer, request->node);
         msgpack_pack_str(packer, request->keys[0].len);
         msgpack_pack_str_body(packer, request->keys[0].data, request->keys[0].len);
         break;
     case LAYOUT_SHARD_NODE:
-        msgpack_pack_array(packer, 2 + extra);
         msgpack_pack_uint32(packer, request->shard);
         msgpack_pack_uint32(packer, request->node);
         break;
     case LAYOUT_NODE:
-        msgpack_pack_array(packer, 1 + extra);
         msgpack_pack_uint32(packer, request->node);
         break;
     case LAYOUT_KEY:
-        msgpack_pack_array(packer, 1 + extra);
         pack_bytes(packer, request->keys[0]);
         break;
     case LAYOUT_KEY_VALUE:
-        msgpack_pack_array(packer, 2 + extra);
         pack_bytes(packer, request->keys[0]);
         pack_bytes(packer, request->values[0]);
         break;
     case LAYOUT_KEY_TTL:
-        msgpack_pack_array(packer, 2 + extra);
         pack_bytes(packer, request->keys[0]);
         msgpack_pack_int64(packer, request->options.ttl_ms);
         break;
-    case LAYOUT_KEYS:
-        msgpack_pack_array(packer, 1 + extra);
-        msgpack_pack_array(packer, request->count);
-        for (size_t i = 0; i < request->count; i++)
-            pack_bytes(packer, request->keys[i]);
+    case LAYOUT_KEY_DELTA:
+        pack_bytes(packer, request->keys[0]);
+        msgpack_pack_int64(packer, request->delta);
         break;
+    case LAYOUT_KEYS:
     case LAYOUT_PAIRS:
-        msgpack_pack_array(packer, 1 + extra);
-        msgpack_pack_array(packer, request->count);
-        for (size_t i = 0; i < request->count; i++) {
-            msgpack_pack_array(packer, 2);
-            pack_bytes(packer, request->keys[i]);
-            pack_bytes(packer, request->values[i]);
-        }
+        pack_keys(packer, request, row->layout == LAYOUT_PAIRS);
+        break;
+    case LAYOUT_CURSOR:
+        msgpack_pack_uint64(packer, request->cursor);
+        break;
+    case LAYOUT_TXN:
+        pack_txn(packer, client, request->txn);
         break;
     }
     if (options)
-        pack_options(packer, client, row, &request->options);
+        pack_options(packer, client, row, &request->options, id);
 }
 
-// 256 bytes hold the frame and every option but the caller's own id.
+static size_t txn_size_bound(const struct mayfly_client *client, const struct mayfly_txn *txn)
+{
+    size_t size = 0;
+    for (size_t i = 0; i < txn->condition_count; i++)
+        size += 64 + txn->conditions[i].key.len + txn->conditions[i].value.len;
+    for (size_t i = 0; i < txn->then_count; i++)
+        size += mf_request_size_bound(client, &txn->then[i]);
+    for (size_t i = 0; i < txn->otherwise_count; i++)
+        size += mf_request_size_bound(client, &txn->otherwise[i]);
+    return size;
+}
+
+// 256 bytes hold the frame and every option but the caller's own id and pattern.
 size_t mf_request_size_bound(const struct mayfly_client *client,
                              const struct mayfly_request *request)
 {
     const struct method_row *row = &methods[request->method];
-    size_t size = 256 + request->options.id.len;
+    size_t size = 256 + request->options.id.len + request->options.match.len;
+    if (row->layout == LAYOUT_TXN)
+        size += txn_size_bound(client, request->txn);
     if (row->layout == LAYOUT_GREETING) {
         size += strlen(client->name) + (client->user != NULL ? strlen(client->user) : 0) +
                 (client->password != NULL ? strlen(client->password) : 0);
@@ -321,6 +482,6 @@ struct mf_buf mf_request_pack(struct mayfly_client *client, uint32_t msgid,
     msgpack_pack_int(&packer, 0);
     msgpack_pack_uint32(&packer, msgid);
     pack_text(&packer, row->name);
-    pack_params(&packer, client, row, request);
+    pack_elements(&packer, client, request, false);
     return buf;
 }

@@ -110,21 +110,25 @@ enum mayfly_flag {
     MAYFLY_FLAG_KEEP_TTL = 1 << 4,   // set: the key's TTL stays
     MAYFLY_FLAG_GET = 1 << 5,        // set: answer with the old value
     MAYFLY_FLAG_IF_VERSION = 1 << 6, // set, del: if_version must be the key's version
-    MAYFLY_FLAG_TTL = 1 << 7,        // set, mset: ttl_ms is given
+    MAYFLY_FLAG_TTL = 1 << 7,        // set, mset, incr, getex: ttl_ms is given
     MAYFLY_FLAG_EXPIRE_AT = 1 << 8,  // set: expire_at_ms is given
     MAYFLY_FLAG_META = 1 << 9,       // get: version and TTL too
     MAYFLY_FLAG_LOCAL = 1 << 10,     // get, mget: the node's own copy, however old
     MAYFLY_FLAG_UNDO = 1 << 11,      // drain_node: it may lead again
+    MAYFLY_FLAG_PERSIST = 1 << 12,   // getex: the TTL goes
+    MAYFLY_FLAG_MATCH = 1 << 13,     // scan: match is given
 };
 
 // How a request is to be carried out; all zero is the plain way. A number counts only with its
 // flag, and a number other than zero without its flag is refused: a TTL that somebody computed to
 // be 0 is an error, never a key that lives for ever.
 struct mayfly_options {
-    unsigned flags;       // of enum mayfly_flag
-    int64_t ttl_ms;       // 1 to MAYFLY_TTL_MS_MAX
-    int64_t expire_at_ms; // Unix time; in the past: written and dead at once
-    uint64_t if_version;  // 0: the key must be absent
+    unsigned flags;            // of enum mayfly_flag
+    int64_t ttl_ms;            // 1 to MAYFLY_TTL_MS_MAX
+    int64_t expire_at_ms;      // Unix time; in the past: written and dead at once
+    uint64_t if_version;       // 0: the key must be absent
+    struct mayfly_bytes match; // scan: only keys that this pattern matches, as Redis has them
+    uint64_t count;            // scan: how many keys one call looks at, about; 0: the node's choice
     // Writes only, 1 to 64 bytes: the same id within ten minutes has its effect once. Empty: the
     // client makes a unique one.
     struct mayfly_bytes id;
@@ -257,6 +261,38 @@ MAYFLY_API MAYFLY_CHECKED enum mayfly_err mayfly_persist(struct mayfly_client *c
                                                          const struct mayfly_options *options,
                                                          bool *changed);
 
+// Adds delta to the decimal integer that the value is (0 for an absent key). A TTL in the options
+// counts only for a key that this call makes. NOT_INTEGER, OVERFLOW. value (may be NULL): the sum.
+MAYFLY_API MAYFLY_CHECKED enum mayfly_err mayfly_incr(struct mayfly_client *client,
+                                                      struct mayfly_bytes key, int64_t delta,
+                                                      const struct mayfly_options *options,
+                                                      int64_t *value);
+
+// length (may be NULL): of the value afterwards. TOO_LARGE when it would be over the node's limit.
+MAYFLY_API MAYFLY_CHECKED enum mayfly_err
+mayfly_append(struct mayfly_client *client, struct mayfly_bytes key, struct mayfly_bytes value,
+              const struct mayfly_options *options, uint64_t *length);
+
+// The value, which is deleted. version and ttl_ms stay 0.
+MAYFLY_API MAYFLY_CHECKED enum mayfly_err mayfly_getdel(struct mayfly_client *client,
+                                                        struct mayfly_bytes key,
+                                                        const struct mayfly_options *options,
+                                                        struct mayfly_entry *out);
+
+// The value, which gets a new TTL (MAYFLY_FLAG_TTL) or loses it (MAYFLY_FLAG_PERSIST).
+MAYFLY_API MAYFLY_CHECKED enum mayfly_err mayfly_getex(struct mayfly_client *client,
+                                                       struct mayfly_bytes key,
+                                                       const struct mayfly_options *options,
+                                                       struct mayfly_entry *out);
+
+// Some of the cluster's keys. *cursor is 0 to begin with and becomes what to go on with, 0 when
+// that was all; it is good on any node. Every key that is there throughout is returned at least
+// once. keys: an array of bytes, often an empty one before the end.
+MAYFLY_API MAYFLY_CHECKED enum mayfly_err mayfly_scan(struct mayfly_client *client,
+                                                      uint64_t *cursor,
+                                                      const struct mayfly_options *options,
+                                                      const struct mayfly_value **keys);
+
 // ttl_ms: what is left, -1 = no TTL, -2 = no key.
 MAYFLY_API MAYFLY_CHECKED enum mayfly_err mayfly_ttl(struct mayfly_client *client,
                                                      struct mayfly_bytes key, int64_t *ttl_ms);
@@ -325,18 +361,69 @@ enum mayfly_method {
     MAYFLY_METHOD_DRAIN_NODE,  // node
     MAYFLY_METHOD_ADD_NODE,    // node, one key: the address
     MAYFLY_METHOD_REMOVE_NODE, // node
+    MAYFLY_METHOD_INCR,        // delta
+    MAYFLY_METHOD_APPEND,
+    MAYFLY_METHOD_GETDEL,
+    MAYFLY_METHOD_GETEX,
+    MAYFLY_METHOD_SCAN, // cursor
+    MAYFLY_METHOD_TXN,  // txn
     MAYFLY_METHOD_COUNT
 };
+
+struct mayfly_txn;
 
 struct mayfly_request {
     enum mayfly_method method;
     const struct mayfly_bytes *keys;
-    const struct mayfly_bytes *values; // set, mset: one for each key
+    const struct mayfly_bytes *values; // set, mset, append: one for each key
     size_t count;                      // keys; 1 for methods of one key, 0 for those of none
     struct mayfly_options options;
     uint32_t shard;
     uint32_t node;
+    int64_t delta;
+    uint64_t cursor;
+    const struct mayfly_txn *txn;
 };
+
+enum mayfly_subject {
+    MAYFLY_SUBJECT_VERSION, // of the key, 0 when it is absent; compared with version
+    MAYFLY_SUBJECT_VALUE,   // as unsigned bytes; compared with value
+    MAYFLY_SUBJECT_EXISTS,  // compared with exists, by EQUAL or UNEQUAL
+};
+enum mayfly_relation {
+    MAYFLY_EQUAL,
+    MAYFLY_UNEQUAL,
+    MAYFLY_LESS,
+    MAYFLY_GREATER,
+};
+struct mayfly_condition {
+    struct mayfly_bytes key;
+    enum mayfly_subject subject;
+    enum mayfly_relation relation;
+    uint64_t version;
+    struct mayfly_bytes value;
+    bool exists;
+};
+
+// Several methods as one: those of `then` if every condition holds, else those of `otherwise`. One
+// that fails makes the whole fail with its error and without effect. All keys must be of one shard
+// (give them one {tag}), else CROSS_SHARD. Methods: get mget has ttl set mset del expire persist
+// incr append getdel getex, without ids of their own.
+struct mayfly_txn {
+    const struct mayfly_condition *conditions;
+    size_t condition_count;
+    const struct mayfly_request *then;
+    size_t then_count;
+    const struct mayfly_request *otherwise;
+    size_t otherwise_count;
+};
+
+// ok: whether every condition held. results: an array of what each method of the branch returned.
+// Of the options only the id counts. Blocking, as those above.
+MAYFLY_API MAYFLY_CHECKED enum mayfly_err mayfly_txn(struct mayfly_client *client,
+                                                     const struct mayfly_txn *txn,
+                                                     const struct mayfly_options *options, bool *ok,
+                                                     const struct mayfly_value **results);
 
 struct mayfly_reply {
     enum mayfly_err err;

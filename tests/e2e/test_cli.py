@@ -46,6 +46,54 @@ class Cli:
         return json.loads(finished.stdout)
 
 
+def test_verbs_that_build_on_what_is_there(t):
+    cluster = t.shared_cluster(3)
+    for node in cluster.nodes:
+        cli = Cli(t, cluster, node)
+        tag = "{" + t.key(f"{node.id}").decode() + "}"
+        count, text = tag + "count", tag + "text"
+        cli.prints(b"1\n", "incr", count)
+        cli.prints(b"-4\n", "incr", count, "-5", "--ttl", "1000")
+        equal(cli.json("incr", count, "14"), {"value": 10}, "incr in JSON")
+        cli.prints(b"-1\n", "ttl", count)
+        cli.prints(b"3\n", "append", text, "abc")
+        equal(cli.json("append", text, "d"), {"length": 4}, "append in JSON")
+        refused(cli.run("incr", text), 1, "incr: NOT_INTEGER")
+        refused(cli.run("incr", count, "one"), 2, "DELTA 'one': expected an integer")
+        cli.prints(b"abcd\n", "getex", text, "--ttl", str(HOUR_MS))
+        between(HOUR_MS - 60_000, cli.json("ttl", text)["ttl"], HOUR_MS, "ttl")
+        cli.prints(b"abcd", "getex", text, "--persist", "--raw")
+        cli.prints(b"-1\n", "ttl", text)
+        refused(cli.run("getex", text, "--ttl", "5", "--persist"), 2, "--ttl with --persist")
+        equal(sorted(cli.run("scan", "--match", tag + "*").stdout.decode().split()),
+              sorted([count, text]), "keys of a scan")
+        lines = cli.run("-o", "json", "scan", "--count", "1").stdout.splitlines()
+        true({"key": text} in [json.loads(line) for line in lines], "a key as JSON")
+        equal(cli.json("getdel", text), {"key": text, "value": "abcd"}, "getdel in JSON")
+        cli.prints(b"", "getdel", text, status=1)
+        cli.prints(b"", "getex", text, status=1)
+
+        spec = {"if": [[count, "value", "=", "10"], [text, "exists", "=", False]],
+                "then": [["set", text, {"base64": "/wA="}, {"ttl": HOUR_MS}], ["incr", count, 1],
+                         ["mget", [count, text]]],
+                "else": [["get", count]]}
+        done = cli.run("-o", "json", "txn", stdin=json.dumps(spec).encode())
+        result = json.loads(done.stdout)
+        equal((done.status, result["ok"], result["results"][1:]),
+              (0, True, [11, ["11", {"base64": "/wA="}]]), "a txn whose conditions hold")
+        again = cli.run("txn", "-", stdin=json.dumps(spec).encode())
+        equal((again.status, json.loads(again.stdout)), (1, {"ok": False, "results": ["11"]}),
+              "a txn whose conditions do not hold")
+        for wrong, part in [("[]", "one JSON object"), ("{", "txn: line 1"),
+                            ('{"if": []}', "then"), ('{"if": [], "then": [["nope"]]}', "a method"),
+                            ('{"if": [], "then": [["get"]]}', "get: expected"),
+                            ('{"if": [["k", "size", "=", 1]], "then": []}', "version, value or"),
+                            ('{"if": [], "then": [["set", "k", 5]]}', "a value: expected a string")]:
+            refused(cli.run("txn", stdin=wrong.encode()), 2, part)
+        refused(cli.run("txn", stdin=b'{"if": [], "then": [["get", "a"], ["get", "b"]]}'), 1,
+                "txn: CROSS_SHARD")
+
+
 def test_every_data_verb_through_every_node(t):
     cluster = t.shared_cluster(3)
     for node in cluster.nodes:

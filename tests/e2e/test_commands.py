@@ -389,6 +389,90 @@ def test_ids_do_not_remember_what_was_too_large(api):
     api.gives(b"vab", "get", key)
 
 
+class Worker(threading.Thread):
+    """Sends requests one after the other, each until it is answered, to whichever node answers. An
+    event among them is waited for."""
+
+    def __init__(self, cluster, requests):
+        super().__init__()
+        self.cluster = cluster
+        self.requests = requests
+        self.done = 0
+        self.trouble = None
+
+    def run(self):
+        try:
+            for request in self.requests:
+                if isinstance(request, threading.Event):
+                    true(request.wait(60), "the event did not come")
+                else:
+                    self.until_answered(request)
+                self.done += 1
+        except BaseException as error:  # of any kind: the test must hear of it
+            self.trouble = error
+
+    def until_answered(self, request):
+        deadline = time.monotonic() + 60
+        turn = self.done
+        while time.monotonic() < deadline:
+            node = self.cluster.nodes[turn % len(self.cluster.nodes)]
+            turn += 1
+            try:
+                return node.call(*request, timeout=7)
+            except RpcError as error:
+                if error.code not in ("NO_QUORUM", "TIMEOUT", "BUSY", "SHUTTING_DOWN"):
+                    raise
+            except OSError:
+                time.sleep(0.02)
+        raise AssertionError(f"no answer to {request!r}")
+
+
+def test_counts_and_transfers_add_up_though_leaders_are_killed(t):
+    """Requests with ids, sent again and again to nodes that die: each has its effect once, and what
+    a txn does to two keys is never seen, or left, by halves."""
+    cluster = t.cluster(3)
+    one, other, count = b"{bank}one", b"{bank}other", b"{bank}count"
+    cluster.node(1).call("mset", [[one, "1000"], [other, "1000"]])
+    move = {"if": [[one, "exists", "=", True]], "then": [["incr", one, -1], ["incr", other, 1]]}
+    rounds = 30 if t.quick or t.sanitized else 120
+    killed = [threading.Event(), threading.Event()]
+
+    def requests(worker):
+        for i in range(rounds):
+            if i in (rounds // 3, 2 * rounds // 3):  # there is work left for after each kill
+                yield killed[i * 3 // rounds - 1]
+            yield ("incr", count, 1, {"id": b"count %d %d" % (worker, i)})
+            yield ("txn", move, {"id": b"move %d %d" % (worker, i)})
+
+    workers = [Worker(cluster, list(requests(worker))) for worker in range(4)]
+    for worker in workers:
+        worker.start()
+    sums, kills = set(), 0
+    while any(worker.is_alive() for worker in workers):
+        done = sum(worker.done for worker in workers)
+        if kills < 2 and done > (kills + 1) * rounds * 2:
+            victim = cluster.leader_of(one)
+            victim.kill9()
+            killed[kills].set()
+            kills += 1
+            cluster.wait_settled()
+            victim.restart()
+        try:
+            both = cluster.nodes[kills % 3].call("mget", [one, other], timeout=7)
+            sums.add(sum(int(value) for value in both))
+        except (RpcError, OSError):
+            pass
+    for worker in workers:
+        worker.join()
+        true(worker.trouble is None, f"a worker: {worker.trouble!r}")
+    equal(kills, 2, "leaders killed")
+    equal(sums, {2000}, "sums of the two while it went on")
+    total = 4 * rounds
+    equal(cluster.node(1).call("mget", [one, other, count]),
+          [b"%d" % (1000 - total), b"%d" % (1000 + total), b"%d" % total], "what came out")
+    cluster.wait_equal()
+
+
 # Scans.
 
 

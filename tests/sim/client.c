@@ -155,6 +155,7 @@ void sim_client_request(struct sim *sim, struct sim_copy *copy)
     struct sim_command command;
     sim_op_command(sim, op, &command);
     struct mf_op *request = mf_op_new(op->group, &command.command);
+    mf_buf_free(&command.body);
     request->deadline_us = sim_node_mono_us(node) + left_us;
     request->owner = copy;
     sim_node_submit(node, request);

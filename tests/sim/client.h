@@ -22,6 +22,13 @@ struct mf_op;
 
 #define SIM_OP_KEYS_MAX 3u
 
+// What a txn is made of.
+enum sim_txn {
+    SIM_TXN_SWAP, // one key: set if it has a version, else get
+    SIM_TXN_BOTH, // two keys: set the first and incr the second, or neither
+    SIM_TXN_LOOK, // get of each key
+};
+
 enum sim_outcome {
     SIM_OPEN,
     SIM_DONE,    // answered
@@ -38,6 +45,8 @@ struct sim_op {
     enum mf_expiry expiry;
     int64_t expire_us;
     uint64_t if_version;
+    int64_t delta;    // of an incr
+    enum sim_txn txn; // of a txn
     uint32_t keys[SIM_OP_KEYS_MAX];
     uint32_t key_count;
     bool has_id;

@@ -31,13 +31,23 @@ static bool touches(const struct sim_op *op, uint32_t key, uint32_t *place)
     return op->opcode == MF_OP_FLUSH;
 }
 
-static enum linear_kind kind_of(enum mf_opcode opcode)
+// What it is to the key at a place.
+static enum linear_kind kind_of(const struct sim_op *op, uint32_t place)
 {
-    switch (opcode) {
+    switch (op->opcode) {
+    case MF_OP_TXN:
+        return op->txn == SIM_TXN_BOTH && place == 1 ? LINEAR_INCR : LINEAR_SET;
+    case MF_OP_INCR:
+        return LINEAR_INCR;
+    case MF_OP_APPEND:
+        return LINEAR_APPEND;
+    case MF_OP_GETEX:
+        return LINEAR_GETEX;
     case MF_OP_SET:
     case MF_OP_MSET:
         return LINEAR_SET;
     case MF_OP_DEL:
+    case MF_OP_GETDEL:
     case MF_OP_FLUSH:
         return LINEAR_DEL;
     case MF_OP_EXPIRE:
@@ -59,7 +69,8 @@ static uint32_t conditions_of(const struct sim_op *op)
                  {MF_GT, LINEAR_GT},
                  {MF_LT, LINEAR_LT},
                  {MF_IF_VERSION, LINEAR_IF_VERSION},
-                 {MF_KEEP_TTL, LINEAR_KEEP_TTL}};
+                 {MF_KEEP_TTL, LINEAR_KEEP_TTL},
+                 {MF_NO_TTL, LINEAR_NO_TTL}};
     uint32_t conditions = 0;
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
         if ((op->flags & table[i].flag) != 0)
@@ -67,6 +78,8 @@ static uint32_t conditions_of(const struct sim_op *op)
     }
     if (op->opcode == MF_OP_EXPIRE && op->expire_us <= 0)
         conditions |= LINEAR_DELETES;
+    if (op->opcode == MF_OP_TXN && op->txn == SIM_TXN_BOTH)
+        conditions |= LINEAR_ELSEWHERE;
     return conditions;
 }
 
@@ -115,26 +128,48 @@ static struct mf_result element(const struct sim *sim, const struct sim_op *op,
     struct mf_reader reader = mf_reader_of(list->value);
     struct mf_result result = {.kind = MF_RESULT_NIL};
     for (uint32_t i = 0; i <= place; i++) {
-        if (list->kind != MF_RESULT_LIST || mf_result_decode(&reader, &result) != MF_OK)
+        if ((list->kind != MF_RESULT_LIST && list->kind != MF_RESULT_TXN) ||
+            mf_result_decode(&reader, &result) != MF_OK)
             sim_fail(sim, "an answer can be read", "op %u", op->number);
     }
     return result;
 }
 
-// A value that was read must have been written, to this key, by a command sent before.
-static uint64_t seen_value(const struct sim *sim, const struct sim_op *op, uint32_t key,
-                           struct mf_bytes bytes)
+// Who read a value, and where.
+struct reading {
+    const struct sim *sim;
+    const struct sim_op *op;
+    uint32_t key;
+};
+
+static void fail_reading(const struct reading *at)
 {
-    uint64_t value = sim_value_parse(bytes);
+    char text[SIM_TEXT_MAX];
+    sim_fail(at->sim, "what is read was written", "%s got a value that nobody wrote there",
+             sim_op_text(at->op, text, sizeof(text)));
+}
+
+// A value that was read must have been written, to this key, by a command sent before.
+static void check_writer(void *arg, uint64_t value)
+{
+    const struct reading *at = arg;
+    const struct sim_clients *clients = &at->sim->clients;
     uint64_t number = value / SIM_OP_KEYS_MAX;
     uint64_t place = value % SIM_OP_KEYS_MAX;
     const struct sim_op *writer =
-        number == 0 || number > sim->clients.count ? NULL : sim->clients.ops[number - 1];
-    char text[SIM_TEXT_MAX];
-    if (writer == NULL || place >= writer->key_count || writer->group != op->group ||
-        writer->keys[place] != key || writer->call_us > op->return_us)
-        sim_fail(sim, "what is read was written", "%s got a value that nobody wrote there",
-                 sim_op_text(op, text, sizeof(text)));
+        number == 0 || number > clients->count ? NULL : clients->ops[number - 1];
+    if (writer == NULL || place >= writer->key_count || writer->group != at->op->group ||
+        writer->keys[place] != at->key || writer->call_us > at->op->return_us)
+        fail_reading(at);
+}
+
+static uint64_t seen_value(const struct sim *sim, const struct sim_op *op, uint32_t key,
+                           struct mf_bytes bytes)
+{
+    struct reading at = {sim, op, key};
+    uint64_t value = sim_value_parse(bytes, check_writer, &at);
+    if (value == 0)
+        fail_reading(&at);
     return value;
 }
 
@@ -153,7 +188,7 @@ static void tell_read(const struct sim *sim, const struct sim_op *op, uint32_t k
                       struct linear_op *out)
 {
     struct mf_result result = decode(sim, op, mf_buf_view(&op->answer));
-    if (op->opcode == MF_OP_MGET || op->opcode == MF_OP_HAS)
+    if (op->opcode == MF_OP_MGET || op->opcode == MF_OP_HAS || op->opcode == MF_OP_TXN_READ)
         result = element(sim, op, &result, place);
     switch (result.kind) {
     case MF_RESULT_BOOL:
@@ -182,11 +217,59 @@ static void tell_read(const struct sim *sim, const struct sim_op *op, uint32_t k
     }
 }
 
-static void tell_write(const struct sim *sim, const struct sim_op *op, uint32_t key,
+static void tell_old(const struct sim *sim, const struct sim_op *op, uint32_t key,
+                     const struct mf_result *result, struct linear_op *out)
+{
+    tell_present(out, result->kind == MF_RESULT_BYTES);
+    out->tells_value = true;
+    if (result->kind == MF_RESULT_BYTES)
+        out->seen_value = seen_value(sim, op, key, result->value);
+}
+
+static void tell_incr(const struct mf_result *result, struct linear_op *out)
+{
+    tell_present(out, result->kind == MF_RESULT_INT);
+    if (result->kind == MF_RESULT_INT)
+        out->value_after = linear_integer(result->integer);
+}
+
+static void tell_txn(const struct sim *sim, const struct sim_op *op, uint32_t key, uint32_t place,
+                     const struct mf_result *result, struct linear_op *out)
+{
+    if (result->kind == MF_RESULT_ERROR) {
+        tell_present(out, false);
+        return;
+    }
+    struct mf_result step = element(sim, op, result, place);
+    if (place == 1) {
+        tell_incr(&step, out);
+    } else if (result->integer != 0) {
+        tell_present(out, true);
+        out->version = step.version;
+    } else {
+        tell_old(sim, op, key, &step, out);
+        tell_present(out, false);
+    }
+}
+
+static void tell_write(const struct sim *sim, const struct sim_op *op, uint32_t key, uint32_t place,
                        struct linear_op *out)
 {
     struct mf_result result = decode(sim, op, mf_buf_view(&op->answer));
     switch (op->opcode) {
+    case MF_OP_INCR:
+        tell_incr(&result, out);
+        break;
+    case MF_OP_APPEND:
+        tell_present(out, result.kind == MF_RESULT_INT);
+        break;
+    case MF_OP_GETDEL:
+    case MF_OP_GETEX:
+        tell_old(sim, op, key, &result, out);
+        break;
+    case MF_OP_TXN:
+        tell_txn(sim, op, key, place, &result, out);
+        break;
     case MF_OP_SET:
         tell_present(out, result.kind == MF_RESULT_WRITTEN && result.version != 0);
         out->version = result.version;
@@ -223,9 +306,10 @@ static void add(const struct sim *sim, struct key_history *history, const struct
     *out = (struct linear_op){.call_us = op->call_us,
                               .return_us = op->return_us,
                               .maybe = !happened,
-                              .kind = kind_of(op->opcode),
+                              .kind = kind_of(op, place),
                               .conditions = conditions_of(op),
                               .if_version = op->if_version,
+                              .delta = op->delta,
                               .number = op->number};
     out->stretch = sim_clocks_stretch(sim, op->group, op->call_us, op->return_us);
     if (writes) {
@@ -237,7 +321,7 @@ static void add(const struct sim *sim, struct key_history *history, const struct
     if (op->outcome != SIM_DONE)
         return;
     if (writes)
-        tell_write(sim, op, key, out);
+        tell_write(sim, op, key, place, out);
     else
         tell_read(sim, op, key, place, out);
 }
@@ -301,7 +385,8 @@ static void check_pairs(const struct sim *sim)
     char text[SIM_TEXT_MAX];
     for (uint32_t i = 0; i < sim->clients.count; i++) {
         const struct sim_op *op = sim->clients.ops[i];
-        bool reads_several = op->opcode == MF_OP_MGET || op->opcode == MF_OP_HAS;
+        bool reads_several =
+            op->opcode == MF_OP_MGET || op->opcode == MF_OP_HAS || op->opcode == MF_OP_TXN_READ;
         uint32_t place;
         if (op->outcome != SIM_DONE || !reads_several || !touches(op, 0, &place) ||
             !touches(op, 1, &place))

@@ -118,6 +118,16 @@ static enum truth version_holds(const struct linear_op *op, const struct state *
     return state->version == op->if_version ? TRUE : FALSE;
 }
 
+uint64_t linear_appended(uint64_t value, uint64_t piece)
+{
+    return mf_hash_mix(value, piece) | LINEAR_APPENDED;
+}
+
+static bool is_integer(uint64_t value)
+{
+    return value >= LINEAR_INTEGERS && value < LINEAR_APPENDED;
+}
+
 // Does the operation have its effect in this state?
 static enum truth condition_holds(const struct linear_op *op, const struct state *state)
 {
@@ -127,7 +137,11 @@ static enum truth condition_holds(const struct linear_op *op, const struct state
     bool xx = (op->conditions & LINEAR_XX) != 0;
     switch (op->kind) {
     case LINEAR_SET:
-        return (nx && there) || (xx && !there) ? FALSE : version_holds(op, state);
+        if ((nx && there) || (xx && !there))
+            return FALSE;
+        if ((op->conditions & LINEAR_ELSEWHERE) != 0)
+            return OPEN;
+        return version_holds(op, state);
     case LINEAR_DEL:
         return there ? version_holds(op, state) : FALSE;
     case LINEAR_EXPIRE:
@@ -138,10 +152,33 @@ static enum truth condition_holds(const struct linear_op *op, const struct state
         return (op->conditions & LINEAR_GT) != 0 ? FALSE : TRUE;
     case LINEAR_PERSIST:
         return mortal ? TRUE : FALSE;
+    case LINEAR_INCR:
+        return !there || is_integer(state->value) ? TRUE : FALSE;
+    case LINEAR_APPEND:
+        return TRUE;
+    case LINEAR_GETEX:
+        return there ? TRUE : FALSE;
     case LINEAR_READ:
         break;
     }
     return FALSE;
+}
+
+// A key that an operation makes or changes in place: its TTL stays.
+static void change_value(struct state *state, uint64_t value, uint64_t ttl_op)
+{
+    if (state->value == 0)
+        state->ttl_op = ttl_op;
+    state->value = value;
+    state->version = 0;
+}
+
+static bool increment(uint32_t index, const struct linear_op *op, struct state *state)
+{
+    uint64_t value = state->value != 0 ? state->value : linear_integer(0);
+    value += (uint64_t)op->delta;
+    change_value(state, value, op->gives_ttl ? index : NO_TTL);
+    return op->value_after == 0 || op->value_after == value;
 }
 
 static bool have_effect(uint32_t index, const struct linear_op *op, struct state *state)
@@ -168,6 +205,20 @@ static bool have_effect(uint32_t index, const struct linear_op *op, struct state
         break;
     case LINEAR_PERSIST:
         state->ttl_op = NO_TTL;
+        state->version = 0;
+        break;
+    case LINEAR_INCR:
+        return increment(index, op, state);
+    case LINEAR_APPEND:
+        change_value(state,
+                     state->value == 0 ? op->value : linear_appended(state->value, op->value),
+                     NO_TTL);
+        break;
+    case LINEAR_GETEX:
+        if (op->gives_ttl)
+            state->ttl_op = index;
+        else if ((op->conditions & LINEAR_NO_TTL) != 0)
+            state->ttl_op = NO_TTL;
         state->version = 0;
         break;
     case LINEAR_READ:

@@ -23,6 +23,9 @@ enum linear_kind {
     LINEAR_DEL,
     LINEAR_EXPIRE,
     LINEAR_PERSIST,
+    LINEAR_INCR,   // a value that is an integer, or none
+    LINEAR_APPEND, // to whatever is there
+    LINEAR_GETEX,  // tells the value and gives a TTL, or takes it
 };
 
 enum linear_condition {
@@ -33,12 +36,14 @@ enum linear_condition {
     LINEAR_IF_VERSION = 1u << 4, // set, del
     LINEAR_KEEP_TTL = 1u << 5,   // set
     LINEAR_DELETES = 1u << 6,    // expire with a TTL that is over at once
+    LINEAR_NO_TTL = 1u << 7,     // getex: takes the TTL
+    LINEAR_ELSEWHERE = 1u << 8,  // set: it may also fail for what another key is
 };
 
 enum linear_hit {
     LINEAR_UNTOLD,
     LINEAR_NO,
-    LINEAR_YES, // read: the key was there; set: written; del, expire, persist: it had an effect
+    LINEAR_YES, // read, getex: the key was there; set: written; others: it had an effect
 };
 
 enum linear_ttl {
@@ -46,6 +51,17 @@ enum linear_ttl {
     LINEAR_TTL_NONE,
     LINEAR_TTL_LEFT, // ttl_left_us
 };
+
+// Values are numbers that stand for bytes; the caller's own are below 2^62. These are made by
+// operations from what they find: an integer (small enough), and what an append makes of two
+// values.
+#define LINEAR_INTEGERS (UINT64_C(1) << 62)
+#define LINEAR_APPENDED (UINT64_C(1) << 63)
+static inline uint64_t linear_integer(int64_t integer)
+{
+    return LINEAR_INTEGERS + (uint64_t)(integer + (INT64_C(1) << 60));
+}
+uint64_t linear_appended(uint64_t value, uint64_t piece);
 
 struct linear_op {
     // Asked.
@@ -55,7 +71,8 @@ struct linear_op {
     enum linear_kind kind;
     uint32_t conditions;
     uint64_t if_version; // 0: absent
-    uint64_t value;      // set: the value written, not 0
+    uint64_t value;      // set, append: the value written, not 0
+    int64_t delta;       // incr
     // Gives the key a TTL: the key may be seen dead from dies_from_us on and must be from
     // dies_until_us on. 0 and LINEAR_NEVER when nothing is known.
     bool gives_ttl;
@@ -67,8 +84,9 @@ struct linear_op {
     // Answered.
     enum linear_hit hit;
     bool tells_value;
-    uint64_t seen_value; // read: the value; set with the old value asked for: that one, 0 = none
-    uint64_t version;    // 0: not told
+    uint64_t seen_value;  // read: the value; set, del, getex: the one before, 0 = none
+    uint64_t value_after; // incr: 0 = not told
+    uint64_t version;     // 0: not told
     enum linear_ttl ttl;
     uint64_t ttl_left_us;
     // For messages.

@@ -54,6 +54,8 @@ static void draw_workload(struct sim_plan *plan, struct mf_rand *rand)
         [SIM_WISH_GET] = 25, [SIM_WISH_GET_META] = 8, [SIM_WISH_MGET] = 4,    [SIM_WISH_HAS] = 4,
         [SIM_WISH_TTL] = 8,  [SIM_WISH_SIZE] = 1,     [SIM_WISH_SET] = 35,    [SIM_WISH_MSET] = 4,
         [SIM_WISH_DEL] = 8,  [SIM_WISH_EXPIRE] = 6,   [SIM_WISH_PERSIST] = 3, [SIM_WISH_FLUSH] = 1,
+        [SIM_WISH_INCR] = 8, [SIM_WISH_APPEND] = 4,   [SIM_WISH_GETDEL] = 3,  [SIM_WISH_GETEX] = 4,
+        [SIM_WISH_TXN] = 8,
     };
     for (uint32_t i = 0; i < SIM_WISHES; i++)
         plan->wishes[i] = sim_chance(rand, 200) ? 0 : usual[i];
@@ -207,6 +209,11 @@ static const struct aspect aspects[] = {
     ASPECT("dels", wishes[SIM_WISH_DEL]),
     ASPECT("msets", wishes[SIM_WISH_MSET]),
     ASPECT("flushes", wishes[SIM_WISH_FLUSH]),
+    ASPECT("incrs", wishes[SIM_WISH_INCR]),
+    ASPECT("appends", wishes[SIM_WISH_APPEND]),
+    ASPECT("getdels", wishes[SIM_WISH_GETDEL]),
+    ASPECT("getexes", wishes[SIM_WISH_GETEX]),
+    ASPECT("txns", wishes[SIM_WISH_TXN]),
 };
 #define ASPECTS (sizeof(aspects) / sizeof(aspects[0]))
 _Static_assert(ASPECTS <= 64, "a bit each");

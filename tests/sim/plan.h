@@ -30,6 +30,11 @@ enum sim_wish {
     SIM_WISH_EXPIRE,
     SIM_WISH_PERSIST,
     SIM_WISH_FLUSH,
+    SIM_WISH_INCR,
+    SIM_WISH_APPEND,
+    SIM_WISH_GETDEL,
+    SIM_WISH_GETEX,
+    SIM_WISH_TXN,
     SIM_WISHES,
 };
 

@@ -267,6 +267,87 @@ static void a_ttl_told_must_fit_the_time_left(void **state)
     expect(ops, 2, LINEAR_BROKEN);
 }
 
+// An incr that told this result.
+static struct linear_op incr(uint64_t call, uint64_t ret, int64_t delta, int64_t after)
+{
+    struct linear_op op = change(LINEAR_INCR, call, ret, LINEAR_YES);
+    op.delta = delta;
+    op.value_after = linear_integer(after);
+    return op;
+}
+
+static void counts_add_up(void **state)
+{
+    (void)state;
+    struct linear_op ops[] = {incr(1, 9, 5, 5), incr(2, 8, -2, 3), get(10, 11, linear_integer(3))};
+    expect(ops, 3, LINEAR_FINE);
+    ops[1].value_after = linear_integer(5 + 2);
+    expect(ops, 3, LINEAR_BROKEN);
+    ops[1].value_after = linear_integer(-2); // each as if it were the first
+    expect(ops, 3, LINEAR_BROKEN);
+    ops[1] = change(LINEAR_INCR, 2, 8, LINEAR_NO); // no integer, it says
+    expect(ops, 3, LINEAR_BROKEN);
+    struct linear_op text[] = {set(1, 2, 7), change(LINEAR_INCR, 3, 4, LINEAR_NO), get(5, 6, 7)};
+    expect(text, 3, LINEAR_FINE);
+    text[1] = incr(3, 4, 1, 1);
+    expect(text, 3, LINEAR_BROKEN);
+}
+
+static void an_append_goes_to_the_end_of_what_is_there(void **state)
+{
+    (void)state;
+    struct linear_op append = change(LINEAR_APPEND, 3, 4, LINEAR_YES);
+    append.value = 8;
+    struct linear_op ops[] = {set(1, 2, 7), append, get(5, 6, linear_appended(7, 8))};
+    expect(ops, 3, LINEAR_FINE);
+    ops[2] = get(5, 6, 8);
+    expect(ops, 3, LINEAR_BROKEN);
+    ops[2] = get(5, 6, linear_appended(8, 7));
+    expect(ops, 3, LINEAR_BROKEN);
+    struct linear_op alone[] = {append, get(5, 6, 8)};
+    expect(alone, 2, LINEAR_FINE);
+}
+
+static void getex_tells_the_value_and_gives_a_new_time(void **state)
+{
+    (void)state;
+    struct linear_op getex = change(LINEAR_GETEX, 10, 11, LINEAR_YES);
+    getex.tells_value = true;
+    getex.seen_value = 7;
+    getex.gives_ttl = true;
+    getex.stretch = 1;
+    getex.dies_from_us = 500;
+    getex.dies_until_us = 600;
+    struct linear_op ops[] = {set_until(1, 2, 7, 100, 200), getex, get(300, 301, 7)};
+    expect(ops, 3, LINEAR_FINE);
+    ops[2] = get(300, 301, 0);
+    expect(ops, 3, LINEAR_BROKEN);
+    ops[2] = get(601, 602, 7);
+    expect(ops, 3, LINEAR_BROKEN);
+    ops[1].gives_ttl = false;
+    ops[1].conditions = LINEAR_NO_TTL;
+    expect(ops, 3, LINEAR_FINE);
+    ops[1].seen_value = 8;
+    expect(ops, 3, LINEAR_BROKEN);
+}
+
+static void a_set_that_may_fail_for_another_key_is_open_until_it_is_told(void **state)
+{
+    (void)state;
+    struct linear_op both = open_op(set(3, 4, 8), false);
+    both.conditions = LINEAR_ELSEWHERE;
+    struct linear_op ops[] = {set(1, 2, 7), both, get(5, 6, 7)};
+    expect(ops, 3, LINEAR_FINE);
+    ops[2] = get(5, 6, 8);
+    expect(ops, 3, LINEAR_FINE);
+    ops[1] = set(3, 4, 8);
+    ops[1].conditions = LINEAR_ELSEWHERE;
+    ops[1].hit = LINEAR_NO;
+    expect(ops, 3, LINEAR_BROKEN);
+    ops[2] = get(5, 6, 7);
+    expect(ops, 3, LINEAR_FINE);
+}
+
 static void a_search_that_is_too_long_is_given_up(void **state)
 {
     (void)state;
@@ -298,6 +379,10 @@ int main(void)
         cmocka_unit_test(expire_gives_a_new_time),
         cmocka_unit_test(keep_ttl_keeps_the_time),
         cmocka_unit_test(a_ttl_told_must_fit_the_time_left),
+        cmocka_unit_test(counts_add_up),
+        cmocka_unit_test(an_append_goes_to_the_end_of_what_is_there),
+        cmocka_unit_test(getex_tells_the_value_and_gives_a_new_time),
+        cmocka_unit_test(a_set_that_may_fail_for_another_key_is_open_until_it_is_told),
         cmocka_unit_test(a_search_that_is_too_long_is_given_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

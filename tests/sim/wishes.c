@@ -7,9 +7,13 @@
 #include <string.h>
 
 #include "base/result.h"
+#include "base/txn.h"
+#include "linear.h"
 #include "world.h"
 
 #define MS UINT64_C(1000)
+// Of values and answers: more than any run makes.
+#define LIMIT (1u << 30)
 
 static uint32_t draw_wish(struct sim *sim)
 {
@@ -62,11 +66,24 @@ static void draw_if_version(struct sim *sim, struct sim_op *op)
         op->if_version = 0;
 }
 
+// One key in most runs is for counting: sets leave it alone, mostly.
+static uint32_t counter_of(const struct sim *sim)
+{
+    return sim->plan.key_count - 1;
+}
+
+static void leave_counter_alone(struct sim *sim, struct sim_op *op)
+{
+    if (op->keys[0] == counter_of(sim) && sim_chance(&sim->clients.rand, 800))
+        op->keys[0] = 0;
+}
+
 static void wish_set(struct sim *sim, struct sim_op *op)
 {
     struct mf_rand *rand = &sim->clients.rand;
     op->opcode = MF_OP_SET;
     draw_keys(sim, op, 1);
+    leave_counter_alone(sim, op);
     if (sim_chance(rand, sim->plan.ttl_permille))
         draw_expiry(sim, op);
     else if (sim_chance(rand, 200))
@@ -100,6 +117,49 @@ static void wish_expire(struct sim *sim, struct sim_op *op)
         op->flags |= conditions[mf_rand_below(rand, 4)];
 }
 
+static void wish_incr(struct sim *sim, struct sim_op *op)
+{
+    struct mf_rand *rand = &sim->clients.rand;
+    op->opcode = MF_OP_INCR;
+    draw_keys(sim, op, 1);
+    if (sim_chance(rand, 800))
+        op->keys[0] = counter_of(sim);
+    op->delta = (int64_t)sim_between(rand, 1, 20) - 10;
+    if (sim_chance(rand, sim->plan.ttl_permille))
+        draw_expiry(sim, op);
+}
+
+static void wish_getex(struct sim *sim, struct sim_op *op)
+{
+    op->opcode = MF_OP_GETEX;
+    draw_keys(sim, op, 1);
+    if (sim_chance(&sim->clients.rand, 300))
+        op->flags |= MF_NO_TTL;
+    else
+        draw_expiry(sim, op);
+}
+
+static void wish_txn(struct sim *sim, struct sim_op *op)
+{
+    struct mf_rand *rand = &sim->clients.rand;
+    op->opcode = MF_OP_TXN;
+    op->txn = (enum sim_txn)mf_rand_below(rand, 3);
+    if (op->txn == SIM_TXN_BOTH && sim->plan.key_count == 1)
+        op->txn = SIM_TXN_SWAP;
+    draw_keys(sim, op, op->txn == SIM_TXN_LOOK ? SIM_OP_KEYS_MAX : 1);
+    if (op->txn == SIM_TXN_LOOK) {
+        op->opcode = MF_OP_TXN_READ;
+    } else if (op->txn == SIM_TXN_SWAP) {
+        draw_if_version(sim, op);
+    } else {
+        op->key_count = 2;
+        op->keys[0] = (uint32_t)mf_rand_below(rand, counter_of(sim));
+        op->keys[1] =
+            sim_chance(rand, 700) ? counter_of(sim) : (op->keys[0] + 1) % sim->plan.key_count;
+        op->delta = 1;
+    }
+}
+
 static void wish_read(struct sim *sim, struct sim_op *op, enum mf_opcode opcode, uint32_t keys_max)
 {
     op->opcode = opcode;
@@ -110,7 +170,8 @@ static void wish_read(struct sim *sim, struct sim_op *op, enum mf_opcode opcode,
 
 static void draw_op(struct sim *sim, struct sim_op *op)
 {
-    switch ((enum sim_wish)draw_wish(sim)) {
+    enum sim_wish wish = (enum sim_wish)draw_wish(sim);
+    switch (wish) {
     case SIM_WISH_GET_META:
         wish_read(sim, op, MF_OP_GET, 1);
         op->flags |= MF_WITH_META;
@@ -152,6 +213,20 @@ static void draw_op(struct sim *sim, struct sim_op *op)
     case SIM_WISH_FLUSH:
         op->opcode = MF_OP_FLUSH;
         break;
+    case SIM_WISH_INCR:
+        wish_incr(sim, op);
+        break;
+    case SIM_WISH_APPEND:
+    case SIM_WISH_GETDEL:
+        op->opcode = wish == SIM_WISH_APPEND ? MF_OP_APPEND : MF_OP_GETDEL;
+        draw_keys(sim, op, 1);
+        break;
+    case SIM_WISH_GETEX:
+        wish_getex(sim, op);
+        break;
+    case SIM_WISH_TXN:
+        wish_txn(sim, op);
+        break;
     case SIM_WISH_GET:
     case SIM_WISHES:
         wish_read(sim, op, MF_OP_GET, 1);
@@ -172,7 +247,9 @@ static bool touches_pair(const struct sim_op *op)
 static void pair_up(struct sim_op *op)
 {
     bool writes = sim_op_writes(op);
-    if (!touches_pair(op) || (!writes && op->opcode != MF_OP_MGET && op->opcode != MF_OP_HAS))
+    bool reads_several =
+        op->opcode == MF_OP_MGET || op->opcode == MF_OP_HAS || op->opcode == MF_OP_TXN_READ;
+    if (!touches_pair(op) || (!writes && !reads_several))
         return;
     op->key_count = 2;
     op->keys[0] = 0;
@@ -190,7 +267,9 @@ static void pair_up(struct sim_op *op)
 static bool is_named(const struct sim_op *op)
 {
     bool plain_del = op->opcode == MF_OP_DEL && (op->flags & MF_IF_VERSION) == 0;
-    return op->has_id || op->opcode == MF_OP_SET || op->opcode == MF_OP_MSET || plain_del;
+    bool brings_value = op->opcode == MF_OP_SET || op->opcode == MF_OP_MSET ||
+                        op->opcode == MF_OP_APPEND || op->opcode == MF_OP_TXN;
+    return op->has_id || brings_value || plain_del;
 }
 
 void sim_wish(struct sim *sim, struct sim_op *op)
@@ -276,11 +355,50 @@ static void put_value(const struct sim *sim, const struct sim_op *op, uint32_t p
     *value = mf_bytes_of(out, full);
 }
 
+static void add_inner(struct mf_buf *body, enum mf_opcode opcode, struct mf_item *item,
+                      int64_t delta)
+{
+    struct mf_command inner = {
+        .op = opcode, .number = (uint64_t)delta, .limit = LIMIT, .items = item, .item_count = 1};
+    mf_command_encode(&inner, body);
+}
+
+// The items become those of the commands inside.
+static void put_txn(const struct sim_op *op, struct sim_command *out)
+{
+    struct mf_buf *body = &out->body;
+    bool swap = op->txn == SIM_TXN_SWAP;
+    size_t part = mf_txn_part_begin(body);
+    struct mf_condition condition = {.subject = MF_SUBJECT_VERSION,
+                                     .relation = MF_EQUAL,
+                                     .key = out->items[0].key,
+                                     .number = op->if_version};
+    if (swap)
+        mf_condition_encode(&condition, body);
+    mf_txn_part_end(body, part, swap ? 1 : 0);
+    part = mf_txn_part_begin(body);
+    for (uint32_t i = 0; i < op->key_count; i++) {
+        enum mf_opcode opcode = i == 0 ? MF_OP_SET : MF_OP_INCR;
+        add_inner(body, op->txn == SIM_TXN_LOOK ? MF_OP_GET : opcode, &out->items[i], op->delta);
+    }
+    mf_txn_part_end(body, part, op->key_count);
+    part = mf_txn_part_begin(body);
+    if (swap)
+        add_inner(body, MF_OP_GET, &out->items[0], 0);
+    mf_txn_part_end(body, part, swap ? 1 : 0);
+    out->command.item_count = 0;
+    out->command.flags = 0;
+    out->command.body = mf_buf_view(body);
+}
+
 void sim_op_command(const struct sim *sim, const struct sim_op *op, struct sim_command *out)
 {
     struct mf_command *command = &out->command;
+    out->body = (struct mf_buf){0};
     *command = (struct mf_command){.op = op->opcode,
                                    .flags = op->flags,
+                                   .number = (uint64_t)op->delta,
+                                   .limit = LIMIT,
                                    .expiry = op->expiry,
                                    .expire_us = op->expire_us,
                                    .if_version = op->if_version,
@@ -289,9 +407,12 @@ void sim_op_command(const struct sim *sim, const struct sim_op *op, struct sim_c
     for (uint32_t i = 0; i < op->key_count; i++) {
         int len = snprintf(out->keys[i], sizeof(out->keys[i]), "k%u", op->keys[i]);
         out->items[i] = (struct mf_item){.key = mf_bytes_of(out->keys[i], (size_t)len)};
-        if (op->opcode == MF_OP_SET || op->opcode == MF_OP_MSET)
+        if (op->opcode == MF_OP_SET || op->opcode == MF_OP_MSET || op->opcode == MF_OP_APPEND ||
+            op->opcode == MF_OP_TXN)
             put_value(sim, op, i, out->values[i], &out->items[i].value);
     }
+    if (op->opcode == MF_OP_TXN || op->opcode == MF_OP_TXN_READ)
+        put_txn(op, out);
     if (op->has_id) {
         int len = snprintf(out->id, sizeof(out->id), "id%u", op->number);
         command->id = mf_bytes_of(out->id, (size_t)len);
@@ -313,13 +434,28 @@ static uint32_t number_after(struct mf_bytes bytes, const char *prefix)
     return number;
 }
 
+// The first command of `then` names its writer.
+static uint32_t number_of_txn(const struct mf_command *txn)
+{
+    struct mf_txn_reader reader;
+    struct mf_command inner;
+    uint32_t number = 0;
+    if (mf_txn_open(&reader, txn->body, MF_TXN_THEN) == MF_OK &&
+        mf_txn_next_command(&reader, &inner) == MF_OK)
+        number = sim_op_number_of(&inner);
+    mf_txn_close(&reader);
+    return number;
+}
+
 uint32_t sim_op_number_of(const struct mf_command *command)
 {
     if (command->id.len > 0)
         return number_after(command->id, "id");
+    if (command->op == MF_OP_TXN)
+        return number_of_txn(command);
     if (command->item_count == 0)
         return 0;
-    if (command->op == MF_OP_SET || command->op == MF_OP_MSET)
+    if (command->op == MF_OP_SET || command->op == MF_OP_MSET || command->op == MF_OP_APPEND)
         return number_after(command->items[0].value, "v");
     if (command->op == MF_OP_DEL)
         return number_after(command->items[command->item_count - 1].key, "n");
@@ -331,13 +467,44 @@ uint64_t sim_value_of(const struct sim_op *op, uint32_t place)
     return (uint64_t)op->number * SIM_OP_KEYS_MAX + place;
 }
 
-uint64_t sim_value_parse(struct mf_bytes bytes)
+// One value that a client has written, from the front; 0 when there is none.
+static uint64_t take_piece(struct mf_bytes *bytes)
 {
-    uint32_t number = number_after(bytes, "v");
-    const uint8_t *dot = memchr(bytes.data, '.', bytes.len);
-    if (number == 0 || dot == NULL || dot + 1 == bytes.data + bytes.len)
+    uint32_t number = number_after(*bytes, "v");
+    const uint8_t *dot = bytes->len > 0 ? memchr(bytes->data, '.', bytes->len) : NULL;
+    if (number == 0 || dot == NULL || dot + 1 == bytes->data + bytes->len)
         return 0;
+    const uint8_t *end = memchr(bytes->data + 1, 'v', bytes->len - 1);
+    size_t len = end != NULL ? (size_t)(end - bytes->data) : bytes->len;
+    *bytes = mf_bytes_of(bytes->data + len, bytes->len - len);
     return (uint64_t)number * SIM_OP_KEYS_MAX + (uint64_t)(dot[1] - '0');
+}
+
+static uint64_t take_integer(struct mf_bytes *bytes)
+{
+    char text[24] = "";
+    size_t len = 0;
+    while (len < bytes->len && len < sizeof(text) - 1 && bytes->data[len] != 'v') {
+        text[len] = (char)bytes->data[len];
+        len++;
+    }
+    *bytes = mf_bytes_of(bytes->data + len, bytes->len - len);
+    return linear_integer(strtoll(text, NULL, 10));
+}
+
+uint64_t sim_value_parse(struct mf_bytes bytes, void (*writer)(void *arg, uint64_t value),
+                         void *arg)
+{
+    bool integer = bytes.len > 0 && bytes.data[0] != 'v';
+    uint64_t value = integer ? take_integer(&bytes) : 0;
+    while (bytes.len > 0) {
+        uint64_t piece = take_piece(&bytes);
+        if (piece == 0)
+            return 0;
+        writer(arg, piece);
+        value = value == 0 ? piece : linear_appended(value, piece);
+    }
+    return value;
 }
 
 static void append(char *out, size_t size, const char *text)
@@ -358,7 +525,8 @@ static void append_conditions(const struct sim_op *op, char *out, size_t size)
                  {MF_KEEP_TTL, " keep-ttl"},
                  {MF_WITH_OLD, " get-old"},
                  {MF_WITH_META, " meta"},
-                 {MF_READ_LOCAL, " local"}};
+                 {MF_READ_LOCAL, " local"},
+                 {MF_NO_TTL, " no-ttl"}};
     char text[64];
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         if ((op->flags & names[i].flag) != 0)

@@ -1,8 +1,9 @@
 // What clients wish for: drawing operations, turning them into commands, telling them apart again.
 //
 // A key is `k` and its number; a value begins with `v`, the operation's number and the item's
-// place, so every value is written once and names its writer. Deletes without an id carry a key
-// that does not exist and names them.
+// place, so every value is written once and names its writer. What appends have made is one after
+// the other; what incrs have made is an integer, which names nobody. Deletes without an id carry a
+// key that does not exist and names them.
 #ifndef MF_SIM_WISHES_H
 #define MF_SIM_WISHES_H
 
@@ -20,6 +21,7 @@ struct sim_command {
     char keys[SIM_OP_KEYS_MAX + 1][24];
     char id[24];
     char values[SIM_OP_KEYS_MAX][SIM_VALUE_MAX];
+    struct mf_buf body; // of a txn; the caller frees it
 };
 
 // Fills in what a client's next operation asks for.
@@ -35,7 +37,9 @@ void sim_wish_follow_up(struct sim *sim, const struct sim_op *op);
 void sim_op_command(const struct sim *sim, const struct sim_op *op, struct sim_command *out);
 // What stands for the value that `op` writes to its item `place`; never 0.
 uint64_t sim_value_of(const struct sim_op *op, uint32_t place);
-// The same from the bytes of a value; 0 when nobody could have written them.
-uint64_t sim_value_parse(struct mf_bytes bytes);
+// The same from the bytes of a value (see linear.h for integers and for what was appended); 0 when
+// nobody could have written them. `writer` is called for each piece that names one.
+uint64_t sim_value_parse(struct mf_bytes bytes, void (*writer)(void *arg, uint64_t value),
+                         void *arg);
 
 #endif

@@ -125,6 +125,7 @@ static inline struct model model_new(uint32_t shard_count)
         model.metas[i].applied = 1000 + i;
         model.metas[i].log_time_us = 5000000 + i;
         model.metas[i].rolling_hash = 0x1234567890abcdefu * (i + 1);
+        model.metas[i].hash_seed = i % 3 == 1 ? 0 : 77 + i;
         model.walls[i] = UINT64_C(1700000000000000) + 10 * i;
     }
     return model;

@@ -68,6 +68,20 @@ static void answer_plausibly(const struct fake_request *request, struct mf_buf *
         fake_map(out, 1);
         fake_str(out, "load");
         fake_double(out, 0.5);
+    } else if (strcmp(method, "getdel") == 0 || strcmp(method, "getex") == 0) {
+        fake_bin(out, "v", 1);
+    } else if (strcmp(method, "scan") == 0) {
+        fake_array(out, 2);
+        fake_int(out, 99);
+        fake_array(out, 1);
+        fake_bin(out, "k", 1);
+    } else if (strcmp(method, "txn") == 0) {
+        fake_map(out, 2);
+        fake_str(out, "ok");
+        fake_bool(out, true);
+        fake_str(out, "results");
+        fake_array(out, 1);
+        fake_int(out, 7);
     } else {
         fake_int(out, 7);
     }
@@ -79,6 +93,92 @@ static enum fake_then record(void *arg, const struct fake_request *request, stru
     snprintf(recorder->seen, sizeof recorder->seen, "%s %.200s", request->method, request->params);
     answer_plausibly(request, out);
     return FAKE_GO_ON;
+}
+
+#define SENDS(call, text)                                                                          \
+    do {                                                                                           \
+        assert_int_equal(call, MAYFLY_OK);                                                         \
+        fake_lock();                                                                               \
+        struct recorder sent = recorder;                                                           \
+        fake_unlock();                                                                             \
+        assert_string_equal(sent.seen, text);                                                      \
+    } while (0)
+#define WITH(...) (&(struct mayfly_options){__VA_ARGS__})
+
+static void methods_that_build_on_what_is_there_are_sent_and_answered(void **state)
+{
+    (void)state;
+    struct recorder recorder;
+    struct fake_node *node =
+        fake_node_start(record, &recorder, (struct fake_options){.raw_ping = true});
+    struct mayfly_client *client = client_of(fake_node_endpoint(node));
+    struct mayfly_bytes key = mayfly_str("k");
+    struct mayfly_entry entry;
+    const struct mayfly_value *keys;
+    int64_t value = 0;
+    uint64_t length = 0;
+    uint64_t cursor = 5;
+    SENDS(mayfly_incr(client, key, -3, NULL, &value), "incr ['k', -3, {\"id\": <24 bytes>}]");
+    assert_int_equal(value, 7);
+    SENDS(mayfly_incr(client, key, 1, WITH(.flags = MAYFLY_FLAG_TTL, .ttl_ms = 9), NULL),
+          "incr ['k', 1, {\"ttl\": 9, \"id\": <24 bytes>}]");
+    SENDS(mayfly_append(client, key, mayfly_str("x"), NULL, &length),
+          "append ['k', 'x', {\"id\": <24 bytes>}]");
+    assert_int_equal(length, 7);
+    SENDS(mayfly_getdel(client, key, NULL, &entry), "getdel ['k', {\"id\": <24 bytes>}]");
+    assert_true(entry.found && entry.value.len == 1);
+    SENDS(mayfly_getex(client, key, WITH(.flags = MAYFLY_FLAG_PERSIST), &entry),
+          "getex ['k', {\"persist\": true, \"id\": <24 bytes>}]");
+    SENDS(mayfly_getex(client, key, WITH(.flags = MAYFLY_FLAG_TTL, .ttl_ms = 9), &entry),
+          "getex ['k', {\"ttl\": 9, \"id\": <24 bytes>}]");
+    SENDS(mayfly_scan(client, &cursor, NULL, &keys), "scan [5]");
+    assert_int_equal(cursor, 99);
+    assert_true(keys->count == 1 && keys->items[0].bytes.len == 1);
+    struct mayfly_options some = {
+        .flags = MAYFLY_FLAG_MATCH, .match = mayfly_str("u:*"), .count = 50};
+    SENDS(mayfly_scan(client, &cursor, &some, &keys),
+          "scan [99, {\"match\": 'u:*', \"count\": 50}]");
+    mayfly_client_free(client);
+    fake_node_stop(node);
+}
+
+static void a_txn_is_sent_whole_and_its_methods_without_ids(void **state)
+{
+    (void)state;
+    struct recorder recorder;
+    struct fake_node *node =
+        fake_node_start(record, &recorder, (struct fake_options){.raw_ping = true});
+    struct mayfly_client *client = client_of(fake_node_endpoint(node));
+    struct mayfly_bytes key = mayfly_str("k");
+    struct mayfly_bytes value = mayfly_str("v");
+    const struct mayfly_condition conditions[] = {
+        {.key = key, .subject = MAYFLY_SUBJECT_VERSION, .relation = MAYFLY_EQUAL, .version = 3},
+        {.key = key, .subject = MAYFLY_SUBJECT_VALUE, .relation = MAYFLY_GREATER, .value = value},
+        {.key = key, .subject = MAYFLY_SUBJECT_EXISTS, .relation = MAYFLY_UNEQUAL}};
+    struct mayfly_request then[] = {
+        {.method = MAYFLY_METHOD_SET,
+         .keys = &key,
+         .values = &value,
+         .count = 1,
+         .options = {.flags = MAYFLY_FLAG_TTL, .ttl_ms = 9}},
+        {.method = MAYFLY_METHOD_EXPIRE, .keys = &key, .count = 1, .options = {.ttl_ms = 5}}};
+    const struct mayfly_request otherwise[] = {
+        {.method = MAYFLY_METHOD_MGET, .keys = &key, .count = 1}};
+    struct mayfly_txn txn = {conditions, 3, then, 2, otherwise, 1};
+    const struct mayfly_value *results;
+    bool ok = false;
+    SENDS(mayfly_txn(client, &txn, WITH(.id = mayfly_str("once")), &ok, &results),
+          "txn [{\"if\": [['k', \"version\", \"=\", 3], ['k', \"value\", \">\", 'v'], "
+          "['k', \"exists\", \"!=\", false]], "
+          "\"then\": [[\"set\", 'k', 'v', {\"ttl\": 9}], [\"expire\", 'k', 5]], \"else\": "
+          "[[\"mget\", ['k']]]}, {\"id\": <4 bytes>}]");
+    assert_true(ok && results->count == 1 && results->items[0].integer == 7);
+    then[0].options.id = mayfly_str("inner");
+    assert_int_equal(mayfly_txn(client, &txn, NULL, &ok, &results), MAYFLY_ERR_BAD_REQUEST);
+    then[0] = (struct mayfly_request){.method = MAYFLY_METHOD_FLUSH};
+    assert_int_equal(mayfly_txn(client, &txn, NULL, &ok, &results), MAYFLY_ERR_BAD_REQUEST);
+    mayfly_client_free(client);
+    fake_node_stop(node);
 }
 
 static void each_method_is_sent_as_the_protocol_has_it(void **state)
@@ -97,15 +197,6 @@ static void each_method_is_sent_as_the_protocol_has_it(void **state)
     bool flags[2];
     uint64_t number;
     int64_t ttl_ms;
-#define SENDS(call, text)                                                                          \
-    do {                                                                                           \
-        assert_int_equal(call, MAYFLY_OK);                                                         \
-        fake_lock();                                                                               \
-        struct recorder sent = recorder;                                                           \
-        fake_unlock();                                                                             \
-        assert_string_equal(sent.seen, text);                                                      \
-    } while (0)
-#define WITH(...) (&(struct mayfly_options){__VA_ARGS__})
     SENDS(mayfly_ping(client), "ping []");
     SENDS(mayfly_get(client, key, NULL, &entries[0]), "get ['k']");
     SENDS(mayfly_get(client, key, WITH(.flags = MAYFLY_FLAG_META | MAYFLY_FLAG_LOCAL), &entries[0]),
@@ -301,7 +392,7 @@ static void requests_that_no_node_could_understand_are_refused_here(void **state
         struct mayfly_request request;
         const char *text;
     } cases[] = {
-        {{.method = MAYFLY_METHOD_COUNT}, "BAD_REQUEST: unknown method number 20"},
+        {{.method = MAYFLY_METHOD_COUNT}, "BAD_REQUEST: unknown method number 26"},
         {{.method = MAYFLY_METHOD_GET}, "BAD_REQUEST: get does not take 0 keys"},
         {{.method = MAYFLY_METHOD_SIZE, .count = 1}, "BAD_REQUEST: size does not take 1 keys"},
         {{.method = MAYFLY_METHOD_SIZE, .options = {.flags = MAYFLY_FLAG_NX}},
@@ -667,6 +758,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_method_is_sent_as_the_protocol_has_it),
+        cmocka_unit_test(methods_that_build_on_what_is_there_are_sent_and_answered),
+        cmocka_unit_test(a_txn_is_sent_whole_and_its_methods_without_ids),
         cmocka_unit_test(answers_are_given_as_the_method_means_them),
         cmocka_unit_test(a_condition_that_did_not_hold_is_no_error),
         cmocka_unit_test(an_answer_of_the_wrong_form_is_told_and_leaves_out_alone),

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/txn.h"
 #include "shards/map.h"
 #include "tests/unit/shard_fixture.h"
 
@@ -51,6 +52,30 @@ static void add_crowd(struct mf_buf *batch, uint64_t entry)
     }
 }
 
+static void put_inner(struct mf_buf *body, enum mf_opcode op, const char *key, const char *value)
+{
+    struct mf_item item = {.key = mf_bytes_str(key), .value = mf_bytes_str(value)};
+    struct mf_command command = {
+        .op = op, .number = 1, .limit = 1000, .items = &item, .item_count = 1};
+    mf_command_encode(&command, body);
+}
+
+// A txn that takes the left key away, writes the right one, and fails.
+static void add_failing_txn(struct mf_buf *batch)
+{
+    struct mf_buf body = {0};
+    mf_txn_part_end(&body, mf_txn_part_begin(&body), 0);
+    size_t part = mf_txn_part_begin(&body);
+    put_inner(&body, MF_OP_GETDEL, "left", "");
+    put_inner(&body, MF_OP_SET, "right", "x");
+    put_inner(&body, MF_OP_INCR, "right", "");
+    mf_txn_part_end(&body, part, 3);
+    mf_txn_part_end(&body, mf_txn_part_begin(&body), 0);
+    struct mf_command txn = {.op = MF_OP_TXN, .limit = 1000, .body = mf_buf_view(&body)};
+    mf_batch_add(batch, &txn);
+    mf_buf_free(&body);
+}
+
 // One entry: all of it, or nothing of it, is what a reader may see.
 static void apply_entry(struct fixture *f, uint64_t entry)
 {
@@ -67,6 +92,7 @@ static void apply_entry(struct fixture *f, uint64_t entry)
                               {.key = mf_bytes_str("right"), .value = mf_buf_view(&number)}};
     command = (struct mf_command){.op = MF_OP_MSET, .items = pair, .item_count = 2};
     mf_batch_add(&f->batch, &command);
+    add_failing_txn(&f->batch);
     add_crowd(&f->batch, entry);
     f->now_us += 1000;
     assert_int_equal(
@@ -86,11 +112,12 @@ static bool read_numbers(struct shared *shared, struct mf_map_reader *reader,
     struct mf_reader at = mf_reader_of(mf_buf_view(out));
     struct mf_result result;
     bool fine = err == MF_OK && mf_result_decode(&at, &result) == MF_OK;
-    if (fine && result.kind == MF_RESULT_LIST)
+    if (fine && (result.kind == MF_RESULT_LIST || result.kind == MF_RESULT_TXN))
         at = mf_reader_of(result.value);
     else if (fine)
         at = mf_reader_of(mf_buf_view(out));
-    for (uint32_t i = 0; i < command->item_count && fine; i++) {
+    uint32_t count = command->op == MF_OP_TXN_READ ? 2 : command->item_count;
+    for (uint32_t i = 0; i < count && fine; i++) {
         fine = mf_result_decode(&at, &result) == MF_OK && result.kind == MF_RESULT_BYTES;
         numbers[i] = fine ? number_of(result.value) : 0;
     }
@@ -104,7 +131,17 @@ static void *read_all_the_time(void *arg)
     struct shared *shared = arg;
     struct mf_map_reader *reader = mf_map_reader_new(mf_shard_map(shared->shard));
     struct mf_item pair[2] = {{.key = mf_bytes_str("left")}, {.key = mf_bytes_str("right")}};
+    struct mf_buf body = {0};
+    for (int i = 0; i < 3; i++) {
+        size_t part = mf_txn_part_begin(&body);
+        if (i == 1) {
+            put_inner(&body, MF_OP_GET, "left", "");
+            put_inner(&body, MF_OP_GET, "right", "");
+        }
+        mf_txn_part_end(&body, part, i == 1 ? 2 : 0);
+    }
     const struct mf_command commands[] = {
+        {.op = MF_OP_TXN_READ, .limit = 1000, .body = mf_buf_view(&body)},
         {.op = MF_OP_MGET, .items = pair, .item_count = 2},
         {.op = MF_OP_GET, .items = &pair[0], .item_count = 1},
         {.op = MF_OP_GET, .items = &pair[1], .item_count = 1},
@@ -115,9 +152,9 @@ static void *read_all_the_time(void *arg)
     for (unsigned i = 0; !atomic_load(&shared->stop); i++) {
         uint64_t told = atomic_load(&shared->told);
         uint64_t numbers[2] = {0};
-        if (!read_numbers(shared, reader, &commands[i % 3], &out, numbers))
+        if (!read_numbers(shared, reader, &commands[i % 4], &out, numbers))
             continue;
-        if (i % 3 == 0 && numbers[0] != numbers[1])
+        if (i % 4 < 2 && numbers[0] != numbers[1])
             atomic_fetch_add(&shared->halves, 1);
         if (numbers[0] < told || numbers[0] < newest) // of either key: they change at once
             atomic_fetch_add(&shared->returns, 1);
@@ -126,6 +163,7 @@ static void *read_all_the_time(void *arg)
             atomic_fetch_add(&shared->done, 1);
     }
     mf_buf_free(&out);
+    mf_buf_free(&body);
     mf_map_reader_free(reader);
     return NULL;
 }

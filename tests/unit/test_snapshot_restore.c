@@ -1,5 +1,6 @@
 // A snapshot becomes the first state of a new cluster: keys in their new shards, deadlines in Unix
 // time, the same bytes on every node, and nothing at all when something is wrong.
+#include "base/hash.h"
 #include "snapshot_fixture.h"
 
 #include "snapshot/genesis.h"
@@ -67,7 +68,10 @@ static struct model expected_of(const struct model *from, uint32_t shard_count)
     struct model model = model_new(shard_count);
     uint64_t base = 0;
     uint64_t version = 0;
+    uint64_t seed = 0;
     for (uint32_t i = 0; i < from->shard_count; i++) {
+        if (from->metas[i].hash_seed != 0)
+            seed = mf_hash_mix(seed, from->metas[i].hash_seed);
         base = from->walls[i] > base ? from->walls[i] : base;
         version = from->metas[i].version > version ? from->metas[i].version : version;
     }
@@ -85,8 +89,10 @@ static struct model expected_of(const struct model *from, uint32_t shard_count)
     }
     for (uint32_t i = 0; i < shard_count; i++) {
         uint64_t keys = model.metas[i].keys;
-        model.metas[i] =
-            (struct mf_shard_meta){.log_time_us = base, .version = version, .keys = keys};
+        model.metas[i] = (struct mf_shard_meta){.log_time_us = base,
+                                                .version = version,
+                                                .hash_seed = mf_hash_mix(seed, i),
+                                                .keys = keys};
         model.walls[i] = base;
     }
     return model;

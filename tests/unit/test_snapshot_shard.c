@@ -33,6 +33,9 @@ static void apply(struct mf_shard *shard, uint64_t index)
     struct mf_rand rand = {index};
     struct mf_buf batch = {0};
     mf_batch_begin(&batch, index);
+    const struct mf_command seed = {.op = MF_OP_SEED, .number = 4711};
+    if (index == 5)
+        mf_batch_add(&batch, &seed);
     for (int i = 0; i < 5; i++)
         put_command(&batch, &rand);
     assert_int_equal(mf_shard_apply(shard, index, index * 100, mf_buf_view(&batch), NULL, NULL),
@@ -63,7 +66,7 @@ static void a_cut_taken_under_writes_loads_as_the_shard_was_and_goes_on_alike(vo
     struct mf_snapshot_writer *writer = create(path, 1);
     struct mf_shard_meta meta;
     assert_int_equal(mf_shard_walk_begin(living, &meta, put_in_file, writer), MF_OK);
-    assert_true(meta.keys > 100 && meta.ids > 100);
+    assert_true(meta.keys > 100 && meta.ids > 100 && meta.hash_seed == 4711);
     assert_int_equal(mf_snapshot_begin_shard(writer, 0, &meta, 1700000000000000), MF_OK);
     uint64_t index = 600;
     do
