@@ -38,7 +38,8 @@ uint64_t mf_store_sweep_shard(struct mayfly_store *store, uint32_t number, uint6
         if (result.kind != MF_RESULT_INT)
             break;
         removed += (uint64_t)result.integer;
-        sched_yield(); // whoever waits for the lock comes first
+        if (atomic_load_explicit(&shard->waiting, memory_order_relaxed) > 0)
+            sched_yield(); // or the lock would be taken again before they are awake
     }
     return removed;
 }

@@ -34,7 +34,12 @@ enum mayfly_err mf_store_check_key(struct mayfly_bytes key)
 uint64_t mf_store_begin(struct mayfly_store *store, uint32_t number)
 {
     struct mf_store_shard *shard = &store->shards[number];
-    pthread_mutex_lock(&shard->lock);
+    if (pthread_mutex_trylock(&shard->lock) != 0) {
+        // Relaxed: a hint to who may give way.
+        atomic_fetch_add_explicit(&shard->waiting, 1, memory_order_relaxed);
+        pthread_mutex_lock(&shard->lock);
+        atomic_fetch_sub_explicit(&shard->waiting, 1, memory_order_relaxed);
+    }
     // Relaxed: under the lock, where it is stored.
     uint64_t reached_us = atomic_load_explicit(&shard->reached_us, memory_order_relaxed);
     uint64_t now_us = store->clock.mono_us();
@@ -85,16 +90,23 @@ void mf_store_end(struct mayfly_store *store, uint32_t number)
     pthread_mutex_unlock(&shard->lock);
     if (next_us < before_us && store->worker_count > 0)
         mf_store_wake_worker(store, number, next_us);
+    // Sequentially consistent: see mf_store_tidy.
+    if (atomic_load_explicit(&shard->left, memory_order_seq_cst))
+        mf_store_tidy(store, number);
 }
 
 void mf_store_tidy(struct mayfly_store *store, uint32_t number)
 {
     struct mf_store_shard *shard = &store->shards[number];
-    // Who has the lock tidies up when it is done, as far as it can: this reader has left.
-    if (pthread_mutex_trylock(&shard->lock) != 0)
-        return;
-    tidy(shard);
-    pthread_mutex_unlock(&shard->lock);
+    // Sequentially consistent: who has the lock looks at this when it has given it back, so either
+    // the lock is free here or its holder does the work.
+    atomic_store_explicit(&shard->left, true, memory_order_seq_cst);
+    while (atomic_load_explicit(&shard->left, memory_order_seq_cst) &&
+           pthread_mutex_trylock(&shard->lock) == 0) {
+        atomic_store_explicit(&shard->left, false, memory_order_seq_cst);
+        tidy(shard);
+        pthread_mutex_unlock(&shard->lock);
+    }
 }
 
 static void forget_thread(struct mf_store_thread *thread)

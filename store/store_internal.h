@@ -6,9 +6,9 @@
 // monotonic clock. Readers go through the shard's map.
 //
 // Shared between threads: everything in struct mf_store_shard that is behind its lock, under it;
-// `reached_us` and `next_us` are stored under the lock and loaded anywhere, `littered` is
-// anybody's. The list of threads, under threads_lock. A thread's record belongs to that thread, but
-// for `held`, which close reads.
+// `reached_us` and `next_us` are stored under the lock and loaded anywhere, `littered`
+// and `left` are anybody's. The list of threads, under threads_lock. A thread's record belongs to
+// that thread, but for `held`, which close reads.
 #ifndef MF_STORE_STORE_INTERNAL_H
 #define MF_STORE_STORE_INTERNAL_H
 
@@ -33,10 +33,11 @@ struct mf_store_shard {
     // Never changes.
     struct mf_shard *state;
     struct mf_map *map;
-    // Memory that readers held the last time a writer looked: a reader that leaves tries again.
-    atomic_bool littered;
+    atomic_bool littered; // readers held memory the last time somebody looked
+    atomic_bool left;     // since then one of them has left
     // Behind the lock.
     pthread_mutex_t lock __attribute__((aligned(128)));
+    atomic_uint waiting;         // threads that found it taken; they count themselves
     _Atomic uint64_t reached_us; // the log time of the last entry: deaths before it are final
     _Atomic uint64_t next_us;    // the next deadline, or MF_STORE_NEVER
     uint64_t index;              // log index of the last entry

@@ -217,6 +217,24 @@ static void a_held_value_stays_as_it_was_whatever_is_written(void **state)
     close_whole(store);
 }
 
+static void a_value_released_while_somebody_writes_is_made_good_by_the_writer(void **state)
+{
+    (void)state;
+    struct mayfly_store *store = open_still(1);
+    static char large[1000001];
+    memset(large, 'x', sizeof(large) - 1);
+    put(store, "k", large, 0);
+    struct mayfly_store_value got;
+    assert_int_equal(mayfly_store_get(store, mayfly_str("k"), &got), MAYFLY_OK);
+    put(store, "k", "short", 0);
+    mf_store_begin(store, 0);
+    assert_int_equal(mayfly_store_release(store, &got), MAYFLY_OK);
+    assert_true(mf_map_waiting_bytes(store->shards[0].map) > sizeof(large) - 1);
+    mf_store_end(store, 0);
+    assert_true(mf_map_waiting_bytes(store->shards[0].map) == 0);
+    close_whole(store);
+}
+
 static void memory_stays_bounded_under_rewrites_and_deletes(void **state)
 {
     (void)state;
@@ -494,9 +512,8 @@ static void no_death_is_told_that_a_writer_has_not_reached(void **state)
     sem_wait(&writer_looked);
     pass_us(1);
     assert_int_equal(pthread_create(&reader, NULL, read_dead, &reading), 0);
-    // Until the reader has answered, or waits for the writer: glibc's mark of a lock with waiters.
-    const int *lock = &store->shards[0].lock.__data.__lock;
-    while (!atomic_load(&reader_done) && __atomic_load_n(lock, __ATOMIC_RELAXED) != 2)
+    // Until the reader has answered, or waits for the writer.
+    while (!atomic_load(&reader_done) && atomic_load(&store->shards[0].waiting) == 0)
         sched_yield();
     sem_post(&writer_may_go);
     pthread_join(writer, NULL);
@@ -516,6 +533,7 @@ int main(void)
         cmocka_unit_test(what_means_nothing_is_refused),
         cmocka_unit_test(ttls_slide_and_go),
         cmocka_unit_test(a_held_value_stays_as_it_was_whatever_is_written),
+        cmocka_unit_test(a_value_released_while_somebody_writes_is_made_good_by_the_writer),
         cmocka_unit_test(memory_stays_bounded_under_rewrites_and_deletes),
         cmocka_unit_test(a_process_may_have_stores_until_the_system_refuses),
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
