@@ -116,6 +116,26 @@ static void get_all(struct one *one, struct mf_map_reader *reader)
     mf_buf_free(&out);
 }
 
+#define MANY 32u
+
+static void mget_all(struct one *one, struct mf_map_reader *reader)
+{
+    struct mf_buf out = {0};
+    struct mf_item items[MANY];
+    struct mf_command command = {.op = MF_OP_MGET, .items = items};
+    for (uint64_t i = 0; i < one->options->keys;) {
+        command.item_count = 0;
+        for (; command.item_count < MANY && i < one->options->keys; i++)
+            items[command.item_count++] =
+                (struct mf_item){.key = mf_bytes_of(one->keys[i], STORE_KEY_BYTES)};
+        mf_buf_clear(&out, SIZE_MAX);
+        if (mf_shard_read_shared(one->shard, reader, &command, 1, &out) != MF_OK ||
+            out.len < one->options->value_bytes * command.item_count)
+            fail("an mget failed");
+    }
+    mf_buf_free(&out);
+}
+
 // What a reader that needs no copy pays, as the embedded store does.
 static void view_all(struct one *one, struct mf_map_reader *reader)
 {
@@ -205,6 +225,9 @@ int store_speed(const struct store_options *options)
     start = now();
     view_all(one, reader);
     print_since(one, "read in place, beside the owner", start);
+    start = now();
+    mget_all(one, reader);
+    print_since(one, "key of an mget of 32, beside it", start);
     mf_map_reader_free(reader);
     double alone = read_beside(one, 1);
     double both = read_beside(one, 2);

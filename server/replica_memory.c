@@ -47,7 +47,8 @@ static uint64_t waiting(const struct mf_replica *replica)
 
 void mf_replica_report_memory(struct mf_replica *replica)
 {
-    if (replica->cfg.budget == NULL)
+    // Without a limit no reactor writes to what all of them share.
+    if (replica->cfg.budget == NULL || replica->cfg.budget->bytes_max == 0)
         return;
     struct mf_shard_memory memory;
     mf_shard_memory(replica->shard, &memory);

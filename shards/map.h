@@ -96,6 +96,9 @@ void mf_map_read_end(struct mf_map_reader *reader);
 // The entry or NULL; valid until mf_map_read_end. Wait-free but for tables that change shape under
 // a miss, which is tried again.
 const struct mf_entry *mf_map_read(struct mf_map_reader *reader, struct mf_bytes key);
+// As the writer's mf_map_prefetch_bucket and _entry, for keys that are about to be read.
+uint64_t mf_map_read_prefetch_bucket(struct mf_map_reader *reader, struct mf_bytes key);
+void mf_map_read_prefetch_entry(struct mf_map_reader *reader, uint64_t hash);
 
 // [writer] Checks every bucket, tag and count; for tests. O(n).
 bool mf_map_valid(const struct mf_map *map);

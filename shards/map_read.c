@@ -222,3 +222,25 @@ const struct mf_entry *mf_map_read(struct mf_map_reader *reader, struct mf_bytes
         moves = moves_now;
     }
 }
+
+uint64_t mf_map_read_prefetch_bucket(struct mf_map_reader *reader, struct mf_bytes key)
+{
+    uint64_t hash = mf_hash64(key, reader->map->seed);
+    __builtin_prefetch(find_bucket(reader->map, hash));
+    return hash;
+}
+
+void mf_map_read_prefetch_entry(struct mf_map_reader *reader, uint64_t hash)
+{
+    const struct mf_bucket *bucket = find_bucket(reader->map, hash);
+    if (bucket == NULL)
+        return;
+    uint64_t word = atomic_load_explicit(&bucket->word, memory_order_acquire);
+    unsigned match = mf_bucket_match(word, mf_map_tag(hash));
+    for (; match != 0; match &= match - 1) {
+        unsigned i = (unsigned)__builtin_ctz(match);
+        // A link, or nothing, by now: then it fetches what nobody asked for.
+        uintptr_t slot = atomic_load_explicit(&bucket->slots[i], memory_order_relaxed);
+        __builtin_prefetch(mf_slot_entry(slot));
+    }
+}

@@ -15,6 +15,8 @@
 
 // The largest answer: more would be refused on its way anyhow, and must not be gathered first.
 #define ANSWER_BYTES_MAX (UINT64_C(1) << 30)
+// Keys that are fetched ahead at a time.
+#define AHEAD_KEYS 32u
 
 struct view {
     const struct mf_shard *shard;
@@ -64,12 +66,34 @@ static void answer_get(struct view *view, const struct mf_command *command, stru
     mf_result_encode(&result, out);
 }
 
+// The keys of a read that has many are waited for side by side.
+static void fetch_ahead(const struct view *view, const struct mf_command *command, uint32_t from)
+{
+    if (from % AHEAD_KEYS != 0 || command->item_count == 1)
+        return;
+    uint64_t hashes[AHEAD_KEYS];
+    uint32_t left = command->item_count - from;
+    uint32_t count = left < AHEAD_KEYS ? left : AHEAD_KEYS;
+    for (uint32_t i = 0; i < count; i++) {
+        struct mf_bytes key = command->items[from + i].key;
+        hashes[i] = view->reader != NULL ? mf_map_read_prefetch_bucket(view->reader, key)
+                                         : mf_map_prefetch_bucket(view->shard->keys, key);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        if (view->reader != NULL)
+            mf_map_read_prefetch_entry(view->reader, hashes[i]);
+        else
+            mf_map_prefetch_entry(view->shard->keys, hashes[i]);
+    }
+}
+
 static void answer_mget(struct view *view, const struct mf_command *command, struct mf_buf *out)
 {
     size_t before = out->len;
     size_t most = command->limit != 0 ? command->limit : ANSWER_BYTES_MAX; // see txn.c
     size_t list = mf_result_list_begin(out, command->item_count);
     for (uint32_t i = 0; i < command->item_count && !view->again; i++) {
+        fetch_ahead(view, command, i);
         const struct mf_entry *entry = find_live(view, command->items[i].key);
         if (entry == NULL)
             mf_result_nil(out);
@@ -87,8 +111,10 @@ static void answer_mget(struct view *view, const struct mf_command *command, str
 static void answer_has(struct view *view, const struct mf_command *command, struct mf_buf *out)
 {
     size_t list = mf_result_list_begin(out, command->item_count);
-    for (uint32_t i = 0; i < command->item_count && !view->again; i++)
+    for (uint32_t i = 0; i < command->item_count && !view->again; i++) {
+        fetch_ahead(view, command, i);
         mf_result_bool(out, find_live(view, command->items[i].key) != NULL);
+    }
     mf_result_list_end(out, list);
 }
 
