@@ -420,49 +420,6 @@ void mf_links_introduce(struct mf_links *links)
     }
 }
 
-// Reactor 0 judges who is alive, for all reactors of the node. A node is alive that asks for our
-// lease: it hears us, and its disk writes.
-static void judge(struct mf_links *links, uint64_t now_us)
-{
-    struct mf_node *node = links->reactor->node;
-    // When it was we who stood still, what the others have said since is yet to be read.
-    uint64_t patience_us = mf_node_lease_us(node) / 4;
-    if (links->judged_us != 0 && now_us > links->judged_us + patience_us)
-        links->patient_until_us = now_us + patience_us;
-    links->judged_us = now_us;
-    if (now_us < links->patient_until_us)
-        return;
-    for (uint32_t i = 0; i < mf_node_member_count(node); i++) {
-        struct mf_member *member = &node->members[i];
-        uint64_t asked_us = atomic_load_explicit(&member->asked_us, memory_order_relaxed);
-        if (i == node->self || asked_us == 0 || mf_member_gone(member))
-            continue;
-        bool up = asked_us + mf_node_lease_us(node) > now_us;
-        bool heard =
-            atomic_load_explicit(&member->heard_us, memory_order_relaxed) + mf_node_lease_us(node) >
-            now_us;
-        bool was_up = atomic_load_explicit(&member->up, memory_order_relaxed);
-        // One that was suspected while it still spoke was followed again, perhaps: when it falls
-        // silent it is suspected once more.
-        bool fell_silent = !up && !heard && links->speaks[i];
-        links->speaks[i] = heard;
-        if (up == was_up && !fell_silent)
-            continue;
-        atomic_store_explicit(&member->up, up, memory_order_relaxed);
-        if (up) {
-            mf_log(MF_INFO, "node %u is up", member->id);
-            mf_links_up_everywhere(links->reactor, i);
-            continue;
-        }
-        mf_log(MF_WARN,
-               heard ? "node %u asks for no lease since %u ms: it stops, does not hear us, or "
-                       "its disk stands still"
-                     : "node %u is silent for %u ms",
-               member->id, node->config.lease_ms);
-        mf_links_suspect_everywhere(links->reactor, i, 0);
-    }
-}
-
 // True when there is to be no link to the member, which has left the cluster. One that stands goes
 // on for a while, so that it hears of that.
 static bool part_from(struct mf_link *link, uint64_t now_us)
@@ -502,6 +459,6 @@ void mf_links_tick(struct mf_links *links)
     mf_links_drop_silent(links, now_us);
     if (links->reactor->index == 0) {
         mf_links_watch_disk(links, now_us);
-        judge(links, now_us);
+        mf_links_judge(links, now_us);
     }
 }

@@ -71,6 +71,9 @@ struct mf_peer_head mf_links_head(struct mf_link *link, uint64_t now_us);
 // What a frame of the member's process says beside its items.
 void mf_links_take_head(struct mf_links *links, uint32_t member, uint64_t incarnation,
                         const struct mf_peer_head *head, uint64_t now_us);
+// Reactor 0 judges who is alive, for all reactors of the node. A node is alive that asks for our
+// lease: it hears us, and its disk writes.
+void mf_links_judge(struct mf_links *links, uint64_t now_us);
 // Reactor 0: whether the disk lets this node ask for leases.
 void mf_links_watch_disk(struct mf_links *links, uint64_t now_us);
 

@@ -171,3 +171,44 @@ uint64_t mf_links_held_until(struct mf_links *links, uint16_t node, uint64_t tok
     const struct mf_lease *lease = lease_of(links, node);
     return lease != NULL ? mf_lease_held_until(lease, token) : 0;
 }
+
+void mf_links_judge(struct mf_links *links, uint64_t now_us)
+{
+    struct mf_node *node = links->reactor->node;
+    // When it was we who stood still, what the others have said since is yet to be read.
+    uint64_t patience_us = mf_node_lease_us(node) / 4;
+    if (links->judged_us != 0 && now_us > links->judged_us + patience_us)
+        links->patient_until_us = now_us + patience_us;
+    links->judged_us = now_us;
+    if (now_us < links->patient_until_us)
+        return;
+    for (uint32_t i = 0; i < mf_node_member_count(node); i++) {
+        struct mf_member *member = &node->members[i];
+        uint64_t asked_us = atomic_load_explicit(&member->asked_us, memory_order_relaxed);
+        uint64_t heard_us = atomic_load_explicit(&member->heard_us, memory_order_relaxed);
+        // One that has never asked may lead all the same, and be followed: it can fall silent.
+        if (i == node->self || heard_us == 0 || mf_member_gone(member))
+            continue;
+        bool up = asked_us != 0 && asked_us + mf_node_lease_us(node) > now_us;
+        bool heard = heard_us + mf_node_lease_us(node) > now_us;
+        bool was_up = atomic_load_explicit(&member->up, memory_order_relaxed);
+        // One that was suspected while it still spoke was followed again, perhaps: when it falls
+        // silent it is suspected once more.
+        bool fell_silent = !up && !heard && links->speaks[i];
+        links->speaks[i] = heard;
+        if (up == was_up && !fell_silent)
+            continue;
+        atomic_store_explicit(&member->up, up, memory_order_relaxed);
+        if (up) {
+            mf_log(MF_INFO, "node %u is up", member->id);
+            mf_links_up_everywhere(links->reactor, i);
+            continue;
+        }
+        mf_log(MF_WARN,
+               heard ? "node %u asks for no lease since %u ms: it stops, does not hear us, or "
+                       "its disk stands still"
+                     : "node %u is silent for %u ms",
+               member->id, node->config.lease_ms);
+        mf_links_suspect_everywhere(links->reactor, i, 0);
+    }
+}

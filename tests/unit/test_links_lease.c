@@ -112,6 +112,22 @@ static uint64_t held_until(struct process *holder, struct process *grantor)
                                mf_links_support(&grantor->links, holder_id));
 }
 
+static void a_node_that_led_and_never_asked_is_suspected_when_it_falls_silent(void **state)
+{
+    (void)state;
+    struct process *one = start(1, 11, 22);
+    hears(one, START_US); // an ACCEPT, say, and then it is killed
+    unsigned suspected = 0;
+    for (uint64_t now_us = START_US; now_us < START_US + 4 * LEASE_US; now_us += HALF_BEAT_US) {
+        mf_links_judge(&one->links, now_us);
+        unsigned count = told(one);
+        assert_true(count == 0 || now_us >= START_US + LEASE_US);
+        suspected += count;
+    }
+    assert_int_equal(suspected, 1);
+    stop(one);
+}
+
 static void an_answer_brings_a_lease_that_begins_when_it_was_asked_for(void **state)
 {
     (void)state;
@@ -289,6 +305,7 @@ static void a_process_on_a_used_folder_is_bound_to_everybody_for_one_lease(void 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_node_that_led_and_never_asked_is_suspected_when_it_falls_silent),
         cmocka_unit_test(an_answer_brings_a_lease_that_begins_when_it_was_asked_for),
         cmocka_unit_test(a_frame_that_asks_is_answered_at_once_over_the_link_to_that_process),
         cmocka_unit_test(a_clock_never_comes_back_to_another_process),

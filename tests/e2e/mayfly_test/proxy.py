@@ -17,7 +17,7 @@ CHUNK = 64 * 1024
 # rpc/peer_frame.h: u32 length of the rest, u64 checksum; u64 clock, u8 flags, u64 echo, u64 token;
 # then items: u8 kind, u32 shard, u32 length, bytes.
 FRAME_HEAD = struct.Struct("<IQ")
-BODY_HEAD = struct.Struct("<QBQQ")
+BODY_HEAD = struct.Struct("<QBQQQI")
 ITEM_HEAD = struct.Struct("<BII")
 ASKS = 1
 PAXOS, REPLY, SNAPSHOT_ACK = 1, 3, 7
@@ -28,7 +28,7 @@ PAXOS_ANSWERS = frozenset([2, 3, 5, 8, 10, 12, 15])
 def is_request(frame):
     """Whether a frame asks the receiver for anything, or only answers."""
     at = FRAME_HEAD.size
-    _, flags, _, _ = BODY_HEAD.unpack_from(frame, at)
+    _, flags, _, _, _, _ = BODY_HEAD.unpack_from(frame, at)
     at += BODY_HEAD.size
     request = bool(flags & ASKS)
     while at < len(frame):
