@@ -27,6 +27,7 @@ static const struct {
     [MF_CORRUPT] = {"CORRUPT", "the data is damaged"},
     [MF_IO] = {"IO", "an input or output operation failed"},
     [MF_NOT_FOUND] = {"NOT_FOUND", "not found"},
+    [MF_OTHER_VERSION] = {"OTHER_VERSION", "it has the format of another version"},
 };
 
 const char *mf_err_name(enum mf_err err)

@@ -30,6 +30,7 @@ enum mf_err {
     MF_CORRUPT,    // a checksum, length or field does not hold
     MF_IO,         // a system call failed; errno tells
     MF_NOT_FOUND,
+    MF_OTHER_VERSION, // whole, and written by a program whose format we do not know
     MF_ERR_COUNT
 };
 

@@ -89,9 +89,12 @@ enum mf_err mf_wal_get_header(struct mf_bytes file, struct mf_wal_file_id *id)
     uint64_t checksum = mf_read_u64(&r);
     uint64_t previous_batches = mf_read_u64(&r);
     uint64_t link_checksum = mf_read_u64(&r);
-    if (memcmp(magic.data, FILE_MAGIC, FILE_MAGIC_BYTES) != 0 || version != MF_WAL_VERSION ||
-        checksum != mf_hash64(mf_bytes_of(file.data, FILE_PART_BYTES), identity) ||
-        !all_zero(r.at, mf_reader_left(&r)))
+    if (memcmp(magic.data, FILE_MAGIC, FILE_MAGIC_BYTES) != 0 ||
+        checksum != mf_hash64(mf_bytes_of(file.data, FILE_PART_BYTES), identity))
+        return MF_CORRUPT;
+    if (version != MF_WAL_VERSION)
+        return MF_OTHER_VERSION;
+    if (!all_zero(r.at, mf_reader_left(&r)))
         return MF_CORRUPT;
 
     struct mf_bytes link = mf_bytes_of(file.data + FILE_LINK_AT, 8);

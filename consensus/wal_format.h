@@ -49,7 +49,8 @@ struct mf_wal_file_id {
 
 // Appends the header block (exactly MF_WAL_ALIGN bytes).
 void mf_wal_put_header(struct mf_buf *out, const struct mf_wal_file_id *id);
-// MF_CORRUPT when it is not a whole header of this version.
+// MF_CORRUPT when it is not a whole header, MF_OTHER_VERSION when it is one of another version (the
+// first 40 bytes mean the same in every version).
 MF_MUST_USE enum mf_err mf_wal_get_header(struct mf_bytes file, struct mf_wal_file_id *id);
 
 // Building one batch: begin on a buffer whose length is a multiple of MF_WAL_ALIGN, put records,

@@ -114,13 +114,16 @@ static enum mf_err step(struct walk *walk, struct mf_wal_file file)
     if (err != MF_OK)
         goto out;
     struct mf_wal_file_id id;
-    if (mf_wal_get_header(mf_buf_view(&content), &id) != MF_OK) {
-        err = mf_wal_explain(walk->folder, MF_CORRUPT,
-                             "%s/%s has no valid header of version %u: it is damaged, or another "
-                             "version of the program wrote it" ADVICE,
+    err = mf_wal_get_header(mf_buf_view(&content), &id);
+    if (err == MF_OTHER_VERSION)
+        err = mf_wal_explain(walk->folder, err,
+                             "%s/%s is not of format version %u: start the program that wrote it",
                              walk->folder->path, name, MF_WAL_VERSION);
+    else if (err != MF_OK)
+        err = mf_wal_explain(walk->folder, err, "%s/%s: the header is damaged" ADVICE,
+                             walk->folder->path, name);
+    if (err != MF_OK)
         goto out;
-    }
     if (walk->ledger != NULL)
         mf_wal_ledger_file(walk->ledger, file.stream, file.sequence, content.len);
     walk->stream = file.stream;

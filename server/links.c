@@ -14,15 +14,9 @@
 #include "server/streams.h"
 #include "ttl/log_clock.h"
 
-// A frame is closed and another begun at this size.
-#define FRAME_BYTES (4u << 20)
 // With this much unsent to a peer, Paxos messages to it are dropped: it is not reading, and what
 // it misses is sent again when it does.
 #define UNSENT_BYTES_MAX (64u << 20)
-// Answers that wait for a link to its asker.
-#define WAITING_BYTES_MAX (1u << 20)
-// A bulk item goes only onto a link with less than this unsent: heartbeats go behind it.
-#define BULK_UNSENT_BYTES_MAX (256u << 10)
 #define RECONNECT_US UINT64_C(100000)
 // Links with a node that has left the cluster stay for so long, for its last answers.
 #define PART_US UINT64_C(1000000)
@@ -42,6 +36,7 @@ void mf_links_free(struct mf_links *links)
         return;
     for (uint32_t i = 0; i < MF_MEMBERS_MAX; i++) {
         mf_buf_free(&links->out[i].frame);
+        mf_links_drop_bulk_replies(&links->out[i]);
         mf_buf_free(&links->out[i].waiting);
     }
     free(links);
@@ -108,18 +103,11 @@ static void tell_up(struct mf_reactor *reactor, uint32_t member)
     each_replica(reactor, member, peer_up);
 }
 
-static struct mf_buf *open_frame(struct mf_link *link)
+struct mf_buf *mf_links_open_frame(struct mf_link *link)
 {
     if (link->frame.len == 0)
         mf_peer_frame_begin(&link->frame);
     return &link->frame;
-}
-
-static void send_kept_replies(struct mf_link *link)
-{
-    if (link->waiting.len > 0 && link->waiting_incarnation == link->incarnation)
-        mf_buf_put(open_frame(link), link->waiting.data, link->waiting.len);
-    mf_buf_clear(&link->waiting, 0);
 }
 
 // The listener's welcome: the peer has proved itself, and frames may flow.
@@ -137,7 +125,7 @@ static enum mf_err on_welcome(struct mf_link *link, struct mf_bytes body)
     atomic_store_explicit(&member->roster, hello.roster, memory_order_relaxed);
     link->state = LINK_READY;
     link->incarnation = hello.incarnation;
-    send_kept_replies(link);
+    mf_links_send_kept_replies(link);
     mf_links_learn_memory(link->links->reactor, link->member, hello.memory);
     tell_up(link->links->reactor, link->member);
     if (link->links->reactor->index == 0)
@@ -198,6 +186,7 @@ static void on_closed(void *arg, struct mf_conn *conn, const char *reason)
     link->conn = NULL;
     link->retry_us = mf_reactor_now_us(reactor) + RECONNECT_US;
     mf_buf_clear(&link->frame, 0);
+    mf_links_drop_bulk_replies(link);
 }
 
 static const struct mf_conn_ops out_ops = {.data = on_data, .closed = on_closed};
@@ -234,8 +223,10 @@ static void close_frame(struct mf_link *link)
 void mf_links_flush(struct mf_links *links)
 {
     for (uint32_t i = 0; i < mf_node_member_count(links->reactor->node); i++) {
-        if (links->out[i].state == LINK_READY)
+        if (links->out[i].state == LINK_READY) {
+            mf_links_send_bulk_replies(&links->out[i]);
             close_frame(&links->out[i]);
+        }
         links->out[i].bulk = false;
     }
 }
@@ -244,7 +235,12 @@ void mf_links_answer(struct mf_links *links, uint32_t member, uint64_t incarnati
 {
     struct mf_link *link = &links->out[member];
     if (link->state == LINK_READY && link->incarnation == incarnation)
-        open_frame(link);
+        mf_links_open_frame(link);
+}
+
+size_t mf_links_unsent_bytes(const struct mf_link *link)
+{
+    return mf_conn_unsent_bytes(link->conn) + link->frame.len;
 }
 
 static struct mf_link *ready_link(struct mf_links *links, uint16_t node)
@@ -254,10 +250,10 @@ static struct mf_link *ready_link(struct mf_links *links, uint16_t node)
     return link != NULL && link->state == LINK_READY ? link : NULL;
 }
 
-static void end_item(struct mf_link *link, size_t begun)
+void mf_links_end_item(struct mf_link *link, size_t begun)
 {
     mf_peer_item_end(&link->frame, begun);
-    if (link->frame.len > FRAME_BYTES)
+    if (link->frame.len > MF_LINKS_FRAME_BYTES)
         close_frame(link);
 }
 
@@ -266,9 +262,9 @@ void mf_links_send_state(struct mf_links *links, uint32_t member, const struct m
     struct mf_link *link = &links->out[member];
     if (link->state != LINK_READY)
         return;
-    size_t begun = mf_peer_item_begin(open_frame(link), MF_PEER_STATE, 0);
+    size_t begun = mf_peer_item_begin(mf_links_open_frame(link), MF_PEER_STATE, 0);
     mf_peer_put_state(&link->frame, state);
-    end_item(link, begun);
+    mf_links_end_item(link, begun);
 }
 
 void mf_links_send_paxos(struct mf_links *links, uint32_t shard, const struct mf_paxos_msg *msg)
@@ -276,10 +272,10 @@ void mf_links_send_paxos(struct mf_links *links, uint32_t shard, const struct mf
     struct mf_link *link = ready_link(links, msg->to);
     if (link == NULL || mf_conn_unsent_bytes(link->conn) > UNSENT_BYTES_MAX)
         return;
-    struct mf_buf *frame = open_frame(link);
+    struct mf_buf *frame = mf_links_open_frame(link);
     size_t begun = mf_peer_item_begin(frame, MF_PEER_PAXOS, shard);
     mf_paxos_msg_encode(msg, frame);
-    end_item(link, begun);
+    mf_links_end_item(link, begun);
 }
 
 bool mf_links_send_forward(struct mf_links *links, uint16_t node, const struct mf_op *op,
@@ -290,19 +286,18 @@ bool mf_links_send_forward(struct mf_links *links, uint16_t node, const struct m
         return false;
     uint64_t now_us = mf_reactor_now_us(links->reactor);
     uint64_t left_ms = op->deadline_us > now_us ? (op->deadline_us - now_us) / 1000 : 0;
-    struct mf_buf *frame = open_frame(link);
+    struct mf_buf *frame = mf_links_open_frame(link);
     size_t begun = mf_peer_item_begin(frame, MF_PEER_FORWARD, op->shard);
     mf_buf_u64(frame, id);
     mf_buf_u32(frame, left_ms > UINT32_MAX ? UINT32_MAX : (uint32_t)left_ms);
     mf_buf_put(frame, op->command.data, op->command.len);
-    end_item(link, begun);
+    mf_links_end_item(link, begun);
     return true;
 }
 
 static bool has_bulk_room(const struct mf_link *link)
 {
-    return !link->bulk &&
-           mf_conn_unsent_bytes(link->conn) + link->frame.len < BULK_UNSENT_BYTES_MAX;
+    return !link->bulk && mf_links_unsent_bytes(link) < MF_LINKS_BULK_UNSENT_BYTES_MAX;
 }
 
 bool mf_links_bulk_room(struct mf_links *links, uint16_t node)
@@ -319,56 +314,11 @@ bool mf_links_send_item(struct mf_links *links, uint16_t node, enum mf_peer_item
         (bulk && !has_bulk_room(link)))
         return false;
     link->bulk = link->bulk || bulk;
-    struct mf_buf *frame = open_frame(link);
+    struct mf_buf *frame = mf_links_open_frame(link);
     size_t begun = mf_peer_item_begin(frame, kind, shard);
     mf_buf_put(frame, content.data, content.len);
-    end_item(link, begun);
+    mf_links_end_item(link, begun);
     return true;
-}
-
-static void put_reply(struct mf_buf *to, const struct mf_op *op, enum mf_err status)
-{
-    size_t begun = mf_peer_item_begin(to, MF_PEER_REPLY, op->shard);
-    mf_buf_u64(to, op->from_id);
-    mf_buf_u16(to, (uint16_t)status);
-    mf_buf_u16(to, op->leader);
-    if (status == MF_OK)
-        mf_buf_put(to, op->result.data, op->result.len);
-    mf_peer_item_end(to, begun);
-}
-
-// A node that has just started asks over its link to us before our link to it stands. The answers
-// wait for it, within a bound; beyond that the asker times out, or asks again.
-static void keep_reply(struct mf_link *link, const struct mf_op *op)
-{
-    if (link->waiting_incarnation != op->from_incarnation)
-        mf_buf_clear(&link->waiting, 0);
-    link->waiting_incarnation = op->from_incarnation;
-    if (link->waiting.len + op->result.len < WAITING_BYTES_MAX)
-        put_reply(&link->waiting, op, op->status);
-}
-
-void mf_links_send_reply(struct mf_links *links, uint16_t node, const struct mf_op *op)
-{
-    int member = mf_node_member_ever(links->reactor->node, node);
-    if (member < 0)
-        return;
-    struct mf_link *link = &links->out[member];
-    if (op->from_incarnation != atomic_load(&links->reactor->node->members[member].incarnation))
-        return; // the asker has restarted, and its ids with it
-    if (link->state != LINK_READY || link->incarnation != op->from_incarnation) {
-        keep_reply(link, op); // the link still leads to the process before it, or nowhere
-        return;
-    }
-    // A frame that is too large would cost the asker its link to us, with all that is on it. What
-    // the frame holds already is at most FRAME_BYTES.
-    size_t bytes_max = mf_links_frame_bytes_max(links->reactor->node) - 2 * (size_t)FRAME_BYTES;
-    enum mf_err status = op->status;
-    if (status == MF_OK && op->result.len > bytes_max)
-        status = op->write ? MF_TIMEOUT : MF_TOO_LARGE; // a write had its effect
-    put_reply(open_frame(link), op, status);
-    if (link->frame.len > FRAME_BYTES)
-        close_frame(link);
 }
 
 uint64_t mf_links_node_mono_us(struct mf_links *links, uint16_t node_id, uint64_t now_us)
@@ -547,7 +497,7 @@ void mf_links_tick(struct mf_links *links)
             mf_conn_close(link->conn, "no answer to the greeting");
         else if (link->state == LINK_READY && links->reactor->index == 0 &&
                  now_us >= link->asked_us + heartbeat_us / 2)
-            open_frame(link);
+            mf_links_open_frame(link);
     }
     mf_links_drop_silent(links, now_us);
     if (links->reactor->index == 0) {

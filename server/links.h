@@ -34,7 +34,9 @@ void mf_links_send_paxos(struct mf_links *links, uint32_t shard, const struct mf
 // False when the node cannot be reached now. The op stays the caller's.
 bool mf_links_send_forward(struct mf_links *links, uint16_t node, const struct mf_op *op,
                            uint64_t id);
-void mf_links_send_reply(struct mf_links *links, uint16_t node, const struct mf_op *op);
+// Sends the outcome to the node that asked, and frees the op. A large one waits until little is
+// unsent on the link, so that it holds up neither heartbeats nor the small answers of others.
+void mf_links_send_reply(struct mf_links *links, struct mf_op *op);
 // What reactor 0 tells of the formation; dropped when the node cannot be reached now.
 void mf_links_send_state(struct mf_links *links, uint32_t member,
                          const struct mf_peer_state *state);

@@ -5,6 +5,11 @@
 #include "rpc/peer_frame.h"
 #include "server/links.h"
 
+// A frame is closed and another begun at this size.
+#define MF_LINKS_FRAME_BYTES (4u << 20)
+// Bulk goes only onto a link with less than this unsent: heartbeats go behind it.
+#define MF_LINKS_BULK_UNSENT_BYTES_MAX (256u << 10)
+
 enum mf_link_state { LINK_IDLE, LINK_CONNECTING, LINK_GREETED, LINK_READY };
 
 struct mf_link {
@@ -19,8 +24,10 @@ struct mf_link {
     uint8_t nonce[MF_PEER_NONCE_BYTES];
     struct mf_buf waiting; // answers to the process `waiting_incarnation` there
     uint64_t waiting_incarnation;
-    struct mf_buf frame; // of this turn
-    bool bulk;           // it has a bulk item, or one that was closed in this turn had
+    struct mf_op_list bulk_replies; // large ones, each with a link to send it on, and ...
+    size_t bulk_replies_bytes;      // ... their results
+    struct mf_buf frame;            // of this turn
+    bool bulk;                      // it has a bulk item, or one that was closed in this turn had
 };
 
 struct mf_in_link;
@@ -38,6 +45,19 @@ struct mf_links {
 
 // The largest frame that a node takes from another.
 size_t mf_links_frame_bytes_max(const struct mf_node *node);
+
+// links.c: the frame of this turn, for an item to be put in; end_item ends it.
+struct mf_buf *mf_links_open_frame(struct mf_link *link);
+void mf_links_end_item(struct mf_link *link, size_t begun);
+// What has not been handed to the socket yet.
+size_t mf_links_unsent_bytes(const struct mf_link *link);
+
+// links_reply.c: the link to the process that asked stands now: what waited for it.
+void mf_links_send_kept_replies(struct mf_link *link);
+// As many of the large answers as there is room for.
+void mf_links_send_bulk_replies(struct mf_link *link);
+// The link has gone, and with it the answers that had one to go on.
+void mf_links_drop_bulk_replies(struct mf_link *link);
 
 // links.c: sends a frame to the member at the end of the turn, if the link leads to this process.
 void mf_links_answer(struct mf_links *links, uint32_t member, uint64_t incarnation);

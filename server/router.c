@@ -89,8 +89,7 @@ static void complete(struct mf_reactor *reactor, struct mf_op *op, enum mf_err s
     bool refused = status == MF_NO_QUORUM || status == MF_BUSY || status == MF_SHUTTING_DOWN;
     op->status = refused && op->uncertain ? MF_TIMEOUT : status;
     if (op->from_node != 0) {
-        mf_links_send_reply(reactor->links, op->from_node, op);
-        mf_op_free(op);
+        mf_links_send_reply(reactor->links, op);
         return;
     }
     op->task.run = return_home;

@@ -19,11 +19,14 @@
 // alone); more wait in its socket. A new connection begins with fewer, because nobody knows yet how
 // large its replies are: those under way should not be more than REPLIES_BYTES_MAX together, or a
 // client that asks for much and reads nothing would fill the links between the nodes.
-#define IN_FLIGHT_FIRST 64
+#define IN_FLIGHT_FIRST 16
 #define IN_FLIGHT_MAX 1024
 #define IN_FLIGHT_BYTES_MAX (16u << 20)
 #define REPLIES_BYTES_MAX (4u << 20)
-#define OUTPUT_PAUSE_BYTES (16u << 20)
+// A client with this much unsent is asked for no more until it has read; one that has much more
+// than the largest reply is dropped.
+#define OUTPUT_PAUSE_BYTES (1u << 20)
+#define OUTPUT_SPARE_BYTES (16u << 20)
 
 struct session {
     struct mf_reactor *reactor;
@@ -328,7 +331,7 @@ void mf_session_accepted(struct mf_reactor *reactor, int fd)
     struct mf_conn_limits limits = {.input_max_bytes = node->config.request_bytes_max + 64,
                                     .output_pause_bytes = OUTPUT_PAUSE_BYTES,
                                     .output_max_bytes = 4 * (size_t)node->config.request_bytes_max +
-                                                        OUTPUT_PAUSE_BYTES};
+                                                        OUTPUT_SPARE_BYTES};
     struct session *session = mf_calloc(1, sizeof(*session));
     session->reactor = reactor;
     session->window = IN_FLIGHT_FIRST;

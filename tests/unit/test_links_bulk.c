@@ -1,4 +1,5 @@
-// Bulk items on a link whose other end does not read: one a turn, few in all, and others pass.
+// Bulk on a link whose other end does not read: chunks go one a turn, few in all, large answers
+// wait their turn, and others pass.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,6 +14,7 @@
 #include "server/links_internal.h"
 
 #define PEER 2
+#define PROCESS 7
 #define ITEM_BYTES (128u << 10)
 // What may wait in front of a heartbeat: less than 256 KiB, and one more item.
 #define WAITING_MAX ((256u << 10) + ITEM_BYTES + 1024)
@@ -47,6 +49,8 @@ static int open_link(void **state)
     f->node.member_count = 2;
     f->node.members[0].id = 1;
     f->node.members[1].id = PEER;
+    f->node.members[1].incarnation = PROCESS;
+    f->node.config.request_bytes_max = 64u << 20;
     f->reactor.node = &f->node;
     f->links.reactor = &f->reactor;
     f->loop = ev_loop_new(EVFLAG_AUTO);
@@ -61,6 +65,7 @@ static int open_link(void **state)
     link->links = &f->links;
     link->member = 1;
     link->state = LINK_READY;
+    link->incarnation = PROCESS;
     link->conn = mf_conn_new(f->pool, fds[0], false, &limits, &conn_ops, f);
     *state = f;
     return 0;
@@ -72,6 +77,7 @@ static int close_link(void **state)
     mf_conn_pool_free(f->pool);
     ev_loop_destroy(f->loop);
     close(f->far_fd);
+    mf_links_drop_bulk_replies(&f->links.out[1]);
     mf_buf_free(&f->links.out[1].frame);
     free(f->item);
     free(f);
@@ -135,6 +141,83 @@ static void nothing_goes_to_a_node_without_a_link(void **state)
     f->links.out[1].state = LINK_READY;
 }
 
+static void reply(struct fixture *f, size_t bytes)
+{
+    struct mf_op *op = mf_calloc(1, sizeof(*op));
+    op->from_node = PEER;
+    op->from_incarnation = PROCESS;
+    for (size_t left = bytes; left > 0;) {
+        size_t part = left < ITEM_BYTES ? left : ITEM_BYTES;
+        mf_buf_put(&op->result, f->item, part);
+        left -= part;
+    }
+    mf_links_send_reply(&f->links, op);
+}
+
+static void large_answers_wait_and_small_ones_pass(void **state)
+{
+    struct fixture *f = *state;
+    const struct mf_link *link = &f->links.out[1];
+    for (unsigned i = 0; i < 100; i++)
+        reply(f, ITEM_BYTES);
+    mf_links_flush(&f->links);
+    assert_in_range(link->bulk_replies.count, 97, 99);
+    assert_true(waiting(f) <= WAITING_MAX);
+    size_t before = waiting(f);
+    reply(f, 100);
+    assert_in_range(waiting(f), before + 100, before + 200);
+    assert_in_range(link->bulk_replies.count, 97, 99);
+}
+
+static void large_answers_go_in_their_order_when_there_is_room(void **state)
+{
+    struct fixture *f = *state;
+    struct mf_link *link = &f->links.out[1];
+    for (unsigned i = 0; i < 10; i++)
+        reply(f, ITEM_BYTES + i);
+    unsigned turns = 0;
+    for (; link->bulk_replies.count > 0; turns++) {
+        assert_in_range(turns, 0, 10);
+        mf_links_flush(&f->links);
+        struct mf_buf *output = mf_conn_output(link->conn);
+        mf_buf_clear(output, SIZE_MAX); // as if the socket had taken it
+    }
+    assert_in_range(turns, 3, 10);
+    assert_int_equal(link->bulk_replies_bytes, 0);
+}
+
+static void what_the_queue_cannot_hold_is_refused_at_once(void **state)
+{
+    struct fixture *f = *state;
+    const struct mf_link *link = &f->links.out[1];
+    reply(f, 100u << 20);
+    reply(f, 100u << 20);
+    assert_int_equal(waiting(f), 0);
+    reply(f, 100u << 20);
+    assert_in_range(waiting(f), 1, 100);
+    assert_int_equal(link->bulk_replies.count, 2);
+    assert_int_equal(link->bulk_replies_bytes, 200u << 20);
+}
+
+static void an_answer_that_no_frame_can_hold_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    reply(f, (size_t)250 << 20);
+    assert_in_range(waiting(f), 1, 100);
+    assert_int_equal(f->links.out[1].bulk_replies.count, 0);
+}
+
+static void large_answers_go_with_their_link(void **state)
+{
+    struct fixture *f = *state;
+    reply(f, ITEM_BYTES);
+    mf_links_drop_bulk_replies(&f->links.out[1]);
+    assert_int_equal(f->links.out[1].bulk_replies.count, 0);
+    assert_int_equal(f->links.out[1].bulk_replies_bytes, 0);
+    mf_links_flush(&f->links);
+    assert_int_equal(waiting(f), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -145,6 +228,15 @@ int main(void)
                                         open_link, close_link),
         cmocka_unit_test_setup_teardown(nothing_goes_to_a_node_without_a_link, open_link,
                                         close_link),
+        cmocka_unit_test_setup_teardown(large_answers_wait_and_small_ones_pass, open_link,
+                                        close_link),
+        cmocka_unit_test_setup_teardown(large_answers_go_in_their_order_when_there_is_room,
+                                        open_link, close_link),
+        cmocka_unit_test_setup_teardown(what_the_queue_cannot_hold_is_refused_at_once, open_link,
+                                        close_link),
+        cmocka_unit_test_setup_teardown(an_answer_that_no_frame_can_hold_is_refused, open_link,
+                                        close_link),
+        cmocka_unit_test_setup_teardown(large_answers_go_with_their_link, open_link, close_link),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,8 @@
 // The write-ahead log in its folder: restarts, roll-overs, what recovery refuses. Failing disks are
 // in test_wal_disk.c, crashes in test_wal_crash.c.
+#include "base/hash.h"
 #include "tests/unit/wal_helper.h"
+#include "tests/unit/wal_records.h"
 
 #define SEGMENT 8192u
 // An ACCEPT with this payload fills three sectors of 512 bytes with its batch: five to a segment.
@@ -52,20 +54,6 @@ static void tear_last_batch(const char *path)
     assert_int_equal(scan_file(path).end, MF_WAL_TORN);
 }
 
-static enum mf_err compare_next(void *arg, const struct mf_wal_record *got)
-{
-    const struct mf_wal_record **next = arg;
-    const struct mf_wal_record *want = (*next)++;
-    assert_int_equal(got->type, want->type);
-    assert_int_equal(got->group, want->group);
-    assert_int_equal(got->ballot, want->ballot);
-    assert_int_equal(got->slot, want->slot);
-    assert_int_equal(got->log_time_us, want->log_time_us);
-    assert_int_equal(got->wall_us, want->wall_us);
-    assert_true(mf_bytes_equal(got->payload, want->payload));
-    return MF_OK;
-}
-
 static void what_was_submitted_comes_back_in_order(void **state)
 {
     (void)state;
@@ -98,7 +86,8 @@ static void what_was_submitted_comes_back_in_order(void **state)
 
     const struct mf_wal_record *next = records;
     struct mf_wal_recovery recovery;
-    assert_int_equal(mf_wal_recover(folder.path, &recovery, NULL, compare_next, &next), MF_OK);
+    assert_int_equal(mf_wal_recover(folder.path, &recovery, NULL, compare_wal_record, &next),
+                     MF_OK);
     assert_ptr_equal(next, records + 4);
     assert_int_equal(recovery.files, 1);
     assert_int_equal(recovery.records, 4);
@@ -280,6 +269,27 @@ static void damage_in_the_middle_is_refused_with_file_and_offset(void **state)
     remove_folder(folder.path);
 }
 
+static void a_log_of_another_version_is_not_damage(void **state)
+{
+    (void)state;
+    struct folder folder = make_folder();
+    append(folder.path, 0, 1, 3);
+    struct mf_buf header = {0};
+    struct mf_wal_file_id id = {.sequence = 1, .identity = 9};
+    mf_wal_put_header(&header, &id);
+    header.data[8] = MF_WAL_VERSION + 1;
+    uint64_t checksum = mf_hash64(mf_bytes_of(header.data, 32), id.identity);
+    for (size_t i = 0; i < 8; i++)
+        header.data[32 + i] = (uint8_t)(checksum >> (8 * i));
+    overwrite(in_folder(folder.path, FIRST), 0, header.data, header.len);
+    mf_buf_free(&header);
+    struct recovered got;
+    assert_int_equal(recover(folder.path, &got), MF_OTHER_VERSION);
+    assert_int_equal(got.count, 0);
+    assert_non_null(strstr(got.recovery.message, FIRST " is not of format version"));
+    remove_folder(folder.path);
+}
+
 static void a_missing_file_is_refused_by_name_unless_it_is_the_lowest(void **state)
 {
     (void)state;
@@ -317,9 +327,9 @@ static void a_file_without_a_valid_header_is_refused(void **state)
     struct folder folder = make_folder();
     append(folder.path, 0, 1, 1);
     overwrite(in_folder(folder.path, FIRST), 20, "x", 1);
-    assert_refused(folder.path, "no valid header");
+    assert_refused(folder.path, "the header is damaged");
     write_file(in_folder(folder.path, FIRST), mf_bytes_str(""));
-    assert_refused(folder.path, "no valid header");
+    assert_refused(folder.path, "the header is damaged");
     remove_folder(folder.path);
 }
 
@@ -494,6 +504,7 @@ int main(void)
         cmocka_unit_test(a_torn_tail_is_dropped_and_the_stream_goes_on),
         cmocka_unit_test(a_batch_lost_from_a_files_end_is_noticed_once_the_next_file_was_begun),
         cmocka_unit_test(damage_in_the_middle_is_refused_with_file_and_offset),
+        cmocka_unit_test(a_log_of_another_version_is_not_damage),
         cmocka_unit_test(a_missing_file_is_refused_by_name_unless_it_is_the_lowest),
         cmocka_unit_test(a_file_under_anothers_name_is_refused),
         cmocka_unit_test(a_file_without_a_valid_header_is_refused),

@@ -25,6 +25,9 @@ SETTLE_TIMEOUT = 30.0
 ALARMS = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "WARNING: ThreadSanitizer",
           "runtime error:", "Assertion `")
 
+PORTS = range(10000, 32000)
+
+_ports = PORTS
 _taken_ports = set()
 
 
@@ -36,10 +39,18 @@ class NodeEnded(AssertionError):
     """A node is gone that nobody stopped."""
 
 
+def use_ports(part, parts):
+    """Takes ports from one of equal parts of the range, so that processes side by side, whose nodes
+    are down at times, do not take each other's."""
+    global _ports
+    size = len(PORTS) // parts
+    _ports = PORTS[part * size:(part + 1) * size]
+
+
 def free_port():
     """A port that is free now, outside the kernel's range for outgoing connections."""
     while True:
-        port = random.randrange(10000, 32000)
+        port = random.choice(_ports)
         if port in _taken_ports:
             continue
         with socket.socket() as probe:
