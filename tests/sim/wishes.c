@@ -348,7 +348,8 @@ void sim_wish_follow_up(struct sim *sim, const struct sim_op *op)
 static void put_value(const struct sim *sim, const struct sim_op *op, uint32_t place, char *out,
                       struct mf_bytes *value)
 {
-    uint32_t limit = sim->plan.value_bytes_max;
+    // Pieces that pile up stay small.
+    uint32_t limit = op->opcode == MF_OP_APPEND ? 1 : sim->plan.value_bytes_max;
     size_t len = (size_t)snprintf(out, SIM_VALUE_MAX, "v%u.%u:", op->number, place);
     size_t full = len + (op->number * 7919u + place * 31u) % limit;
     memset(out + len, 'x', full - len);
