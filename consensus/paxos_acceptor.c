@@ -112,7 +112,7 @@ uint64_t mf_paxos_raise_promise(struct mf_paxos *paxos, const struct mf_paxos_en
 {
     mf_paxos_relied_on(paxos, env, ballot);
     if (ballot <= paxos->promised)
-        return 0;
+        return paxos->promised_seq; // it may still be on its way to the disk
     paxos->promised = ballot;
     struct mf_wal_record record = {.type = MF_WAL_PROMISE, .ballot = ballot};
     paxos->promised_seq = mf_paxos_record(paxos, &record, NULL);
@@ -173,8 +173,9 @@ void mf_paxos_on_probe(struct mf_paxos *paxos, const struct mf_paxos_env *env,
         return;
     }
     mf_paxos_relied_on(paxos, env, msg->ballot);
-    // A lease covers the owner of our promise only.
-    uint64_t support = msg->ballot == paxos->promised ? env->support : 0;
+    // A lease covers the owner of our promise only, of one that a restart remembers.
+    bool durable = msg->ballot == paxos->promised && paxos->promised_seq <= paxos->seq_durable;
+    uint64_t support = durable ? env->support : 0;
     mf_paxos_send(paxos, env,
                   (struct mf_paxos_msg){.type = MF_PAXOS_READ_ACK,
                                         .support = support,

@@ -315,6 +315,46 @@ static void lost_messages_are_sent_again_until_all_agree(void **state)
     close_scene(&scene);
 }
 
+// After a restart that has forgotten the promise, its node would be bound to somebody else.
+static void nobody_is_supported_by_a_promise_that_is_not_durable(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_scene(&scene, 3);
+    struct mf_paxos_env env = env_of(&scene);
+    env.support = 7;
+    struct mf_paxos_entry entry = {.slot = 1,
+                                   .log_time_us = 1,
+                                   .payload = mf_payload_new(MF_ENTRY_COMMANDS, mf_bytes_str("x"))};
+    struct mf_paxos_msg msg = {.type = MF_PAXOS_ACCEPT,
+                               .from = 1,
+                               .to = 2,
+                               .incarnation = 1,
+                               .ballot = mf_ballot_make(5, 1),
+                               .slot = 1,
+                               .entries = &entry,
+                               .entry_count = 1};
+    mf_paxos_receive(scene.core[2], &env, &msg);
+    mf_payload_unref(entry.payload);
+    take(&scene, 2, false); // the disk stands still
+    msg.type = MF_PAXOS_CHOSEN;
+    msg.entry_count = 0;
+    mf_paxos_receive(scene.core[2], &env, &msg);
+    msg.type = MF_PAXOS_READ_PROBE;
+    mf_paxos_receive(scene.core[2], &env, &msg);
+    take(&scene, 2, false);
+    assert_int_equal(count_mail(&scene, 2, MF_PAXOS_ACCEPTED), 0);
+    assert_int_equal(count_mail(&scene, 2, MF_PAXOS_READ_ACK), 1);
+    assert_int_equal(scene.mail[0].support, 0);
+    mf_paxos_persisted(scene.core[2], &env, scene.unpersisted[2]);
+    take(&scene, 2, true);
+    assert_int_equal(count_mail(&scene, 2, MF_PAXOS_ACCEPTED), 2);
+    mf_paxos_receive(scene.core[2], &env, &msg);
+    take(&scene, 2, true);
+    assert_int_equal(scene.mail[scene.mail_count - 1].support, 7);
+    close_scene(&scene);
+}
+
 static void suspected_leader_is_replaced_and_a_returning_one_follows(void **state)
 {
     (void)state;
@@ -523,6 +563,7 @@ int main(void)
         cmocka_unit_test(deposed_leader_confirms_no_read),
         cmocka_unit_test(reads_share_a_round_only_if_it_starts_after_them),
         cmocka_unit_test(lost_messages_are_sent_again_until_all_agree),
+        cmocka_unit_test(nobody_is_supported_by_a_promise_that_is_not_durable),
         cmocka_unit_test(suspected_leader_is_replaced_and_a_returning_one_follows),
         cmocka_unit_test(candidate_asks_again_over_a_new_link),
         cmocka_unit_test(candidate_asks_again_who_has_not_answered),
