@@ -265,7 +265,6 @@ static void close_node(struct mf_node *node)
         mf_reactor_free(node->reactors[i]);
     mf_forming_free(node->forming);
     mf_membership_free(node->membership);
-    mf_roster_unref(node->roster);
     mf_snapshotter_free(node->snapshotter);
     mf_checkpointer_free(node->checkpointer);
     mf_worker_free(node->worker);
@@ -346,6 +345,7 @@ static int run_node(struct mf_node *node, int argc, char **argv)
     bool failed = atomic_load(&node->failed);
     if (!failed)
         mf_data_dir_release(node);
+    mf_roster_unref(node->roster);
     mf_log(MF_INFO, failed ? "stopped after a failure" : "stopped");
     mf_log_stop();
     return failed ? 1 : 0;
