@@ -32,18 +32,6 @@
 // The reader begins that long before the deadline of the storm, when all its keys are set.
 #define CALM_US 200000u
 
-static uint64_t resident_bytes(void)
-{
-    unsigned long long total = 0;
-    unsigned long long resident = 0;
-    FILE *file = fopen("/proc/self/statm", "re");
-    if (file == NULL || fscanf(file, "%llu %llu", &total, &resident) != 2)
-        resident = 0;
-    if (file != NULL)
-        fclose(file);
-    return resident * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
 static uint64_t now_ns(void)
 {
     struct timespec at;
@@ -84,7 +72,7 @@ static bool growth(uint64_t keys, int64_t ttl_ms)
     if (hist == NULL || mayfly_store_open(&one, &store) != MAYFLY_OK)
         return false;
     const char *name = ttl_ms > 0 ? "growth with TTL: set" : "growth: set";
-    uint64_t before_bytes = resident_bytes();
+    uint64_t before_bytes = bench_resident_bytes();
     bool fine = true;
     for (uint64_t i = 0; i < keys && fine; i++) {
         uint64_t start_ns = now_ns();
@@ -93,7 +81,7 @@ static bool growth(uint64_t keys, int64_t ttl_ms)
     }
     tell_hist(name, hist);
     printf("%s,%.1f,bytes\n", ttl_ms > 0 ? "a key with TTL in memory" : "a key in memory",
-           (double)(resident_bytes() - before_bytes) / (double)keys);
+           (double)(bench_resident_bytes() - before_bytes) / (double)keys);
     free(hist);
     return mayfly_store_close(store) == MAYFLY_OK && fine;
 }
@@ -164,7 +152,7 @@ static bool storm_of(uint64_t keys)
     uint64_t due_ms = gather(storm, keys);
     if (due_ms == 0)
         return false;
-    uint64_t full_bytes = resident_bytes();
+    uint64_t full_bytes = bench_resident_bytes();
     pthread_t reader;
     uint64_t left_us = due_ms * 1000 - mf_wall_us();
     sleep_us(left_us > CALM_US ? left_us - CALM_US : 0);
@@ -182,7 +170,7 @@ static bool storm_of(uint64_t keys)
     printf("storm: keys due,%" PRIu64 ",keys\n", keys);
     printf("storm: all gone after,%.3f,s\n", (double)took_us / 1e6);
     printf("storm: resident before,%.1f,MiB\n", (double)full_bytes / 1048576);
-    printf("storm: resident after,%.1f,MiB\n", (double)resident_bytes() / 1048576);
+    printf("storm: resident after,%.1f,MiB\n", (double)bench_resident_bytes() / 1048576);
     tell_hist("storm: get before", &storm->calm);
     tell_hist("storm: get during", &storm->windy);
     bool fine = storm->failed == 0 && mayfly_store_close(storm->store) == MAYFLY_OK;

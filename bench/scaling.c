@@ -78,18 +78,6 @@ struct timing {
     double cpu_seconds;
 };
 
-static uint64_t resident_bytes(void)
-{
-    unsigned long long total = 0;
-    unsigned long long resident = 0;
-    FILE *file = fopen("/proc/self/statm", "re");
-    if (file == NULL || fscanf(file, "%llu %llu", &total, &resident) != 2)
-        resident = 0;
-    if (file != NULL)
-        fclose(file);
-    return resident * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
 static struct mayfly_bytes make_key(char key[KEY_BYTES], uint64_t number)
 {
     static const char digits[] = "0123456789abcdef";
@@ -181,7 +169,7 @@ static bool run_phase(struct bench *bench, enum phase phase, struct timing *timi
 static bool run_round(struct bench *bench, uint32_t shards, struct timing best[PHASES],
                       double *bytes_per_key)
 {
-    uint64_t before_bytes = resident_bytes();
+    uint64_t before_bytes = bench_resident_bytes();
     for (enum phase phase = SET_SERIAL; phase < PHASES; phase++) {
         if (phase == SET_SERIAL || phase == SET_GROWING) {
             if (bench->store != NULL && mayfly_store_close(bench->store) != MAYFLY_OK)
@@ -197,7 +185,7 @@ static bool run_round(struct bench *bench, uint32_t shards, struct timing best[P
             best[phase] = timing;
         if (phase == SET_SERIAL && *bytes_per_key <= 0)
             *bytes_per_key =
-                (double)(resident_bytes() - before_bytes) / (double)bench->options.keys;
+                (double)(bench_resident_bytes() - before_bytes) / (double)bench->options.keys;
     }
     return true;
 }

@@ -31,18 +31,6 @@ void store_key(char key[STORE_KEY_BYTES], uint64_t number)
         key[i] = (char)('0' + number % 10);
 }
 
-uint64_t store_resident_bytes(void)
-{
-    unsigned long long total = 0;
-    unsigned long long resident = 0;
-    FILE *file = fopen("/proc/self/statm", "re");
-    if (file == NULL || fscanf(file, "%llu %llu", &total, &resident) != 2)
-        resident = 0;
-    if (file != NULL)
-        fclose(file);
-    return resident * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
 uint64_t store_cpu_ns(void)
 {
     struct timespec now;

@@ -17,7 +17,6 @@ struct store_options {
 
 // "key:" and ten digits.
 void store_key(char key[STORE_KEY_BYTES], uint64_t number);
-uint64_t store_resident_bytes(void);
 // Processor time of this thread: what others do on the machine does not count.
 uint64_t store_cpu_ns(void);
 // As mayflyd does it, before any thread starts.

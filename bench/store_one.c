@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/hist.h"
+#include "bench/allocator.h"
 #include "bench/store.h"
 #include "shards/batch.h"
 #include "shards/map.h"
@@ -244,7 +245,7 @@ int store_growth(const struct store_options *options)
     const struct mf_map *map = mf_shard_map(one->shard);
     uint64_t work_max = 0;
     uint64_t work = mf_map_work(map);
-    uint64_t resident = store_resident_bytes();
+    uint64_t resident = bench_resident_bytes();
     for (uint64_t i = 0; i < options->keys; i++) {
         begin(one);
         add_set(one, one->keys[i], ttl_of(one, i));
@@ -262,7 +263,7 @@ int store_growth(const struct store_options *options)
     printf(" slowest %.1f us\n", (double)hist->max / 1e3);
     printf("most steps of growth in one set: %" PRIu64 "\n", work_max);
     printf("resident: %.1f bytes a key\n",
-           (double)(store_resident_bytes() - resident) / (double)options->keys);
+           (double)(bench_resident_bytes() - resident) / (double)options->keys);
     free(hist);
     close_one(one);
     return 0;
@@ -353,13 +354,13 @@ int store_storm(const struct store_options *options)
         add_set(one, key, 0);
         apply(one);
     }
-    uint64_t before = store_resident_bytes();
+    uint64_t before = bench_resident_bytes();
     for (uint64_t i = 0; i < options->keys; i++) {
         begin(one);
         add_set(one, one->keys[i], STORM_TTL_US);
         apply(one);
     }
-    uint64_t full = store_resident_bytes();
+    uint64_t full = bench_resident_bytes();
     pthread_t thread;
     start_witness(&witness, &thread);
     usleep(500000);
@@ -378,13 +379,13 @@ int store_storm(const struct store_options *options)
            (double)(end.cpu_ns - start.cpu_ns) / 1e6, (double)slowest_ns / 1e3);
     printf("p99 of a read beside it: %.1f us before, %.1f us meanwhile\n", calm_us, storm_us);
     uint64_t back_us = 0;
-    while (store_resident_bytes() > before + (full - before) / 4 && back_us < 60000000) {
+    while (bench_resident_bytes() > before + (full - before) / 4 && back_us < 60000000) {
         usleep(10000);
         mf_shard_reclaim(one->shard);
         back_us = mf_mono_us() - end.wall_us;
     }
     printf("resident: %.0f MB before, %.0f MB full, %.0f MB %.1f s later\n", (double)before / 1e6,
-           (double)full / 1e6, (double)store_resident_bytes() / 1e6, (double)back_us / 1e6);
+           (double)full / 1e6, (double)bench_resident_bytes() / 1e6, (double)back_us / 1e6);
     close_one(one);
     return events == options->keys ? 0 : 1;
 }

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "bench/allocator.h"
 #include "bench/store.h"
 #include "shards/batch.h"
 #include "shards/slots.h"
@@ -94,11 +95,11 @@ static void row(const struct store_options *options, uint32_t shard_count)
     bench->value = mf_calloc(1, options->value_bytes + 1);
     for (uint32_t i = 0; i < shard_count; i++)
         bench->shards[i] = mf_shard_new(i, i + 1);
-    uint64_t before_bytes = store_resident_bytes();
+    uint64_t before_bytes = bench_resident_bytes();
     uint64_t start_us = mf_mono_us();
     set_all(bench);
     uint64_t set_us = mf_mono_us() - start_us;
-    uint64_t grown_bytes = store_resident_bytes() - before_bytes;
+    uint64_t grown_bytes = bench_resident_bytes() - before_bytes;
     start_us = mf_mono_us();
     uint64_t found = get_all(bench);
     uint64_t get_us = mf_mono_us() - start_us;
