@@ -9,8 +9,6 @@
 
 // A 64-bit signed integer in decimal, with its sign.
 #define INTEGER_CHARS_MAX 20u
-// A larger value is given back once it has been stored.
-#define VALUE_KEEP_BYTES_MAX 65536u
 
 // `0` or `-?[1-9][0-9]*` within 64 signed bits.
 static bool read_integer(struct mf_bytes text, int64_t *out)
@@ -77,23 +75,20 @@ void mf_apply_append(struct mf_shard *shard, const struct mf_command *command, s
 {
     const struct mf_item *item = &command->items[0];
     struct mf_entry *entry = mf_shard_find_live(shard, item->key);
-    struct mf_bytes old = entry != NULL ? mf_entry_value(entry) : mf_bytes_of(NULL, 0);
-    if (old.len + item->value.len > command->limit) {
+    size_t len = item->value.len + (entry != NULL ? mf_entry_value(entry).len : 0);
+    if (len > command->limit) {
         mf_result_error(out, MF_TOO_LARGE, "the value would be over limits.max_value");
         return;
     }
-    if (!may_build(shard, old.len + item->value.len)) {
+    if (!may_build(shard, len)) {
         mf_result_error(out, MF_TOO_LARGE, "the values that the txn makes are too large together");
         return;
     }
-    mf_buf_clear(&shard->value, VALUE_KEEP_BYTES_MAX);
-    mf_buf_reserve(&shard->value, old.len + item->value.len);
-    mf_buf_put(&shard->value, old.data, old.len);
-    mf_buf_put(&shard->value, item->value.data, item->value.len);
-    mf_shard_put(shard, entry, false, item->key, mf_buf_view(&shard->value),
-                 entry != NULL ? mf_entry_deadline(entry) : MF_NO_DEADLINE);
-    mf_result_int(out, (int64_t)shard->value.len);
-    mf_buf_clear(&shard->value, VALUE_KEEP_BYTES_MAX);
+    if (entry != NULL)
+        mf_shard_extend(shard, entry, item->value);
+    else
+        mf_shard_put(shard, NULL, false, item->key, item->value, MF_NO_DEADLINE);
+    mf_result_int(out, (int64_t)len);
 }
 
 // The value, before it goes.

@@ -95,7 +95,7 @@ static struct block *block_of(const struct mf_entry *entry, const struct layout 
     return block;
 }
 
-static uint8_t choose_bits(const struct mf_record *record, bool parity)
+static uint8_t choose_bits(const struct mf_record *record, size_t value_len, bool parity)
 {
     bool ttl = record->deadline_us != MF_NO_DEADLINE;
     unsigned bits = mf_heap_node_bits(ttl ? record->deadline_us : 0, record->version);
@@ -103,19 +103,19 @@ static uint8_t choose_bits(const struct mf_record *record, bool parity)
     bits |= record->is_id ? BIT_ID : 0;
     bits |= parity ? BIT_PARITY : 0;
     bits |= record->key.len > NARROW_LEN_MAX ? BIT_WIDE_KEY : 0;
-    if (record->value.len > MF_ENTRY_APART_BYTES)
+    if (value_len > MF_ENTRY_APART_BYTES)
         bits |= BIT_APART;
-    else if (record->value.len > NARROW_LEN_MAX)
+    else if (value_len > NARROW_LEN_MAX)
         bits |= BIT_WIDE_VALUE;
     return (uint8_t)bits;
 }
 
 // An entry that lacks only its value.
-static struct mf_entry *new_without_value(const struct mf_record *record, uint8_t bits,
-                                          const struct layout *at)
+static struct mf_entry *new_without_value(const struct mf_record *record, size_t value_len,
+                                          uint8_t bits, const struct layout *at)
 {
     assert(record->key.len <= UINT32_MAX);
-    size_t inline_len = (bits & BIT_APART) != 0 ? 0 : record->value.len;
+    size_t inline_len = (bits & BIT_APART) != 0 ? 0 : value_len;
     struct mf_entry *entry = mf_alloc(at->key_at + record->key.len + inline_len);
     uint8_t *bytes = (uint8_t *)entry;
     head_of(entry)->bits = bits;
@@ -135,25 +135,37 @@ static void point_at_block(struct mf_entry *entry, const struct layout *at, stru
     memcpy((uint8_t *)entry + at->value_len_at, &block, sizeof(struct block *));
 }
 
-struct mf_entry *mf_entry_new(const struct mf_record *record, bool parity)
+static void copy_joined(uint8_t *to, struct mf_bytes head, struct mf_bytes tail)
 {
-    uint8_t bits = choose_bits(record, parity);
+    if (head.len > 0)
+        memcpy(to, head.data, head.len);
+    if (tail.len > 0)
+        memcpy(to + head.len, tail.data, tail.len);
+}
+
+struct mf_entry *mf_entry_joined(const struct mf_record *record, struct mf_bytes tail, bool parity)
+{
+    size_t len = record->value.len + tail.len;
+    uint8_t bits = choose_bits(record, len, parity);
     struct layout at = layout_of(bits);
-    struct mf_entry *entry = new_without_value(record, bits, &at);
-    struct mf_bytes value = record->value;
+    struct mf_entry *entry = new_without_value(record, len, bits, &at);
     if ((bits & BIT_APART) != 0) {
-        struct block *block = mf_alloc(sizeof(*block) + value.len);
+        struct block *block = mf_alloc(sizeof(*block) + len);
         block->refs = 0;
-        block->len = value.len;
-        memcpy(block->bytes, value.data, value.len);
+        block->len = len;
+        copy_joined(block->bytes, record->value, tail);
         point_at_block(entry, &at, block);
         return entry;
     }
     uint8_t *bytes = (uint8_t *)entry;
-    put_len(bytes + at.value_len_at, (bits & BIT_WIDE_VALUE) != 0, value.len);
-    if (value.len > 0)
-        memcpy(bytes + at.key_at + record->key.len, value.data, value.len);
+    put_len(bytes + at.value_len_at, (bits & BIT_WIDE_VALUE) != 0, len);
+    copy_joined(bytes + at.key_at + record->key.len, record->value, tail);
     return entry;
+}
+
+struct mf_entry *mf_entry_new(const struct mf_record *record, bool parity)
+{
+    return mf_entry_joined(record, mf_bytes_of(NULL, 0), parity);
 }
 
 struct mf_entry *mf_entry_retimed(const struct mf_entry *entry, uint64_t version,
@@ -165,9 +177,9 @@ struct mf_entry *mf_entry_retimed(const struct mf_entry *entry, uint64_t version
     if ((bits_of(entry) & BIT_APART) == 0)
         return mf_entry_new(&record, parity);
     struct layout old_at = layout_of(bits_of(entry));
-    uint8_t bits = choose_bits(&record, parity);
+    uint8_t bits = choose_bits(&record, record.value.len, parity);
     struct layout at = layout_of(bits);
-    struct mf_entry *fresh = new_without_value(&record, bits, &at);
+    struct mf_entry *fresh = new_without_value(&record, record.value.len, bits, &at);
     point_at_block(fresh, &at, block_of(entry, &old_at));
     return fresh;
 }

@@ -37,7 +37,6 @@ void mf_shard_free(struct mf_shard *shard)
     mf_map_free(shard->keys);
     mf_map_free(shard->ids);
     mf_buf_free(&shard->result);
-    mf_buf_free(&shard->value);
     free(shard->journal.undos);
     mf_buf_free(&shard->roster);
     free(shard);
@@ -150,21 +149,29 @@ static void take_out(struct mf_shard *shard, struct mf_entry *entry)
     note_undo(shard, entry, NULL);
 }
 
+static uint64_t put(struct mf_shard *shard, struct mf_entry *old, struct mf_record *record,
+                    struct mf_bytes tail)
+{
+    record->version = ++shard->version;
+    struct mf_entry *fresh = mf_entry_joined(record, tail, shard->walk.parity);
+    mix(shard, record->is_id ? MF_CHANGE_REMEMBER : MF_CHANGE_PUT, fresh, record->version);
+    swap_in(shard, old, fresh);
+    tell(shard, MF_EVENT_SET, fresh, record->version);
+    return record->version;
+}
+
 uint64_t mf_shard_put(struct mf_shard *shard, struct mf_entry *old, bool is_id, struct mf_bytes key,
                       struct mf_bytes value, uint64_t deadline_us)
 {
     struct mf_record record = {
-        .is_id = is_id,
-        .key = key,
-        .value = value,
-        .version = ++shard->version,
-        .deadline_us = deadline_us,
-    };
-    struct mf_entry *fresh = mf_entry_new(&record, shard->walk.parity);
-    mix(shard, is_id ? MF_CHANGE_REMEMBER : MF_CHANGE_PUT, fresh, record.version);
-    swap_in(shard, old, fresh);
-    tell(shard, MF_EVENT_SET, fresh, record.version);
-    return record.version;
+        .is_id = is_id, .key = key, .value = value, .deadline_us = deadline_us};
+    return put(shard, old, &record, mf_bytes_of(NULL, 0));
+}
+
+uint64_t mf_shard_extend(struct mf_shard *shard, struct mf_entry *old, struct mf_bytes tail)
+{
+    struct mf_record record = mf_entry_record(old);
+    return put(shard, old, &record, tail);
 }
 
 void mf_shard_retime(struct mf_shard *shard, struct mf_entry *entry, uint64_t deadline_us)
