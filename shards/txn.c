@@ -11,10 +11,6 @@
 
 #include "shards/shard_internal.h"
 
-// A few bytes of appends can make a large value grow many times over. So much of that is done in
-// one txn, in multiples of what it may answer.
-#define BUILT_PER_LIMIT 4u
-
 static bool conditions_hold(const struct mf_txn_run *run, struct mf_bytes body, enum mf_err *err)
 {
     struct mf_txn_reader reader;
@@ -100,7 +96,9 @@ enum mf_err mf_apply_txn(struct mf_shard *shard, const struct mf_command *comman
 {
     const struct mf_txn_run run = {tell_facts, carry_out, shard};
     bool failed;
-    mf_journal_open(shard, (uint64_t)command->limit * BUILT_PER_LIMIT);
+    // A few bytes of appends can make a large value grow many times over: what they may put
+    // together is bounded by what the txn may answer.
+    mf_journal_open(shard, command->limit);
     enum mf_err err = mf_txn_run(&run, command, out, &failed);
     if (failed)
         mf_journal_undo(shard);
