@@ -154,56 +154,86 @@ static void add_reactor(struct totals *totals, struct mf_reactor *reactor)
     totals->wal_pending_bytes += mf_wal_pending_bytes(reactor->wal);
 }
 
-static void add_shards(struct totals *totals, const struct mf_node *node)
+// One reading of each shard's figures, so that those of one answer agree with each other.
+struct shard_figures {
+    uint32_t id;
+    bool leading;
+    uint64_t applied, hash, keys, ids, evicted;
+    uint64_t key_bytes, table_bytes, heap_bytes, id_bytes, log_bytes;
+};
+
+// Of the shards that this node holds; the caller frees them.
+static struct shard_figures *read_shards(const struct mf_node *node, uint32_t *held)
 {
+    struct shard_figures *all = mf_alloc(node->config.shards * sizeof(*all));
+    *held = 0;
     for (uint32_t i = 0; i < node->config.shards; i++) {
+        const struct mf_shard_status *status = &node->shards[i];
         if (!mf_node_holds(node, i))
             continue;
-        totals->held++;
-        totals->keys += LOAD(node->shards[i].keys);
-        totals->bytes += LOAD(node->shards[i].bytes);
-        totals->ids += LOAD(node->shards[i].ids);
-        totals->log_bytes += LOAD(node->shards[i].log_bytes);
-        totals->evicted += LOAD(node->shards[i].evicted);
-        if (LOAD(node->shards[i].leader) == node->config.id)
-            totals->leading++;
+        all[(*held)++] = (struct shard_figures){
+            .id = i,
+            .leading = LOAD(status->leader) == node->config.id,
+            .applied = LOAD(status->applied),
+            .hash = LOAD(status->hash),
+            .keys = LOAD(status->keys),
+            .ids = LOAD(status->ids),
+            .evicted = LOAD(status->evicted),
+            .key_bytes = LOAD(status->key_bytes),
+            .table_bytes = LOAD(status->table_bytes),
+            .heap_bytes = LOAD(status->heap_bytes),
+            .id_bytes = LOAD(status->id_bytes),
+            .log_bytes = LOAD(status->log_bytes),
+        };
+    }
+    return all;
+}
+
+static void add_shards(struct totals *totals, const struct shard_figures *shards, uint32_t held)
+{
+    totals->held = held;
+    for (uint32_t i = 0; i < held; i++) {
+        const struct shard_figures *shard = &shards[i];
+        totals->keys += shard->keys;
+        totals->bytes +=
+            shard->key_bytes + shard->table_bytes + shard->heap_bytes + shard->id_bytes;
+        totals->ids += shard->ids;
+        totals->log_bytes += shard->log_bytes;
+        totals->evicted += shard->evicted;
+        totals->leading += shard->leading;
     }
 }
 
-static void pack_hashes(struct mf_buf *out, const struct mf_node *node, uint64_t held)
+static void pack_hashes(struct mf_buf *out, const struct shard_figures *shards, uint32_t held)
 {
     mf_pack_str(out, "shard_hashes");
-    mf_pack_array(out, (uint32_t)held);
-    for (uint32_t i = 0; i < node->config.shards; i++) {
-        if (!mf_node_holds(node, i))
-            continue;
+    mf_pack_array(out, held);
+    for (uint32_t i = 0; i < held; i++) {
         mf_pack_array(out, 3);
-        mf_pack_uint(out, i);
-        mf_pack_uint(out, LOAD(node->shards[i].applied));
-        mf_pack_uint(out, LOAD(node->shards[i].hash));
+        mf_pack_uint(out, shards[i].id);
+        mf_pack_uint(out, shards[i].applied);
+        mf_pack_uint(out, shards[i].hash);
     }
 }
 
-static void pack_memory(struct mf_buf *out, const struct mf_node *node, uint64_t held)
+static void pack_memory(struct mf_buf *out, const struct shard_figures *shards, uint32_t held)
 {
     mf_pack_str(out, "shard_memory");
-    mf_pack_array(out, (uint32_t)held);
-    for (uint32_t i = 0; i < node->config.shards; i++) {
-        if (!mf_node_holds(node, i))
-            continue;
-        const struct mf_shard_status *status = &node->shards[i];
+    mf_pack_array(out, held);
+    for (uint32_t i = 0; i < held; i++) {
+        const struct shard_figures *shard = &shards[i];
         const struct {
             const char *name;
             uint64_t value;
         } rows[] = {
-            {"shard", i},
-            {"keys", LOAD(status->keys)},
-            {"ids", LOAD(status->ids)},
-            {"key_bytes", LOAD(status->key_bytes)},
-            {"table_bytes", LOAD(status->table_bytes)},
-            {"heap_bytes", LOAD(status->heap_bytes)},
-            {"id_bytes", LOAD(status->id_bytes)},
-            {"log_bytes", LOAD(status->log_bytes)},
+            {"shard", shard->id},
+            {"keys", shard->keys},
+            {"ids", shard->ids},
+            {"key_bytes", shard->key_bytes},
+            {"table_bytes", shard->table_bytes},
+            {"heap_bytes", shard->heap_bytes},
+            {"id_bytes", shard->id_bytes},
+            {"log_bytes", shard->log_bytes},
         };
         mf_pack_map(out, sizeof(rows) / sizeof(rows[0]));
         for (size_t row = 0; row < sizeof(rows) / sizeof(rows[0]); row++) {
@@ -219,7 +249,9 @@ void mf_admin_stats(struct mf_reactor *reactor, mf_admin_done *done, void *arg)
     struct totals totals = {0};
     for (uint32_t i = 0; i < node->reactor_count; i++)
         add_reactor(&totals, node->reactors[i]);
-    add_shards(&totals, node);
+    uint32_t held;
+    struct shard_figures *shards = read_shards(node, &held);
+    add_shards(&totals, shards, held);
     uint64_t allocated = 0;
     uint64_t resident = 0;
     if (node->allocator_bytes != NULL)
@@ -265,8 +297,9 @@ void mf_admin_stats(struct mf_reactor *reactor, mf_admin_done *done, void *arg)
         mf_pack_uint(&out, rows[i].value);
     }
     // Equal on every replica at an equal log index: [shard, applied, hash] of each shard held.
-    pack_hashes(&out, node, totals.held);
-    pack_memory(&out, node, totals.held);
+    pack_hashes(&out, shards, held);
+    pack_memory(&out, shards, held);
+    free(shards);
     done(arg, MF_OK, NULL, mf_buf_view(&out));
     mf_buf_free(&out);
 }
