@@ -141,6 +141,7 @@ void mf_paxos_on_learned(struct mf_paxos *paxos, const struct mf_paxos_env *env,
     }
     if (paxos->chosen == before)
         return;
+    paxos->known_from = msg->from; // who answers is asked again; others may be gone
     paxos->learn_due_us = 0;
     if (paxos->role == MF_RECOVERING)
         mf_paxos_try_lead(paxos, env);
