@@ -210,9 +210,12 @@ static void take_chunk(struct sim_node *node, const struct sim_frame *frame)
     uint64_t offset = mf_read_u64(&reader);
     bool last = mf_read_u8(&reader) != 0;
     struct mf_bytes chunk = mf_read_blob(&reader);
-    // The sender of a newer one may have gone away in the middle of it.
+    // Of two senders of the same state the second must not make the first begin anew, again and
+    // again; but the first may have gone away in the middle.
     bool moving = node->sim->now_us < at->incoming_us + SILENT_US;
-    if ((head.meta.applied < at->incoming.meta.applied && moving) || at->writing.meta.applied != 0)
+    bool newer = head.meta.applied > at->incoming.meta.applied;
+    if ((head.identity != at->incoming.identity && !newer && moving) ||
+        at->writing.meta.applied != 0)
         return;
     if (offset == 0 && head.identity != at->incoming.identity)
         copy_head(&at->incoming, &head);
