@@ -37,6 +37,27 @@ static bool majority_heard(const struct sim *sim, uint32_t group, mf_ballot_t fi
     return count >= mf_members_quorum(members);
 }
 
+static void hear(struct sim_node *node, uint32_t group, mf_ballot_t ballot)
+{
+    struct sim_clock_checks *clock = checks_of(node, group);
+    if (ballot <= clock->heard[node->index])
+        return;
+    clock->heard[node->index] = ballot;
+    clock->heard_us[node->index] = node->sim->now_us;
+}
+
+// A node may have heard of the leadership once, long ago, and not since.
+static uint64_t longest_unheard_us(const struct sim *sim, const struct sim_clock_checks *clock,
+                                   mf_ballot_t ballot)
+{
+    uint64_t first_us = sim->now_us;
+    for (uint16_t i = 0; i < sim->plan.node_count; i++) {
+        if (clock->heard[i] == ballot && clock->heard_us[i] < first_us)
+            first_us = clock->heard_us[i];
+    }
+    return sim->now_us - first_us;
+}
+
 static void begin_stretch(struct sim_node *leader, uint32_t group, mf_ballot_t ballot,
                           uint64_t log_time_us)
 {
@@ -47,8 +68,8 @@ static void begin_stretch(struct sim_node *leader, uint32_t group, mf_ballot_t b
         clock->stretches =
             mf_realloc(clock->stretches, clock->stretch_cap * sizeof(*clock->stretches));
     }
-    clock->stretches[clock->stretch_count++] =
-        (struct sim_stretch){.from_us = sim->now_us, .to_us = ALWAYS};
+    clock->stretches[clock->stretch_count++] = (struct sim_stretch){
+        .from_us = sim->now_us, .to_us = ALWAYS, .aged_us = longest_unheard_us(sim, clock, ballot)};
     clock->base_us = sim->now_us;
     clock->base_log_us = log_time_us;
     clock->base_ballot = ballot;
@@ -68,10 +89,9 @@ void sim_clocks_heard(struct sim_node *node, uint32_t group, const struct mf_pax
     bool of_leader = msg->type == MF_PAXOS_ACCEPT || msg->type == MF_PAXOS_CHOSEN ||
                      msg->type == MF_PAXOS_READ_PROBE;
     const struct mf_paxos *paxos = mf_replica_paxos(node->replicas[group]);
-    mf_ballot_t *heard = &checks_of(node, group)->heard[node->index];
     if (of_leader && msg->stamp.source == MF_CLOCK_LIVE && msg->stamp.ballot == msg->ballot &&
-        mf_paxos_leader(paxos) == msg->from && msg->ballot > *heard)
-        *heard = msg->ballot;
+        mf_paxos_leader(paxos) == msg->from)
+        hear(node, group, msg->ballot);
 }
 
 // Told by its first proposal, and by itself at the end of its turn.
@@ -82,8 +102,7 @@ void sim_clocks_leads(struct sim_node *node, uint32_t group, mf_ballot_t ballot)
     if (open != NULL && ballot != clock->led[node->index])
         open->leaders++;
     clock->led[node->index] = ballot;
-    if (ballot > clock->heard[node->index])
-        clock->heard[node->index] = ballot;
+    hear(node, group, ballot);
 }
 
 void sim_clocks_gave_up(struct sim_node *node, uint32_t group)
@@ -122,7 +141,7 @@ uint64_t sim_clocks_slack_us(const struct sim *sim, uint32_t group, uint32_t str
         sync_us = longest_us > sync_us ? longest_us : sync_us;
     }
     uint64_t each_us = 2 * sim->network.age_us_max + 2 * sync_us + 4 * sim->plan.turn_us_max +
-                       span_us / MF_CLOCK_DRIFT;
+                       (at->aged_us + span_us) / MF_CLOCK_DRIFT;
     return span_us * sim->plan.drift_ppm_max * 2 / 1000000 + at->leaders * each_us + SLACK_US;
 }
 

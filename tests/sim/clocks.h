@@ -21,10 +21,12 @@ struct sim_stretch {
     uint64_t from_us; // true time
     uint64_t to_us;   // UINT64_MAX while it lasts
     uint32_t leaders; // that were active in it, but for the first
+    uint64_t aged_us; // so old may the readings be already by which its nodes go at its beginning
 };
 
 struct sim_clock_checks {
     mf_ballot_t heard[SIM_NODES_MAX]; // the newest leadership whose clock the node follows, or is
+    uint64_t heard_us[SIM_NODES_MAX]; // true time when it first did
     struct sim_stretch *stretches;
     uint32_t stretch_count;
     uint32_t stretch_cap;
