@@ -329,10 +329,24 @@ static void reclaim(struct mf_shard *shard)
     mf_shard_reclaim(shard);
 }
 
+static void keep_readers_out(struct mf_shard *shard)
+{
+    bool alone = mf_seq_write_begin(&shard->entries);
+    assert(alone); // the owner is the only writer
+    (void)alone;
+}
+
+// What EXPIRE_DUE takes out is dead to all who begin to read after the entry's log time was
+// reached, there or not. So they need not wait for a thousand keys to be freed.
 static enum mf_err apply_command(struct mf_shard *shard, const struct mf_command *command)
 {
+    bool unseen = command->op == MF_OP_EXPIRE_DUE;
     mf_buf_clear(&shard->result, RESULT_KEEP_BYTES_MAX);
+    if (unseen)
+        mf_seq_write_end(&shard->entries);
     enum mf_err err = apply_once(shard, command, &shard->result);
+    if (unseen)
+        keep_readers_out(shard);
     shard->commands += err == MF_OK;
     return err;
 }
@@ -350,9 +364,7 @@ static enum mf_err apply_next(struct mf_shard *shard, struct mf_batch_reader *re
 
 static void begin_entry(struct mf_shard *shard, uint64_t index, uint64_t log_time_us)
 {
-    bool alone = mf_seq_write_begin(&shard->entries);
-    assert(alone); // the owner is the only writer
-    (void)alone;
+    keep_readers_out(shard);
     enter(shard, index, log_time_us);
 }
 

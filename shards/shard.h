@@ -80,8 +80,9 @@ MF_MUST_USE enum mf_err mf_shard_read(struct mf_shard *shard, const struct mf_co
                                       uint64_t log_now_us, struct mf_buf *out);
 
 // The same for GET, MGET, HAS, TTL and TXN_READ on any thread, through this thread's reader of
-// mf_shard_map. What it answers is the state between two entries, at a moment within the call.
-// MF_AGAIN also when an entry was applied meanwhile: half of it must not be seen. The shard must
+// mf_shard_map. What it answers is the state between two entries, or within one before or after an
+// EXPIRE_DUE, at a moment within the call. MF_AGAIN also when another command was applied
+// meanwhile: half of it must not be seen. The shard must
 // stay there.
 MF_MUST_USE enum mf_err mf_shard_read_shared(const struct mf_shard *shard,
                                              struct mf_map_reader *reader,

@@ -247,6 +247,56 @@ static void a_death_that_no_entry_has_reached_is_not_told_by_a_shared_read(void 
     fixture_free(f);
 }
 
+struct undertaking {
+    struct mf_shard *shard;
+    struct mf_map_reader *reader;
+    unsigned told;
+};
+
+// In the middle of EXPIRE_DUE.
+static void read_all_while_one_dies(void *arg, enum mf_change_event event, struct mf_bytes key,
+                                    uint64_t version, struct mf_bytes value)
+{
+    struct undertaking *at = arg;
+    (void)key;
+    (void)version;
+    (void)value;
+    if (event != MF_EVENT_EXPIRE)
+        return;
+    struct mf_item items[3] = {{.key = mf_bytes_str("twin-1")},
+                               {.key = mf_bytes_str("twin-2")},
+                               {.key = mf_bytes_str("other")}};
+    const struct mf_command command = {.op = MF_OP_HAS, .items = items, .item_count = 3};
+    struct mf_buf out = {0};
+    assert_int_equal(mf_shard_read_shared(at->shard, at->reader, &command, 0, &out), MF_OK);
+    struct mf_reader list = mf_reader_of(decode_result(&out).value);
+    for (int i = 0; i < 3; i++) {
+        struct mf_result result;
+        assert_int_equal(mf_result_decode(&list, &result), MF_OK);
+        assert_int_equal(result.integer, i == 2);
+    }
+    mf_buf_free(&out);
+    at->told++;
+}
+
+static void reads_go_on_while_the_dead_are_taken_out_and_see_none_of_them(void **state)
+{
+    (void)state;
+    struct fixture *f = fixture_new();
+    struct undertaking at = {.shard = f->shard,
+                             .reader = mf_map_reader_new(mf_shard_map(f->shard))};
+    apply(f, set_for("twin-1", "a", 5000));
+    apply(f, set_for("twin-2", "a", 5000));
+    apply(f, set("other", "b"));
+    mf_shard_listen(f->shard, read_all_while_one_dies, &at);
+    f->now_us += 10000;
+    struct mf_command due = {.op = MF_OP_EXPIRE_DUE, .limit = 10};
+    apply(f, due);
+    assert_int_equal(at.told, 2);
+    mf_map_reader_free(at.reader);
+    fixture_free(f);
+}
+
 static void what_needs_more_than_the_map_is_refused(void **state)
 {
     (void)state;
@@ -268,6 +318,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_shared_read_answers_as_the_owner_does),
         cmocka_unit_test(a_death_that_no_entry_has_reached_is_not_told_by_a_shared_read),
+        cmocka_unit_test(reads_go_on_while_the_dead_are_taken_out_and_see_none_of_them),
         cmocka_unit_test(what_needs_more_than_the_map_is_refused),
         cmocka_unit_test(readers_see_all_of_an_entry_or_nothing_of_it),
     };
