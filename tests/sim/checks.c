@@ -272,6 +272,14 @@ void sim_checks_written(struct sim_node *node, const struct mf_wal_record *recor
         sim_clocks_proposed(node, record->group, record->ballot, record->log_time_us);
 }
 
+// What the record binds the node to. A value that was learned is stored with its sender's ballot,
+// which may be above all that the node has promised; it is a promise after a restart only.
+static mf_ballot_t bound_by(const struct sim_node *node, const struct mf_wal_record *record)
+{
+    mf_ballot_t promised = mf_paxos_ballot(mf_replica_paxos(node->replicas[record->group]));
+    return record->ballot < promised ? record->ballot : promised;
+}
+
 void sim_checks_durable(struct sim_node *node, const struct mf_wal_record *record)
 {
     struct sim *sim = node->sim;
@@ -281,8 +289,9 @@ void sim_checks_durable(struct sim_node *node, const struct mf_wal_record *recor
         *marked = record->slot > *marked ? record->slot : *marked;
         return;
     }
-    if (record->ballot > checks->promised[node->index])
-        checks->promised[node->index] = record->ballot;
+    mf_ballot_t bound = bound_by(node, record);
+    if (bound > checks->promised[node->index])
+        checks->promised[node->index] = bound;
     if (!is_acceptance(record))
         return;
     bool is_new;

@@ -221,8 +221,8 @@ static void restore_record(struct sim_node *node, const struct mf_wal_record *re
     if (gone && record->type == MF_WAL_MARK)
         return;
     const struct mf_wal_record *counts = gone ? &promise : record;
-    sim_checks_durable(node, counts);
     mf_replica_restore(node->replicas[record->group], counts);
+    sim_checks_durable(node, counts);
 }
 
 // What was granted before the start is not known: every node is taken to hold a lease.
