@@ -42,8 +42,9 @@ void store_set_up_allocator(void)
 {
 #ifdef MF_HAVE_JEMALLOC
     bool background = true;
-    ssize_t decay_ms = 2000;
+    ssize_t decay_ms = 500;
     if (mallctl("arenas.dirty_decay_ms", NULL, NULL, &decay_ms, sizeof(decay_ms)) != 0 ||
+        mallctl("arena.0.dirty_decay_ms", NULL, NULL, &decay_ms, sizeof(decay_ms)) != 0 ||
         mallctl("background_thread", NULL, NULL, &background, sizeof(background)) != 0)
         fprintf(stderr, "bench_store: jemalloc keeps its defaults\n");
 #endif

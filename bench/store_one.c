@@ -16,7 +16,7 @@
 #define BATCH 64u
 // Coprime to every number of keys that is not a multiple of it: keys in an order no cache foresees.
 #define STRIDE UINT64_C(2654435761)
-#define EXPIRE_BATCH 1024u
+#define EXPIRE_BATCH 256u // as a server does
 #define STORM_TTL_US UINT64_C(1000000)
 
 struct one {

@@ -287,8 +287,10 @@ static void set_up_allocator(void)
 {
 #ifdef MF_HAVE_JEMALLOC
     bool background = true;
-    ssize_t decay_ms = 2000;
+    ssize_t decay_ms = 500;
+    // Of the arenas to come, and of the one that is there.
     if (mallctl("arenas.dirty_decay_ms", NULL, NULL, &decay_ms, sizeof(decay_ms)) != 0 ||
+        mallctl("arena.0.dirty_decay_ms", NULL, NULL, &decay_ms, sizeof(decay_ms)) != 0 ||
         mallctl("background_thread", NULL, NULL, &background, sizeof(background)) != 0)
         mf_log(MF_WARN, "jemalloc gives memory back only when it is used");
 #endif

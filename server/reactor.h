@@ -118,6 +118,7 @@ struct mf_reactor_counters {
 };
 
 #define MF_WAL_SEGMENT_BYTES (UINT64_C(16) << 20)
+#define MF_EXPIRE_BATCH 256u // keys that one entry takes out, at most
 
 // How many shards have their leader where.
 struct mf_leadership {
@@ -134,6 +135,7 @@ struct mf_reactor {
     ev_async wake;     // the inbox has something
     ev_async wal_wake; // `durable` has grown
     ev_prepare turn;
+    ev_idle again; // active: a turn has left work, the next one follows without waiting
     ev_timer timer; // the earliest replica timer
     ev_timer sweep; // parked and forwarded ops, heartbeats
     struct mf_rand rand;
@@ -149,9 +151,11 @@ struct mf_reactor {
 
     struct mf_owned_shard *shards; // shard id = index + i * reactor_count
     uint32_t shard_count;
-    struct mf_owned_shard *dirty;
+    struct mf_owned_shard *dirty; // first come, first served
+    struct mf_owned_shard *dirty_last;
     struct mf_heap timers;
-    uint32_t expire_left; // see struct mf_replica_config
+    uint32_t expire_left;       // see struct mf_replica_config
+    uint32_t expired_this_turn; // keys that entries took out
 
     struct mf_wal *wal; // NULL: nothing is persisted
     _Atomic uint64_t durable;

@@ -16,7 +16,6 @@
 #include "server/roster.h"
 #include "snapshot/reader.h"
 
-#define EXPIRE_BATCH 1024
 #define BATCH_BYTES (UINT64_C(1) << 20)
 #define WINDOW_ENTRIES 64
 #define WINDOW_BYTES (UINT64_C(8) << 20)
@@ -50,7 +49,7 @@ static void configure(struct mf_reactor *reactor, uint32_t shard, const struct m
 {
     struct mf_node *node = reactor->node;
     uint64_t lease_us = (uint64_t)node->config.lease_ms * 1000;
-    *config = (struct mf_replica_config){.expire_batch = EXPIRE_BATCH,
+    *config = (struct mf_replica_config){.expire_batch = MF_EXPIRE_BATCH,
                                          .batch_bytes = BATCH_BYTES,
                                          .mark_interval_us = MARK_INTERVAL_US,
                                          .pending_ops_max = PENDING_OPS_MAX,
