@@ -29,9 +29,11 @@
 #define INBOX_SLOTS 4096
 #define SWEEP_S 0.02
 #define TELL_US UINT64_C(1000000)
-// Keys of all shards together whose expiry is proposed in one turn, and after how many that were
-// dropped in one the other shards' entries wait for the next: what comes in meanwhile waits for as
-// long as that takes, 0.1 to 0.2 ms.
+// Shards that are not served after this long wait for the next turn: entries that expire or flush
+// many keys shall not come together to a turn in which no socket is looked at.
+#define TURN_US UINT64_C(200)
+// Keys of all shards together whose expiry is proposed in one turn: to drop them takes about as
+// long.
 #define EXPIRE_PER_TURN MF_EXPIRE_BATCH
 // An orderly stop takes this long to hand over, and waits this long for requests under way.
 #define STOP_US UINT64_C(2000000)
@@ -304,7 +306,6 @@ static void replica_applied(void *ctx, uint32_t group, uint64_t index, uint64_t 
     mf_checkpoint_applied(shard, index);
     if (expired == 0)
         return;
-    shard->reactor->expired_this_turn += (uint32_t)expired;
     atomic_fetch_add_explicit(&shard->reactor->counters.expired, expired, memory_order_relaxed);
     mf_log(MF_DEBUG, "shard=%u index=%llu expired=%llu", group, (unsigned long long)index,
            (unsigned long long)expired);
@@ -427,13 +428,16 @@ void mf_reactor_forget(struct mf_owned_shard *shard)
     shard->due_us = 0;
 }
 
-static void flush_dirty(struct mf_reactor *reactor)
+// At least one shard, however long the turn has taken. True while there is time for more.
+static bool flush_dirty(struct mf_reactor *reactor, uint64_t turn_us)
 {
-    while (reactor->dirty != NULL && reactor->expired_this_turn < EXPIRE_PER_TURN) {
+    uint64_t now_us = turn_us;
+    while (reactor->dirty != NULL && now_us - turn_us < TURN_US) {
         struct mf_owned_shard *shard = reactor->dirty;
         reactor->dirty = shard->next_dirty;
         shard->listed = false;
         struct mf_replica_env env = mf_reactor_env(reactor);
+        now_us = env.now_us;
         mf_replica_flush(shard->replica, &env);
         set_timer_of(shard, env.now_us);
         publish(shard, &env);
@@ -441,6 +445,7 @@ static void flush_dirty(struct mf_reactor *reactor)
         publish_gate(shard);
         mf_checkpoint_consider(shard, env.now_us);
     }
+    return now_us - turn_us < TURN_US;
 }
 
 static void arm_timer(struct mf_reactor *reactor, bool soon)
@@ -465,11 +470,12 @@ static void on_turn(struct ev_loop *loop, ev_prepare *watcher, int events)
     struct mf_reactor *reactor = watcher->data;
     atomic_fetch_add_explicit(&reactor->counters.turns, 1, memory_order_relaxed);
     reactor->expire_left = EXPIRE_PER_TURN;
-    reactor->expired_this_turn = 0;
+    uint64_t turn_us = mf_mono_us();
     bool more = true;
-    for (uint32_t round = 0; round < TURN_ROUNDS && more; round++) {
+    bool in_time = true;
+    for (uint32_t round = 0; round < TURN_ROUNDS && more && in_time; round++) {
         run_own_tasks(reactor);
-        flush_dirty(reactor);
+        in_time = flush_dirty(reactor, turn_us);
         submit_wal(reactor);
         more = reactor->dirty != NULL || reactor->out_first[reactor->index] != NULL;
     }

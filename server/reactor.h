@@ -154,8 +154,7 @@ struct mf_reactor {
     struct mf_owned_shard *dirty; // first come, first served
     struct mf_owned_shard *dirty_last;
     struct mf_heap timers;
-    uint32_t expire_left;       // see struct mf_replica_config
-    uint32_t expired_this_turn; // keys that entries took out
+    uint32_t expire_left; // see struct mf_replica_config
 
     struct mf_wal *wal; // NULL: nothing is persisted
     _Atomic uint64_t durable;
