@@ -437,6 +437,11 @@ void sim_faults_restart(struct sim *sim, uint16_t index)
 
 void sim_faults_disk_full(struct sim_node *node)
 {
+    if (node->disk.full_until_us == 0) { // the storm ended before the write got there
+        node->disk.busy = false;
+        sim_disk_kick(node);
+        return;
+    }
     sim_trace(node->sim, node->id, "cannot write its log: no space left on its disk");
     sim_node_crash(node, false);
     restart_later(node->sim, node, SIM_FULL_DISK);
