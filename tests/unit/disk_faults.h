@@ -12,7 +12,7 @@
 enum disk_call {
     DISK_OPEN,   // of what is there, folders too; fopen
     DISK_CREATE, // open with O_CREAT
-    DISK_READ,   // read, pread; fread of what fopen gave
+    DISK_READ,   // read, pread
     DISK_WRITE,  // write, pwrite
     DISK_SYNC,   // fdatasync, fsync of a file
     DISK_SYNC_FOLDER,
@@ -23,6 +23,7 @@ enum disk_call {
     DISK_LIST,   // opendir, readdir
     DISK_STAT,   // fstat
     DISK_ACCESS, // access
+    DISK_FREAD,  // fread of what fopen gave
     DISK_CALLS
 };
 extern const char *const disk_call_names[DISK_CALLS];
@@ -41,5 +42,8 @@ void disk_faults_begin(const char *folder, enum disk_call call, enum disk_fault 
 bool disk_fault_came(void);
 // How many of the kind were made. Any thread.
 unsigned disk_calls_made(enum disk_call call);
+// Closes every descriptor of the folder that is still open, as the end of the process would;
+// returns how many there were.
+unsigned disk_close_left(void);
 
 #endif

@@ -24,6 +24,7 @@
 #define PAYLOAD 1200u // two entries to a segment, and some
 #define ENTRIES 3u    // of a shard in one opening
 #define OPENINGS 2u
+#define MEMORY 7u // the acceptor's name for what it promises
 
 // What the script was told, for the test to hold it to.
 static struct told {
@@ -342,28 +343,36 @@ static void live(struct mf_node *node)
         mf_wal_close(streams[i].wal);
 }
 
+// Opens the data folder and, where it is new, makes it an acceptor's.
+static enum mf_err enter(struct mf_node *node, char *message, size_t size)
+{
+    enum mf_err err = mf_data_dir_open(node, message, size);
+    if (err != MF_OK || node->state == MF_FORMATION_FORMED)
+        return err;
+    must(told->memory[0] == 0, "the memory's name is gone");
+    told->memory[1] = MEMORY;
+    err = mf_data_dir_enter(node, MF_FORMATION_FORMED, MEMORY, message, size);
+    if (err == MF_OK)
+        told->memory[0] = MEMORY;
+    return err;
+}
+
 // In the child: the whole script on a folder of its own.
 static void run_script(const char *folder)
 {
     for (uint32_t i = 0; i < OPENINGS; i++) {
         char message[600] = "";
         struct mf_node *node = new_node(folder);
-        // The lock is the process's, so only the first opening asks for it.
-        enum mf_err err = i == 0 ? mf_data_dir_open(node, message, sizeof(message)) : MF_OK;
-        if (err == MF_OK && i == 0) {
-            told->memory[1] = 7;
-            err = mf_data_dir_enter(node, MF_FORMATION_FORMED, 7, message, sizeof(message));
-            if (err == MF_OK)
-                told->memory[0] = 7;
-        }
+        enum mf_err err = enter(node, message, sizeof(message));
         must(err == MF_OK || err == MF_IO, "a failed call is taken for damage of the data folder");
-        if (err != MF_OK)
-            complain("data folder", message);
-        else
+        if (err == MF_OK)
             live(node);
+        else
+            complain("data folder", message);
+        if (err == MF_OK)
+            mf_data_dir_release(node);
         free_node(node);
-        if (err != MF_OK)
-            break;
+        must(disk_close_left() <= 1, "more than the lock is left open");
     }
     told->came = disk_fault_came();
     told->finished = true;
