@@ -39,6 +39,23 @@ MF_MUST_USE enum mf_err
 mf_wal_recover(const char *folder, struct mf_wal_recovery *recovery, struct mf_wal_ledger *ledger,
                enum mf_err (*record)(void *arg, const struct mf_wal_record *record), void *arg);
 
+// The same with several streams read at a time. The records of a stream come in order and one at a
+// time, those of different streams from different threads at once: the group is the caller's to
+// lock. Of several errors that of the lowest stream is told.
+struct mf_wal_reading {
+    struct mf_wal_ledger *ledger;
+    uint32_t threads; // at most; as many files are in memory at a time
+    enum mf_err (*record)(void *arg, const struct mf_wal_record *record);
+    // Unless NULL: called on the caller's thread every progress_ms, with the bytes of files that
+    // were read and of all there are.
+    void (*progress)(void *arg, uint64_t bytes, uint64_t of_bytes);
+    uint32_t progress_ms;
+    void *arg;
+};
+MF_MUST_USE enum mf_err mf_wal_recover_streams(const char *folder,
+                                               const struct mf_wal_reading *reading,
+                                               struct mf_wal_recovery *recovery);
+
 struct mf_wal_config {
     const char *folder; // created if missing; its parent is fsynced
     uint32_t stream;

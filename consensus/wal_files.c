@@ -176,6 +176,17 @@ enum mf_err mf_wal_folder_list(struct mf_wal_folder *folder, struct mf_wal_listi
     return MF_OK;
 }
 
+uint64_t mf_wal_file_bytes(struct mf_wal_folder *folder, struct mf_wal_file file)
+{
+    char name[MF_WAL_NAME_BYTES];
+    mf_wal_file_name(file, name);
+    char *path = path_of(folder, name);
+    struct stat status;
+    uint64_t bytes = stat(path, &status) == 0 ? (uint64_t)status.st_size : 0;
+    free(path);
+    return bytes;
+}
+
 static enum mf_err remove_temporary(struct mf_wal_folder *folder, struct mf_wal_file file)
 {
     char name[MF_WAL_NAME_BYTES];

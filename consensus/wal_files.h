@@ -62,6 +62,8 @@ struct mf_wal_listing {
 // An absent folder is an empty one. MF_IO.
 MF_MUST_USE enum mf_err mf_wal_folder_list(struct mf_wal_folder *folder,
                                            struct mf_wal_listing *listing);
+// The file's length; 0 when nobody knows, which whoever reads it will be told.
+uint64_t mf_wal_file_bytes(struct mf_wal_folder *folder, struct mf_wal_file file);
 
 // Room for any file's name with ".tmp" and the final zero.
 #define MF_WAL_NAME_BYTES 48
@@ -99,7 +101,10 @@ struct mf_wal_tail {
 MF_MUST_USE enum mf_err mf_wal_find_tail(struct mf_wal_folder *folder, uint32_t stream,
                                          struct mf_wal_tail *tail);
 
-// mf_wal_recover and mf_wal_open on a disk of the test's making.
+// mf_wal_recover, mf_wal_recover_streams and mf_wal_open on a disk of the test's making.
+MF_MUST_USE enum mf_err mf_wal_recover_streams_on(const struct mf_wal_disk *disk, const char *path,
+                                                  const struct mf_wal_reading *reading,
+                                                  struct mf_wal_recovery *recovery);
 MF_MUST_USE enum mf_err
 mf_wal_recover_on(const struct mf_wal_disk *disk, const char *path,
                   struct mf_wal_recovery *recovery, struct mf_wal_ledger *ledger,

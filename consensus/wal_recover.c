@@ -8,9 +8,12 @@
 #include "consensus/wal.h"
 
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "base/parallel.h"
 #include "consensus/wal_files.h"
 
 // What a node does whose log has holes: it may have promised what it no longer knows.
@@ -142,22 +145,110 @@ out:
     return err;
 }
 
-// Walks the files of one stream, which lie together at the start of `files`.
-static enum mf_err walk_stream(struct walk *walk, const struct mf_wal_file *files, size_t count,
-                               struct mf_wal_recovery *recovery)
+// One stream's part of a recovery; its thread's while it is read.
+struct stream {
+    const struct mf_wal_file *files; // ascending, of one stream
+    size_t count;
+    struct mf_wal_recovery found;
+};
+
+struct recovering {
+    const struct mf_wal_disk *disk;
+    const char *path;
+    const struct mf_wal_reading *reading;
+    struct stream *streams;
+    uint32_t count;
+    uint64_t of_bytes;
+    _Atomic uint64_t bytes; // of the files read so far (relaxed: it orders nothing)
+};
+
+static enum mf_err walk_stream(void *arg, uint32_t i)
 {
-    bool torn = false;
-    for (size_t i = 0; i < count; i++) {
-        enum mf_err err = step(walk, files[i]);
+    struct recovering *all = arg;
+    struct stream *stream = &all->streams[i];
+    struct mf_wal_folder folder = {.disk = all->disk, .path = all->path, .sync = true};
+    struct walk walk = {.folder = &folder,
+                        .ledger = all->reading->ledger,
+                        .record = all->reading->record,
+                        .arg = all->reading->arg};
+    enum mf_err err = MF_OK;
+    for (size_t at = 0; at < stream->count && err == MF_OK; at++) {
+        err = step(&walk, stream->files[at]);
         if (err != MF_OK)
-            return err;
-        recovery->files++;
-        recovery->bytes += walk->last.valid_bytes;
-        if (in_use(&walk->last))
-            torn = walk->last.end == MF_WAL_TORN;
+            break;
+        stream->found.files++;
+        stream->found.bytes += walk.last.valid_bytes;
+        if (in_use(&walk.last))
+            stream->found.torn = walk.last.end == MF_WAL_TORN;
+        atomic_fetch_add_explicit(&all->bytes, mf_wal_file_bytes(&folder, stream->files[at]),
+                                  memory_order_relaxed);
     }
-    recovery->torn += torn;
-    return MF_OK;
+    stream->found.records = walk.records;
+    snprintf(stream->found.message, sizeof stream->found.message, "%s", folder.message);
+    return err;
+}
+
+static void tell_progress(void *arg)
+{
+    const struct recovering *all = arg;
+    all->reading->progress(all->reading->arg,
+                           atomic_load_explicit(&all->bytes, memory_order_relaxed), all->of_bytes);
+}
+
+// Parts the listing, which is by stream and sequence, into streams.
+static void find_streams(struct recovering *all, const struct mf_wal_listing *listing)
+{
+    struct mf_wal_folder folder = {.disk = all->disk, .path = all->path};
+    all->streams = mf_calloc(listing->count + 1, sizeof *all->streams);
+    for (size_t i = 0; i < listing->count; i++) {
+        if (i == 0 || listing->files[i].stream != listing->files[i - 1].stream)
+            all->streams[all->count++].files = &listing->files[i];
+        all->streams[all->count - 1].count++;
+        all->of_bytes += mf_wal_file_bytes(&folder, listing->files[i]);
+    }
+}
+
+enum mf_err mf_wal_recover_streams_on(const struct mf_wal_disk *disk, const char *path,
+                                      const struct mf_wal_reading *reading,
+                                      struct mf_wal_recovery *recovery)
+{
+    *recovery = (struct mf_wal_recovery){0};
+    struct mf_wal_folder folder = {.disk = disk, .path = path};
+    struct mf_wal_listing listing;
+    enum mf_err err = mf_wal_folder_list(&folder, &listing);
+    if (err != MF_OK) {
+        snprintf(recovery->message, sizeof recovery->message, "%s", folder.message);
+        return err;
+    }
+    struct recovering all = {.disk = disk, .path = path, .reading = reading};
+    find_streams(&all, &listing);
+    uint32_t failed;
+    err = mf_parallel_run(
+        &(struct mf_parallel){.count = all.count,
+                              .threads = reading->threads,
+                              .run = walk_stream,
+                              .waiting = reading->progress != NULL ? tell_progress : NULL,
+                              .wait_ms = reading->progress_ms,
+                              .arg = &all},
+        &failed);
+    for (uint32_t i = 0; i < all.count; i++) {
+        const struct mf_wal_recovery *found = &all.streams[i].found;
+        recovery->files += found->files;
+        recovery->records += found->records;
+        recovery->bytes += found->bytes;
+        recovery->torn += found->torn;
+    }
+    if (err != MF_OK)
+        memcpy(recovery->message, all.streams[failed].found.message, sizeof recovery->message);
+    free(all.streams);
+    free(listing.files);
+    return err;
+}
+
+enum mf_err mf_wal_recover_streams(const char *folder, const struct mf_wal_reading *reading,
+                                   struct mf_wal_recovery *recovery)
+{
+    return mf_wal_recover_streams_on(&mf_wal_disk_real, folder, reading, recovery);
 }
 
 enum mf_err mf_wal_recover_on(const struct mf_wal_disk *disk, const char *path,
@@ -165,23 +256,8 @@ enum mf_err mf_wal_recover_on(const struct mf_wal_disk *disk, const char *path,
                               enum mf_err (*record)(void *arg, const struct mf_wal_record *record),
                               void *arg)
 {
-    *recovery = (struct mf_wal_recovery){0};
-    struct mf_wal_folder folder = {.disk = disk, .path = path, .sync = true};
-    struct mf_wal_listing listing;
-    enum mf_err err = mf_wal_folder_list(&folder, &listing);
-    for (size_t at = 0; at < listing.count && err == MF_OK;) {
-        const struct mf_wal_file *files = listing.files + at;
-        size_t count = 1;
-        while (at + count < listing.count && files[count].stream == files[0].stream)
-            count++;
-        struct walk walk = {.folder = &folder, .ledger = ledger, .record = record, .arg = arg};
-        err = walk_stream(&walk, files, count, recovery);
-        recovery->records += walk.records;
-        at += count;
-    }
-    free(listing.files);
-    snprintf(recovery->message, sizeof recovery->message, "%s", folder.message);
-    return err;
+    const struct mf_wal_reading reading = {.ledger = ledger, .record = record, .arg = arg};
+    return mf_wal_recover_streams_on(disk, path, &reading, recovery);
 }
 
 enum mf_err mf_wal_recover(const char *folder, struct mf_wal_recovery *recovery,

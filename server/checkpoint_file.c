@@ -46,8 +46,13 @@ static enum mf_err remove_leftovers(const struct mf_node *node, const char *fold
         return fail(message, size, "open", folder);
     bool all = node->config.durability == MF_DURABILITY_NONE;
     enum mf_err err = MF_OK;
-    const struct dirent *entry;
-    while (err == MF_OK && (entry = readdir(dir)) != NULL) {
+    while (err == MF_OK) {
+        errno = 0;
+        const struct dirent *entry = readdir(dir);
+        if (entry == NULL && errno != 0)
+            err = fail(message, size, "list", folder);
+        if (entry == NULL)
+            break;
         bool ours = strstr(entry->d_name, ".mfs") != NULL;
         if (!ours || (!all && strstr(entry->d_name, ".tmp") == NULL))
             continue;

@@ -2,7 +2,6 @@
 #include "server/copies.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +12,7 @@
 #include "base/rand.h"
 #include "consensus/wal_ledger.h"
 #include "server/checkpoint.h"
+#include "server/file.h"
 #include "server/links.h"
 #include "server/mover.h"
 #include "server/recovery.h"
@@ -82,24 +82,16 @@ static enum mf_err read_left(const struct mf_node *node, uint32_t shard, struct 
         return MF_IO;
     }
     text[fread(text, 1, sizeof(text) - 1, file)] = '\0';
+    bool failed = ferror(file) != 0;
+    if (failed)
+        snprintf(message, size, "cannot read %s: %s", path, strerror(errno));
     fclose(file);
+    if (failed)
+        return MF_IO;
     if (mf_left_parse(text, left) == MF_OK)
         return MF_OK;
     snprintf(message, size, "%s is damaged", path);
     return MF_CORRUPT;
-}
-
-static enum mf_err sync_checkpoints(const struct mf_node *node, char *message, size_t size)
-{
-    char folder[PATH_BYTES];
-    snprintf(folder, sizeof(folder), "%s/checkpoints", node->config.data_dir);
-    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool fine = fd >= 0 && fsync(fd) == 0;
-    if (!fine)
-        snprintf(message, size, "cannot sync %s: %s", folder, strerror(errno));
-    if (fd >= 0)
-        close(fd);
-    return fine ? MF_OK : MF_IO;
 }
 
 static enum mf_err write_left(const struct mf_node *node, uint32_t shard,
@@ -111,16 +103,7 @@ static enum mf_err write_left(const struct mf_node *node, uint32_t shard,
     left_path(node, shard, "", path);
     left_path(node, shard, ".mfs.tmp", aside); // removed at the next start
     mf_left_format(left, text);
-    int fd = open(aside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
-    size_t len = strlen(text);
-    bool fine = fd >= 0 && write(fd, text, len) == (ssize_t)len && fsync(fd) == 0;
-    if (fd >= 0)
-        fine = close(fd) == 0 && fine;
-    if (!fine || rename(aside, path) != 0) {
-        snprintf(message, size, "cannot write %s: %s", path, strerror(errno));
-        return MF_IO;
-    }
-    return sync_checkpoints(node, message, size);
+    return mf_file_replace(path, aside, mf_bytes_str(text), message, size);
 }
 
 static void remove_checkpoint(struct mf_node *node, uint32_t shard)

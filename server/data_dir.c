@@ -16,6 +16,7 @@
 #include "base/bytes.h"
 #include "base/log.h"
 #include "base/rand.h"
+#include "server/file.h"
 #include "server/membership.h"
 #include "server/node_meta.h"
 #include "snapshot/reader.h"
@@ -29,15 +30,6 @@ static void fail(char *message, size_t size, const char *what, const char *path)
     snprintf(message, size, "%s %s: %s", what, path, strerror(errno));
 }
 
-static bool sync_folder(const char *path)
-{
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool fine = fd >= 0 && fsync(fd) == 0;
-    if (fd >= 0)
-        close(fd);
-    return fine;
-}
-
 static enum mf_err create_folder(const char *path, char *message, size_t size)
 {
     if (mkdir(path, 0750) != 0 && errno != EEXIST) {
@@ -45,11 +37,9 @@ static enum mf_err create_folder(const char *path, char *message, size_t size)
         return MF_IO;
     }
     char *copy = mf_strdup(path);
-    bool fine = sync_folder(dirname(copy));
+    enum mf_err err = mf_file_sync_folder(dirname(copy), message, size);
     free(copy);
-    if (!fine)
-        fail(message, size, "cannot sync the folder above", path);
-    return fine ? MF_OK : MF_IO;
+    return err;
 }
 
 static enum mf_err lock_folder(const char *folder, char *message, size_t size)
@@ -78,7 +68,7 @@ static enum mf_err read_genesis(struct mf_node *node, char *message, size_t size
 {
     char path[PATH_BYTES];
     snprintf(path, sizeof(path), "%s/genesis.mfs", node->config.data_dir);
-    if (access(path, F_OK) != 0)
+    if (access(path, F_OK) != 0 && errno == ENOENT)
         return MF_OK;
     struct mf_snapshot_reader *reader = NULL;
     enum mf_err err = mf_snapshot_open(path, &reader, message, size);
@@ -109,22 +99,13 @@ static void describe(const struct mf_node *node, char *out, size_t size)
              config->durability == MF_DURABILITY_NONE ? "memory" : "log", node->genesis);
 }
 
-// Written aside, synced, renamed, and the folder synced.
 static enum mf_err write_meta(const char *folder, const char *text, char *message, size_t size)
 {
     char path[PATH_BYTES];
     char aside[PATH_BYTES + 8];
     snprintf(path, sizeof(path), "%s/node.meta", folder);
     snprintf(aside, sizeof(aside), "%s.tmp", path);
-    int fd = open(aside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
-    size_t len = strlen(text);
-    bool fine = fd >= 0 && write(fd, text, len) == (ssize_t)len && fsync(fd) == 0;
-    if (fd >= 0)
-        fine = close(fd) == 0 && fine;
-    fine = fine && rename(aside, path) == 0 && sync_folder(folder);
-    if (!fine)
-        fail(message, size, "cannot write", path);
-    return fine ? MF_OK : MF_IO;
+    return mf_file_replace(path, aside, mf_bytes_str(text), message, size);
 }
 
 // Names the first line that differs, as the operator knows it.
@@ -221,11 +202,7 @@ enum mf_err mf_data_dir_set_aside(struct mf_node *node, char *message, size_t si
             return MF_IO;
         }
     }
-    if (!sync_folder(folder)) {
-        fail(message, size, "cannot sync", folder);
-        return MF_IO;
-    }
-    return MF_OK;
+    return mf_file_sync_folder(folder, message, size);
 }
 
 // What the last run may have forgotten, by the way it ran and ended.
@@ -296,7 +273,12 @@ static enum mf_err check_meta(struct mf_node *node, char *message, size_t size)
     }
     size_t got = fread(found, 1, sizeof(found) - 1, file);
     found[got] = '\0';
+    bool failed = ferror(file) != 0;
+    if (failed)
+        fail(message, size, "cannot read", path);
     fclose(file);
+    if (failed)
+        return MF_IO;
     struct mf_node_meta meta;
     enum mf_err err = mf_node_meta_split(found, &meta);
     if (!same_lines(found, text, node->roster->version == 1)) {

@@ -2,16 +2,15 @@
 #include "server/membership.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/hash.h"
 #include "base/log.h"
+#include "server/file.h"
 #include "server/forming.h"
 #include "server/links.h"
 #include "server/placer.h"
@@ -132,15 +131,6 @@ struct save {
     char message[512];
 };
 
-static bool sync_folder(const char *path)
-{
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool fine = fd >= 0 && fsync(fd) == 0;
-    if (fd >= 0)
-        close(fd);
-    return fine;
-}
-
 static enum mf_err write_file(struct save *save)
 {
     char path[PATH_BYTES];
@@ -153,17 +143,11 @@ static enum mf_err write_file(struct save *save)
     mf_buf_u64(&file, MAGIC);
     mf_buf_u64(&file, mf_hash64(mf_buf_view(&content), MAGIC));
     mf_buf_put(&file, content.data, content.len);
-    int fd = open(aside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
-    bool fine = fd >= 0 && write(fd, file.data, file.len) == (ssize_t)file.len && fsync(fd) == 0;
-    if (fd >= 0)
-        fine = close(fd) == 0 && fine;
-    fine = fine && rename(aside, path) == 0 && sync_folder(save->node->config.data_dir);
-    if (!fine)
-        snprintf(save->message, sizeof(save->message), "cannot write %.400s: %s", path,
-                 strerror(errno));
+    enum mf_err err =
+        mf_file_replace(path, aside, mf_buf_view(&file), save->message, sizeof(save->message));
     mf_buf_free(&content);
     mf_buf_free(&file);
-    return fine ? MF_OK : MF_IO;
+    return err;
 }
 
 static void save_roster(struct mf_job *job)

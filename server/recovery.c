@@ -1,13 +1,17 @@
 // Replicas from disk; see recovery.h.
 #include "server/recovery.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/parallel.h"
 #include "base/rand.h"
+#include "consensus/wal.h"
 #include "consensus/wal_ledger.h"
 #include "server/checkpoint.h"
 #include "server/copies.h"
@@ -24,6 +28,10 @@
 #define CHOSEN_DELAY_US UINT64_C(10000)
 #define MARK_INTERVAL_US UINT64_C(1000000)
 #define PENDING_OPS_MAX 100000
+// A start that takes long says this often how far it is.
+#define PROGRESS_MS 3000u
+// Records of one shard from several streams take turns; so may those of two.
+#define LOCKS 64u
 
 static struct mf_owned_shard *owned(const struct mf_node *node, uint32_t shard)
 {
@@ -79,28 +87,39 @@ static void configure(struct mf_reactor *reactor, uint32_t shard, const struct m
     paxos->learn_bytes = LEARN_BYTES;
 }
 
+// Streams are read by several threads at once. Each record is restored under its shard's lock; the
+// message is under the last.
 struct replay {
     struct mf_node *node;
+    pthread_mutex_t locks[LOCKS + 1];
     char *message;
     size_t message_size;
 };
+
+static enum mf_err refuse_record(struct replay *replay, const struct mf_wal_record *record)
+{
+    const struct mf_node *node = replay->node;
+    pthread_mutex_lock(&replay->locks[LOCKS]);
+    if (node->state != MF_FORMATION_FORMED)
+        snprintf(replay->message, replay->message_size,
+                 "%s/wal has records, and node.meta does not say whose they are: put node.meta "
+                 "back, or move wal away to let the node in as a new one",
+                 node->config.data_dir);
+    else
+        snprintf(replay->message, replay->message_size,
+                 "the write-ahead log has records of shard %u, which there is not", record->group);
+    pthread_mutex_unlock(&replay->locks[LOCKS]);
+    return MF_BAD_REQUEST;
+}
 
 static enum mf_err replay_record(void *arg, const struct mf_wal_record *record)
 {
     struct replay *replay = arg;
     const struct mf_node *node = replay->node;
-    if (node->state != MF_FORMATION_FORMED) {
-        snprintf(replay->message, replay->message_size,
-                 "%s/wal has records, and node.meta does not say whose they are: put node.meta "
-                 "back, or move wal away to let the node in as a new one",
-                 node->config.data_dir);
-        return MF_BAD_REQUEST;
-    }
-    if (record->group >= node->config.shards) {
-        snprintf(replay->message, replay->message_size,
-                 "the write-ahead log has records of shard %u, which there is not", record->group);
-        return MF_BAD_REQUEST;
-    }
+    if (node->state != MF_FORMATION_FORMED || record->group >= node->config.shards)
+        return refuse_record(replay, record);
+    pthread_mutex_t *lock = &replay->locks[record->group % LOCKS];
+    pthread_mutex_lock(lock);
     struct mf_owned_shard *shard = owned(node, record->group);
     // Up to there a mark is of a copy that was given up.
     if (record->type == MF_WAL_MARK && record->slot > shard->base.marked &&
@@ -110,7 +129,15 @@ static enum mf_err replay_record(void *arg, const struct mf_wal_record *record)
         mf_replica_restore(shard->replica, record);
     else if (record->type != MF_WAL_MARK && record->ballot > shard->left.promise)
         shard->left.promise = record->ballot;
+    pthread_mutex_unlock(lock);
     return MF_OK;
+}
+
+static void tell_progress(void *arg, uint64_t bytes, uint64_t of_bytes)
+{
+    const struct replay *replay = arg;
+    mf_log(MF_INFO, "write-ahead log: %.1f of %.1f MB are read, of %u shards", (double)bytes / 1e6,
+           (double)of_bytes / 1e6, replay->node->config.shards);
 }
 
 // *files: how many the log has.
@@ -122,7 +149,17 @@ static enum mf_err replay_wal(struct mf_node *node, uint64_t *files, char *messa
     struct mf_wal_recovery recovery;
     message[0] = '\0';
     struct replay replay = {.node = node, .message = message, .message_size = size};
-    enum mf_err err = mf_wal_recover(folder, &recovery, node->ledger, replay_record, &replay);
+    for (uint32_t i = 0; i <= LOCKS; i++)
+        pthread_mutex_init(&replay.locks[i], NULL);
+    const struct mf_wal_reading reading = {.ledger = node->ledger,
+                                           .threads = node->reactor_count,
+                                           .record = replay_record,
+                                           .progress = tell_progress,
+                                           .progress_ms = PROGRESS_MS,
+                                           .arg = &replay};
+    enum mf_err err = mf_wal_recover_streams(folder, &reading, &recovery);
+    for (uint32_t i = 0; i <= LOCKS; i++)
+        pthread_mutex_destroy(&replay.locks[i]);
     *files = recovery.files;
     if (err != MF_OK && message[0] == '\0')
         snprintf(message, size, "%s", recovery.message);
@@ -182,6 +219,50 @@ static enum mf_err load_shard(struct mf_node *node, struct mf_snapshot_reader *g
     return MF_OK;
 }
 
+// Shards are loaded by several threads at once, each into its own state.
+struct loading {
+    struct mf_node *node;
+    struct mf_snapshot_reader *genesis;
+    char (*messages)[512]; // by shard
+    _Atomic uint32_t loaded;
+};
+
+static enum mf_err load_one(void *arg, uint32_t i)
+{
+    struct loading *loading = arg;
+    enum mf_err err = load_shard(loading->node, loading->genesis, owned(loading->node, i),
+                                 loading->messages[i], sizeof(loading->messages[i]));
+    atomic_fetch_add_explicit(&loading->loaded, 1, memory_order_relaxed);
+    return err;
+}
+
+static void tell_loaded(void *arg)
+{
+    const struct loading *loading = arg;
+    mf_log(MF_INFO, "checkpoints: %u of %u shards are read",
+           atomic_load_explicit(&loading->loaded, memory_order_relaxed),
+           loading->node->config.shards);
+}
+
+static enum mf_err load_shards(struct mf_node *node, struct mf_snapshot_reader *genesis,
+                               char *message, size_t size)
+{
+    struct loading loading = {.node = node, .genesis = genesis};
+    loading.messages = mf_calloc(node->config.shards, sizeof(*loading.messages));
+    const struct mf_parallel work = {.count = node->config.shards,
+                                     .threads = node->reactor_count,
+                                     .run = load_one,
+                                     .waiting = tell_loaded,
+                                     .wait_ms = PROGRESS_MS,
+                                     .arg = &loading};
+    uint32_t failed;
+    enum mf_err err = mf_parallel_run(&work, &failed);
+    if (err != MF_OK)
+        snprintf(message, size, "%s", loading.messages[failed]);
+    free(loading.messages);
+    return err;
+}
+
 // What every shard begins with.
 static enum mf_err load_states(struct mf_node *node, char *message, size_t size)
 {
@@ -194,9 +275,8 @@ static enum mf_err load_states(struct mf_node *node, char *message, size_t size)
         if (err == MF_CORRUPT)
             err = MF_IO; // what the cluster began with is nothing that others could teach
     }
-    for (uint32_t i = 0; i < node->config.shards && err == MF_OK; i++) {
-        err = load_shard(node, genesis, owned(node, i), message, size);
-    }
+    if (err == MF_OK)
+        err = load_shards(node, genesis, message, size);
     mf_snapshot_close(genesis);
     return err;
 }

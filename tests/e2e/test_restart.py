@@ -58,3 +58,23 @@ def test_nodes_stop_in_order_with_requests_and_a_snapshot_under_way(t):
         ended.set()
         for thread in threads:
             thread.join()
+
+
+def test_a_killed_node_comes_back_with_any_number_of_threads(t):
+    cluster = t.cluster(1, shards=16, overrides={"node.threads": 4})
+    node = cluster.node(1)
+    values = {}
+    for turn, threads in enumerate([1, 3, 8, 2]):
+        with node.connect() as connection:
+            pairs = {f"k{n}": f"{turn}-{n}".encode() for n in range(turn * 100, turn * 100 + 500)}
+            answers = connection.pipeline([("set", *pair) for pair in pairs.items()])
+            true(not any(isinstance(answer, RpcError) for answer in answers), "a set failed")
+            values.update(pairs)
+        node.kill9()
+        node.settings["node.threads"] = threads
+        node.write_config()
+        node.restart()
+        with node.connect() as connection:
+            found = connection.call("mget", list(values))
+        wrong = [key for key, value in zip(values, found) if value != values[key]]
+        true(not wrong, f"with {threads} threads: {len(wrong)} keys are wrong, such as {wrong[:3]}")

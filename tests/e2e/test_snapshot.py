@@ -3,9 +3,11 @@
 import json
 import pathlib
 import shutil
+import sys
 import threading
 import time
 
+from mayfly_test import process
 from mayfly_test.check import between, contains, equal, true
 from mayfly_test.client import RpcError
 from mayfly_test.context import limit
@@ -96,6 +98,52 @@ def test_a_snapshot_is_inspected_and_verified(t):
             finished = t.run("mayfly-snapshot", "inspect", path, "-o", output)
             equal(finished.status, 0, f"exit status of\n{finished}\n")
             contains(finished.stdout.decode(), str(made["keys"]), f"inspect -o {output}")
+
+
+READER = pathlib.Path(__file__).resolve().parents[2] / "examples" / "read_snapshot.py"
+
+
+def read_by_example(path):
+    """What examples/read_snapshot.py prints: shard, "key" or "id", version, deadline, key, value."""
+    finished = process.run([sys.executable, READER, path])
+    equal(finished.status, 0, f"exit status of\n{finished}\n")
+    return [json.loads(line) for line in finished.stdout.splitlines()]
+
+
+@limit(240)
+def test_a_reader_made_from_the_page_alone_reads_what_the_programs_write(t):
+    cluster = t.cluster(1, shards=5)
+    data = fill(cluster, t.rng, 1000)
+    wall, ttls = time.time(), ttls_of(cluster, list(data))
+    snapshot = take(cluster)
+    equal(cluster.stop(), None, "trouble while stopping")
+    fresh = t.cluster(1, shards=3, name="fresh", start=False)
+    fresh.start_with(lambda node: restore_folder(t, snapshot, node))
+    restored = pathlib.Path(fresh.node(1).data_dir) / "genesis.mfs"
+    for path, shards in ((snapshot, 5), (restored, 3)):
+        records = read_by_example(path)
+        keys = {key.encode("latin-1"): (value.encode("latin-1"), deadline, shard)
+                for shard, kind, _, deadline, key, value in records if kind == "key"}
+        ids = [key for _, kind, _, _, key, _ in records if kind == "id"]
+        equal(ids, ["an id is no key"] if path is snapshot else [], f"ids in {path.name}")
+        inspected = json.loads(t.run("mayfly-snapshot", "inspect", path, "-o", "json").stdout)
+        equal(len(keys), inspected["keys"], f"keys in {path.name}")
+        equal({shard for _, _, shard in keys.values()}, set(range(shards)), "shards")
+        for key, value in data.items():
+            equal(keys[key][0], value, f"the value of {key!r:.60} in {path.name}")
+            deadline = keys[key][1]
+            if ttls[key] == -1:
+                equal(deadline, None, f"the deadline of {key!r:.60}")
+            else:
+                between(wall * 1000 + ttls[key] - TTL_TOLERANCE_MS, deadline / 1000,
+                        wall * 1000 + ttls[key] + TTL_TOLERANCE_MS, f"deadline of {key!r:.60}")
+    good = snapshot.read_bytes()
+    bad = t.dir / "bad.mfs"
+    for offset in [0, 40, len(good) // 3, len(good) - 1]:
+        bad.write_bytes(good[:offset] + bytes([good[offset] ^ 1]) + good[offset + 1:])
+        finished = process.run([sys.executable, READER, bad])
+        equal(finished.status, 1, f"exit status of\n{finished}\n")
+        contains(finished.stderr.decode(), "damaged:", f"byte {offset}")
 
 
 @limit(240)

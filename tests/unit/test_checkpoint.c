@@ -164,15 +164,19 @@ static void what_is_damaged_or_of_another_shard_is_refused(void **state)
     assert_int_not_equal(access(fixture.path, F_OK), 0);
     assert_false(mf_checkpoint_info(fixture.node, SHARD, &info));
 
-    // The same in its place, at a start.
-    bytes[size / 2] ^= 1;
-    write_whole(fixture.path, bytes, size);
-    struct mf_shard *shard;
-    struct mf_members found;
-    assert_int_equal(mf_checkpoint_load(fixture.node, SHARD, &shard, &found, &info, fixture.message,
-                                        sizeof(fixture.message)),
-                     MF_CORRUPT);
-    assert_non_null(strstr(fixture.message, fixture.path));
+    // The same in its place, at a start: of a damaged file nothing is taken.
+    for (size_t bit = 0; bit < 8 * size; bit++) {
+        bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        write_whole(fixture.path, bytes, size);
+        bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        struct mf_shard *shard;
+        struct mf_members found;
+        assert_int_equal(mf_checkpoint_load(fixture.node, SHARD, &shard, &found, &info,
+                                            fixture.message, sizeof(fixture.message)),
+                         MF_CORRUPT);
+        assert_null(shard);
+        assert_non_null(strstr(fixture.message, fixture.path));
+    }
     free(bytes);
     end(&fixture);
 }

@@ -427,6 +427,90 @@ static void streams_are_read_whatever_the_number_of_threads_was(void **state)
     remove_folder(folder.path);
 }
 
+// What several threads found. Under its lock.
+struct together {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    uint32_t begun; // streams
+    uint32_t wanted;
+    uint64_t last[4]; // by stream: the last slot
+    uint32_t records;
+    uint32_t progresses;
+    bool held; // the reading waits until it is asked how far it is
+    uint64_t bytes;
+    uint64_t of_bytes;
+};
+
+// A stream's first record is kept until the other streams have theirs too.
+static enum mf_err meet(void *arg, const struct mf_wal_record *record)
+{
+    struct together *all = arg;
+    pthread_mutex_lock(&all->lock);
+    uint64_t *last = &all->last[record->slot / 100];
+    assert_true(record->slot > *last);
+    if (*last == 0)
+        all->begun++;
+    *last = record->slot;
+    all->records++;
+    pthread_cond_broadcast(&all->changed);
+    while (all->begun < all->wanted || (all->held && all->progresses < 2))
+        pthread_cond_wait(&all->changed, &all->lock);
+    pthread_mutex_unlock(&all->lock);
+    return MF_OK;
+}
+
+static void count_progress(void *arg, uint64_t bytes, uint64_t of_bytes)
+{
+    struct together *all = arg;
+    pthread_mutex_lock(&all->lock);
+    all->progresses++;
+    all->bytes = bytes;
+    all->of_bytes = of_bytes;
+    pthread_cond_broadcast(&all->changed);
+    pthread_mutex_unlock(&all->lock);
+}
+
+static void streams_are_read_at_the_same_time_each_in_its_order(void **state)
+{
+    (void)state;
+    struct folder folder = make_folder();
+    for (uint32_t stream = 0; stream < 3; stream++)
+        append(folder.path, stream, 100 * stream + 1, 100 * stream + 12);
+    struct together all = {
+        .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER, .wanted = 3};
+    struct mf_wal_ledger *ledger = mf_wal_ledger_new(1);
+    struct mf_wal_reading reading = {.ledger = ledger, .threads = 3, .record = meet, .arg = &all};
+    struct mf_wal_recovery recovery;
+    assert_int_equal(mf_wal_recover_streams(folder.path, &reading, &recovery), MF_OK);
+    assert_int_equal(all.records, 36);
+    assert_int_equal(recovery.records, 36);
+    assert_int_equal(recovery.files, 9);
+    mf_wal_ledger_free(ledger);
+
+    // One thread is enough for all of them, and tells how far it is.
+    all = (struct together){
+        .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER, .held = true};
+    reading = (struct mf_wal_reading){
+        .record = meet, .progress = count_progress, .progress_ms = 1, .arg = &all};
+    assert_int_equal(mf_wal_recover_streams(folder.path, &reading, &recovery), MF_OK);
+    assert_int_equal(all.records, 36);
+    assert_true(all.progresses >= 2);
+    assert_int_equal(all.of_bytes, 9 * SEGMENT);
+    assert_true(all.bytes < all.of_bytes);
+
+    // Of two damaged streams the lowest is named.
+    overwrite(in_folder(folder.path, "0001-00000001.wal"), 600, "rot", 3);
+    overwrite(in_folder(folder.path, "0002-00000001.wal"), 600, "rot", 3);
+    all = (struct together){.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+    reading.progress = NULL;
+    for (reading.threads = 0; reading.threads < 4; reading.threads++) {
+        memset(all.last, 0, sizeof all.last);
+        assert_int_equal(mf_wal_recover_streams(folder.path, &reading, &recovery), MF_CORRUPT);
+        assert_non_null(strstr(recovery.message, "0001-00000001.wal: batch 1 at offset 512"));
+    }
+    remove_folder(folder.path);
+}
+
 static void an_absent_folder_is_empty_and_open_creates_it(void **state)
 {
     (void)state;
@@ -510,6 +594,7 @@ int main(void)
         cmocka_unit_test(a_file_without_a_valid_header_is_refused),
         cmocka_unit_test(a_segment_made_ahead_may_be_empty_or_begun_without_its_link),
         cmocka_unit_test(streams_are_read_whatever_the_number_of_threads_was),
+        cmocka_unit_test(streams_are_read_at_the_same_time_each_in_its_order),
         cmocka_unit_test(an_absent_folder_is_empty_and_open_creates_it),
         cmocka_unit_test(a_folder_that_cannot_be_made_is_an_error_with_a_message),
         cmocka_unit_test(leftover_temporaries_of_the_stream_are_removed_and_nothing_else),

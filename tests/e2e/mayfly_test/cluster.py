@@ -93,6 +93,7 @@ class Node:
         self.log = folder / f"node-{node_id}.log"
         self.data_dir = pathlib.Path(settings["node.data_dir"])
         self.process = None
+        self.environment = {}  # beside the runner's own
         self.ready = {}    # name -> address, of the last ready line
         self._starts = 0
         self._paused = False
@@ -128,7 +129,8 @@ class Node:
             log.write(b"=== start %d\n" % self._starts)
             log.flush()
             self.process = process.spawn([self.binary, "--config", self.config],
-                                         stdout=stdout, stderr=log, cwd=self.folder)
+                                         stdout=stdout, stderr=log, cwd=self.folder,
+                                         env={**os.environ, **self.environment})
 
     def wait_ready(self):
         wait_for(self._read_ready, START_TIMEOUT, f"the ready line of node {self.id}")
