@@ -90,7 +90,9 @@ int tool_inspect(const struct tool_args *args)
     case OUTPUT_JSON:
         inspect_json(&inspected);
         break;
+    case OUTPUT_UNSAID:
     case OUTPUT_TABLE:
+    case OUTPUT_CSV:
         inspect_table(&inspected);
         break;
     case OUTPUT_PLAIN:

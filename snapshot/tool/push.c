@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 #include "mayfly/client.h"
-#include "snapshot/reshard.h"
+#include "snapshot/tool/entry.h"
 
 struct push {
     struct mayfly_client *client;
@@ -39,15 +39,6 @@ static void take_reply(void *cookie, const struct mayfly_reply *reply)
     note_failure(push, why);
 }
 
-// To the millisecond and never early.
-static int64_t expire_at_ms(const struct mf_snapshot_shard *section, uint64_t deadline_us)
-{
-    uint64_t at_us =
-        mf_snapshot_absolute_deadline(deadline_us, section->meta.log_time_us, section->wall_us);
-    uint64_t at_ms = at_us / 1000 + (at_us % 1000 != 0);
-    return at_ms < (uint64_t)MAYFLY_TTL_MS_MAX ? (int64_t)at_ms : MAYFLY_TTL_MS_MAX;
-}
-
 static enum mf_err push_record(void *arg, const struct mf_record *record)
 {
     struct push *push = arg;
@@ -59,9 +50,10 @@ static enum mf_err push_record(void *arg, const struct mf_record *record)
     struct mayfly_bytes value = {record->value.data, record->value.len};
     struct mayfly_request request = {
         .method = MAYFLY_METHOD_SET, .keys = &key, .values = &value, .count = 1};
-    if (record->deadline_us != MF_NO_DEADLINE) {
+    struct entry entry = entry_of(push->section, record);
+    if (entry.expires) {
         request.options.flags = MAYFLY_FLAG_EXPIRE_AT;
-        request.options.expire_at_ms = expire_at_ms(push->section, record->deadline_us);
+        request.options.expire_at_ms = (int64_t)entry.expire_at_ms;
     }
     enum mayfly_err err = mayfly_submit(push->client, &request, take_reply, push);
     while (err == MAYFLY_ERR_WINDOW_FULL && !push->failed) {
