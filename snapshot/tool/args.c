@@ -26,6 +26,11 @@ static const char usage[] =
     "  export FILE [-o json|csv] [OUT]\n"
     "      Print the keys that live, a JSON object a line, or as CSV; into the file OUT, or on\n"
     "      standard output.\n"
+    "  import FILE OUT [--format json|csv|rdb]\n"
+    "      Make the snapshot file OUT of what export printed, or of a file that Redis wrote (RDB "
+    "up\n"
+    "      to version 11): its strings. FILE may be -, standard input. Without --format, FILE's\n"
+    "      first bytes tell what it is.\n"
     "\n"
     "  --help      this text\n"
     "  --version   the version\n"
@@ -41,9 +46,10 @@ static const struct tool_verb verbs[] = {
      .flags = "-o",
      .outputs = "json or csv",
      .out = OUT_MAY_BE},
+    {.name = "import", .run = tool_import, .flags = "--format", .out = OUT_MUST_BE},
 };
 
-static const char verb_names[] = "expected verify, inspect, restore or export";
+static const char verb_names[] = "expected verify, inspect, restore, export or import";
 
 struct flag {
     const char *name;
@@ -51,7 +57,7 @@ struct flag {
     const char **value;
 };
 
-enum { FLAGS = 6 };
+enum { FLAGS = 7 };
 
 static const struct tool_verb *find_verb(const char *name)
 {
@@ -177,6 +183,11 @@ static int check_target(const struct tool_args *args)
     return -1;
 }
 
+static bool is_one_of(const char *word, const char *a, const char *b, const char *c)
+{
+    return strcmp(word, a) == 0 || strcmp(word, b) == 0 || strcmp(word, c) == 0;
+}
+
 static int check_all(const struct tool_verb *verb, struct tool_args *args, const char *output,
                      const struct flag *flags)
 {
@@ -187,6 +198,8 @@ static int check_all(const struct tool_verb *verb, struct tool_args *args, const
         status = parse_output(verb, output, &args->output);
     if (status != -1)
         return status;
+    if (args->format != NULL && !is_one_of(args->format, "json", "csv", "rdb"))
+        return tool_fail(EXIT_USAGE, "--format %s: expected json, csv or rdb", args->format);
     if (args->file == NULL)
         return tool_fail(EXIT_USAGE, "%s: no FILE: expected the path of a snapshot file",
                          verb->name);
@@ -212,6 +225,7 @@ int tool_parse(int argc, char **argv, const struct tool_verb **verb, struct tool
         {"-s", "ADDR[,ADDR...]", &args->endpoints},
         {"--user", "a name", &args->user},
         {"--password", "a password", &args->password},
+        {"--format", "json, csv or rdb", &args->format},
     };
     int status = -1;
     bool operands_only = false;

@@ -49,15 +49,13 @@ void interrupt_guard(const char *path)
     catch_signals();
     if (strlen(path) >= PATH_MAX)
         return; // no file can have that name
-    for (size_t i = 0; i < INTERRUPT_PATHS_MAX; i++) {
-        if (atomic_load_explicit(&guarded[i], memory_order_relaxed))
-            continue;
-        snprintf(paths[i], sizeof(paths[i]), "%s", path);
-        // Pairs with the acquire in on_signal.
-        atomic_store_explicit(&guarded[i], true, memory_order_release);
-        return;
-    }
-    assert(!"more files at once than there are slots");
+    size_t slot = 0;
+    while (slot < INTERRUPT_PATHS_MAX && atomic_load_explicit(&guarded[slot], memory_order_relaxed))
+        slot++;
+    assert(slot < INTERRUPT_PATHS_MAX);
+    snprintf(paths[slot], sizeof(paths[slot]), "%s", path);
+    // Pairs with the acquire in on_signal.
+    atomic_store_explicit(&guarded[slot], true, memory_order_release);
 }
 
 void interrupt_guard_snapshot(const char *path)

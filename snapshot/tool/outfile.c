@@ -68,7 +68,7 @@ bool outfile_write(struct outfile *out, struct mf_bytes bytes)
     return !out->failed;
 }
 
-static bool sync_folder_of(const char *path)
+bool outfile_sync_folder_of(const char *path)
 {
     const char *slash = strrchr(path, '/');
     char *folder = mf_strdup(slash != NULL ? path : ".");
@@ -96,7 +96,7 @@ bool outfile_commit(struct outfile *out)
         if (!out->failed) {
             free(out->temporary);
             out->temporary = NULL;
-            if (!sync_folder_of(out->path))
+            if (!outfile_sync_folder_of(out->path))
                 fail(out, "syncing the folder of", out->path);
         }
     }

@@ -25,5 +25,7 @@ bool outfile_write(struct outfile *out, struct mf_bytes bytes);
 bool outfile_commit(struct outfile *out);
 // Ends it, and removes what was written aside.
 void outfile_abort(struct outfile *out);
+// Makes what was renamed to `path` last; false with errno.
+bool outfile_sync_folder_of(const char *path);
 
 #endif

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/text.h"
 #include "snapshot/tool/tool.h"
 
 int tool_fail(int status, const char *format, ...)
@@ -12,9 +13,11 @@ int tool_fail(int status, const char *format, ...)
     va_start(args, format);
     vsnprintf(line, sizeof(line), format, args);
     va_end(args);
-    // One line, whatever names and values are in it.
+    // One line of text, whatever names and values are in it.
+    bool text = mf_utf8_valid(mf_bytes_str(line));
     for (char *at = line; *at != '\0'; at++) {
-        if ((unsigned char)*at < ' ' || *at == 0x7f)
+        unsigned char c = (unsigned char)*at;
+        if (c < ' ' || c == 0x7f || (c > 0x7f && !text))
             *at = '?';
     }
     fprintf(stderr, "mayfly-snapshot: %s\n", line);

@@ -15,6 +15,7 @@ struct tool_args {
     const char *file;
     const char *out; // the second path
     enum tool_output output;
+    const char *format;
     const char *data_dir;
     const char *config;
     bool force_new_cluster;
@@ -28,6 +29,7 @@ int tool_verify(const struct tool_args *args);
 int tool_inspect(const struct tool_args *args);
 int tool_restore(const struct tool_args *args);
 int tool_export(const struct tool_args *args);
+int tool_import(const struct tool_args *args);
 
 // Prints `mayfly-snapshot: ...` on stderr and returns `status`.
 int tool_fail(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -3,6 +3,11 @@
 import base64
 import csv
 import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
 import time
 
 from mayfly_test.check import between, contains, equal, true
@@ -135,3 +140,204 @@ def test_usage_errors_of_export_are_one_line(t):
                  ["export", "a", "b", "c"], ["export", "a", "-s", "127.0.0.1:1"],
                  ["inspect", "a", "-o", "csv"], ["export", "a", ""]):
         tool(t, *args, status=2)
+
+
+def summary(t, path):
+    finished = tool(t, "inspect", path, "-o", "json")
+    return json.loads(finished.stdout)
+
+
+@limit(240)
+def test_what_export_prints_is_imported_and_restored(t):
+    cluster = t.cluster(1)
+    node = cluster.node(1)
+    entries = odd_entries(t.rng)
+    put_entries(node, entries)
+    wall_ms = time.time() * 1000
+    path = node.call("snapshot", "snap.mfs", timeout=60)["path"]
+    fresh = t.cluster(1, shards=5, name="fresh")
+    for output, read in (("json", read_json_lines), ("csv", read_csv)):
+        folder = t.dir / output
+        folder.mkdir()
+        text = tool(t, "export", path, "-o", output).stdout
+        (folder / "in").write_bytes(text)
+        told = tool(t, "import", folder / "in", folder / "out.mfs")
+        contains(told.stdout.decode(), f"{len(entries)} keys", "what an import tells")
+        nothing_left(folder, ["in", "out.mfs"])
+        tool(t, "verify", folder / "out.mfs")
+        equal(summary(t, folder / "out.mfs")["keys"], len(entries), "keys that inspect tells")
+        again = tool(t, "export", folder / "out.mfs", "-o", output).stdout
+        equal(sorted(again.splitlines()), sorted(text.splitlines()), "what comes back")
+        tool(t, "import", "-", folder / "piped.mfs", "--format", output, stdin=text)
+        equal(sorted(tool(t, "export", folder / "piped.mfs", "-o", output).stdout.splitlines()),
+              sorted(text.splitlines()), "what comes through a pipe")
+        tool(t, "restore", folder / "out.mfs", "-s", fresh.endpoints())
+        restored = fresh.node(1).call("snapshot", "restored", timeout=60)["path"]
+        check_entries(read(tool(t, "export", restored, "-o", output).stdout), entries, wall_ms,
+                      f"restored from {output}")
+
+
+def test_lines_that_are_not_right_are_named_and_leave_nothing(t):
+    folder = t.dir / "work"
+    folder.mkdir()
+    good = b'{"key":"k","value":"v","expire_at":null}\n'
+    cases = [(good * 2 + b'{"key":"k","value":"v","ttl":5}\n', "line 3"), (b"{\n", "line 1"),
+             (good + b'{"key":"","value":"v"}', "line 2"), (b"\xff\xfe\x00", "line 1"),
+             (b"key,value\nk\n", "line 2"), (b"what is this?\n", "line 1"),
+             (b"REDIS0012\xff" + b"\0" * 8, "version 12"), (b"REDIS", "cut short"),
+             (good[:20], "line 1")]
+    for content, why in cases:
+        (folder / "in").write_bytes(content)
+        finished = tool(t, "import", folder / "in", folder / "out", status=1)
+        contains(finished.stderr.decode(), why, f"what is said of {content!r:.60}")
+        nothing_left(folder, ["in"])
+    (folder / "in").write_bytes(good)
+    tool(t, "import", folder / "in", "/dev/null", status=1)
+    tool(t, "import", folder / "in", folder / "in", status=1)
+    tool(t, "import", folder / "in", folder / "absent" / "out", status=1)
+    tool(t, "import", folder / "absent", folder / "out", status=1)
+    tool(t, "import", folder, folder / "out", status=1)
+    nothing_left(folder, ["in"])
+    (folder / "in").write_bytes(b"")
+    tool(t, "import", folder / "in", folder / "empty.mfs")
+    equal(summary(t, folder / "empty.mfs")["keys"], 0, "keys of nothing")
+    (folder / "in").write_bytes(b"\xef\xbb\xbf" + good * 3)
+    told = tool(t, "import", folder / "in", folder / "out")
+    contains(told.stderr.decode(), "2 entries", "what is said of keys that repeat")
+    equal(summary(t, folder / "out")["keys"], 1, "keys")
+    for args in (["import", "a"], ["import"], ["import", "a", "b", "--format", "xml"],
+                 ["import", "a", "b", "c"], ["import", "a", "b", "-o", "json"]):
+        tool(t, *args, status=2)
+
+
+def test_an_interrupted_import_leaves_nothing(t):
+    folder = t.dir / "work"
+    folder.mkdir()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with subprocess.Popen([t.bin("mayfly-snapshot"), "import", "-", folder / "out.mfs"],
+                              stdin=subprocess.PIPE) as running:
+            running.stdin.write(b'{"key":"k","value":"v"}\n')
+            running.stdin.flush()
+            wait_for(lambda: any(folder.iterdir()), 10, "the file to be begun")
+            running.send_signal(number)
+            equal(running.wait(10), -number, "how it ended")
+            nothing_left(folder, [])
+
+
+class Redis:
+    """A redis-server, for a moment."""
+
+    # In Debian's redis-tools, which starts no service, it is there under the name of a checker.
+    program = shutil.which("redis-server") or shutil.which("redis-check-rdb")
+
+    def __init__(self, t):
+        self.folder = t.dir / "redis"
+        self.folder.mkdir()
+        self.socket_path = f"/tmp/mayfly-redis-{os.getpid()}.sock"
+        self.process = subprocess.Popen(
+            ["redis-server", "--port", "0", "--unixsocket", self.socket_path, "--dir", self.folder,
+             "--save", "", "--daemonize", "no"], executable=self.program,
+            stdout=subprocess.DEVNULL)
+        wait_for(lambda: os.path.exists(self.socket_path), 20, "redis-server to start")
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(60)
+        self.socket.connect(self.socket_path)
+        self.stream = self.socket.makefile("rb")
+
+    def call(self, *words):
+        words = [word if isinstance(word, bytes) else str(word).encode() for word in words]
+        self.socket.sendall(b"*%d\r\n" % len(words) +
+                            b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words))
+        self.read_reply()
+
+    def read_reply(self):
+        line = self.stream.readline()
+        true(line[:1] in (b"+", b":", b"$", b"*"), f"redis-server answers {line!r}")
+        if line[:1] == b"$" and int(line[1:]) >= 0:
+            self.stream.read(int(line[1:]) + 2)
+        for _ in range(int(line[1:]) if line[:1] == b"*" else 0):
+            self.read_reply()
+
+    def save(self):
+        self.call("SAVE")
+        return self.folder / "dump.rdb"
+
+    def stop(self):
+        self.socket.close()
+        self.process.terminate()
+        self.process.wait(20)
+
+
+def fill_redis(redis, entries, wall_ms):
+    """Strings of every encoding with TTLs, and values of all other types. Returns the deadlines."""
+    deadlines = {}
+    for key, (value, ttl) in entries.items():
+        redis.call("SET", key, value)
+        if ttl is not None:
+            deadlines[key] = int(wall_ms) + ttl
+            redis.call("PEXPIREAT", key, deadlines[key])
+    for number in (0, -1, 127, -128, 128, 32767, -32768, 2**31 - 1, -2**31, 2**31, 2**62):
+        key = b"number:%d" % number
+        entries[key] = (b"%d" % number, None)
+        redis.call("SET", key, number)
+    entries[b"packs well"] = (b"abc" * 100_000, None)
+    redis.call("SET", "packs well", b"abc" * 100_000)
+    for size in (3, 2000):
+        many = [f"member {i}" for i in range(size)]
+        redis.call("RPUSH", f"list of {size}", *many)
+        redis.call("SADD", f"set of {size}", *many)
+        redis.call("SADD", f"numbers of {size}", *range(size))
+        redis.call("HSET", f"hash of {size}", *(word for name in many for word in (name, "v" * 20)))
+        redis.call("ZADD", f"zset of {size}",
+                   *(word for i, name in enumerate(many) for word in (i / 7, name)))
+    redis.call("ZADD", "zset of infinities", "inf", "a", "-inf", "b")
+    for i in range(300):
+        redis.call("XADD", "stream", "*", "field", i)
+    redis.call("XGROUP", "CREATE", "stream", "group", 0)
+    redis.call("XREADGROUP", "GROUP", "group", "consumer", "COUNT", 1, "STREAMS", "stream", ">")
+    redis.call("PEXPIREAT", "stream", int(wall_ms) + HOUR_MS)
+    redis.call("SELECT", 5)
+    redis.call("SET", "in another database", "v")
+    entries[b"in another database"] = (b"v", None)
+    redis.call("SELECT", 0)
+    return deadlines
+
+
+@limit(240)
+def test_what_redis_saved_is_imported(t):
+    if Redis.program is None:
+        t.note("there is no redis-server (scripts/deps): nothing was tried")
+        return
+    redis = Redis(t)
+    try:
+        entries = odd_entries(t.rng)
+        wall_ms = time.time() * 1000
+        deadlines = fill_redis(redis, entries, wall_ms)
+        for name, value in (("rdbcompression", "yes"), ("rdbcompression", "no"),
+                            ("maxmemory-policy", "allkeys-lfu"),
+                            ("maxmemory-policy", "allkeys-lru")):
+            redis.call("CONFIG", "SET", name, value)
+            path = redis.save()
+            out = t.dir / "out.mfs"
+            told = tool(t, "import", path, out)
+            for what in ("2 of type list", "4 of type set", "3 of type zset", "2 of type hash",
+                         "1 of type stream: stream", "2 databases"):
+                contains(told.stderr.decode(), what, "what an import tells")
+            tool(t, "verify", out)
+            found = read_json_lines(tool(t, "export", out, "-o", "json").stdout)
+            equal({key: value for key, (value, _) in found.items()},
+                  {key: value for key, (value, _) in entries.items()}, f"with {name} {value}")
+            equal({key: at for key, (_, at) in found.items() if at is not None}, deadlines,
+                  "the times at which keys expire")
+        good = path.read_bytes()
+        bad = t.dir / "bad.rdb"
+        for _ in range(20):
+            offset = t.rng.randrange(len(good))
+            damaged = bytearray(good)
+            damaged[offset] ^= 1 << t.rng.randrange(8)
+            cut = bytes(damaged if t.rng.random() < 0.5 else good[:offset])
+            bad.write_bytes(cut)
+            tool(t, "import", bad, t.dir / "bad.mfs", "--format", "rdb", status=1)
+            true(not (t.dir / "bad.mfs").exists(), f"a file was made of one damaged at {offset}")
+    finally:
+        redis.stop()
