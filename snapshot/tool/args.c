@@ -25,6 +25,10 @@ static const char usage[] =
     "  restore FILE -s ADDR[,ADDR...] [--user USER] [--password PASSWORD]\n"
     "      Set every key of the file in a running cluster. Without the flags, user and password\n"
     "      are those of MAYFLY_USER and MAYFLY_PASSWORD.\n"
+    "  restore ... --ttl absolute|remaining|none\n"
+    "      absolute, the default: keys expire at the time they had. remaining: what they had left "
+    "at\n"
+    "      the cut counts on from the restore, or from the first start. none: they do not expire.\n"
     "  export FILE [-o json|csv] [OUT]\n"
     "      Print the keys that live, a JSON object a line, or as CSV; into the file OUT, or on\n"
     "      standard output.\n"
@@ -42,7 +46,9 @@ static const char usage[] =
 static const struct tool_verb verbs[] = {
     {.name = "verify", .run = tool_verify, .flags = ""},
     {.name = "inspect", .run = tool_inspect, .flags = "-o", .outputs = "json, table or plain"},
-    {.name = "restore", .run = tool_restore, .flags = "--data-dir --config -s --user --password"},
+    {.name = "restore",
+     .run = tool_restore,
+     .flags = "--data-dir --config -s --user --password --ttl"},
     {.name = "export",
      .run = tool_export,
      .flags = "-o",
@@ -59,7 +65,7 @@ struct flag {
     const char **value;
 };
 
-enum { FLAGS = 7 };
+enum { FLAGS = 8 };
 
 static const struct tool_verb *find_verb(const char *name)
 {
@@ -202,6 +208,13 @@ static int check_all(const struct tool_verb *verb, struct tool_args *args, const
         return status;
     if (args->format != NULL && !is_one_of(args->format, "json", "csv", "rdb"))
         return tool_fail(EXIT_USAGE, "--format %s: expected json, csv or rdb", args->format);
+    if (args->ttl_word != NULL && !is_one_of(args->ttl_word, "absolute", "remaining", "none"))
+        return tool_fail(EXIT_USAGE, "--ttl %s: expected absolute, remaining or none",
+                         args->ttl_word);
+    if (args->ttl_word != NULL)
+        args->ttl = args->ttl_word[0] == 'a'   ? MF_SNAPSHOT_ABSOLUTE
+                    : args->ttl_word[0] == 'r' ? MF_SNAPSHOT_REMAINING
+                                               : MF_SNAPSHOT_NO_TTL;
     if (args->file == NULL)
         return tool_fail(EXIT_USAGE, "%s: no FILE: expected the path of a snapshot file",
                          verb->name);
@@ -227,6 +240,7 @@ int tool_parse(int argc, char **argv, const struct tool_verb **verb, struct tool
         {"-s", "ADDR[,ADDR...]", &args->endpoints},
         {"--user", "a name", &args->user},
         {"--password", "a password", &args->password},
+        {"--ttl", "absolute, remaining or none", &args->ttl_word},
         {"--format", "json, csv or rdb", &args->format},
     };
     int status = -1;

@@ -24,7 +24,7 @@ static int restore_folder(const struct tool_args *args)
         goto out;
     struct mf_snapshot_totals totals;
     uint64_t ids_left_out;
-    if (mf_snapshot_write_genesis(reader, args->data_dir, config->name, config->shards,
+    if (mf_snapshot_write_genesis(reader, args->data_dir, config->name, config->shards, args->ttl,
                                   args->force_new_cluster, &totals, &ids_left_out, message,
                                   sizeof(message)) != MF_OK) {
         tool_fail(EXIT_FAILED, "%s", message);

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 #include "snapshot/reader.h"
+#include "snapshot/reshard.h"
 
 enum { EXIT_FINE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
@@ -19,6 +20,8 @@ struct tool_args {
     const char *data_dir;
     const char *config;
     bool force_new_cluster;
+    const char *ttl_word;
+    enum mf_snapshot_ttl ttl; // by default absolute
     const char *endpoints;
     const char *user;
     const char *password;

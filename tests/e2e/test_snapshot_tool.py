@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import time
 
@@ -341,3 +342,58 @@ def test_what_redis_saved_is_imported(t):
             true(not (t.dir / "bad.mfs").exists(), f"a file was made of one damaged at {offset}")
     finally:
         redis.stop()
+
+
+def old_rdb(keys, cut_s):
+    """A file that Redis could have written at cut_s: key -> seconds left then, or None."""
+    content = b"REDIS0011\xfa\x05ctime\xc2" + struct.pack("<I", cut_s)
+    for key, left_s in keys.items():
+        if left_s is not None:
+            content += b"\xfc" + struct.pack("<q", (cut_s + left_s) * 1000)
+        content += b"\x00" + bytes([len(key)]) + key + b"\x01v"
+    return content + b"\xff" + b"\0" * 8
+
+
+@limit(240)
+def test_deadlines_are_restored_as_told(t):
+    # Two hours old: what had an hour left is over, what had three has one.
+    cut_s = int(time.time()) - 7200
+    keys = {b"none": None, b"one hour": 3600, b"three hours": 10_800, b"dead at the cut": -5}
+    (t.dir / "old.rdb").write_bytes(old_rdb(keys, cut_s))
+    tool(t, "import", t.dir / "old.rdb", t.dir / "old.mfs")
+    expected = {  # seconds left; -1 none, -2 no key
+        "absolute": (-1, -2, 3600), "remaining": (-1, 3600, 10_800), "none": (-1, -1, -1)}
+    running = t.cluster(1, name="running")
+    for word, left in [(None, expected["absolute"])] + list(expected.items()):
+        ttl = [] if word is None else ["--ttl", word]
+        running.node(1).call("flush")
+        tool(t, "restore", t.dir / "old.mfs", "-s", running.endpoints(), *ttl)
+        check_left(running.node(1), keys, left, f"a restore into a cluster, --ttl {word}")
+        begun = t.cluster(3, shards=5, name=f"begun-{word}", start=False)
+        begun.start_with(lambda node, ttl=ttl: restore_folder_with(t, node, ttl))
+        begun.wait_settled()
+        for node in begun.nodes:
+            check_left(node, keys, left, f"a cluster begun with --ttl {word}")
+        if word == "remaining":
+            begun.kill()
+            begun.restart()
+            check_left(begun.node(1), keys, left, "the same after a restart")
+        equal(begun.stop(), None, "trouble while stopping")
+    tool(t, "restore", "a", "-s", "127.0.0.1:1", "--ttl", "keep", status=2)
+    tool(t, "export", "a", "--ttl", "none", status=2)
+
+
+def restore_folder_with(t, node, ttl):
+    node.write_config()
+    tool(t, "restore", t.dir / "old.mfs", "--data-dir", node.data_dir, "--config", node.config, *ttl)
+
+
+def check_left(node, keys, left_s, what):
+    wait_for(lambda: node.call("ttl", "dead at the cut") == -2, 10, f"{what}: a key to be dead")
+    for key, seconds in zip(keys, left_s):
+        found = node.call("ttl", key)
+        if seconds < 0:
+            wait_for(lambda key=key, seconds=seconds: node.call("ttl", key) == seconds, 10,
+                     f"{what}: ttl of {key} to be {seconds}, it is {found}")
+        else:
+            between((seconds - 120) * 1000, found, seconds * 1000 + 1000, f"{what}: ttl of {key}")
