@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/output.h"
+#include "base/text.h"
 #include "mayfly/client.h"
 
 static bool refuse(struct load_parser *parser, const char *format, ...)
@@ -117,7 +117,7 @@ static bool read_bytes(struct load_parser *parser, const char *name, struct mf_b
     if (text != NULL)
         return true;
     buf->len = 0;
-    if (!cli_unbase64(*out, buf))
+    if (!mf_base64_take(*out, buf))
         return refuse(parser, "\"%s\": expected padded base64", base64_name);
     *out = mf_buf_view(buf);
     return true;

@@ -5,60 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
+
 #define CELL_CHARACTERS_MAX 72 // a longer one is cut in a table
-
-static const char base64_digits[] =
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-void cli_base64(struct mf_bytes bytes, struct mf_buf *out)
-{
-    for (size_t i = 0; i < bytes.len; i += 3) {
-        size_t have = bytes.len - i < 3 ? bytes.len - i : 3;
-        uint32_t group = (uint32_t)bytes.data[i] << 16;
-        if (have > 1)
-            group |= (uint32_t)bytes.data[i + 1] << 8;
-        if (have > 2)
-            group |= bytes.data[i + 2];
-        char text[4] = {base64_digits[group >> 18], base64_digits[group >> 12 & 63],
-                        have > 1 ? base64_digits[group >> 6 & 63] : '=',
-                        have > 2 ? base64_digits[group & 63] : '='};
-        mf_buf_put(out, text, sizeof text);
-    }
-}
-
-static bool digit_value(uint8_t digit, uint32_t *value)
-{
-    const char *at = digit != '\0' ? strchr(base64_digits, digit) : NULL;
-    if (at == NULL)
-        return false;
-    *value = (uint32_t)(at - base64_digits);
-    return true;
-}
-
-bool cli_unbase64(struct mf_bytes text, struct mf_buf *out)
-{
-    if (text.len % 4 != 0)
-        return false;
-    for (size_t i = 0; i < text.len; i += 4) {
-        bool last = i + 4 == text.len;
-        size_t have = 3;
-        if (last && text.data[i + 3] == '=')
-            have = text.data[i + 2] == '=' ? 1 : 2;
-        uint32_t group = 0;
-        for (size_t j = 0; j < 4; j++) {
-            uint32_t digit = 0;
-            if (j <= have && !digit_value(text.data[i + j], &digit))
-                return false;
-            group = group << 6 | digit;
-        }
-        // Bits that the padding leaves over must be zero: one text for each value.
-        if ((group & ((1u << (8 * (3 - have))) - 1)) != 0)
-            return false;
-        uint8_t bytes[3] = {(uint8_t)(group >> 16), (uint8_t)(group >> 8), (uint8_t)group};
-        mf_buf_put(out, bytes, have);
-    }
-    return true;
-}
 
 json_t *cli_json_bytes(struct mayfly_bytes bytes)
 {
@@ -66,7 +15,7 @@ json_t *cli_json_bytes(struct mayfly_bytes bytes)
     if (text != NULL)
         return text;
     struct mf_buf base64 = {0};
-    cli_base64(mf_bytes_of(bytes.data, bytes.len), &base64);
+    mf_base64_put(&base64, mf_bytes_of(bytes.data, bytes.len));
     json_t *object = json_object();
     json_object_set_new(object, "base64", json_stringn((const char *)base64.data, base64.len));
     mf_buf_free(&base64);

@@ -17,11 +17,6 @@ json_t *cli_json_value(const struct mayfly_value *value);
 // One line, members in the order they were added. Takes `json` over.
 void cli_print_json(FILE *out, json_t *json);
 
-// Standard base64 with padding; appends.
-void cli_base64(struct mf_bytes bytes, struct mf_buf *out);
-// False for anything but whole, padded, standard base64; appends.
-bool cli_unbase64(struct mf_bytes text, struct mf_buf *out);
-
 // Tab, newline, carriage return and backslash as \t \n \r \\; appends.
 void cli_escape(struct mf_bytes bytes, struct mf_buf *out);
 

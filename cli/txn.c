@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "base/text.h"
 #include "cli/cli.h"
 #include "cli/output.h"
 
@@ -47,7 +48,7 @@ static struct mayfly_bytes take_bytes(struct txn *txn, const json_t *json, const
     const json_t *text = json_object_get(json, "base64");
     struct mf_buf raw = {0};
     if (json_object_size(json) != 1 || !json_is_string(text) ||
-        !cli_unbase64(mf_bytes_of(json_string_value(text), json_string_length(text)), &raw)) {
+        !mf_base64_take(mf_bytes_of(json_string_value(text), json_string_length(text)), &raw)) {
         mf_buf_free(&raw);
         refuse(txn, where, "a string or {\"base64\": \"...\"}");
         return (struct mayfly_bytes){NULL, 0};

@@ -203,7 +203,8 @@ static enum mf_err write_into(struct mf_snapshot_reader *source,
 }
 
 enum mf_err mf_snapshot_write_genesis(struct mf_snapshot_reader *source, const char *data_dir,
-                                      const char *cluster, uint32_t shard_count, bool force,
+                                      const char *cluster, uint32_t shard_count,
+                                      enum mf_snapshot_ttl ttl, bool force,
                                       struct mf_snapshot_totals *totals, uint64_t *ids_left_out,
                                       char *message, size_t message_size)
 {
@@ -211,7 +212,7 @@ enum mf_err mf_snapshot_write_genesis(struct mf_snapshot_reader *source, const c
     if (err != MF_OK)
         return err;
     struct mf_snapshot_plan plan;
-    err = mf_snapshot_make_plan(source, shard_count, &plan, message, message_size);
+    err = mf_snapshot_make_plan(source, shard_count, ttl, &plan, message, message_size);
     if (err != MF_OK)
         return err;
     *ids_left_out = plan.ids_left_out;

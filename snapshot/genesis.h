@@ -14,8 +14,8 @@
 // may be using the folder (MF_BAD_REQUEST). *ids_left_out: how many remembered ids the source had.
 MF_MUST_USE enum mf_err mf_snapshot_write_genesis(struct mf_snapshot_reader *source,
                                                   const char *data_dir, const char *cluster,
-                                                  uint32_t shard_count, bool force,
-                                                  struct mf_snapshot_totals *totals,
+                                                  uint32_t shard_count, enum mf_snapshot_ttl ttl,
+                                                  bool force, struct mf_snapshot_totals *totals,
                                                   uint64_t *ids_left_out, char *message,
                                                   size_t message_size);
 

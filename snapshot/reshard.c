@@ -28,11 +28,12 @@ static uint64_t larger(uint64_t a, uint64_t b)
 }
 
 enum mf_err mf_snapshot_make_plan(struct mf_snapshot_reader *source, uint32_t shard_count,
-                                  struct mf_snapshot_plan *plan, char *message, size_t message_size)
+                                  enum mf_snapshot_ttl ttl, struct mf_snapshot_plan *plan,
+                                  char *message, size_t message_size)
 {
     struct mf_snapshot_summary summary;
     mf_snapshot_summary(source, &summary);
-    *plan = (struct mf_snapshot_plan){.shard_count = shard_count};
+    *plan = (struct mf_snapshot_plan){.shard_count = shard_count, .ttl = ttl};
     plan->keys = mf_calloc(shard_count, sizeof(*plan->keys));
     if (summary.shards == 0)
         plan->base_us = summary.created_us;
@@ -44,6 +45,11 @@ enum mf_err mf_snapshot_make_plan(struct mf_snapshot_reader *source, uint32_t sh
         if (section->meta.hash_seed != 0)
             plan->seed = mf_hash_mix(plan->seed, section->meta.hash_seed);
         err = mf_snapshot_read(source, i, count_record, plan, message, message_size);
+    }
+    plan->wall_us = plan->base_us;
+    if (ttl == MF_SNAPSHOT_REMAINING) {
+        plan->base_us = 1;
+        plan->wall_us = 0;
     }
     if (err != MF_OK)
         mf_snapshot_free_plan(plan);
@@ -70,6 +76,20 @@ uint64_t mf_snapshot_absolute_deadline(uint64_t deadline_us, uint64_t log_time_u
     return larger(fits ? wall_us + left : latest, 1);
 }
 
+// In the new cluster's log time; one whose time had come is at most its base.
+static uint64_t new_deadline(const struct mf_snapshot_plan *plan,
+                             const struct mf_snapshot_shard *from, uint64_t deadline_us)
+{
+    if (deadline_us == MF_NO_DEADLINE || plan->ttl == MF_SNAPSHOT_ABSOLUTE)
+        return mf_snapshot_absolute_deadline(deadline_us, from->meta.log_time_us, from->wall_us);
+    uint64_t left_us = mf_snapshot_left_us(deadline_us, from->meta.log_time_us);
+    if (left_us == 0)
+        return 1;
+    if (plan->ttl == MF_SNAPSHOT_NO_TTL)
+        return MF_NO_DEADLINE;
+    return mf_snapshot_absolute_deadline(left_us, 0, plan->base_us);
+}
+
 struct move {
     const struct mf_snapshot_plan *plan;
     const struct mf_snapshot_shard *from;
@@ -82,8 +102,7 @@ static enum mf_err move_record(void *arg, const struct mf_record *record)
     if (record->is_id)
         return MF_OK;
     struct mf_record moved = *record;
-    moved.deadline_us = mf_snapshot_absolute_deadline(
-        record->deadline_us, move->from->meta.log_time_us, move->from->wall_us);
+    moved.deadline_us = new_deadline(move->plan, move->from, record->deadline_us);
     uint32_t shard = mf_shard_of_key(record->key, move->plan->shard_count);
     return mf_snapshot_put(move->writer, shard, &moved);
 }
@@ -97,7 +116,7 @@ static enum mf_err begin_shards(struct mf_snapshot_writer *writer,
         // As secret as the old ones were, and the same on every node that restores this file.
         if (plan->seed != 0)
             meta.hash_seed = mf_hash_mix(plan->seed, i);
-        enum mf_err err = mf_snapshot_begin_shard(writer, i, &meta, plan->base_us);
+        enum mf_err err = mf_snapshot_begin_shard(writer, i, &meta, plan->wall_us);
         if (err != MF_OK)
             return err;
     }

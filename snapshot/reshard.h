@@ -7,8 +7,13 @@
 // ids are left out: they do not tell which shard they would belong to, and they protect only
 // retries sent to the old cluster in its last 10 minutes.
 //
-// What is written depends on the source file, the cluster's name and the number of shards alone:
-// every node of the new cluster makes its own copy, and all copies are equal.
+// That is for absolute deadlines. With remaining ones the new cluster's log time begins at 1, with
+// its first start and by no wall clock, and each key has left what it had at its cut. Or no key has
+// a deadline. A key that was dead at its cut stays dead in any case.
+//
+// What is written depends on the source file, the cluster's name, the number of shards and the
+// choice of deadlines alone: every node of the new cluster makes its own copy, and all copies are
+// equal.
 #ifndef MF_SNAPSHOT_RESHARD_H
 #define MF_SNAPSHOT_RESHARD_H
 
@@ -18,11 +23,15 @@
 #include "snapshot/reader.h"
 #include "snapshot/writer.h"
 
+enum mf_snapshot_ttl { MF_SNAPSHOT_ABSOLUTE, MF_SNAPSHOT_REMAINING, MF_SNAPSHOT_NO_TTL };
+
 // What a sound source will become.
 struct mf_snapshot_plan {
+    enum mf_snapshot_ttl ttl;
     uint32_t shard_count;
-    uint64_t *keys; // of each new shard
-    uint64_t base_us;
+    uint64_t *keys;   // of each new shard
+    uint64_t base_us; // log time
+    uint64_t wall_us; // the wall clock then; 0: whatever it is
     uint64_t version; // the counter that every new shard starts from
     uint64_t seed;    // what the new shards' hash seeds are made of; 0 = none
     uint64_t keys_total;
@@ -33,8 +42,9 @@ struct mf_snapshot_plan {
 // shard_count: 1..16384. MF_CORRUPT, MF_IO, MF_OUT_OF_MEMORY with a message; else the caller frees
 // the plan.
 MF_MUST_USE enum mf_err mf_snapshot_make_plan(struct mf_snapshot_reader *source,
-                                              uint32_t shard_count, struct mf_snapshot_plan *plan,
-                                              char *message, size_t message_size);
+                                              uint32_t shard_count, enum mf_snapshot_ttl ttl,
+                                              struct mf_snapshot_plan *plan, char *message,
+                                              size_t message_size);
 void mf_snapshot_free_plan(struct mf_snapshot_plan *plan);
 
 // Writes `path`, with a section for every new shard, in a second reading of the source. cluster:
@@ -47,5 +57,10 @@ MF_MUST_USE enum mf_err mf_snapshot_reshard(struct mf_snapshot_reader *source,
 // A deadline of the source in the new cluster's log time: at least 1, MF_NO_DEADLINE as it was.
 uint64_t mf_snapshot_absolute_deadline(uint64_t deadline_us, uint64_t log_time_us,
                                        uint64_t wall_us);
+// What is left of it at its cut, 0 when its time had come. Not of MF_NO_DEADLINE.
+static inline uint64_t mf_snapshot_left_us(uint64_t deadline_us, uint64_t log_time_us)
+{
+    return deadline_us > log_time_us ? deadline_us - log_time_us : 0;
+}
 
 #endif

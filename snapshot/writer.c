@@ -33,6 +33,7 @@ struct section {
     struct mf_buf members;
     uint64_t keys; // put so far
     uint64_t ids;
+    uint64_t version; // the highest put so far
     struct gathering gathering_keys;
     struct gathering gathering_ids;
     bool ended;
@@ -288,8 +289,20 @@ enum mf_err mf_snapshot_put(struct mf_snapshot_writer *writer, uint32_t shard,
     }
     mf_snapshot_put_record(&gathering->raw, record);
     gathering->records += 1;
+    section->version = record->version > section->version ? record->version : section->version;
     *(record->is_id ? &section->ids : &section->keys) += 1;
     return MF_OK;
+}
+
+void mf_snapshot_settle(struct mf_snapshot_writer *writer, uint32_t shard)
+{
+    if (writer->err != MF_OK)
+        return;
+    struct section *section = writer->sections[shard];
+    assert(section != NULL && !section->ended);
+    section->about.meta.keys = section->keys;
+    section->about.meta.ids = section->ids;
+    section->about.meta.version = section->version;
 }
 
 enum mf_err mf_snapshot_end_shard(struct mf_snapshot_writer *writer, uint32_t shard)

@@ -44,6 +44,9 @@ void mf_snapshot_set_members(struct mf_snapshot_writer *writer, uint32_t shard,
 // meta's.
 MF_MUST_USE enum mf_err mf_snapshot_put(struct mf_snapshot_writer *writer, uint32_t shard,
                                         const struct mf_record *record);
+// Between begin and end, for a shard whose content was not known when it began: its counts and its
+// version counter become those of the records put so far. It began with a counter of UINT64_MAX.
+void mf_snapshot_settle(struct mf_snapshot_writer *writer, uint32_t shard);
 // MF_CORRUPT when the number of records is not what meta said.
 MF_MUST_USE enum mf_err mf_snapshot_end_shard(struct mf_snapshot_writer *writer, uint32_t shard);
 

@@ -227,8 +227,8 @@ static enum mf_err load_all(struct load *load, struct mf_snapshot_reader *reader
 {
     // Reads all of it, and so finds all damage, before anything is set.
     struct mf_snapshot_plan plan;
-    enum mf_err err = mf_snapshot_make_plan(reader, load->store->shard_count, &plan, load->message,
-                                            load->message_size);
+    enum mf_err err = mf_snapshot_make_plan(reader, load->store->shard_count, MF_SNAPSHOT_ABSOLUTE,
+                                            &plan, load->message, load->message_size);
     if (err != MF_OK)
         return err;
     skip_versions(load->store, plan.version);

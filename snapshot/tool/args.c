@@ -7,12 +7,16 @@
 
 static const char usage[] =
     "Usage: mayfly-snapshot VERB FILE [FLAG...]\n"
-    "Looks at snapshot files of Mayfly and restores them. No server is needed, but for -s.\n"
+    "Makes, checks, restores and translates snapshot files of Mayfly. No server is needed, but "
+    "for\n"
+    "-s.\n"
     "\n"
     "  verify FILE\n"
     "      Check every byte. A damaged file: one line that says what is wrong and where, exit 1.\n"
     "  inspect FILE [-o json|table|plain]\n"
-    "      What the file holds, shard by shard, by its index alone.\n"
+    "      What the file holds, when and where in the log it was cut, shard by shard, and how "
+    "long\n"
+    "      its keys have to live.\n"
     "  restore FILE --data-dir DIR --config CONFIG [--force-new-cluster]\n"
     "      Make DIR the data folder of one node of a new cluster of CONFIG's name and number of\n"
     "      shards. Run it on every node with the same FILE, before the first start. With\n"
@@ -21,6 +25,18 @@ static const char usage[] =
     "  restore FILE -s ADDR[,ADDR...] [--user USER] [--password PASSWORD]\n"
     "      Set every key of the file in a running cluster. Without the flags, user and password\n"
     "      are those of MAYFLY_USER and MAYFLY_PASSWORD.\n"
+    "  restore ... --ttl absolute|remaining|none\n"
+    "      absolute, the default: keys expire at the time they had. remaining: what they had left "
+    "at\n"
+    "      the cut counts on from the restore, or from the first start. none: they do not expire.\n"
+    "  export FILE [-o json|csv] [OUT]\n"
+    "      Print the keys that live, a JSON object a line, or as CSV; into the file OUT, or on\n"
+    "      standard output.\n"
+    "  import FILE OUT [--format json|csv|rdb]\n"
+    "      Make the snapshot file OUT of what export printed, or of a file that Redis wrote (RDB "
+    "up\n"
+    "      to version 11): its strings. FILE may be -, standard input. Without --format, FILE's\n"
+    "      first bytes tell what it is.\n"
     "\n"
     "  --help      this text\n"
     "  --version   the version\n"
@@ -28,12 +44,20 @@ static const char usage[] =
     "Exit status: 0 done, 1 failed, 2 the command line is wrong.\n";
 
 static const struct tool_verb verbs[] = {
-    {"verify", tool_verify, ""},
-    {"inspect", tool_inspect, "-o"},
-    {"restore", tool_restore, "--data-dir --config -s --user --password"},
+    {.name = "verify", .run = tool_verify, .flags = ""},
+    {.name = "inspect", .run = tool_inspect, .flags = "-o", .outputs = "json, table or plain"},
+    {.name = "restore",
+     .run = tool_restore,
+     .flags = "--data-dir --config -s --user --password --ttl"},
+    {.name = "export",
+     .run = tool_export,
+     .flags = "-o",
+     .outputs = "json or csv",
+     .out = OUT_MAY_BE},
+    {.name = "import", .run = tool_import, .flags = "--format", .out = OUT_MUST_BE},
 };
 
-static const char verb_names[] = "expected verify, inspect or restore";
+static const char verb_names[] = "expected verify, inspect, restore, export or import";
 
 struct flag {
     const char *name;
@@ -41,7 +65,7 @@ struct flag {
     const char **value;
 };
 
-enum { FLAGS = 6 };
+enum { FLAGS = 8 };
 
 static const struct tool_verb *find_verb(const char *name)
 {
@@ -108,19 +132,22 @@ static int check_flags(const struct tool_verb *verb, const struct flag *flags)
     return -1;
 }
 
-static int parse_output(const char *text, enum tool_output *output)
+static int parse_output(const struct tool_verb *verb, const char *text, enum tool_output *output)
 {
     const struct {
         const char *name;
         enum tool_output output;
-    } outputs[] = {{"json", OUTPUT_JSON}, {"table", OUTPUT_TABLE}, {"plain", OUTPUT_PLAIN}};
+    } outputs[] = {{"json", OUTPUT_JSON},
+                   {"table", OUTPUT_TABLE},
+                   {"plain", OUTPUT_PLAIN},
+                   {"csv", OUTPUT_CSV}};
     for (size_t i = 0; i < sizeof(outputs) / sizeof(outputs[0]); i++) {
-        if (strcmp(outputs[i].name, text) == 0) {
+        if (strcmp(outputs[i].name, text) == 0 && strstr(verb->outputs, text) != NULL) {
             *output = outputs[i].output;
             return -1;
         }
     }
-    return tool_fail(EXIT_USAGE, "-o %s: expected json, table or plain", text);
+    return tool_fail(EXIT_USAGE, "-o %s: expected %s", text, verb->outputs);
 }
 
 static int take_operand(const char *arg, const struct tool_verb **verb, struct tool_args *args)
@@ -129,11 +156,14 @@ static int take_operand(const char *arg, const struct tool_verb **verb, struct t
         *verb = find_verb(arg);
         return *verb != NULL ? -1 : tool_fail(EXIT_USAGE, "%s: unknown verb: %s", arg, verb_names);
     }
-    if (args->file != NULL)
-        return tool_fail(EXIT_USAGE, "%s: one argument too many: expected one FILE", arg);
+    bool second = args->file != NULL;
+    if (args->out != NULL || (second && (*verb)->out == OUT_NONE))
+        return tool_fail(EXIT_USAGE, "%s: one argument too many: expected %s", arg,
+                         (*verb)->out == OUT_NONE ? "one FILE" : "FILE and OUT");
     if (arg[0] == '\0')
-        return tool_fail(EXIT_USAGE, "FILE is empty: expected the path of a snapshot file");
-    args->file = arg;
+        return tool_fail(EXIT_USAGE, "%s is empty: expected the path of a file",
+                         second ? "OUT" : "FILE");
+    *(second ? &args->out : &args->file) = arg;
     return -1;
 }
 
@@ -161,16 +191,35 @@ static int check_target(const struct tool_args *args)
     return -1;
 }
 
-static int check_all(const struct tool_verb *verb, const struct tool_args *args,
+static bool is_one_of(const char *word, const char *a, const char *b, const char *c)
+{
+    return strcmp(word, a) == 0 || strcmp(word, b) == 0 || strcmp(word, c) == 0;
+}
+
+static int check_all(const struct tool_verb *verb, struct tool_args *args, const char *output,
                      const struct flag *flags)
 {
     if (verb == NULL)
         return tool_fail(EXIT_USAGE, "no verb: %s, or --help", verb_names);
     int status = check_flags(verb, flags);
+    if (status == -1 && output != NULL)
+        status = parse_output(verb, output, &args->output);
     if (status != -1)
         return status;
+    if (args->format != NULL && !is_one_of(args->format, "json", "csv", "rdb"))
+        return tool_fail(EXIT_USAGE, "--format %s: expected json, csv or rdb", args->format);
+    if (args->ttl_word != NULL && !is_one_of(args->ttl_word, "absolute", "remaining", "none"))
+        return tool_fail(EXIT_USAGE, "--ttl %s: expected absolute, remaining or none",
+                         args->ttl_word);
+    if (args->ttl_word != NULL)
+        args->ttl = args->ttl_word[0] == 'a'   ? MF_SNAPSHOT_ABSOLUTE
+                    : args->ttl_word[0] == 'r' ? MF_SNAPSHOT_REMAINING
+                                               : MF_SNAPSHOT_NO_TTL;
     if (args->file == NULL)
         return tool_fail(EXIT_USAGE, "%s: no FILE: expected the path of a snapshot file",
+                         verb->name);
+    if (args->out == NULL && verb->out == OUT_MUST_BE)
+        return tool_fail(EXIT_USAGE, "%s: no OUT: expected the path of the file to make",
                          verb->name);
     if (verb->run == tool_restore)
         return check_target(args);
@@ -185,12 +234,14 @@ int tool_parse(int argc, char **argv, const struct tool_verb **verb, struct tool
     *verb = NULL;
     *args = (struct tool_args){.file = NULL};
     const struct flag flags[FLAGS] = {
-        {"-o", "json, table or plain", &output},
+        {"-o", "a form of output", &output},
         {"--data-dir", "a folder", &args->data_dir},
         {"--config", "a configuration file", &args->config},
         {"-s", "ADDR[,ADDR...]", &args->endpoints},
         {"--user", "a name", &args->user},
         {"--password", "a password", &args->password},
+        {"--ttl", "absolute, remaining or none", &args->ttl_word},
+        {"--format", "json, csv or rdb", &args->format},
     };
     int status = -1;
     bool operands_only = false;
@@ -212,7 +263,5 @@ int tool_parse(int argc, char **argv, const struct tool_verb **verb, struct tool
             status = take_flag(flags, argc, argv, &i);
         }
     }
-    if (status == -1 && output != NULL)
-        status = parse_output(output, &args->output);
-    return status != -1 ? status : check_all(*verb, args, flags);
+    return status != -1 ? status : check_all(*verb, args, output, flags);
 }

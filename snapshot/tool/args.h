@@ -4,10 +4,14 @@
 
 #include "snapshot/tool/tool.h"
 
+enum tool_out { OUT_NONE, OUT_MAY_BE, OUT_MUST_BE };
+
 struct tool_verb {
     const char *name;
     int (*run)(const struct tool_args *args);
-    const char *flags; // those it takes, with a space between them
+    const char *flags;   // those it takes, with a space between them
+    const char *outputs; // what -o may be
+    enum tool_out out;   // whether a second path follows FILE
 };
 
 // Sets *verb and *args. Returns -1 when the verb is to be run, else the exit status: after --help,

@@ -1,10 +1,11 @@
-// The verb inspect: what a file holds, from its header and index. JSON is printed here, text in
-// inspect_text.c.
+// The verb inspect: what a file holds, from its header and index, and from its records how long
+// their keys have to live. JSON is printed here, text in inspect_text.c.
 #include "snapshot/tool/inspect.h"
 
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "snapshot/tool/tool.h"
 
@@ -36,12 +37,35 @@ static json_t *text(const char *bytes)
     return json_string(inspect_escape(bytes, escaped, sizeof(escaped)));
 }
 
-static json_t *section_json(const struct mf_snapshot_shard *section)
+static json_t *ttl_json(const struct ttl_counts *counts)
+{
+    json_t *json = json_object();
+    json_object_set_new(json, "none", number(counts->none));
+    json_object_set_new(json, "dead", number(counts->dead));
+    json_object_set_new(json, "counted", number(ttl_counted(counts)));
+    bool any = counts->least_us > 0;
+    json_object_set_new(json, "least_us", any ? number(counts->least_us) : json_null());
+    json_object_set_new(json, "most_us", any ? number(counts->most_us) : json_null());
+    json_t *ranges = json_array();
+    for (int i = 0; i < TTL_RANGES; i++) {
+        json_t *range = json_object();
+        uint64_t end_ms = ttl_range_end_ms(i);
+        json_object_set_new(range, "below_ms", end_ms < UINT64_MAX ? number(end_ms) : json_null());
+        json_object_set_new(range, "keys", number(counts->range[i]));
+        json_array_append_new(ranges, range);
+    }
+    json_object_set_new(json, "histogram", ranges);
+    return json;
+}
+
+static json_t *section_json(const struct mf_snapshot_shard *section,
+                            const struct ttl_counts *counts)
 {
     json_t *json = json_object();
     json_object_set_new(json, "shard", number(section->shard));
     json_object_set_new(json, "keys", number(section->meta.keys));
     json_object_set_new(json, "ids", number(section->meta.ids));
+    json_object_set_new(json, "keys_with_ttl", number(section->meta.keys - counts->none));
     json_object_set_new(json, "applied", number(section->meta.applied));
     json_object_set_new(json, "log_time_us", number(section->meta.log_time_us));
     json_object_set_new(json, "wall_us", number(section->wall_us));
@@ -70,13 +94,55 @@ static void inspect_json(const struct inspected *inspected)
     json_object_set_new(json, "shards", number(summary->shards));
     json_object_set_new(json, "keys", number(summary->keys));
     json_object_set_new(json, "ids", number(summary->ids));
+    json_object_set_new(json, "ttl", ttl_json(&inspected->ttl));
     json_t *sections = json_array();
     for (uint32_t i = 0; i < summary->shards; i++)
-        json_array_append_new(sections, section_json(mf_snapshot_section(inspected->reader, i)));
+        json_array_append_new(sections, section_json(mf_snapshot_section(inspected->reader, i),
+                                                     &inspected->section_ttls[i]));
     json_object_set_new(json, "sections", sections);
     json_dumpf(json, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
     putchar('\n');
     json_decref(json);
+}
+
+struct counting {
+    const struct mf_snapshot_shard *section;
+    struct ttl_counts *counts;
+};
+
+static enum mf_err count_record(void *arg, const struct mf_record *record)
+{
+    const struct counting *counting = arg;
+    if (!record->is_id)
+        ttl_count(counting->counts, counting->section, record);
+    return MF_OK;
+}
+
+static enum mf_err count_ttls(struct mf_snapshot_reader *reader, struct inspected *inspected,
+                              char *message, size_t message_size)
+{
+    enum mf_err err = MF_OK;
+    for (uint32_t i = 0; i < inspected->summary.shards && err == MF_OK; i++) {
+        struct counting counting = {mf_snapshot_section(reader, i), &inspected->section_ttls[i]};
+        err = mf_snapshot_read(reader, i, count_record, &counting, message, message_size);
+        ttl_add(&inspected->ttl, &inspected->section_ttls[i]);
+    }
+    return err;
+}
+
+static void print(const struct inspected *inspected, enum tool_output output)
+{
+    switch (output) {
+    case OUTPUT_JSON:
+        inspect_json(inspected);
+        break;
+    case OUTPUT_PLAIN:
+        inspect_plain(inspected);
+        break;
+    default:
+        inspect_table(inspected);
+        break;
+    }
 }
 
 int tool_inspect(const struct tool_args *args)
@@ -86,17 +152,14 @@ int tool_inspect(const struct tool_args *args)
         return EXIT_FAILED;
     struct inspected inspected = {.file = args->file, .reader = reader};
     mf_snapshot_summary(reader, &inspected.summary);
-    switch (args->output) {
-    case OUTPUT_JSON:
-        inspect_json(&inspected);
-        break;
-    case OUTPUT_TABLE:
-        inspect_table(&inspected);
-        break;
-    case OUTPUT_PLAIN:
-        inspect_plain(&inspected);
-        break;
-    }
+    inspected.section_ttls = mf_calloc(inspected.summary.shards, sizeof(struct ttl_counts));
+    char message[1024];
+    int status = EXIT_FINE;
+    if (count_ttls(reader, &inspected, message, sizeof(message)) == MF_OK)
+        print(&inspected, args->output);
+    else
+        status = tool_fail(EXIT_FAILED, "%s", message);
+    free(inspected.section_ttls);
     mf_snapshot_close(reader);
-    return EXIT_FINE;
+    return status;
 }

@@ -3,11 +3,14 @@
 #define MF_SNAPSHOT_TOOL_INSPECT_H
 
 #include "snapshot/reader.h"
+#include "snapshot/tool/ttl.h"
 
 struct inspected {
     const char *file;
     struct mf_snapshot_summary summary;
     const struct mf_snapshot_reader *reader; // for its sections
+    struct ttl_counts ttl;                   // of all keys
+    struct ttl_counts *section_ttls;         // by section
 };
 
 // How many bytes of records one stored byte stands for; 0 for a section without blocks.

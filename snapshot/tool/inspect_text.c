@@ -7,11 +7,11 @@
 
 #include "snapshot/tool/inspect.h"
 
-enum { COLUMNS = 11, CELL_BYTES = 32 };
+enum { COLUMNS = 12, CELL_BYTES = 32 };
 
-static const char *const titles[COLUMNS] = {"SHARD",       "KEYS",   "IDS",     "LOG INDEX",
-                                            "LOG TIME US", "CUT AT", "VERSION", "BLOCKS",
-                                            "RAW BYTES",   "BYTES",  "RATIO"};
+static const char *const titles[COLUMNS] = {"SHARD",     "KEYS",        "IDS",    "WITH TTL",
+                                            "LOG INDEX", "LOG TIME US", "CUT AT", "VERSION",
+                                            "BLOCKS",    "RAW BYTES",   "BYTES",  "RATIO"};
 
 const char *inspect_escape(const char *text, char *out, size_t size)
 {
@@ -42,11 +42,14 @@ static void put_time(char cell[CELL_BYTES], uint64_t unix_us)
         snprintf(cell, CELL_BYTES, "%" PRIu64 " us", unix_us);
 }
 
-static void put_cells(char cells[COLUMNS][CELL_BYTES], const struct mf_snapshot_shard *section)
+static void put_cells(char cells[COLUMNS][CELL_BYTES], const struct inspected *inspected,
+                      uint32_t i)
 {
+    const struct mf_snapshot_shard *section = mf_snapshot_section(inspected->reader, i);
     const uint64_t numbers[COLUMNS] = {section->shard,
                                        section->meta.keys,
                                        section->meta.ids,
+                                       section->meta.keys - inspected->section_ttls[i].none,
                                        section->meta.applied,
                                        section->meta.log_time_us,
                                        0,
@@ -55,10 +58,10 @@ static void put_cells(char cells[COLUMNS][CELL_BYTES], const struct mf_snapshot_
                                        section->raw_bytes,
                                        section->stored_bytes,
                                        0};
-    for (size_t i = 0; i < COLUMNS; i++)
-        snprintf(cells[i], CELL_BYTES, "%" PRIu64, numbers[i]);
-    put_time(cells[5], section->wall_us);
-    snprintf(cells[10], CELL_BYTES, "%.2f",
+    for (size_t n = 0; n < COLUMNS; n++)
+        snprintf(cells[n], CELL_BYTES, "%" PRIu64, numbers[n]);
+    put_time(cells[6], section->wall_us);
+    snprintf(cells[11], CELL_BYTES, "%.2f",
              inspect_ratio(section->raw_bytes, section->stored_bytes));
 }
 
@@ -67,7 +70,7 @@ static void print_pair(bool plain, const char *name, const char *value)
     if (plain)
         printf("%s\t%s\n", name, value);
     else
-        printf("%-10s%s\n", name, value);
+        printf("%-19s%s\n", name, value);
 }
 
 static void print_number(bool plain, const char *name, uint64_t value)
@@ -75,6 +78,20 @@ static void print_number(bool plain, const char *name, uint64_t value)
     char text[CELL_BYTES];
     snprintf(text, sizeof(text), "%" PRIu64, value);
     print_pair(plain, name, text);
+}
+
+// A table leaves out the ranges that nobody is in; a script finds all of them.
+static void print_ttls(const struct ttl_counts *counts, bool plain)
+{
+    print_number(plain, plain ? "ttl\tnone" : "no TTL", counts->none);
+    if (plain || counts->dead > 0)
+        print_number(plain, plain ? "ttl\tdead" : "dead", counts->dead);
+    for (int i = 0; i < TTL_RANGES; i++) {
+        char name[48];
+        snprintf(name, sizeof(name), "%s%s", plain ? "ttl\t" : "TTL ", ttl_range_name(i));
+        if (plain || counts->range[i] > 0)
+            print_number(plain, name, counts->range[i]);
+    }
 }
 
 static void print_summary(const struct inspected *inspected, bool plain)
@@ -94,6 +111,7 @@ static void print_summary(const struct inspected *inspected, bool plain)
     print_pair(plain, "shards", cell);
     print_number(plain, "keys", summary->keys);
     print_number(plain, "ids", summary->ids);
+    print_ttls(&inspected->ttl, plain);
 }
 
 void inspect_plain(const struct inspected *inspected)
@@ -101,7 +119,7 @@ void inspect_plain(const struct inspected *inspected)
     print_summary(inspected, true);
     for (uint32_t i = 0; i < inspected->summary.shards; i++) {
         char cells[COLUMNS][CELL_BYTES];
-        put_cells(cells, mf_snapshot_section(inspected->reader, i));
+        put_cells(cells, inspected, i);
         fputs("section", stdout);
         for (size_t n = 0; n < COLUMNS; n++)
             printf("\t%s", cells[n]);
@@ -125,7 +143,7 @@ void inspect_table(const struct inspected *inspected)
         widths[n] = strlen(titles[n]);
     char cells[COLUMNS][CELL_BYTES];
     for (uint32_t i = 0; i < rows; i++) {
-        put_cells(cells, mf_snapshot_section(inspected->reader, i));
+        put_cells(cells, inspected, i);
         for (size_t n = 0; n < COLUMNS; n++)
             widths[n] = strlen(cells[n]) > widths[n] ? strlen(cells[n]) : widths[n];
     }
@@ -133,7 +151,7 @@ void inspect_table(const struct inspected *inspected)
     for (size_t n = 0; n < COLUMNS; n++)
         print_cell(widths, n, titles[n]);
     for (uint32_t i = 0; i < rows; i++) {
-        put_cells(cells, mf_snapshot_section(inspected->reader, i));
+        put_cells(cells, inspected, i);
         for (size_t n = 0; n < COLUMNS; n++)
             print_cell(widths, n, cells[n]);
     }

@@ -1,57 +1,9 @@
 // mayfly-snapshot: the offline tool for snapshot files.
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "snapshot/tool/args.h"
-
-int tool_fail(int status, const char *format, ...)
-{
-    char line[2048];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(line, sizeof(line), format, args);
-    va_end(args);
-    // One line, whatever names and values are in it.
-    for (char *at = line; *at != '\0'; at++) {
-        if ((unsigned char)*at < ' ' || *at == 0x7f)
-            *at = '?';
-    }
-    fprintf(stderr, "mayfly-snapshot: %s\n", line);
-    return status;
-}
-
-struct mf_snapshot_reader *tool_open(const struct tool_args *args)
-{
-    struct mf_snapshot_reader *reader = NULL;
-    char message[1024];
-    if (mf_snapshot_open(args->file, &reader, message, sizeof(message)) == MF_OK)
-        return reader;
-    tool_fail(EXIT_FAILED, "%s", message);
-    return NULL;
-}
-
-struct mf_snapshot_reader *tool_open_verified(const struct tool_args *args)
-{
-    struct mf_snapshot_reader *reader = NULL;
-    char message[1024];
-    enum mf_err err = mf_snapshot_open(args->file, &reader, message, sizeof(message));
-    if (err == MF_OK)
-        err = mf_snapshot_verify(reader, message, sizeof(message));
-    if (err == MF_OK)
-        return reader;
-    mf_snapshot_close(reader);
-    struct mf_snapshot_salvage whole;
-    char ignored[1024];
-    if (err == MF_CORRUPT &&
-        mf_snapshot_salvage(args->file, &whole, NULL, NULL, ignored, sizeof(ignored)) == MF_OK)
-        tool_fail(EXIT_FAILED, "%s (still whole: %llu blocks with %llu records)", message,
-                  (unsigned long long)whole.blocks_whole, (unsigned long long)whole.records);
-    else
-        tool_fail(EXIT_FAILED, "%s", message);
-    return NULL;
-}
 
 int main(int argc, char **argv)
 {

@@ -1,7 +1,7 @@
 // Pipelined sets through the client library; see push.h.
 //
-// Deadlines travel as Unix time, worked out as for a new cluster. A key whose time is past is sent
-// all the same: the cluster's clock decides, and it replaces what the cluster had.
+// Absolute deadlines travel as Unix time, worked out as for a new cluster. A key whose time is past
+// is sent all the same: the cluster's clock decides, and it replaces what the cluster had.
 #include "snapshot/tool/push.h"
 
 #include <stdbool.h>
@@ -9,11 +9,12 @@
 #include <stdlib.h>
 
 #include "mayfly/client.h"
-#include "snapshot/reshard.h"
+#include "snapshot/tool/entry.h"
 
 struct push {
     struct mayfly_client *client;
     const struct mf_snapshot_shard *section;
+    enum mf_snapshot_ttl ttl;
     struct push_totals *totals;
     bool failed;
     char *message;
@@ -39,13 +40,23 @@ static void take_reply(void *cookie, const struct mayfly_reply *reply)
     note_failure(push, why);
 }
 
-// To the millisecond and never early.
-static int64_t expire_at_ms(const struct mf_snapshot_shard *section, uint64_t deadline_us)
+// To the millisecond and never early. What was dead at the cut is sent as long past.
+static void set_expiry(const struct push *push, const struct mf_record *record,
+                       struct mayfly_options *options)
 {
-    uint64_t at_us =
-        mf_snapshot_absolute_deadline(deadline_us, section->meta.log_time_us, section->wall_us);
-    uint64_t at_ms = at_us / 1000 + (at_us % 1000 != 0);
-    return at_ms < (uint64_t)MAYFLY_TTL_MS_MAX ? (int64_t)at_ms : MAYFLY_TTL_MS_MAX;
+    if (record->deadline_us == MF_NO_DEADLINE)
+        return;
+    uint64_t left_us = mf_snapshot_left_us(record->deadline_us, push->section->meta.log_time_us);
+    if (push->ttl == MF_SNAPSHOT_ABSOLUTE || left_us == 0) {
+        options->flags = MAYFLY_FLAG_EXPIRE_AT;
+        options->expire_at_ms =
+            left_us == 0 ? 1 : (int64_t)entry_of(push->section, record).expire_at_ms;
+    } else if (push->ttl == MF_SNAPSHOT_REMAINING) {
+        uint64_t left_ms = left_us / 1000 + (left_us % 1000 != 0);
+        options->flags = MAYFLY_FLAG_TTL;
+        options->ttl_ms =
+            left_ms < (uint64_t)MAYFLY_TTL_MS_MAX ? (int64_t)left_ms : MAYFLY_TTL_MS_MAX;
+    }
 }
 
 static enum mf_err push_record(void *arg, const struct mf_record *record)
@@ -59,10 +70,7 @@ static enum mf_err push_record(void *arg, const struct mf_record *record)
     struct mayfly_bytes value = {record->value.data, record->value.len};
     struct mayfly_request request = {
         .method = MAYFLY_METHOD_SET, .keys = &key, .values = &value, .count = 1};
-    if (record->deadline_us != MF_NO_DEADLINE) {
-        request.options.flags = MAYFLY_FLAG_EXPIRE_AT;
-        request.options.expire_at_ms = expire_at_ms(push->section, record->deadline_us);
-    }
+    set_expiry(push, record, &request.options);
     enum mayfly_err err = mayfly_submit(push->client, &request, take_reply, push);
     while (err == MAYFLY_ERR_WINDOW_FULL && !push->failed) {
         (void)mayfly_poll(push->client, -1);
@@ -88,7 +96,8 @@ int push_all(struct mf_snapshot_reader *reader, const struct tool_args *args,
         .password = or_environment(args->password, "MAYFLY_PASSWORD"),
         .name = "mayfly-snapshot",
     };
-    struct push push = {.totals = totals, .message = message, .message_size = message_size};
+    struct push push = {
+        .ttl = args->ttl, .totals = totals, .message = message, .message_size = message_size};
     push.client = mayfly_client_new(&options, message, message_size);
     if (push.client == NULL)
         return EXIT_USAGE;

@@ -9,18 +9,6 @@
 #include "snapshot/tool/push.h"
 #include "snapshot/tool/tool.h"
 
-static void warn_of_missing_shards(const struct tool_args *args,
-                                   const struct mf_snapshot_reader *reader)
-{
-    struct mf_snapshot_summary summary;
-    mf_snapshot_summary(reader, &summary);
-    if (summary.shards < summary.shard_count)
-        fprintf(stderr,
-                "mayfly-snapshot: %s: holds %" PRIu32 " of the cluster's %" PRIu32
-                " shards: the keys of the others are not restored\n",
-                args->file, summary.shards, summary.shard_count);
-}
-
 static int restore_folder(const struct tool_args *args)
 {
     char message[1024];
@@ -36,13 +24,13 @@ static int restore_folder(const struct tool_args *args)
         goto out;
     struct mf_snapshot_totals totals;
     uint64_t ids_left_out;
-    if (mf_snapshot_write_genesis(reader, args->data_dir, config->name, config->shards,
+    if (mf_snapshot_write_genesis(reader, args->data_dir, config->name, config->shards, args->ttl,
                                   args->force_new_cluster, &totals, &ids_left_out, message,
                                   sizeof(message)) != MF_OK) {
         tool_fail(EXIT_FAILED, "%s", message);
         goto out;
     }
-    warn_of_missing_shards(args, reader);
+    tool_warn_of_missing_shards(args, reader);
     printf("%s/%s: %" PRIu64 " shards, %" PRIu64 " keys, %" PRIu64
            " ids left out, identity %016" PRIx64 "\n",
            args->data_dir, MF_GENESIS_FILE, totals.shards, totals.keys, ids_left_out,
@@ -63,7 +51,7 @@ static int restore_cluster(const struct tool_args *args)
     char message[1024];
     int status = push_all(reader, args, &totals, message, sizeof(message));
     if (status == EXIT_FINE) {
-        warn_of_missing_shards(args, reader);
+        tool_warn_of_missing_shards(args, reader);
         printf("%s: %" PRIu64 " keys set, %" PRIu64 " ids left out\n", args->endpoints, totals.keys,
                totals.ids_left_out);
     } else if (status == EXIT_USAGE) {

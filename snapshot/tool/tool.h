@@ -5,18 +5,23 @@
 #include <stdbool.h>
 
 #include "snapshot/reader.h"
+#include "snapshot/reshard.h"
 
 enum { EXIT_FINE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
-enum tool_output { OUTPUT_TABLE, OUTPUT_JSON, OUTPUT_PLAIN };
+enum tool_output { OUTPUT_UNSAID, OUTPUT_TABLE, OUTPUT_JSON, OUTPUT_PLAIN, OUTPUT_CSV };
 
 // What the command line said; NULL where it said nothing.
 struct tool_args {
     const char *file;
+    const char *out; // the second path
     enum tool_output output;
+    const char *format;
     const char *data_dir;
     const char *config;
     bool force_new_cluster;
+    const char *ttl_word;
+    enum mf_snapshot_ttl ttl; // by default absolute
     const char *endpoints;
     const char *user;
     const char *password;
@@ -26,6 +31,8 @@ struct tool_args {
 int tool_verify(const struct tool_args *args);
 int tool_inspect(const struct tool_args *args);
 int tool_restore(const struct tool_args *args);
+int tool_export(const struct tool_args *args);
+int tool_import(const struct tool_args *args);
 
 // Prints `mayfly-snapshot: ...` on stderr and returns `status`.
 int tool_fail(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -34,5 +41,8 @@ int tool_fail(int status, const char *format, ...) __attribute__((format(printf,
 struct mf_snapshot_reader *tool_open(const struct tool_args *args);
 // The same, with every block checked.
 struct mf_snapshot_reader *tool_open_verified(const struct tool_args *args);
+// Says on stderr when the file does not hold all shards of its cluster.
+void tool_warn_of_missing_shards(const struct tool_args *args,
+                                 const struct mf_snapshot_reader *reader);
 
 #endif

@@ -94,6 +94,16 @@ def test_a_snapshot_is_inspected_and_verified(t):
         inspected = json.loads(finished.stdout)
         equal((inspected["keys"], inspected["shards"], inspected["cluster"]),
               (made["keys"], 16, "e2e"), "what inspect tells")
+        ttl = inspected["ttl"]
+        with_ttl = sum(hash_of(key) % 3 == 0 for key in data if key != b"once")
+        equal((ttl["none"], ttl["dead"]), (len(data) - with_ttl, 0), f"keys without TTL in {ttl}")
+        ranges = {r["below_ms"]: r["keys"] for r in ttl["histogram"]}
+        # What was set by the last entry of a shard has the whole hour left at its cut.
+        equal(ranges[HOUR_MS] + ranges[6 * HOUR_MS], with_ttl, "keys of an hour")
+        equal(sum(r["keys"] for r in ttl["histogram"]), ttl["counted"], "the sum of all ranges")
+        equal(sum(section["keys_with_ttl"] for section in inspected["sections"]), ttl["counted"],
+              "the sum of all shards")
+        between(0, (HOUR_MS * 1000 - ttl["most_us"]) / 1e6, 120, "seconds since the last set")
         for output in ("table", "plain"):
             finished = t.run("mayfly-snapshot", "inspect", path, "-o", output)
             equal(finished.status, 0, f"exit status of\n{finished}\n")

@@ -220,32 +220,6 @@ static void what_is_escaped_is_read_back(void **state)
     load_parser_free(&parser);
 }
 
-static void base64_goes_both_ways_and_refuses_what_is_not_its_own(void **state)
-{
-    (void)state;
-    uint8_t bytes[40];
-    for (size_t i = 0; i < sizeof bytes; i++)
-        bytes[i] = (uint8_t)(i * 37 + 200);
-    for (size_t len = 0; len <= sizeof bytes; len++) {
-        struct mf_buf text = {0};
-        struct mf_buf back = {0};
-        cli_base64(mf_bytes_of(bytes, len), &text);
-        assert_true(cli_unbase64(mf_buf_view(&text), &back));
-        assert_true(mf_bytes_equal(mf_buf_view(&back), mf_bytes_of(bytes, len)));
-        mf_buf_free(&text);
-        mf_buf_free(&back);
-    }
-    static const char *const bad[] = {
-        "a",        "ab",    "abc",  "a===", "====", "ab=c", "a=bc",
-        "aw==aw==", "ab\n=", "a-_=", "ax==", "aab=", "a b=", "YWJj\xff"};
-    for (size_t i = 0; i < COUNT(bad); i++) {
-        struct mf_buf back = {0};
-        if (cli_unbase64(mf_bytes_str(bad[i]), &back))
-            fail_msg("accepted: %s", bad[i]);
-        mf_buf_free(&back);
-    }
-}
-
 // Gives `text` through a pipe in pieces of `piece` bytes and joins the lines with |.
 static void assert_lines(const char *text, size_t len, size_t piece, size_t line_max,
                          const char *expected)
@@ -336,7 +310,6 @@ int main(void)
         cmocka_unit_test(json_lines_mean_what_they_say),
         cmocka_unit_test(bad_json_lines_are_refused_with_the_reason),
         cmocka_unit_test(what_is_escaped_is_read_back),
-        cmocka_unit_test(base64_goes_both_ways_and_refuses_what_is_not_its_own),
         cmocka_unit_test(a_stream_is_cut_into_lines_however_it_arrives),
         cmocka_unit_test(a_place_in_flight_is_found_by_its_key_and_used_again),
     };

@@ -50,8 +50,9 @@ static enum mf_err restore(const char *path, const char *to, uint32_t shard_coun
     struct mf_snapshot_reader *source = open_sound(path);
     struct mf_snapshot_totals totals;
     uint64_t ids_left_out;
-    enum mf_err err = mf_snapshot_write_genesis(source, to, "new", shard_count, false, &totals,
-                                                &ids_left_out, message, message_size);
+    enum mf_err err =
+        mf_snapshot_write_genesis(source, to, "new", shard_count, MF_SNAPSHOT_ABSOLUTE, false,
+                                  &totals, &ids_left_out, message, message_size);
     if (err == MF_OK) {
         struct mf_snapshot_summary summary;
         mf_snapshot_summary(source, &summary);
@@ -128,6 +129,66 @@ static void every_key_moves_to_its_new_shard_with_its_deadline(void **state)
         model_free(&expected);
         model_free(&model);
     }
+}
+
+static enum mf_err find_deadline(void *arg, const struct mf_record *record)
+{
+    uint64_t *deadlines = arg;
+    deadlines[record->key.data[0] - '0'] = record->deadline_us;
+    return MF_OK;
+}
+
+static void deadlines_are_kept_counted_on_or_dropped(void **state)
+{
+    struct model model = model_new(1);
+    const uint64_t log_time_us = model.metas[0].log_time_us;
+    const uint64_t wall_us = model.walls[0];
+    const struct {
+        uint64_t deadline_us;
+        uint64_t expected[3]; // absolute, remaining, none
+    } cases[] = {
+        {MF_NO_DEADLINE, {MF_NO_DEADLINE, MF_NO_DEADLINE, MF_NO_DEADLINE}},
+        {log_time_us + 7, {wall_us + 7, 8, MF_NO_DEADLINE}},
+        {log_time_us, {wall_us, 1, 1}},
+        {log_time_us - 7, {wall_us - 7, 1, 1}},
+        {MF_NO_DEADLINE - 1, {MF_NO_DEADLINE - 1, MF_NO_DEADLINE - log_time_us, MF_NO_DEADLINE}},
+    };
+    const size_t count = sizeof(cases) / sizeof(cases[0]);
+    for (size_t i = 0; i < count; i++) {
+        char key[2] = {(char)('0' + i), '\0'};
+        struct mf_record record = {.key = mf_bytes_str(key), .deadline_us = cases[i].deadline_us};
+        model_add(&model, &record, 0);
+    }
+    const char *path = path_in(state, "old.mfs");
+    const char *to = path_in(state, "new.mfs");
+    model_write(&model, path);
+    struct mf_snapshot_reader *source = open_sound(path);
+    for (int ttl = MF_SNAPSHOT_ABSOLUTE; ttl <= MF_SNAPSHOT_NO_TTL; ttl++) {
+        struct mf_snapshot_plan plan;
+        struct mf_snapshot_totals totals;
+        char message[512];
+        assert_int_equal(mf_snapshot_make_plan(source, 1, (enum mf_snapshot_ttl)ttl, &plan, message,
+                                               sizeof(message)),
+                         MF_OK);
+        assert_int_equal(
+            mf_snapshot_reshard(source, &plan, to, "new", &totals, message, sizeof(message)),
+            MF_OK);
+        mf_snapshot_free_plan(&plan);
+        struct mf_snapshot_reader *reader = open_sound(to);
+        bool remaining = ttl == MF_SNAPSHOT_REMAINING;
+        assert_int_equal(mf_snapshot_section(reader, 0)->wall_us, remaining ? 0 : wall_us);
+        assert_int_equal(mf_snapshot_section(reader, 0)->meta.log_time_us, remaining ? 1 : wall_us);
+        uint64_t deadlines[8] = {0};
+        assert_int_equal(
+            mf_snapshot_read(reader, 0, find_deadline, deadlines, message, sizeof(message)), MF_OK);
+        for (size_t i = 0; i < count; i++) {
+            if (deadlines[i] != cases[i].expected[ttl])
+                fail_msg("case %zu, way %d: %llu", i, ttl, (unsigned long long)deadlines[i]);
+        }
+        mf_snapshot_close(reader);
+    }
+    mf_snapshot_close(source);
+    model_free(&model);
 }
 
 static void two_nodes_make_the_same_bytes_of_one_file(void **state)
@@ -251,7 +312,9 @@ static void a_source_that_changes_between_the_readings_leaves_no_genesis(void **
     struct mf_snapshot_reader *source = open_sound(path);
     struct mf_snapshot_plan plan;
     struct mf_snapshot_totals totals;
-    assert_int_equal(mf_snapshot_make_plan(source, 4, &plan, message, sizeof(message)), MF_OK);
+    assert_int_equal(
+        mf_snapshot_make_plan(source, 4, MF_SNAPSHOT_ABSOLUTE, &plan, message, sizeof(message)),
+        MF_OK);
     plan.keys[2] += 1;
     assert_int_equal(
         mf_snapshot_reshard(source, &plan, to, "new", &totals, message, sizeof(message)),
@@ -275,6 +338,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(deadlines_become_unix_time_by_the_clocks_of_their_own_cut),
         TEST(every_key_moves_to_its_new_shard_with_its_deadline),
+        TEST(deadlines_are_kept_counted_on_or_dropped),
         TEST(two_nodes_make_the_same_bytes_of_one_file),
         TEST(a_snapshot_without_sections_becomes_an_empty_cluster_of_its_creation_time),
         TEST(a_folder_that_has_data_is_refused_and_left_alone),
