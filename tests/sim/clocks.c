@@ -177,7 +177,7 @@ static void see_outsider(struct sim_node *node, uint32_t group, uint64_t log_tim
 }
 
 // A stretch begins with a proposal whose log time is beyond all that was proposed before: what was
-// left unchosen by then can come back without moving the clock.
+// left unchosen by then can come back without moving the clock, and is no reading of one.
 void sim_clocks_proposed(struct sim_node *node, uint32_t group, mf_ballot_t ballot,
                          uint64_t log_time_us)
 {
@@ -188,7 +188,7 @@ void sim_clocks_proposed(struct sim_node *node, uint32_t group, mf_ballot_t ball
         see_outsider(node, group, log_time_us);
     } else if (open != NULL) {
         check_line(node, group, log_time_us);
-    } else if (log_time_us >= clock->log_time_max &&
+    } else if (log_time_us > clock->log_time_max &&
                majority_heard(node->sim, group, ballot, ballot)) {
         begin_stretch(node, group, ballot, log_time_us);
     }

@@ -55,6 +55,7 @@ void sim_copies_frame(struct sim_node *node, const struct sim_frame *frame)
     left->floor = members.slot;
     left->gone = true;
     sim_snapshots_drop(node, group);
+    sim_disk_uncover(node, group);
     mf_shard_free(mf_replica_give_up(node->replicas[group]));
     sim_checks_gave_up(node, group);
     sim_clocks_gave_up(node, group);

@@ -218,6 +218,11 @@ void sim_disk_cover(struct sim_node *node, uint32_t group, uint64_t slot)
         mf_wal_ledger_cover(node->disk.ledger, group, slot);
 }
 
+void sim_disk_uncover(struct sim_node *node, uint32_t group)
+{
+    mf_wal_ledger_uncover(node->disk.ledger, group);
+}
+
 static void remove_oldest(struct sim_node *node)
 {
     struct sim_disk *disk = &node->disk;

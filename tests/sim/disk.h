@@ -74,6 +74,8 @@ void sim_disk_synced(struct sim_node *node,
                      void (*durable)(struct sim_node *node, const struct sim_hand_over *hand_over));
 // A durable snapshot of the group covers the log up to this slot.
 void sim_disk_cover(struct sim_node *node, uint32_t group, uint64_t slot);
+// The copy that it covered is given up.
+void sim_disk_uncover(struct sim_node *node, uint32_t group);
 // Removes the files that are not needed any more, and asks for what has to be written again before
 // others can go.
 void sim_disk_sweep(struct sim_node *node);
