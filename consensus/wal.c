@@ -6,6 +6,7 @@
 // - the preparer makes the next segment file when the one in use is half full, so that the writer
 //   finds it ready. If it is not, the writer waits for it. It also removes files that are no longer
 //   needed, one at a time and between segments, because a removal takes the disk as long as a sync.
+//   Some of them it keeps instead, and makes segments of: that saves writing zeros.
 // Shared under the mutex: queue, unused, failed, closing, untidy and all of `spare`. Shared without
 // it: pending_bytes and the statistics, which are counters that order nothing (relaxed), `stop`,
 // and moved_us: when the writer last finished something, or began to have something to do. It is
@@ -35,6 +36,8 @@
 #define GATHER_BYTES (4u << 20)
 // A buffer that grew past this is given back after use.
 #define KEEP_BYTES (1u << 20)
+// As many files that are needed no more are kept, to make the next segments of.
+#define RETIRED_MAX 2u
 // As many used hand-overs are kept for the next ones.
 #define UNUSED_MAX 8u
 
@@ -109,6 +112,8 @@ struct mf_wal {
 
     // The preparer's.
     struct mf_wal_folder preparing;
+    struct mf_wal_file retired[RETIRED_MAX];
+    uint32_t retired_count;
     pthread_t preparer;
 };
 
@@ -340,6 +345,9 @@ static enum mf_err commit(struct mf_wal *wal, struct mf_wal_batch *batch)
     }
     struct segment *segment = &wal->segment;
     mf_wal_batch_end(batch, &wal->out, segment->id.identity, segment->batches + 1);
+    size_t batch_bytes = wal->out.len;
+    if (segment->id.recycled && segment->offset + batch_bytes < wal->segment_bytes)
+        mf_wal_put_end(&wal->out);
     enum mf_err err = MF_OK;
     if (segment->id.prepared)
         err = write_link(wal);
@@ -350,10 +358,10 @@ static enum mf_err commit(struct mf_wal *wal, struct mf_wal_batch *batch)
         err = sync_segment(wal);
     if (err != MF_OK)
         return err;
-    segment->offset += wal->out.len;
+    segment->offset += batch_bytes;
     segment->batches++;
     note_batch(wal, batch);
-    atomic_fetch_add_explicit(&wal->bytes, wal->out.len, memory_order_relaxed);
+    atomic_fetch_add_explicit(&wal->bytes, batch_bytes, memory_order_relaxed);
 
     pthread_mutex_lock(&wal->lock);
     if (wal->spare.state == SPARE_NONE && segment->offset >= wal->segment_bytes / 2)
@@ -397,16 +405,38 @@ static void *write_loop(void *arg)
     return NULL;
 }
 
-// Makes the file of `segment`, whose id names the stream and the sequence.
-static enum mf_err create_segment(struct mf_wal *wal, struct mf_wal_folder *folder,
-                                  struct segment *segment)
+static void begin_segment(struct segment *segment)
 {
     mf_entropy(&segment->id.identity, sizeof segment->id.identity);
     struct mf_wal_file file = {.stream = segment->id.stream, .sequence = segment->id.sequence};
     mf_wal_file_name(file, segment->name);
     segment->offset = MF_WAL_ALIGN;
     segment->batches = 0;
+}
+
+// Makes the file of `segment`, whose id names the stream and the sequence.
+static enum mf_err create_segment(struct mf_wal *wal, struct mf_wal_folder *folder,
+                                  struct segment *segment)
+{
+    begin_segment(segment);
     return mf_wal_file_create(folder, &segment->id, wal->segment_bytes, &wal->stop, &segment->fd);
+}
+
+// The preparer: the same of a file that was retired. False when there is none, or it would not do
+// and another may still be made.
+static bool recycle_segment(struct mf_wal *wal, struct segment *segment, enum mf_err *err)
+{
+    if (wal->retired_count == 0)
+        return false;
+    begin_segment(segment);
+    segment->id.recycled = true;
+    *err = mf_wal_file_recycle(&wal->preparing, wal->retired[--wal->retired_count], &segment->id,
+                               &segment->fd);
+    if (*err == MF_OK || wal->preparing.sync_failed)
+        return true;
+    mf_log(MF_WARN, "a file of the log cannot be used again: %s", wal->preparing.message);
+    segment->id.recycled = false;
+    return false;
 }
 
 static void prepare(struct mf_wal *wal)
@@ -415,7 +445,9 @@ static void prepare(struct mf_wal *wal)
                                   .sequence = wal->spare.segment.id.sequence,
                                   .prepared = true}};
     pthread_mutex_unlock(&wal->lock);
-    enum mf_err err = create_segment(wal, &wal->preparing, &next);
+    enum mf_err err;
+    if (!recycle_segment(wal, &next, &err))
+        err = create_segment(wal, &wal->preparing, &next);
     if (err == MF_IO)
         mf_log(MF_WARN, "the next segment of the log cannot be made ahead: %s",
                wal->preparing.message);
@@ -427,6 +459,25 @@ static void prepare(struct mf_wal *wal)
     pthread_cond_broadcast(&wal->spare_changed);
 }
 
+// One that was made longer, or by a log without sync and so never filled, is not the next one's
+// size.
+static bool may_retire(struct mf_wal *wal, struct mf_wal_file file)
+{
+    return wal->preparing.sync && wal->retired_count < RETIRED_MAX &&
+           file.stream == wal->config.stream &&
+           mf_wal_file_bytes(&wal->preparing, file) == wal->segment_bytes;
+}
+
+// The preparer has ended: what it kept goes. What stays is removed at the next start.
+static void discard_retired(struct mf_wal *wal)
+{
+    for (uint32_t i = 0; i < wal->retired_count; i++) {
+        if (mf_wal_file_discard(&wal->preparing, wal->retired[i]) != MF_OK)
+            mf_log(MF_WARN, "a file of the log that is no longer needed stays: %s",
+                   wal->preparing.message);
+    }
+}
+
 // The preparer: removes one file. False when there is none to remove, or none may be: what a failed
 // sync has lost a later one cannot bring back, and a file between others must not be missing.
 static bool remove_one(struct mf_wal *wal)
@@ -436,11 +487,15 @@ static bool remove_one(struct mf_wal *wal)
         !mf_wal_ledger_next(wal->config.ledger, wal->config.stream, wal->config.orphans,
                             &file.stream, &file.sequence))
         return false;
-    if (mf_wal_file_remove(&wal->preparing, file) != MF_OK) {
+    bool keep = may_retire(wal, file);
+    if ((keep ? mf_wal_file_retire(&wal->preparing, file)
+              : mf_wal_file_remove(&wal->preparing, file)) != MF_OK) {
         mf_log(MF_WARN, "a file of the log that is no longer needed stays: %s",
                wal->preparing.message);
         return false;
     }
+    if (keep)
+        wal->retired[wal->retired_count++] = file;
     mf_wal_ledger_removed(wal->config.ledger, file.stream, file.sequence);
     return true;
 }
@@ -603,5 +658,6 @@ void mf_wal_close(struct mf_wal *wal)
     pthread_mutex_unlock(&wal->lock);
     pthread_join(wal->writer, NULL);
     stop_preparer(wal);
+    discard_retired(wal);
     free_wal(wal);
 }

@@ -1,7 +1,8 @@
 // The write-ahead log in files, with group commit by a thread of its own.
 //
 // One stream per reactor, all in one folder. Segment files are zero-filled ahead of use by a second
-// thread, because fdatasync after overwriting existing blocks is cheaper than after an append. The
+// thread, because fdatasync after overwriting existing blocks is cheaper than after an append, or
+// made of files that are needed no more, which costs less than filling. The
 // reactor hands over one batch of records per turn; the thread writes whatever has gathered as one
 // batch and one fdatasync, then reports. The reactor never blocks on the disk.
 //

@@ -187,7 +187,7 @@ uint64_t mf_wal_file_bytes(struct mf_wal_folder *folder, struct mf_wal_file file
     return bytes;
 }
 
-static enum mf_err remove_temporary(struct mf_wal_folder *folder, struct mf_wal_file file)
+enum mf_err mf_wal_file_discard(struct mf_wal_folder *folder, struct mf_wal_file file)
 {
     char name[MF_WAL_NAME_BYTES];
     mf_wal_file_name(file, name);
@@ -206,7 +206,7 @@ enum mf_err mf_wal_folder_clean(struct mf_wal_folder *folder, uint32_t stream)
     enum mf_err err = list_names(folder, TEMPORARY, &left);
     for (size_t i = 0; i < left.count && err == MF_OK; i++) {
         if (left.files[i].stream == stream)
-            err = remove_temporary(folder, left.files[i]);
+            err = mf_wal_file_discard(folder, left.files[i]);
     }
     free(left.files);
     return err;
@@ -328,7 +328,7 @@ static enum mf_err give_name(struct mf_wal_folder *folder, const char *temporary
     char *to = path_of(folder, name);
     enum mf_err err = MF_OK;
     if (folder->disk->rename(from, to) != 0)
-        err = explain_errno(folder, "create", name);
+        err = explain_errno(folder, "rename to", name);
     free(from);
     free(to);
     return err == MF_OK ? sync_names(folder, folder->path) : err;
@@ -357,6 +357,63 @@ enum mf_err mf_wal_file_create(struct mf_wal_folder *folder, const struct mf_wal
     *fd = -1;
     // Best effort, and without a word: the reason that counts is in the message, and the next open
     // removes what stays.
+    char *path = path_of(folder, temporary);
+    folder->disk->unlink(path);
+    free(path);
+    return err;
+}
+
+static void temporary_name(struct mf_wal_file file, char name[MF_WAL_NAME_BYTES])
+{
+    mf_wal_file_name(file, name);
+    strcat(name, TEMPORARY);
+}
+
+enum mf_err mf_wal_file_retire(struct mf_wal_folder *folder, struct mf_wal_file file)
+{
+    char name[MF_WAL_NAME_BYTES];
+    char temporary[MF_WAL_NAME_BYTES];
+    mf_wal_file_name(file, name);
+    temporary_name(file, temporary);
+    return give_name(folder, name, temporary);
+}
+
+// The header, and the end of a file without batches, in one write. Nobody reads it before it has
+// its name, and the old name is gone, so that a tear of this is of no matter.
+static enum mf_err begin_again(struct mf_wal_folder *folder, int fd, const char *name,
+                               const struct mf_wal_file_id *id)
+{
+    struct mf_buf start = {0};
+    mf_wal_put_header(&start, id);
+    mf_wal_put_end(&start);
+    enum mf_err err = mf_wal_file_write(folder, fd, name, mf_buf_view(&start), 0);
+    if (err == MF_OK)
+        err = mf_wal_file_sync(folder, fd, name);
+    mf_buf_free(&start);
+    return err;
+}
+
+enum mf_err mf_wal_file_recycle(struct mf_wal_folder *folder, struct mf_wal_file retired,
+                                const struct mf_wal_file_id *id, int *fd)
+{
+    struct mf_wal_file file = {.stream = id->stream, .sequence = id->sequence};
+    char name[MF_WAL_NAME_BYTES];
+    char temporary[MF_WAL_NAME_BYTES];
+    mf_wal_file_name(file, name);
+    temporary_name(retired, temporary);
+    *fd = open_in(folder, temporary, O_WRONLY);
+    if (*fd < 0)
+        return explain_errno(folder, "open", temporary);
+    // A batch begins and ends within a page: what is not in memory would be read by its write.
+    (void)posix_fadvise(*fd, 0, 0, POSIX_FADV_WILLNEED);
+    enum mf_err err = begin_again(folder, *fd, temporary, id);
+    if (err == MF_OK)
+        err = give_name(folder, temporary, name);
+    if (err == MF_OK)
+        return MF_OK;
+    folder->disk->close(*fd);
+    *fd = -1;
+    // As in mf_wal_file_create.
     char *path = path_of(folder, temporary);
     folder->disk->unlink(path);
     free(path);

@@ -86,6 +86,20 @@ MF_MUST_USE enum mf_err mf_wal_file_create(struct mf_wal_folder *folder,
 // may be removed: a later sync could succeed without this removal, and leave a hole.
 MF_MUST_USE enum mf_err mf_wal_file_remove(struct mf_wal_folder *folder, struct mf_wal_file file);
 
+// The other way to make a file: of one of this folder's own that is needed no more and has `bytes`
+// bytes, without filling it again. Two steps, so that it is one less file to the log at once, and
+// only then another.
+// Takes the name away, durably: the file is NAME.tmp from then on. MF_IO as mf_wal_file_remove.
+MF_MUST_USE enum mf_err mf_wal_file_retire(struct mf_wal_folder *folder, struct mf_wal_file file);
+// Makes the file of `id`, which is recycled, out of the one that was retired. MF_IO; what was
+// retired is gone then, unless it became the file.
+MF_MUST_USE enum mf_err mf_wal_file_recycle(struct mf_wal_folder *folder,
+                                            struct mf_wal_file retired,
+                                            const struct mf_wal_file_id *id, int *fd);
+// Gives up one that was retired. MF_IO.
+MF_MUST_USE enum mf_err mf_wal_file_discard(struct mf_wal_folder *folder,
+                                            struct mf_wal_file retired);
+
 // Writes all of data, however many calls that takes. `name` is for the message. MF_IO.
 MF_MUST_USE enum mf_err mf_wal_file_write(struct mf_wal_folder *folder, int fd, const char *name,
                                           struct mf_bytes data, uint64_t offset);

@@ -18,6 +18,8 @@
 #define FILE_PART_BYTES 32u // before the first part's checksum
 #define FILE_LINK_AT 40u
 #define FILE_LINK_BYTES 16u
+#define FILE_FLAGS_AT 56u
+#define FILE_RECYCLED 1u
 
 #define BATCH_MAGIC 0x4842464du // "MFBH"
 #define BATCH_PART_BYTES 32u    // before the header's checksum
@@ -38,6 +40,7 @@ struct cursor {
     uint64_t identity;
     size_t offset; // at most file.len
     uint64_t number;
+    bool recycled;
 };
 
 static bool all_zero(const uint8_t *data, size_t len)
@@ -72,7 +75,14 @@ void mf_wal_put_header(struct mf_buf *out, const struct mf_wal_file_id *id)
         mf_buf_u64(out, id->previous_batches);
         mf_buf_u64(out, mf_hash64(mf_bytes_of(out->data + start + FILE_LINK_AT, 8), id->identity));
     }
+    mf_buf_u64(out, id->recycled ? FILE_RECYCLED : 0);
+    mf_buf_u64(out, mf_hash64(mf_bytes_of(out->data + start + FILE_FLAGS_AT, 8), id->identity));
     put_zeros(out, MF_WAL_ALIGN - (out->len - start));
+}
+
+void mf_wal_put_end(struct mf_buf *out)
+{
+    put_zeros(out, MF_WAL_ALIGN);
 }
 
 enum mf_err mf_wal_get_header(struct mf_bytes file, struct mf_wal_file_id *id)
@@ -89,12 +99,16 @@ enum mf_err mf_wal_get_header(struct mf_bytes file, struct mf_wal_file_id *id)
     uint64_t checksum = mf_read_u64(&r);
     uint64_t previous_batches = mf_read_u64(&r);
     uint64_t link_checksum = mf_read_u64(&r);
+    uint64_t flags = mf_read_u64(&r);
+    uint64_t flags_checksum = mf_read_u64(&r);
     if (memcmp(magic.data, FILE_MAGIC, FILE_MAGIC_BYTES) != 0 ||
         checksum != mf_hash64(mf_bytes_of(file.data, FILE_PART_BYTES), identity))
         return MF_CORRUPT;
     if (version != MF_WAL_VERSION)
         return MF_OTHER_VERSION;
-    if (!all_zero(r.at, mf_reader_left(&r)))
+    if (flags > FILE_RECYCLED ||
+        flags_checksum != mf_hash64(mf_bytes_of(file.data + FILE_FLAGS_AT, 8), identity) ||
+        !all_zero(r.at, mf_reader_left(&r)))
         return MF_CORRUPT;
 
     struct mf_bytes link = mf_bytes_of(file.data + FILE_LINK_AT, 8);
@@ -105,6 +119,7 @@ enum mf_err mf_wal_get_header(struct mf_bytes file, struct mf_wal_file_id *id)
         .identity = identity,
         .prepared = !linked,
         .previous_batches = linked ? previous_batches : 0,
+        .recycled = flags == FILE_RECYCLED,
     };
     return MF_OK;
 }
@@ -271,7 +286,10 @@ static enum mf_wal_end judge_end(const struct cursor *at, enum batch_state state
 {
     if (state == BATCH_IMPOSSIBLE || later_batch_was_begun(at))
         return MF_WAL_DAMAGED;
-    bool nothing = all_zero(at->file.data + at->offset, at->file.len - at->offset);
+    size_t left = at->file.len - at->offset;
+    if (at->recycled && left > MF_WAL_ALIGN)
+        left = MF_WAL_ALIGN; // behind it is what the older file held
+    bool nothing = all_zero(at->file.data + at->offset, left);
     return nothing ? MF_WAL_CLEAN : MF_WAL_TORN;
 }
 
@@ -283,8 +301,11 @@ enum mf_err mf_wal_scan(struct mf_bytes file, struct mf_wal_scan *scan,
     enum mf_err err = mf_wal_get_header(file, &scan->id);
     if (err != MF_OK)
         return err;
-    struct cursor at = {
-        .file = file, .identity = scan->id.identity, .offset = MF_WAL_ALIGN, .number = 1};
+    struct cursor at = {.file = file,
+                        .identity = scan->id.identity,
+                        .offset = MF_WAL_ALIGN,
+                        .number = 1,
+                        .recycled = scan->id.recycled};
     struct batch batch;
     enum batch_state state;
     while ((state = get_batch(&at, &batch)) == BATCH_WHOLE) {

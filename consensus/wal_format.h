@@ -18,7 +18,7 @@
 #include "base/err.h"
 
 #define MF_WAL_ALIGN 512u
-#define MF_WAL_VERSION 1u
+#define MF_WAL_VERSION 2u
 
 enum mf_wal_type {
     MF_WAL_PROMISE = 1, // group, ballot
@@ -45,6 +45,9 @@ struct mf_wal_file_id {
     // with the file's first batch, when it is; a tear of that write leaves a prepared header.
     bool prepared;
     uint64_t previous_batches; // how many batches the file before it in the stream holds
+    // Made of an older file: what lies behind its batches is that one's, and a sector of zeros
+    // (mf_wal_put_end) parts them.
+    bool recycled;
 };
 
 // Appends the header block (exactly MF_WAL_ALIGN bytes).
@@ -66,12 +69,15 @@ void mf_wal_batch_put(struct mf_wal_batch *batch, struct mf_buf *out,
 void mf_wal_batch_end(struct mf_wal_batch *batch, struct mf_buf *out, uint64_t identity,
                       uint64_t number);
 
+// Appends the end of a recycled file: written with each batch, behind it, where the file goes on.
+void mf_wal_put_end(struct mf_buf *out);
+
 // Calls record() for every record of a batch that was put together here, ended or not.
 void mf_wal_batch_each(const struct mf_wal_batch *batch, const struct mf_buf *out,
                        void (*record)(void *arg, const struct mf_wal_record *record), void *arg);
 
 enum mf_wal_end {
-    MF_WAL_CLEAN,  // zeros or nothing after the last batch
+    MF_WAL_CLEAN,  // zeros or nothing after the last batch; in a recycled file, a sector of zeros
     MF_WAL_TORN,   // an incomplete last batch
     MF_WAL_DAMAGED // a bad batch, or a gap, before the header of a later one
 };

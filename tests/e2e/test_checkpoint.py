@@ -37,8 +37,8 @@ def rewrite(node, megabytes):
 
 
 # Of two threads with one shard each: what one checkpoint waits for, what comes while it is written,
-# the file in use and the one made ahead.
-LOG_BYTES_MAX = 2 * 4 * SEGMENT
+# the file in use, the one made ahead, and two that are kept to make others of.
+LOG_BYTES_MAX = 2 * 6 * SEGMENT
 
 
 def memory_max(t):

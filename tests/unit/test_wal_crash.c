@@ -12,7 +12,7 @@
 
 #define SEGMENT 4096u
 #define SECTOR 512u
-#define NAMES_MAX 64
+#define NAMES_MAX 512
 #define FDS_MAX 64
 
 // One file as the log sees it and as the disk has it.
@@ -36,6 +36,7 @@ static struct {
     struct inode *open[FDS_MAX]; // by file descriptor
     struct inode *inodes[4096];  // all of them, for the end
     size_t inode_count;
+    uint64_t recycled; // files that were made of others
     uint64_t calls;
     uint64_t crash_at;
     bool crashed;
@@ -99,6 +100,8 @@ static int crash_open(const char *path, int flags, mode_t mode)
             struct name *name = find_name(disk.seen, base_name(path));
             if ((flags & O_CREAT) != 0)
                 name->inode = new_inode();
+            else
+                disk.recycled += strstr(path, ".tmp") != NULL;
             disk.open[fd] = name->inode;
         }
     }
@@ -259,31 +262,69 @@ static void on_durable_before_crash(void *arg, uint64_t sequence)
 struct promise {
     uint64_t must;
     uint64_t may;
+    uint64_t covered; // by a checkpoint, as far as the log was told: these may be missing
 };
 
-// One life: recover, check the promise, go on appending until the crash has come. What a recovery
-// gave is acted upon, so from then on it must come back every time.
-static void live_and_crash(const char *folder, struct mf_rand *rand, struct promise *promise)
+static enum mf_err collect_accepts(void *arg, const struct mf_wal_record *record)
 {
-    disk.calls = 0;
-    disk.crash_at = 1 + mf_rand_below(rand, 80);
-    disk.crashed = false;
+    return record->type == MF_WAL_ACCEPT ? collect(arg, record) : MF_OK;
+}
 
+// Recovers, and holds the log to the promise. What a recovery gave is acted upon, so from then on
+// it must come back every time.
+static void recover_after_crash(const char *folder, struct mf_wal_ledger *ledger,
+                                struct promise *promise)
+{
     struct recovered got = {0};
-    enum mf_err err = mf_wal_recover_on(&crash_disk, folder, &got.recovery, NULL, collect, &got);
+    enum mf_err err =
+        mf_wal_recover_on(&crash_disk, folder, &got.recovery, ledger, collect_accepts, &got);
     if (err != MF_OK)
         fail_msg("%s", got.recovery.message);
-    assert_in_range(got.count, promise->must, promise->may);
+    uint64_t first = got.count > 0 ? got.slots[0] : promise->covered + 1;
+    uint64_t last = first + got.count - 1;
+    assert_in_range(first, 1, promise->covered + 1);
+    assert_in_range(last, promise->must, promise->may);
     for (size_t i = 0; i < got.count; i++)
-        assert_int_equal(got.slots[i], i + 1);
-    promise->may = got.count;
+        assert_int_equal(got.slots[i], first + i);
+    promise->may = last;
     if (!disk.crashed)
-        promise->must = got.count;
+        promise->must = last;
     free(got.slots);
+}
 
+// One entry, with all that lets the files before it go once a checkpoint covers them.
+static void append_and_cover(struct mf_wal *wal, struct mf_wal_ledger *ledger, struct sink *sink,
+                             uint64_t first, uint64_t slot, size_t len, struct promise *promise)
+{
+    const struct mf_wal_record vow = {.type = MF_WAL_PROMISE, .ballot = 1};
+    const struct mf_wal_record mark = {.type = MF_WAL_MARK};
+    mf_wal_put(wal, &vow);
+    mf_wal_put(wal, &mark);
+    put_accept(wal, 0, slot, len);
+    while (mf_wal_pending_bytes(wal) > SEGMENT)
+        sched_yield();
+    pthread_mutex_lock(&sink->lock);
+    uint64_t durable = sink->durable;
+    pthread_mutex_unlock(&sink->lock);
+    if (durable > 0)
+        promise->covered = first + durable;
+    mf_wal_ledger_cover(ledger, 0, promise->covered);
+    mf_wal_tidy(wal);
+}
+
+// One life: recover, check the promise, go on appending until the crash has come. With a ledger,
+// files that are covered go meanwhile, and others are made of them.
+static void live_and_crash(const char *folder, struct mf_rand *rand, struct mf_wal_ledger *ledger,
+                           struct promise *promise)
+{
+    disk.calls = 0;
+    disk.crash_at = 1 + mf_rand_below(rand, ledger != NULL ? 600 : 80);
+    disk.crashed = false;
+    recover_after_crash(folder, ledger, promise);
     struct sink sink;
     sink_init(&sink);
     struct mf_wal_config config = config_of(folder, 0, SEGMENT, &sink);
+    config.ledger = ledger;
     config.durable = on_durable_before_crash;
     struct mf_wal *wal;
     char message[512];
@@ -291,9 +332,13 @@ static void live_and_crash(const char *folder, struct mf_rand *rand, struct prom
         fail_msg("%s", message);
     uint64_t first = promise->may;
     bool crashed = false;
-    for (uint64_t i = 1; i <= 40 && !crashed; i++) {
-        put_accept(wal, 0, first + i, mf_rand_below(rand, 3000));
+    for (uint64_t i = 1; i <= (ledger != NULL ? 200 : 40) && !crashed; i++) {
         promise->may = first + i;
+        size_t len = mf_rand_below(rand, 3000);
+        if (ledger != NULL)
+            append_and_cover(wal, ledger, &sink, first, first + i, len, promise);
+        else
+            put_accept(wal, 0, first + i, len);
         pthread_mutex_lock(&disk.lock);
         crashed = disk.crashed;
         pthread_mutex_unlock(&disk.lock);
@@ -314,12 +359,33 @@ what_was_durable_survives_any_loss_of_power_and_nothing_is_taken_for_damage(void
         struct folder folder = make_folder();
         struct promise promise = {0};
         for (int life = 0; life < 6; life++) {
-            live_and_crash(folder.path, &rand, &promise);
+            live_and_crash(folder.path, &rand, NULL, &promise);
             crash(folder.path, &rand, mf_rand_below(&rand, 3) != 0);
         }
         forget_disk();
         remove_folder(folder.path);
     }
+}
+
+static void files_that_are_made_of_others_survive_it_too(void **state)
+{
+    (void)state;
+    disk.recycled = 0;
+    for (uint64_t seed = 1; seed <= 60; seed++) {
+        struct mf_rand rand = {.state = seed};
+        struct folder folder = make_folder();
+        struct promise promise = {0};
+        for (int life = 0; life < 6; life++) {
+            struct mf_wal_ledger *ledger = mf_wal_ledger_new(1);
+            mf_wal_ledger_cover(ledger, 0, promise.covered);
+            live_and_crash(folder.path, &rand, ledger, &promise);
+            mf_wal_ledger_free(ledger);
+            crash(folder.path, &rand, mf_rand_below(&rand, 3) != 0);
+        }
+        forget_disk();
+        remove_folder(folder.path);
+    }
+    assert_true(disk.recycled > 100);
 }
 
 // The child's callback: tells the parent by a pipe, which a killed process leaves intact.
@@ -400,10 +466,12 @@ static void what_a_killed_process_reported_is_there(void **state)
 
 int main(void)
 {
+    setenv("TMPDIR", "/dev/shm", 0); // the disk that counts is the one above
     mf_log_set_level(MF_ERROR);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(
             what_was_durable_survives_any_loss_of_power_and_nothing_is_taken_for_damage),
+        cmocka_unit_test(files_that_are_made_of_others_survive_it_too),
         cmocka_unit_test(what_a_killed_process_reported_is_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -113,13 +113,20 @@ static void the_bytes_are_where_the_document_says(void **state)
     put_batch(&file, IDENTITY, 1, mf_bytes_str("abc"));
     const uint8_t *h = file.data;
     assert_memory_equal(h, "MFWAL\r\n\x1a", 8);
-    assert_int_equal(get_le(h + 8, 4), 1);
+    assert_int_equal(get_le(h + 8, 4), 2);
     assert_int_equal(get_le(h + 12, 4), 3);
     assert_int_equal(get_le(h + 16, 8), 5);
     assert_int_equal(get_le(h + 24, 8), IDENTITY);
     assert_int_equal(get_le(h + 32, 8), mf_hash64(mf_bytes_of(h, 32), IDENTITY));
     assert_int_equal(get_le(h + 40, 8), 77);
     assert_int_equal(get_le(h + 48, 8), mf_hash64(mf_bytes_of(h + 40, 8), IDENTITY));
+    assert_int_equal(get_le(h + 56, 8), 0);
+    assert_int_equal(get_le(h + 64, 8), mf_hash64(mf_bytes_of(h + 56, 8), IDENTITY));
+    struct mf_buf recycled = {0};
+    id.recycled = true;
+    mf_wal_put_header(&recycled, &id);
+    assert_int_equal(get_le(recycled.data + 56, 8), 1);
+    mf_buf_free(&recycled);
 
     const uint8_t *b = file.data + 512;
     assert_int_equal(file.len, 1024);
@@ -185,6 +192,7 @@ static void a_header_comes_back_and_a_changed_byte_is_noticed(void **state)
          .identity = UINT64_MAX,
          .previous_batches = UINT64_MAX},
         {.sequence = 2, .stream = 1, .identity = IDENTITY, .prepared = true},
+        {.sequence = 2, .stream = 1, .identity = IDENTITY, .recycled = true},
     };
     for (size_t i = 0; i < sizeof ids / sizeof *ids; i++) {
         struct mf_buf file = {0};
@@ -196,6 +204,7 @@ static void a_header_comes_back_and_a_changed_byte_is_noticed(void **state)
         assert_int_equal(id.stream, ids[i].stream);
         assert_int_equal(id.identity, ids[i].identity);
         assert_int_equal(id.prepared, ids[i].prepared);
+        assert_int_equal(id.recycled, ids[i].recycled);
         assert_int_equal(id.previous_batches, ids[i].previous_batches);
         for (size_t len = 0; len < MF_WAL_ALIGN; len++)
             assert_int_equal(mf_wal_get_header(mf_bytes_of(file.data, len), &id), MF_CORRUPT);

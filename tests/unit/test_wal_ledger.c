@@ -197,23 +197,32 @@ static int end_close(int fd)
     return close(fd);
 }
 
-static int end_rename(const char *from, const char *to)
+// A removal is kept back until the folder is synced; the next one must not come before that. A file
+// that is kept for a later segment loses its name in the same way.
+static void note_removal(const char *path)
 {
-    return alive() ? rename(from, to) : 0;
+    if (strstr(path, ".tmp") != NULL)
+        return;
+    disk.two_pending |= disk.pending[0] != '\0';
+    snprintf(disk.pending, sizeof disk.pending, "%s", path);
+    mf_buf_free(&disk.content);
+    disk.content = read_file(path);
+    disk.removed++;
 }
 
-// A removal is kept back until the folder is synced; the next one must not come before that.
+static int end_rename(const char *from, const char *to)
+{
+    if (!alive())
+        return 0;
+    note_removal(from);
+    return rename(from, to);
+}
+
 static int end_unlink(const char *path)
 {
     if (!alive())
         return 0;
-    if (strstr(path, ".tmp") == NULL) {
-        disk.two_pending |= disk.pending[0] != '\0';
-        snprintf(disk.pending, sizeof disk.pending, "%s", path);
-        mf_buf_free(&disk.content);
-        disk.content = read_file(path);
-        disk.removed++;
-    }
+    note_removal(path);
     return unlink(path);
 }
 
