@@ -11,6 +11,11 @@ static const char usage[] =
     "for\n"
     "-s.\n"
     "\n"
+    "  dump -s ADDR[,ADDR...] FILE [--user USER] [--password PASSWORD]\n"
+    "      Make FILE of all shards of a running cluster, each as it is at one position of its "
+    "log.\n"
+    "      ADDR is the rpc address of any node. Without the flags, user and password are those of\n"
+    "      MAYFLY_USER and MAYFLY_PASSWORD.\n"
     "  verify FILE\n"
     "      Check every byte. A damaged file: one line that says what is wrong and where, exit 1.\n"
     "  inspect FILE [-o json|table|plain]\n"
@@ -23,8 +28,7 @@ static const char usage[] =
     "      --force-new-cluster a folder that has data is taken too: the data is put aside, and\n"
     "      what was written after the snapshot is lost. All nodes must be down.\n"
     "  restore FILE -s ADDR[,ADDR...] [--user USER] [--password PASSWORD]\n"
-    "      Set every key of the file in a running cluster. Without the flags, user and password\n"
-    "      are those of MAYFLY_USER and MAYFLY_PASSWORD.\n"
+    "      Set every key of the file in a running cluster.\n"
     "  restore ... --ttl absolute|remaining|none\n"
     "      absolute, the default: keys expire at the time they had. remaining: what they had left "
     "at\n"
@@ -44,6 +48,7 @@ static const char usage[] =
     "Exit status: 0 done, 1 failed, 2 the command line is wrong.\n";
 
 static const struct tool_verb verbs[] = {
+    {.name = "dump", .run = tool_dump, .flags = "-s --user --password"},
     {.name = "verify", .run = tool_verify, .flags = ""},
     {.name = "inspect", .run = tool_inspect, .flags = "-o", .outputs = "json, table or plain"},
     {.name = "restore",
@@ -57,7 +62,7 @@ static const struct tool_verb verbs[] = {
     {.name = "import", .run = tool_import, .flags = "--format", .out = OUT_MUST_BE},
 };
 
-static const char verb_names[] = "expected verify, inspect, restore, export or import";
+static const char verb_names[] = "expected dump, verify, inspect, restore, export or import";
 
 struct flag {
     const char *name;
@@ -221,6 +226,8 @@ static int check_all(const struct tool_verb *verb, struct tool_args *args, const
     if (args->out == NULL && verb->out == OUT_MUST_BE)
         return tool_fail(EXIT_USAGE, "%s: no OUT: expected the path of the file to make",
                          verb->name);
+    if (verb->run == tool_dump && args->endpoints == NULL)
+        return tool_fail(EXIT_USAGE, "dump: no source: expected -s ADDR");
     if (verb->run == tool_restore)
         return check_target(args);
     if (args->force_new_cluster)

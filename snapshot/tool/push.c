@@ -10,6 +10,7 @@
 
 #include "mayfly/client.h"
 #include "snapshot/tool/entry.h"
+#include "snapshot/tool/layout.h"
 
 struct push {
     struct mayfly_client *client;
@@ -81,24 +82,13 @@ static enum mf_err push_record(void *arg, const struct mf_record *record)
     return push->failed ? MF_IO : MF_OK;
 }
 
-static const char *or_environment(const char *value, const char *name)
-{
-    return value != NULL ? value : getenv(name);
-}
-
 int push_all(struct mf_snapshot_reader *reader, const struct tool_args *args,
              struct push_totals *totals, char *message, size_t message_size)
 {
     *totals = (struct push_totals){0};
-    struct mayfly_client_options options = {
-        .endpoints = args->endpoints,
-        .user = or_environment(args->user, "MAYFLY_USER"),
-        .password = or_environment(args->password, "MAYFLY_PASSWORD"),
-        .name = "mayfly-snapshot",
-    };
     struct push push = {
         .ttl = args->ttl, .totals = totals, .message = message, .message_size = message_size};
-    push.client = mayfly_client_new(&options, message, message_size);
+    push.client = layout_client(args, args->endpoints, message, message_size);
     if (push.client == NULL)
         return EXIT_USAGE;
     if (mayfly_client_connect(push.client) != MAYFLY_OK)

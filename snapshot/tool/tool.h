@@ -33,6 +33,7 @@ int tool_inspect(const struct tool_args *args);
 int tool_restore(const struct tool_args *args);
 int tool_export(const struct tool_args *args);
 int tool_import(const struct tool_args *args);
+int tool_dump(const struct tool_args *args);
 
 // Prints `mayfly-snapshot: ...` on stderr and returns `status`.
 int tool_fail(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
