@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "mayfly/client.h"
+#include "snapshot/tool/progress.h"
 
 #define SNAPSHOT_TIMEOUT_MS (24u * 3600u * 1000u)
 #define GONE_AFTER_US (15u * 1000u * 1000u)
@@ -92,7 +93,7 @@ static bool write_all(struct fetch *fetch, struct mayfly_bytes bytes)
     return true;
 }
 
-static bool copy(struct fetch *fetch)
+static bool copy(struct fetch *fetch, struct progress *progress)
 {
     uint64_t offset = 0;
     for (;;) {
@@ -105,7 +106,18 @@ static bool copy(struct fetch *fetch)
         if (!write_all(fetch, piece))
             return false;
         offset += piece.len;
+        progress->bytes_total = size;
+        progress_add(progress, piece.len);
     }
+}
+
+static bool copy_with_progress(struct fetch *fetch)
+{
+    struct progress progress;
+    progress_start(&progress, "fetching", 0, false);
+    bool good = copy(fetch, &progress);
+    progress_end(&progress);
+    return good;
 }
 
 // A file without a name, in the folder that the dump goes to: that is where there is room.
@@ -155,7 +167,7 @@ struct mf_snapshot_reader *fetch_shards(const struct tool_args *args, const char
         fail(&fetch, mayfly_client_error(fetch.client));
         goto out;
     }
-    if (create(&fetch, beside) && make(&fetch) && copy(&fetch))
+    if (create(&fetch, beside) && make(&fetch) && copy_with_progress(&fetch))
         reader = open_reader(&fetch);
     if (fetch.made && mayfly_snapshot_remove(fetch.client, fetch.name, NULL) != MAYFLY_OK)
         tool_fail(0, "%s: its file %s stays in its snapshot.dir: %s", address, fetch.name,

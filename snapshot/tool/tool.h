@@ -17,6 +17,8 @@ struct tool_args {
     const char *out; // the second path
     enum tool_output output;
     const char *format;
+    const char *threads_word;
+    unsigned threads; // 0: not said
     const char *data_dir;
     const char *config;
     bool force_new_cluster;
