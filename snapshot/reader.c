@@ -307,21 +307,32 @@ static enum mf_err read_block(struct mf_snapshot_reader *reader,
     return MF_OK;
 }
 
+enum mf_err mf_snapshot_read_block(struct mf_snapshot_reader *reader, uint32_t i, uint64_t block,
+                                   struct mf_snapshot_rooms *rooms,
+                                   enum mf_err (*record)(void *arg, const struct mf_record *record),
+                                   void *arg, uint64_t *bytes, char *message, size_t message_size)
+{
+    struct message told = {message, message_size};
+    struct visit visit = {record, arg};
+    const struct mf_snapshot_block *header =
+        &reader->blocks[reader->order[reader->first[i] + block]];
+    struct mf_bytes raw;
+    *bytes = mf_snapshot_block_bytes(header);
+    enum mf_err err =
+        mf_snapshot_fetch_block(&reader->source, header, rooms, &raw, message, message_size);
+    return err == MF_OK ? read_block(reader, &reader->sections[i], header, raw, &visit, told) : err;
+}
+
 enum mf_err mf_snapshot_read(struct mf_snapshot_reader *reader, uint32_t i,
                              enum mf_err (*record)(void *arg, const struct mf_record *record),
                              void *arg, char *message, size_t message_size)
 {
-    struct message told = {message, message_size};
-    struct visit visit = {record, arg};
     struct mf_snapshot_rooms rooms = {0};
     enum mf_err err = MF_OK;
-    for (uint64_t n = reader->first[i]; n < reader->first[i + 1] && err == MF_OK; n++) {
-        const struct mf_snapshot_block *block = &reader->blocks[reader->order[n]];
-        struct mf_bytes raw;
-        err = mf_snapshot_fetch_block(&reader->source, block, &rooms, &raw, message, message_size);
-        if (err == MF_OK)
-            err = read_block(reader, &reader->sections[i], block, raw, &visit, told);
-    }
+    uint64_t bytes;
+    for (uint64_t n = 0; n < reader->sections[i].blocks && err == MF_OK; n++)
+        err = mf_snapshot_read_block(reader, i, n, &rooms, record, arg, &bytes, message,
+                                     message_size);
     mf_snapshot_free_rooms(&rooms);
     return err;
 }

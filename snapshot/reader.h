@@ -12,6 +12,7 @@
 #include "base/bytes.h"
 #include "base/err.h"
 #include "shards/shard.h"
+#include "snapshot/source.h"
 
 struct mf_snapshot_reader;
 
@@ -58,6 +59,13 @@ MF_MUST_USE enum mf_err mf_snapshot_read(struct mf_snapshot_reader *reader, uint
                                          enum mf_err (*record)(void *arg,
                                                                const struct mf_record *record),
                                          void *arg, char *message, size_t message_size);
+// The same for one block of section i, 0 to its `blocks` - 1. rooms: this thread's, for as many
+// calls as it makes; mf_snapshot_free_rooms ends them. *bytes: what the block takes in the file.
+MF_MUST_USE enum mf_err
+mf_snapshot_read_block(struct mf_snapshot_reader *reader, uint32_t i, uint64_t block,
+                       struct mf_snapshot_rooms *rooms,
+                       enum mf_err (*record)(void *arg, const struct mf_record *record), void *arg,
+                       uint64_t *bytes, char *message, size_t message_size);
 // Loads section i into a fresh shard as it was (same log time, versions, log index).
 MF_MUST_USE enum mf_err mf_snapshot_load(struct mf_snapshot_reader *reader, uint32_t i,
                                          struct mf_shard *shard, char *message,

@@ -5,12 +5,19 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "snapshot/tool/crew.h"
+
 static const char usage[] =
     "Usage: mayfly-snapshot VERB FILE [FLAG...]\n"
     "Makes, checks, restores and translates snapshot files of Mayfly. No server is needed, but "
     "for\n"
     "-s.\n"
     "\n"
+    "  dump -s ADDR[,ADDR...] FILE [--user USER] [--password PASSWORD]\n"
+    "      Make FILE of all shards of a running cluster, each as it is at one position of its "
+    "log.\n"
+    "      ADDR is the rpc address of any node. Without the flags, user and password are those of\n"
+    "      MAYFLY_USER and MAYFLY_PASSWORD.\n"
     "  verify FILE\n"
     "      Check every byte. A damaged file: one line that says what is wrong and where, exit 1.\n"
     "  inspect FILE [-o json|table|plain]\n"
@@ -23,8 +30,7 @@ static const char usage[] =
     "      --force-new-cluster a folder that has data is taken too: the data is put aside, and\n"
     "      what was written after the snapshot is lost. All nodes must be down.\n"
     "  restore FILE -s ADDR[,ADDR...] [--user USER] [--password PASSWORD]\n"
-    "      Set every key of the file in a running cluster. Without the flags, user and password\n"
-    "      are those of MAYFLY_USER and MAYFLY_PASSWORD.\n"
+    "      Set every key of the file in a running cluster.\n"
     "  restore ... --ttl absolute|remaining|none\n"
     "      absolute, the default: keys expire at the time they had. remaining: what they had left "
     "at\n"
@@ -38,26 +44,33 @@ static const char usage[] =
     "      to version 11): its strings. FILE may be -, standard input. Without --format, FILE's\n"
     "      first bytes tell what it is.\n"
     "\n"
+    "  --threads N verify, inspect, export, restore -s: read FILE with so many threads; by default "
+    "as\n"
+    "              many as there are CPUs, 8 at most\n"
     "  --help      this text\n"
     "  --version   the version\n"
     "\n"
     "Exit status: 0 done, 1 failed, 2 the command line is wrong.\n";
 
 static const struct tool_verb verbs[] = {
-    {.name = "verify", .run = tool_verify, .flags = ""},
-    {.name = "inspect", .run = tool_inspect, .flags = "-o", .outputs = "json, table or plain"},
+    {.name = "dump", .run = tool_dump, .flags = "-s --user --password"},
+    {.name = "verify", .run = tool_verify, .flags = "--threads"},
+    {.name = "inspect",
+     .run = tool_inspect,
+     .flags = "-o --threads",
+     .outputs = "json, table or plain"},
     {.name = "restore",
      .run = tool_restore,
-     .flags = "--data-dir --config -s --user --password --ttl"},
+     .flags = "--data-dir --config -s --user --password --ttl --threads"},
     {.name = "export",
      .run = tool_export,
-     .flags = "-o",
+     .flags = "-o --threads",
      .outputs = "json or csv",
      .out = OUT_MAY_BE},
     {.name = "import", .run = tool_import, .flags = "--format", .out = OUT_MUST_BE},
 };
 
-static const char verb_names[] = "expected verify, inspect, restore, export or import";
+static const char verb_names[] = "expected dump, verify, inspect, restore, export or import";
 
 struct flag {
     const char *name;
@@ -65,7 +78,7 @@ struct flag {
     const char **value;
 };
 
-enum { FLAGS = 8 };
+enum { FLAGS = 9 };
 
 static const struct tool_verb *find_verb(const char *name)
 {
@@ -191,6 +204,17 @@ static int check_target(const struct tool_args *args)
     return -1;
 }
 
+static bool parse_threads(const char *text, unsigned *threads)
+{
+    *threads = 0;
+    for (const char *at = text; *at != '\0'; at++) {
+        if (*at < '0' || *at > '9' || *threads > CREW_THREADS_MAX)
+            return false;
+        *threads = *threads * 10 + (unsigned)(*at - '0');
+    }
+    return *threads >= 1 && *threads <= CREW_THREADS_MAX;
+}
+
 static bool is_one_of(const char *word, const char *a, const char *b, const char *c)
 {
     return strcmp(word, a) == 0 || strcmp(word, b) == 0 || strcmp(word, c) == 0;
@@ -208,6 +232,9 @@ static int check_all(const struct tool_verb *verb, struct tool_args *args, const
         return status;
     if (args->format != NULL && !is_one_of(args->format, "json", "csv", "rdb"))
         return tool_fail(EXIT_USAGE, "--format %s: expected json, csv or rdb", args->format);
+    if (args->threads_word != NULL && !parse_threads(args->threads_word, &args->threads))
+        return tool_fail(EXIT_USAGE, "--threads %s: expected an integer from 1 to %u",
+                         args->threads_word, CREW_THREADS_MAX);
     if (args->ttl_word != NULL && !is_one_of(args->ttl_word, "absolute", "remaining", "none"))
         return tool_fail(EXIT_USAGE, "--ttl %s: expected absolute, remaining or none",
                          args->ttl_word);
@@ -221,6 +248,8 @@ static int check_all(const struct tool_verb *verb, struct tool_args *args, const
     if (args->out == NULL && verb->out == OUT_MUST_BE)
         return tool_fail(EXIT_USAGE, "%s: no OUT: expected the path of the file to make",
                          verb->name);
+    if (verb->run == tool_dump && args->endpoints == NULL)
+        return tool_fail(EXIT_USAGE, "dump: no source: expected -s ADDR");
     if (verb->run == tool_restore)
         return check_target(args);
     if (args->force_new_cluster)
@@ -240,6 +269,7 @@ int tool_parse(int argc, char **argv, const struct tool_verb **verb, struct tool
         {"-s", "ADDR[,ADDR...]", &args->endpoints},
         {"--user", "a name", &args->user},
         {"--password", "a password", &args->password},
+        {"--threads", "1 to 64", &args->threads_word},
         {"--ttl", "absolute, remaining or none", &args->ttl_word},
         {"--format", "json, csv or rdb", &args->format},
     };

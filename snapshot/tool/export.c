@@ -1,52 +1,57 @@
 // The verb export: the keys of a file as lines of text.
 //
-// Lines gather to a chunk and are written when it is full: memory is a block of the file and the
-// text of the records in it. A block's checksum is seen before its first record is printed.
+// A thread makes the lines of one block and writes them when those of all blocks before it are
+// written. Memory is a block of the file and its text for each thread. A block's checksum is seen
+// before its first record is printed.
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "base/clock.h"
+#include "snapshot/tool/crew.h"
 #include "snapshot/tool/lines.h"
 #include "snapshot/tool/outfile.h"
 #include "snapshot/tool/tool.h"
 
-#define CHUNK_BYTES (256u * 1024u)
+#define KEPT_BYTES (4u * 1024u * 1024u)
 
-struct export
-{
-    const struct mf_snapshot_shard *section;
+struct exporting {
     bool csv;
     uint64_t now_ms;
-    uint64_t keys;
-    uint64_t dead;
-    struct mf_buf lines;
     struct outfile out;
 };
 
-static enum mf_err write_lines(struct export *export)
+// A thread's part.
+struct exporter {
+    struct exporting *all;
+    uint64_t keys;
+    uint64_t dead;
+    struct mf_buf lines;
+};
+
+static enum mf_err write_lines(struct crew_place *place)
 {
-    bool written = outfile_write(&export->out, mf_buf_view(&export->lines));
-    mf_buf_clear(&export->lines, 2 * CHUNK_BYTES);
+    struct exporter *exporter = place->state;
+    bool written = outfile_write(&exporter->all->out, mf_buf_view(&exporter->lines));
+    mf_buf_clear(&exporter->lines, KEPT_BYTES);
     return written ? MF_OK : MF_IO;
 }
 
-static enum mf_err export_record(void *arg, const struct mf_record *record)
+static enum mf_err export_record(struct crew_place *place, const struct mf_record *record)
 {
-    struct export *export = arg;
+    struct exporter *exporter = place->state;
     if (record->is_id)
         return MF_OK;
-    struct entry entry = entry_of(export->section, record);
-    if (entry.expires && entry.expire_at_ms <= export->now_ms) {
-        export->dead += 1;
+    struct entry entry = entry_of(place->section, record);
+    if (entry.expires && entry.expire_at_ms <= exporter->all->now_ms) {
+        exporter->dead += 1;
         return MF_OK;
     }
-    export->keys += 1;
-    if (export->csv)
-        lines_put_csv(&export->lines, &entry);
+    exporter->keys += 1;
+    if (exporter->all->csv)
+        lines_put_csv(&exporter->lines, &entry);
     else
-        lines_put_json(&export->lines, &entry);
-    return export->lines.len < CHUNK_BYTES ? MF_OK : write_lines(export);
+        lines_put_json(&exporter->lines, &entry);
+    return MF_OK;
 }
 
 // What a cluster that began with this file now would go by.
@@ -62,20 +67,49 @@ static uint64_t restored_now_ms(struct mf_snapshot_reader *reader)
     return now_us / 1000;
 }
 
-static enum mf_err export_all(struct export *export, struct mf_snapshot_reader *reader,
-                              char *message, size_t message_size)
+static bool to_stdout(const struct tool_args *args)
+{
+    return args->out == NULL || strcmp(args->out, "-") == 0;
+}
+
+static enum mf_err write_names(struct exporting *export)
+{
+    struct mf_buf names = {0};
+    lines_put_csv_names(&names);
+    bool written = outfile_write(&export->out, mf_buf_view(&names));
+    mf_buf_free(&names);
+    return written ? MF_OK : MF_IO;
+}
+
+static enum mf_err export_all(struct exporting *export, struct mf_snapshot_reader *reader,
+                              const struct tool_args *args, struct exporter *totals, char *message,
+                              size_t message_size)
 {
     struct mf_snapshot_summary summary;
     mf_snapshot_summary(reader, &summary);
-    if (export->csv)
-        lines_put_csv_names(&export->lines);
-    enum mf_err err = MF_OK;
-    for (uint32_t i = 0; i < summary.shards && err == MF_OK; i++) {
-        export->section = mf_snapshot_section(reader, i);
-        err = mf_snapshot_read(reader, i, export_record, export, message, message_size);
+    struct exporter exporters[CREW_THREADS_MAX] = {{.all = NULL}};
+    void *states[CREW_THREADS_MAX];
+    struct progress progress;
+    struct crew_job job = {.reader = reader,
+                           .threads = crew_threads(args->threads),
+                           .states = states,
+                           .record = export_record,
+                           .give_out = write_lines,
+                           .progress = &progress};
+    for (unsigned i = 0; i < job.threads; i++) {
+        exporters[i].all = export;
+        states[i] = &exporters[i];
     }
+    progress_start(&progress, "exporting", summary.file_bytes, to_stdout(args));
+    enum mf_err err = export->csv ? write_names(export) : MF_OK;
     if (err == MF_OK)
-        err = write_lines(export);
+        err = crew_run(&job, message, message_size);
+    progress_end(&progress);
+    for (unsigned i = 0; i < job.threads; i++) {
+        totals->keys += exporters[i].keys;
+        totals->dead += exporters[i].dead;
+        mf_buf_free(&exporters[i].lines);
+    }
     if (export->out.failed)
         snprintf(message, message_size, "%s", export->out.why);
     return err;
@@ -86,24 +120,25 @@ int tool_export(const struct tool_args *args)
     struct mf_snapshot_reader *reader = tool_open(args);
     if (reader == NULL)
         return EXIT_FAILED;
-    struct export export = {.csv = args->output == OUTPUT_CSV, .now_ms = restored_now_ms(reader)};
+    struct exporting export = {.csv = args->output == OUTPUT_CSV,
+                               .now_ms = restored_now_ms(reader)};
+    struct exporter totals = {.all = &export};
     char message[1024];
     int status = EXIT_FINE;
     if (!outfile_open(&export.out, args->out)) {
         status = tool_fail(EXIT_FAILED, "%s", export.out.why);
         outfile_abort(&export.out);
-    } else if (export_all(&export, reader, message, sizeof(message)) != MF_OK) {
+    } else if (export_all(&export, reader, args, &totals, message, sizeof(message)) != MF_OK) {
         status = tool_fail(EXIT_FAILED, "%s", message);
         outfile_abort(&export.out);
     } else if (!outfile_commit(&export.out)) {
         status = tool_fail(EXIT_FAILED, "%s", export.out.why);
     } else {
         tool_warn_of_missing_shards(args, reader);
-        if (args->out != NULL && strcmp(args->out, "-") != 0)
-            printf("%s: %" PRIu64 " keys, %" PRIu64 " dead ones left out\n", args->out, export.keys,
-                   export.dead);
+        if (!to_stdout(args))
+            printf("%s: %" PRIu64 " keys, %" PRIu64 " dead ones left out\n", args->out, totals.keys,
+                   totals.dead);
     }
-    mf_buf_free(&export.lines);
     mf_snapshot_close(reader);
     return status;
 }

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "snapshot/tool/collect.h"
 #include "snapshot/tool/inspect.h"
+#include "snapshot/tool/progress.h"
 #include "snapshot/tool/rdb.h"
 #include "snapshot/tool/text_in.h"
 #include "snapshot/tool/tool.h"
@@ -14,6 +15,8 @@ struct import {
     const struct tool_args *args;
     struct input input;
     struct collect collect;
+    struct progress progress;
+    uint64_t shown; // of the input
     char why[1024];
 };
 
@@ -40,6 +43,13 @@ static const char *find_format(struct import *import)
     return at >= input->left || input->at[at] == '{' ? "json" : "csv";
 }
 
+static enum mf_err put(struct import *import, const struct entry *entry)
+{
+    progress_add(&import->progress, import->input.offset - import->shown);
+    import->shown = import->input.offset;
+    return collect_put(&import->collect, entry);
+}
+
 static bool import_text(struct import *import, bool csv)
 {
     struct text_in in;
@@ -51,7 +61,7 @@ static bool import_text(struct import *import, bool csv)
         got = text_in_next(&in, &entry);
         if (got != TEXT_ENTRY)
             break;
-        err = collect_put(&import->collect, &entry);
+        err = put(import, &entry);
     }
     bool good = err == MF_OK && got == TEXT_END;
     if (!good)
@@ -108,7 +118,7 @@ static bool import_rdb(struct import *import)
     enum rdb_got got = rdb_next(&rdb, &entry);
     bool good = got != RDB_FAILED && start_rdb(import, &rdb);
     while (good && got == RDB_ENTRY) {
-        good = collect_put(&import->collect, &entry) == MF_OK || fail(import, import->collect.why);
+        good = put(import, &entry) == MF_OK || fail(import, import->collect.why);
         if (good)
             got = rdb_next(&rdb, &entry);
     }
@@ -153,9 +163,12 @@ int tool_import(const struct tool_args *args)
     struct import import = {.args = args};
     if (!input_open(&import.input, args->file))
         return tool_fail(EXIT_FAILED, "%s", import.input.why);
+    progress_start(&import.progress, "importing", import.input.bytes_total, false);
+    bool good = run(&import);
+    progress_end(&import.progress);
     struct mf_snapshot_totals totals;
     int status = EXIT_FINE;
-    if (!run(&import)) {
+    if (!good) {
         collect_abort(&import.collect);
         status = tool_fail(EXIT_FAILED, "%s", import.why);
     } else if (collect_commit(&import.collect, &totals) != MF_OK) {

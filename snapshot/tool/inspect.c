@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "snapshot/tool/crew.h"
 #include "snapshot/tool/tool.h"
 
 double inspect_ratio(uint64_t raw_bytes, uint64_t stored_bytes)
@@ -105,27 +106,38 @@ static void inspect_json(const struct inspected *inspected)
     json_decref(json);
 }
 
-struct counting {
-    const struct mf_snapshot_shard *section;
-    struct ttl_counts *counts;
-};
-
-static enum mf_err count_record(void *arg, const struct mf_record *record)
+static enum mf_err count_record(struct crew_place *place, const struct mf_record *record)
 {
-    const struct counting *counting = arg;
+    struct ttl_counts *counts = place->state;
     if (!record->is_id)
-        ttl_count(counting->counts, counting->section, record);
+        ttl_count(&counts[place->section_number], place->section, record);
     return MF_OK;
 }
 
-static enum mf_err count_ttls(struct mf_snapshot_reader *reader, struct inspected *inspected,
-                              char *message, size_t message_size)
+// Each thread counts by itself.
+static enum mf_err count_ttls(struct mf_snapshot_reader *reader, const struct tool_args *args,
+                              struct inspected *inspected, char *message, size_t message_size)
 {
-    enum mf_err err = MF_OK;
-    for (uint32_t i = 0; i < inspected->summary.shards && err == MF_OK; i++) {
-        struct counting counting = {mf_snapshot_section(reader, i), &inspected->section_ttls[i]};
-        err = mf_snapshot_read(reader, i, count_record, &counting, message, message_size);
-        ttl_add(&inspected->ttl, &inspected->section_ttls[i]);
+    uint32_t sections = inspected->summary.shards;
+    struct progress progress;
+    void *states[CREW_THREADS_MAX];
+    struct crew_job job = {.reader = reader,
+                           .threads = crew_threads(args->threads),
+                           .states = states,
+                           .record = count_record,
+                           .progress = &progress};
+    for (unsigned i = 0; i < job.threads; i++)
+        states[i] = mf_calloc(sections, sizeof(struct ttl_counts));
+    progress_start(&progress, "reading", inspected->summary.file_bytes, false);
+    enum mf_err err = crew_run(&job, message, message_size);
+    progress_end(&progress);
+    for (unsigned i = 0; i < job.threads; i++) {
+        const struct ttl_counts *counts = states[i];
+        for (uint32_t n = 0; n < sections; n++) {
+            ttl_add(&inspected->section_ttls[n], &counts[n]);
+            ttl_add(&inspected->ttl, &counts[n]);
+        }
+        free(states[i]);
     }
     return err;
 }
@@ -155,7 +167,7 @@ int tool_inspect(const struct tool_args *args)
     inspected.section_ttls = mf_calloc(inspected.summary.shards, sizeof(struct ttl_counts));
     char message[1024];
     int status = EXIT_FINE;
-    if (count_ttls(reader, &inspected, message, sizeof(message)) == MF_OK)
+    if (count_ttls(reader, args, &inspected, message, sizeof(message)) == MF_OK)
         print(&inspected, args->output);
     else
         status = tool_fail(EXIT_FAILED, "%s", message);

@@ -9,22 +9,23 @@
 #include <stdlib.h>
 
 #include "mayfly/client.h"
+#include "snapshot/tool/crew.h"
 #include "snapshot/tool/entry.h"
+#include "snapshot/tool/layout.h"
 
+// A thread's part: a connection of its own.
 struct push {
     struct mayfly_client *client;
-    const struct mf_snapshot_shard *section;
     enum mf_snapshot_ttl ttl;
-    struct push_totals *totals;
+    struct push_totals totals;
     bool failed;
-    char *message;
-    size_t message_size;
+    char why[1024];
 };
 
 static void note_failure(struct push *push, const char *why)
 {
     if (!push->failed)
-        snprintf(push->message, push->message_size, "%s", why);
+        snprintf(push->why, sizeof(push->why), "%s", why);
     push->failed = true;
 }
 
@@ -32,7 +33,7 @@ static void take_reply(void *cookie, const struct mayfly_reply *reply)
 {
     struct push *push = cookie;
     if (reply->err == MAYFLY_OK) {
-        push->totals->keys += 1;
+        push->totals.keys += 1;
         return;
     }
     char why[512];
@@ -41,16 +42,17 @@ static void take_reply(void *cookie, const struct mayfly_reply *reply)
 }
 
 // To the millisecond and never early. What was dead at the cut is sent as long past.
-static void set_expiry(const struct push *push, const struct mf_record *record,
+static void set_expiry(const struct crew_place *place, const struct mf_record *record,
                        struct mayfly_options *options)
 {
+    const struct push *push = place->state;
     if (record->deadline_us == MF_NO_DEADLINE)
         return;
-    uint64_t left_us = mf_snapshot_left_us(record->deadline_us, push->section->meta.log_time_us);
+    uint64_t left_us = mf_snapshot_left_us(record->deadline_us, place->section->meta.log_time_us);
     if (push->ttl == MF_SNAPSHOT_ABSOLUTE || left_us == 0) {
         options->flags = MAYFLY_FLAG_EXPIRE_AT;
         options->expire_at_ms =
-            left_us == 0 ? 1 : (int64_t)entry_of(push->section, record).expire_at_ms;
+            left_us == 0 ? 1 : (int64_t)entry_of(place->section, record).expire_at_ms;
     } else if (push->ttl == MF_SNAPSHOT_REMAINING) {
         uint64_t left_ms = left_us / 1000 + (left_us % 1000 != 0);
         options->flags = MAYFLY_FLAG_TTL;
@@ -59,18 +61,18 @@ static void set_expiry(const struct push *push, const struct mf_record *record,
     }
 }
 
-static enum mf_err push_record(void *arg, const struct mf_record *record)
+static enum mf_err push_record(struct crew_place *place, const struct mf_record *record)
 {
-    struct push *push = arg;
+    struct push *push = place->state;
     if (record->is_id) {
-        push->totals->ids_left_out += 1;
+        push->totals.ids_left_out += 1;
         return MF_OK;
     }
     struct mayfly_bytes key = {record->key.data, record->key.len};
     struct mayfly_bytes value = {record->value.data, record->value.len};
     struct mayfly_request request = {
         .method = MAYFLY_METHOD_SET, .keys = &key, .values = &value, .count = 1};
-    set_expiry(push, record, &request.options);
+    set_expiry(place, record, &request.options);
     enum mayfly_err err = mayfly_submit(push->client, &request, take_reply, push);
     while (err == MAYFLY_ERR_WINDOW_FULL && !push->failed) {
         (void)mayfly_poll(push->client, -1);
@@ -81,37 +83,57 @@ static enum mf_err push_record(void *arg, const struct mf_record *record)
     return push->failed ? MF_IO : MF_OK;
 }
 
-static const char *or_environment(const char *value, const char *name)
+// Reads the file and waits for all answers. Of several failures the first thread's is told.
+static bool push_blocks(struct mf_snapshot_reader *reader, struct push *pushes, unsigned threads,
+                        char *message, size_t message_size)
 {
-    return value != NULL ? value : getenv(name);
+    struct mf_snapshot_summary summary;
+    struct progress progress;
+    void *states[CREW_THREADS_MAX];
+    struct crew_job job = {.reader = reader,
+                           .threads = threads,
+                           .states = states,
+                           .record = push_record,
+                           .progress = &progress};
+    for (unsigned i = 0; i < threads; i++)
+        states[i] = &pushes[i];
+    mf_snapshot_summary(reader, &summary);
+    progress_start(&progress, "restoring", summary.file_bytes, false);
+    bool good = crew_run(&job, message, message_size) == MF_OK;
+    progress_end(&progress);
+    for (unsigned i = threads; i-- > 0;) {
+        mayfly_drain(pushes[i].client);
+        if (pushes[i].failed)
+            snprintf(message, message_size, "%s", pushes[i].why);
+        good = good && !pushes[i].failed;
+    }
+    return good;
 }
 
 int push_all(struct mf_snapshot_reader *reader, const struct tool_args *args,
              struct push_totals *totals, char *message, size_t message_size)
 {
+    unsigned threads = crew_threads(args->threads);
+    struct push *pushes = mf_calloc(threads, sizeof(*pushes));
     *totals = (struct push_totals){0};
-    struct mayfly_client_options options = {
-        .endpoints = args->endpoints,
-        .user = or_environment(args->user, "MAYFLY_USER"),
-        .password = or_environment(args->password, "MAYFLY_PASSWORD"),
-        .name = "mayfly-snapshot",
-    };
-    struct push push = {
-        .ttl = args->ttl, .totals = totals, .message = message, .message_size = message_size};
-    push.client = mayfly_client_new(&options, message, message_size);
-    if (push.client == NULL)
-        return EXIT_USAGE;
-    if (mayfly_client_connect(push.client) != MAYFLY_OK)
-        note_failure(&push, mayfly_client_error(push.client));
-    struct mf_snapshot_summary summary;
-    mf_snapshot_summary(reader, &summary);
-    for (uint32_t i = 0; i < summary.shards && !push.failed; i++) {
-        char reading[1024];
-        push.section = mf_snapshot_section(reader, i);
-        if (mf_snapshot_read(reader, i, push_record, &push, reading, sizeof(reading)) != MF_OK)
-            note_failure(&push, reading);
+    int status = EXIT_FINE;
+    for (unsigned i = 0; i < threads && status == EXIT_FINE; i++) {
+        pushes[i].ttl = args->ttl;
+        pushes[i].client = layout_client(args, args->endpoints, message, message_size);
+        if (pushes[i].client == NULL) {
+            status = EXIT_USAGE;
+        } else if (mayfly_client_connect(pushes[i].client) != MAYFLY_OK) {
+            snprintf(message, message_size, "%s", mayfly_client_error(pushes[i].client));
+            status = EXIT_FAILED;
+        }
     }
-    mayfly_drain(push.client);
-    mayfly_client_free(push.client);
-    return push.failed ? EXIT_FAILED : EXIT_FINE;
+    if (status == EXIT_FINE && !push_blocks(reader, pushes, threads, message, message_size))
+        status = EXIT_FAILED;
+    for (unsigned i = 0; i < threads; i++) {
+        totals->keys += pushes[i].totals.keys;
+        totals->ids_left_out += pushes[i].totals.ids_left_out;
+        mayfly_client_free(pushes[i].client);
+    }
+    free(pushes);
+    return status;
 }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/text.h"
+#include "snapshot/tool/crew.h"
 #include "snapshot/tool/tool.h"
 
 int tool_fail(int status, const char *format, ...)
@@ -34,13 +35,27 @@ struct mf_snapshot_reader *tool_open(const struct tool_args *args)
     return NULL;
 }
 
+static enum mf_err check_blocks(struct mf_snapshot_reader *reader, const struct tool_args *args,
+                                char *message, size_t message_size)
+{
+    struct mf_snapshot_summary summary;
+    struct progress progress;
+    mf_snapshot_summary(reader, &summary);
+    progress_start(&progress, "checking", summary.file_bytes, false);
+    struct crew_job job = {
+        .reader = reader, .threads = crew_threads(args->threads), .progress = &progress};
+    enum mf_err err = crew_run(&job, message, message_size);
+    progress_end(&progress);
+    return err;
+}
+
 struct mf_snapshot_reader *tool_open_verified(const struct tool_args *args)
 {
     struct mf_snapshot_reader *reader = NULL;
     char message[1024];
     enum mf_err err = mf_snapshot_open(args->file, &reader, message, sizeof(message));
     if (err == MF_OK)
-        err = mf_snapshot_verify(reader, message, sizeof(message));
+        err = check_blocks(reader, args, message, sizeof(message));
     if (err == MF_OK)
         return reader;
     mf_snapshot_close(reader);

@@ -17,6 +17,8 @@ struct tool_args {
     const char *out; // the second path
     enum tool_output output;
     const char *format;
+    const char *threads_word;
+    unsigned threads; // 0: not said
     const char *data_dir;
     const char *config;
     bool force_new_cluster;
@@ -33,6 +35,7 @@ int tool_inspect(const struct tool_args *args);
 int tool_restore(const struct tool_args *args);
 int tool_export(const struct tool_args *args);
 int tool_import(const struct tool_args *args);
+int tool_dump(const struct tool_args *args);
 
 // Prints `mayfly-snapshot: ...` on stderr and returns `status`.
 int tool_fail(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));

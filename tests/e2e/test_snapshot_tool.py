@@ -4,6 +4,7 @@ import base64
 import csv
 import json
 import os
+import select
 import shutil
 import signal
 import socket
@@ -397,3 +398,47 @@ def check_left(node, keys, left_s, what):
                      f"{what}: ttl of {key} to be {seconds}, it is {found}")
         else:
             between((seconds - 120) * 1000, found, seconds * 1000 + 1000, f"{what}: ttl of {key}")
+
+
+def test_the_number_of_threads_changes_nothing_but_the_time(t):
+    lines = b"".join(b'{"key":"%d","value":"%s"}\n' % (i, b"%d" % i * 20) for i in range(60_000))
+    (t.dir / "in").write_bytes(lines)
+    path = t.dir / "out.mfs"
+    tool(t, "import", t.dir / "in", path)
+    good = path.read_bytes()
+    exported = {tool(t, "export", path, "--threads", n).stdout for n in (1, 2, 3, 16, 64)}
+    equal(len(exported), 1, "different exports")
+    inspected = {tool(t, "inspect", path, "-o", "json", "--threads", n).stdout for n in (1, 5)}
+    equal(len(inspected), 1, "different answers of inspect")
+    for _ in range(5):
+        damaged = bytearray(good)
+        for _ in range(3):
+            damaged[t.rng.randrange(100, len(good) * 9 // 10)] ^= 1
+        (t.dir / "bad.mfs").write_bytes(damaged)
+        said = {tool(t, "verify", t.dir / "bad.mfs", "--threads", n, status=1).stderr
+                for n in (1, 2, 8, 8, 8)}
+        equal(len(said), 1, f"different damage named: {said}")
+        for n in (1, 8):
+            tool(t, "export", t.dir / "bad.mfs", t.dir / "text", "--threads", n, status=1)
+        true(not (t.dir / "text").exists(), "a text was made of a damaged file")
+    for args in (["verify", "a", "--threads", "0"], ["verify", "a", "--threads", "65"],
+                 ["verify", "a", "--threads", "x"], ["verify", "a", "--threads", "99999999999"],
+                 ["import", "a", "b", "--threads", "2"]):
+        tool(t, *args, status=2)
+
+
+def test_a_bar_is_shown_on_a_terminal_only(t):
+    (t.dir / "in").write_bytes(b'{"key":"k","value":"v"}\n')
+    terminal, theirs = os.openpty()
+    with subprocess.Popen([t.bin("mayfly-snapshot"), "import", "-", t.dir / "out.mfs"],
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=theirs) as running:
+        os.close(theirs)
+        seen = b""
+        while b"importing" not in seen:
+            running.stdin.write(b'{"key":"k","value":"v"}\n' * 10_000)
+            if select.select([terminal], [], [], 0)[0]:
+                seen += os.read(terminal, 4096)
+        running.stdin.close()
+        equal(running.wait(60), 0, "exit status")
+    os.close(terminal)
+    equal(tool(t, "import", t.dir / "in", t.dir / "out.mfs").stderr, b"", "stderr elsewhere")
