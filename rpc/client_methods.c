@@ -443,6 +443,40 @@ enum mayfly_err mayfly_snapshot(struct mayfly_client *client, const char *name,
     return call_for_map(client, &request, "snapshot", out);
 }
 
+enum mayfly_err mayfly_snapshot_read(struct mayfly_client *client, const char *name,
+                                     uint64_t offset, struct mayfly_bytes *out,
+                                     uint64_t *size_bytes)
+{
+    struct mayfly_bytes text = mayfly_str(name);
+    struct mayfly_request request = {
+        .method = MAYFLY_METHOD_SNAPSHOT_READ, .keys = &text, .count = 1, .cursor = offset};
+    const struct mayfly_value *value = NULL;
+    enum mayfly_err err = call_for_map(client, &request, "snapshot_read", &value);
+    if (err != MAYFLY_OK)
+        return err;
+    const struct mayfly_value *data = mayfly_value_at(value, "data");
+    const struct mayfly_value *size = mayfly_value_at(value, "size");
+    if (data == NULL || !is_bytes(data) || !is_count(size))
+        return unexpected(client, "snapshot_read");
+    *out = data->bytes;
+    if (size_bytes != NULL)
+        *size_bytes = (uint64_t)size->integer;
+    return MAYFLY_OK;
+}
+
+enum mayfly_err mayfly_snapshot_remove(struct mayfly_client *client, const char *name,
+                                       bool *removed)
+{
+    struct mayfly_bytes text = mayfly_str(name);
+    struct mayfly_request request = {
+        .method = MAYFLY_METHOD_SNAPSHOT_REMOVE, .keys = &text, .count = 1};
+    bool there = false;
+    enum mayfly_err err = call_for_bool(client, &request, "snapshot_remove", &there);
+    if (err == MAYFLY_OK && removed != NULL)
+        *removed = there;
+    return err;
+}
+
 // True is all that these answer.
 static enum mayfly_err call_for_true(struct mayfly_client *client,
                                      const struct mayfly_request *request, const char *method)

@@ -19,6 +19,7 @@ enum layout {
     LAYOUT_KEYS,       // [[key...]]
     LAYOUT_PAIRS,      // [[[key, value]...]]
     LAYOUT_NAME,       // [name]
+    LAYOUT_NAME_AT,    // [name, cursor]
     LAYOUT_SHARD_NODE, // [shard, node]
     LAYOUT_NODE,       // [node]
     LAYOUT_NODE_NAME,  // [node, name]
@@ -68,6 +69,8 @@ static const struct method_row methods[MAYFLY_METHOD_COUNT] = {
     [MAYFLY_METHOD_GETDEL] = {"getdel", LAYOUT_KEY, 0, true},
     [MAYFLY_METHOD_GETEX] = {"getex", LAYOUT_KEY, MAYFLY_FLAG_TTL | MAYFLY_FLAG_PERSIST, true},
     [MAYFLY_METHOD_SCAN] = {"scan", LAYOUT_CURSOR, MAYFLY_FLAG_MATCH, false},
+    [MAYFLY_METHOD_SNAPSHOT_READ] = {"snapshot_read", LAYOUT_NAME_AT, 0, false},
+    [MAYFLY_METHOD_SNAPSHOT_REMOVE] = {"snapshot_remove", LAYOUT_NAME, 0, false},
     [MAYFLY_METHOD_TXN] = {"txn", LAYOUT_TXN, 0, true},
 };
 
@@ -101,6 +104,7 @@ static bool count_fits(enum layout layout, size_t count)
     case LAYOUT_KEY_VALUE:
     case LAYOUT_KEY_TTL:
     case LAYOUT_NAME:
+    case LAYOUT_NAME_AT:
     case LAYOUT_NODE_NAME:
         return count == 1;
     case LAYOUT_KEYS:
@@ -368,6 +372,7 @@ static size_t arity_of(enum layout layout)
     case LAYOUT_KEY_DELTA:
     case LAYOUT_SHARD_NODE:
     case LAYOUT_NODE_NAME:
+    case LAYOUT_NAME_AT:
         return 2;
     default:
         return 1;
@@ -393,11 +398,14 @@ static void pack_elements(msgpack_packer *packer, struct mayfly_client *client,
         pack_greeting(packer, client);
         break;
     case LAYOUT_NAME:
+    case LAYOUT_NAME_AT:
     case LAYOUT_NODE_NAME:
         if (row->layout == LAYOUT_NODE_NAME)
             msgpack_pack_uint32(packer, request->node);
         msgpack_pack_str(packer, request->keys[0].len);
         msgpack_pack_str_body(packer, request->keys[0].data, request->keys[0].len);
+        if (row->layout == LAYOUT_NAME_AT)
+            msgpack_pack_uint64(packer, request->cursor);
         break;
     case LAYOUT_SHARD_NODE:
         msgpack_pack_uint32(packer, request->shard);

@@ -52,6 +52,17 @@ static bool take_name(struct parser *p)
     return true;
 }
 
+static bool take_name_offset(struct parser *p)
+{
+    struct mf_msgpack_token token;
+    if (!take_name(p) || !mf_parse_next(p, &token))
+        return false;
+    if (token.type != MF_MP_UINT)
+        return mf_parse_refuse_value(p, "the offset", &token, "an unsigned integer");
+    p->request->offset = token.uinteger;
+    return true;
+}
+
 static bool take_number(struct parser *p, const char *what, uint32_t *out)
 {
     struct mf_msgpack_token token;
@@ -102,6 +113,8 @@ static const struct method {
     {"cluster", MF_METHOD_CLUSTER, 0, "none", take_nothing, 0},
     {"stats", MF_METHOD_STATS, 0, "none", take_nothing, 0},
     {"snapshot", MF_METHOD_SNAPSHOT, 1, "name", take_name, 0},
+    {"snapshot_read", MF_METHOD_SNAPSHOT_READ, 2, "name, offset", take_name_offset, 0},
+    {"snapshot_remove", MF_METHOD_SNAPSHOT_REMOVE, 1, "name", take_name, 0},
     {"transfer", MF_METHOD_TRANSFER, 2, "shard, node", take_shard_node, 0},
     {"drain_node", MF_METHOD_DRAIN_NODE, 1, "node", take_node, BIT(UNDO)},
     {"add_node", MF_METHOD_ADD_NODE, 2, "node, address", take_node_address, 0},

@@ -20,6 +20,8 @@ enum mf_method {
     MF_METHOD_CLUSTER,
     MF_METHOD_STATS,
     MF_METHOD_SNAPSHOT,
+    MF_METHOD_SNAPSHOT_READ,
+    MF_METHOD_SNAPSHOT_REMOVE,
     MF_METHOD_TRANSFER,
     MF_METHOD_DRAIN_NODE,
     MF_METHOD_ADD_NODE,
@@ -44,7 +46,8 @@ struct mf_rpc_request {
     struct mf_buf txn;          // the body of a txn, freed by mf_rpc_request_free
     struct mf_bytes hello_user; // HELLO; empty when absent
     struct mf_bytes hello_password;
-    struct mf_bytes name; // SNAPSHOT; ADD_NODE: the address
+    struct mf_bytes name; // SNAPSHOT and those like it; ADD_NODE: the address
+    uint64_t offset;      // SNAPSHOT_READ
     uint32_t shard;       // TRANSFER
     uint32_t node;        // TRANSFER, DRAIN_NODE, ADD_NODE, REMOVE_NODE
     enum mf_err err;      // why it is refused (MF_OK: it is not)

@@ -14,6 +14,7 @@
 #include "server/admin.h"
 #include "server/change.h"
 #include "server/request.h"
+#include "server/snapshot_files.h"
 
 // Requests that one connection may have under way, and their bytes (one larger request may be
 // alone); more wait in its socket. A new connection begins with fewer, because nobody knows yet how
@@ -242,6 +243,13 @@ static void dispatch(struct session *session, size_t bytes)
         break;
     case MF_METHOD_SNAPSHOT:
         mf_admin_snapshot(reactor, request->name, on_packed, begin_call(session, bytes));
+        break;
+    case MF_METHOD_SNAPSHOT_READ:
+        mf_snapshot_files_read(reactor, request->name, request->offset, on_packed,
+                               begin_call(session, bytes));
+        break;
+    case MF_METHOD_SNAPSHOT_REMOVE:
+        mf_snapshot_files_remove(reactor, request->name, on_packed, begin_call(session, bytes));
         break;
     case MF_METHOD_TRANSFER:
         mf_admin_transfer(reactor, request->shard, request->node, on_packed,

@@ -315,6 +315,16 @@ MAYFLY_API MAYFLY_CHECKED enum mayfly_err mayfly_stats(struct mayfly_client *cli
 MAYFLY_API MAYFLY_CHECKED enum mayfly_err
 mayfly_snapshot(struct mayfly_client *client, const char *name, const struct mayfly_value **out);
 
+// Of a snapshot's file on the connected node, the bytes from `offset` on, none at its end and 1 MiB
+// at most. size_bytes: of the file; may be NULL. BAD_REQUEST when there is no such snapshot.
+MAYFLY_API MAYFLY_CHECKED enum mayfly_err mayfly_snapshot_read(struct mayfly_client *client,
+                                                               const char *name, uint64_t offset,
+                                                               struct mayfly_bytes *out,
+                                                               uint64_t *size_bytes);
+// removed: whether there was one; may be NULL.
+MAYFLY_API MAYFLY_CHECKED enum mayfly_err mayfly_snapshot_remove(struct mayfly_client *client,
+                                                                 const char *name, bool *removed);
+
 // The node shall lead the shard; the shard stays with it until it stops leading it. MAYFLY_OK when
 // it does, BAD_REQUEST for a shard or node that there is not, or a node without a vote in it.
 MAYFLY_API MAYFLY_CHECKED enum mayfly_err mayfly_transfer(struct mayfly_client *client,
@@ -365,8 +375,10 @@ enum mayfly_method {
     MAYFLY_METHOD_APPEND,
     MAYFLY_METHOD_GETDEL,
     MAYFLY_METHOD_GETEX,
-    MAYFLY_METHOD_SCAN, // cursor
-    MAYFLY_METHOD_TXN,  // txn
+    MAYFLY_METHOD_SCAN,            // cursor
+    MAYFLY_METHOD_TXN,             // txn
+    MAYFLY_METHOD_SNAPSHOT_READ,   // keys[0] is the name; cursor: the offset
+    MAYFLY_METHOD_SNAPSHOT_REMOVE, // keys[0] is the name
     MAYFLY_METHOD_COUNT
 };
 

@@ -1,6 +1,7 @@
 """MessagePack-RPC as its reference describes it: every method, option and refusal of the data
 commands, through a single node and through each node of a cluster of three."""
 
+import os
 import pathlib
 import time
 
@@ -341,6 +342,12 @@ BAD_REQUESTS = [
     ("snapshot",), ("snapshot", 5), ("snapshot", ""), ("snapshot", ".hidden"),
     ("snapshot", "../up"), ("snapshot", "a/b"), ("snapshot", "a b"), ("snapshot", "n" * 65),
     ("snapshot", "n\u00e4me"), ("snapshot", "n\0"), ("snapshot", "name", {"bogus": 1}),
+    ("snapshot_read",), ("snapshot_read", "name"), ("snapshot_read", "../up", 0),
+    ("snapshot_read", "..", 0), ("snapshot_read", "a/b", 0), ("snapshot_read", "", 0),
+    ("snapshot_read", "name", -1), ("snapshot_read", "name", "0"), ("snapshot_read", "name", 2**64 - 1),
+    ("snapshot_read", "there is none", 0), ("snapshot_read", "none", 0),
+    ("snapshot_remove",), ("snapshot_remove", "../up"), ("snapshot_remove", "a/b"),
+    ("snapshot_remove", "n\0"), ("snapshot_remove", 5),
 ]
 
 
@@ -649,4 +656,35 @@ def test_snapshot_writes_one_file_and_replaces_it(api):
     again = api.call("snapshot", "Snap-1_a.mfs", {})
     equal((again["path"], again["keys"]), (made["path"], 40), "the file in its place")
     equal([file.name for file in path.parent.iterdir()], [path.name], "files in the folder")
-    path.unlink()
+    api.gives(True, "snapshot_remove", "Snap-1_a.mfs")
+    true(not path.exists(), "a removed snapshot is there")
+    api.gives(False, "snapshot_remove", "Snap-1_a.mfs")
+
+
+@everywhere
+def test_a_snapshot_is_read_in_pieces(api):
+    api.call("flush")
+    for i in range(5):
+        api.call("set", api.key(str(i)), os.urandom(600_000))
+    made = api.call("snapshot", "pieces")
+    path = pathlib.Path(made["path"])
+    content = path.read_bytes()
+    equal(len(content), made["bytes"], "bytes")
+    read = b""
+    while True:
+        piece = api.call("snapshot_read", "pieces", len(read))
+        equal((set(piece), piece["size"]), ({"size", "data"}, len(content)), "what a piece says")
+        if not piece["data"]:
+            break
+        true(len(piece["data"]) <= 2**20, f"a piece of {len(piece['data'])} bytes")
+        read += piece["data"]
+    equal(read, content, "the pieces together")
+    equal(api.error("snapshot_read", "pieces", len(content) + 1).code, "BAD_REQUEST", "past the end")
+    secret = path.parent / "link"
+    secret.symlink_to("/etc/hostname")
+    true(api.error("snapshot_read", "link", 0) is not None, "a link was followed")
+    secret.unlink()
+    (path.parent / "folder").mkdir()
+    equal(api.error("snapshot_read", "folder", 0).code, "BAD_REQUEST", "a folder")
+    (path.parent / "folder").rmdir()
+    api.gives(True, "snapshot_remove", "pieces")

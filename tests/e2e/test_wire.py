@@ -167,7 +167,8 @@ def test_a_password_is_asked_for(t):
     with node.connect(greet=False) as connection:
         equal(code(connection, "ping"), None, "ping")
         for method, params in [("get", ["k"]), ("set", ["k", "v"]), ("size", []), ("cluster", []),
-                               ("stats", []), ("snapshot", ["s"]), ("flush", [])]:
+                               ("stats", []), ("snapshot", ["s"]), ("flush", []),
+                               ("snapshot_read", ["s", 0]), ("snapshot_remove", ["s"])]:
             equal(code(connection, method, *params), "UNAUTHORIZED", method)
         for user, password in [("ada", "wrong"), ("ada", ""), ("eve", "s3cret"), ("", "")]:
             equal(code(connection, "hello", {"user": user, "password": password}), "UNAUTHORIZED",

@@ -61,8 +61,15 @@ static void answer_plausibly(const struct fake_request *request, struct mf_buf *
         fake_bin(out, "before", 6);
     } else if (strcmp(method, "expire") == 0 || strcmp(method, "persist") == 0 ||
                strcmp(method, "transfer") == 0 || strcmp(method, "drain_node") == 0 ||
-               strcmp(method, "add_node") == 0 || strcmp(method, "remove_node") == 0) {
+               strcmp(method, "add_node") == 0 || strcmp(method, "remove_node") == 0 ||
+               strcmp(method, "snapshot_remove") == 0) {
         fake_bool(out, true);
+    } else if (strcmp(method, "snapshot_read") == 0) {
+        fake_map(out, 2);
+        fake_str(out, "size");
+        fake_int(out, 4096);
+        fake_str(out, "data");
+        fake_bin(out, "piece", 5);
     } else if (strcmp(method, "cluster") == 0 || strcmp(method, "stats") == 0 ||
                strcmp(method, "snapshot") == 0 || strcmp(method, "hello") == 0) {
         fake_map(out, 1);
@@ -233,6 +240,15 @@ static void each_method_is_sent_as_the_protocol_has_it(void **state)
     SENDS(mayfly_cluster(client, &map), "cluster []");
     SENDS(mayfly_stats(client, &map), "stats []");
     SENDS(mayfly_snapshot(client, "nightly", &map), "snapshot [\"nightly\"]");
+    struct mayfly_bytes piece;
+    bool removed = false;
+    SENDS(mayfly_snapshot_read(client, "nightly", 1u << 20, &piece, &number),
+          "snapshot_read [\"nightly\", 1048576]");
+    assert_int_equal(number, 4096);
+    assert_int_equal(piece.len, 5);
+    assert_memory_equal(piece.data, "piece", 5);
+    SENDS(mayfly_snapshot_remove(client, "nightly", &removed), "snapshot_remove [\"nightly\"]");
+    assert_true(removed);
     SENDS(mayfly_transfer(client, 1023, 3), "transfer [1023, 3]");
     SENDS(mayfly_drain_node(client, 3, false), "drain_node [3]");
     SENDS(mayfly_add_node(client, 4, "h:7"), "add_node [4, \"h:7\"]");
@@ -392,7 +408,7 @@ static void requests_that_no_node_could_understand_are_refused_here(void **state
         struct mayfly_request request;
         const char *text;
     } cases[] = {
-        {{.method = MAYFLY_METHOD_COUNT}, "BAD_REQUEST: unknown method number 26"},
+        {{.method = MAYFLY_METHOD_COUNT}, "BAD_REQUEST: unknown method number 28"},
         {{.method = MAYFLY_METHOD_GET}, "BAD_REQUEST: get does not take 0 keys"},
         {{.method = MAYFLY_METHOD_SIZE, .count = 1}, "BAD_REQUEST: size does not take 1 keys"},
         {{.method = MAYFLY_METHOD_SIZE, .options = {.flags = MAYFLY_FLAG_NX}},

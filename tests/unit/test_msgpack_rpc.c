@@ -71,6 +71,8 @@ static void show(const struct mf_rpc_request *request, char *out, size_t size)
                                           [MF_METHOD_CLUSTER] = "cluster",
                                           [MF_METHOD_STATS] = "stats",
                                           [MF_METHOD_SNAPSHOT] = "snapshot",
+                                          [MF_METHOD_SNAPSHOT_READ] = "snapshot_read",
+                                          [MF_METHOD_SNAPSHOT_REMOVE] = "snapshot_remove",
                                           [MF_METHOD_TRANSFER] = "transfer",
                                           [MF_METHOD_DRAIN_NODE] = "drain_node",
                                           [MF_METHOD_ADD_NODE] = "add_node",
@@ -88,6 +90,8 @@ static void show(const struct mf_rpc_request *request, char *out, size_t size)
     add_named(out, size, "user", request->hello_user);
     add_named(out, size, "password", request->hello_password);
     add_named(out, size, "name", request->name);
+    if (request->method == MF_METHOD_SNAPSHOT_READ)
+        add(out, size, " offset=%" PRIu64, request->offset);
     if (request->method == MF_METHOD_TRANSFER)
         add(out, size, " shard=%" PRIu32, request->shard);
     if (request->method >= MF_METHOD_TRANSFER)
@@ -188,6 +192,9 @@ static void every_method_with_every_option_is_understood(void **state)
         {"\"cluster\" []", "cluster"},
         {"\"stats\" [{}]", "stats"},
         {"\"snapshot\" [\"nightly-1.2_B\"]", "snapshot name=nightly-1.2_B"},
+        {"\"snapshot_read\" [\"a\" 18446744073709551615]",
+         "snapshot_read name=a offset=18446744073709551615"},
+        {"\"snapshot_remove\" [\"a\" {}]", "snapshot_remove name=a"},
         {"\"transfer\" [1023 3]", "transfer shard=1023 node=3"},
         {"\"transfer\" [4294967295 0 {}]", "transfer shard=4294967295 node=0"},
         {"\"drain_node\" [2]", "drain_node node=2"},
@@ -507,6 +514,15 @@ static void snapshot_names_are_plain_file_names(void **state)
         {"\"snapshot\" [b\"a\"]", "snapshot name=a"},
         {"\"snapshot\" [\"a.\"]", "snapshot name=a."},
         {"\"snapshot\" [\"-_9Z\"]", "snapshot name=-_9Z"},
+        {"\"snapshot_read\" [\".a\" 0]", "BAD_REQUEST: snapshot_read: the name is \".a\", expected "
+                                         "1 to 64 of A-Z a-z 0-9 . _ - with no leading dot"},
+        {"\"snapshot_read\" [\"a\" -1]",
+         "BAD_REQUEST: snapshot_read: the offset is -1, expected an unsigned integer"},
+        {"\"snapshot_read\" [\"a\"]", "BAD_REQUEST: snapshot_read: 1 parameter, expected 2 (name, "
+                                      "offset) and at most a map of options"},
+        {"\"snapshot_remove\" [\"../a\"]",
+         "BAD_REQUEST: snapshot_remove: the name is \"../a\", expected "
+         "1 to 64 of A-Z a-z 0-9 . _ - with no leading dot"},
         {"\"snapshot\" [7]", "BAD_REQUEST: snapshot: the name is 7, "
                              "expected 1 to 64 of A-Z a-z 0-9 . _ - with no leading dot"},
     };
