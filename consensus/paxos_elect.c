@@ -101,12 +101,16 @@ void mf_paxos_on_ask_vote(struct mf_paxos *paxos, const struct mf_paxos_env *env
                                         .to = msg->from,
                                         .ballot = msg->ballot,
                                         .last = yes,
+                                        .chosen = paxos->chosen,
                                         .read_seq = paxos->promised});
 }
 
 void mf_paxos_on_vote(struct mf_paxos *paxos, const struct mf_paxos_env *env,
                       const struct mf_paxos_msg *msg)
 {
+    // Who refuses because we are far behind may be the only one who knows a configuration in which
+    // we need not ask it: a leader that has left with the last slot that it has chosen.
+    mf_paxos_heard_of(paxos, env, msg->from, msg->chosen);
     int voter = mf_paxos_peer_index(paxos, (struct mf_acceptor){msg->from, msg->incarnation});
     if (paxos->role != MF_CANDIDATE || !paxos->asking || msg->ballot != paxos->ballot ||
         !mf_paxos_is_voter(paxos, voter))

@@ -230,6 +230,9 @@ void mf_paxos_on_learn(struct mf_paxos *paxos, const struct mf_paxos_env *env,
                        const struct mf_paxos_msg *msg);
 void mf_paxos_on_learned(struct mf_paxos *paxos, const struct mf_paxos_env *env,
                          const struct mf_paxos_msg *msg);
+// Somebody knows that everything up to `chosen` is chosen: it is fetched.
+void mf_paxos_heard_of(struct mf_paxos *paxos, const struct mf_paxos_env *env, uint16_t from,
+                       uint64_t chosen);
 // Asks for what is missing, if anything is and no request is out.
 void mf_paxos_learn_more(struct mf_paxos *paxos, const struct mf_paxos_env *env);
 

@@ -1,6 +1,14 @@
 // The learner: which slots are chosen, and fetching the values that are missing.
 #include "consensus/paxos_internal.h"
 
+static void note_known(struct mf_paxos *paxos, uint16_t from, uint64_t chosen)
+{
+    if (chosen <= paxos->known_chosen)
+        return;
+    paxos->known_chosen = chosen;
+    paxos->known_from = from;
+}
+
 // What a leader of ballot b calls chosen is the value that b proposed in the slot, because b would
 // have proposed no other in a slot where one was chosen before. A value accepted at another ballot
 // proves nothing and is learned anew.
@@ -13,15 +21,19 @@ void mf_paxos_heard_chosen(struct mf_paxos *paxos, const struct mf_paxos_env *en
             break;
         mf_paxos_choose_next(paxos);
     }
-    if (chosen > paxos->known_chosen) {
-        paxos->known_chosen = chosen;
-        paxos->known_from = from;
-    }
+    note_known(paxos, from, chosen);
     // A leader whose last entry has removed it leads no more. One that we do not know as a voter
     // while we are behind may be of a configuration to come.
     bool left = mf_members_voter_node(&paxos->members, from) < 0 && paxos->chosen >= chosen;
     if (left && paxos->role == MF_FOLLOWER && paxos->leader == from)
         mf_paxos_step_down(paxos, env, 0, paxos->cfg.election_us);
+    mf_paxos_learn_more(paxos, env);
+}
+
+void mf_paxos_heard_of(struct mf_paxos *paxos, const struct mf_paxos_env *env, uint16_t from,
+                       uint64_t chosen)
+{
+    note_known(paxos, from, chosen);
     mf_paxos_learn_more(paxos, env);
 }
 
@@ -135,10 +147,7 @@ void mf_paxos_on_learned(struct mf_paxos *paxos, const struct mf_paxos_env *env,
             mf_paxos_store(paxos, value->slot, value->ballot, value->log_time_us, value->payload);
         mf_paxos_choose_next(paxos);
     }
-    if (msg->chosen > paxos->known_chosen) {
-        paxos->known_chosen = msg->chosen;
-        paxos->known_from = msg->from;
-    }
+    note_known(paxos, msg->from, msg->chosen);
     if (paxos->chosen == before)
         return;
     paxos->known_from = msg->from; // who answers is asked again; others may be gone

@@ -37,7 +37,7 @@ enum mf_paxos_type {
     // Pre-vote (Ongaro's thesis (2014), 9.6): would the receiver promise `ballot` now? It changes
     // nothing; chosen = the asker's chosen index.
     MF_PAXOS_ASK_VOTE = 11,
-    MF_PAXOS_VOTE = 12, // ballot as asked; last = 1: yes, 0: no
+    MF_PAXOS_VOTE = 12, // ballot as asked; last = 1: yes, 0: no; chosen = the answerer's
     // The leader of `ballot` has given it up for good, its lease with it, and the receiver may take
     // over at once. chosen = the leader's chosen index: everything it has proposed.
     MF_PAXOS_TRANSFER = 13,

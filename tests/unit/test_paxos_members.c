@@ -338,6 +338,36 @@ static void candidate_that_answers_its_leader_stops_asking(void **state)
     close_scene(&scene);
 }
 
+// Only it may know the configuration in which the candidate could win.
+static void candidate_learns_what_is_chosen_from_who_refuses_it(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_led_scene(&scene, 3);
+    deliver_all(&scene);
+    uint64_t slot = propose(&scene, 1, "x");
+    deliver(&scene, 1, 3, MF_PAXOS_ACCEPT);
+    deliver(&scene, 3, 1, MF_PAXOS_ACCEPTED);
+    drop_mail(&scene);
+    tick_all(&scene, RESEND_US);
+    deliver(&scene, 1, 3, MF_PAXOS_CHOSEN);
+    drop_mail(&scene);
+    assert_int_equal(mf_paxos_chosen(scene.core[3]), slot);
+    assert_int_equal(mf_paxos_chosen(scene.core[2]), slot - 1);
+    struct mf_paxos_env env = env_of(&scene);
+    mf_paxos_suspect(scene.core[2], &env, 1);
+    mf_paxos_campaign(scene.core[2], &env);
+    take(&scene, 2, true);
+    deliver(&scene, 2, 3, MF_PAXOS_ASK_VOTE); // which still hears node 1
+    deliver(&scene, 3, 2, MF_PAXOS_VOTE);
+    assert_int_equal(mf_paxos_role(scene.core[2]), MF_CANDIDATE);
+    deliver(&scene, 2, 3, MF_PAXOS_LEARN);
+    deliver(&scene, 3, 2, MF_PAXOS_LEARNED);
+    assert_value(&scene, 2, slot, "x");
+    assert_int_equal(mf_paxos_chosen(scene.core[2]), slot);
+    close_scene(&scene);
+}
+
 static void nobody_votes_while_it_hears_a_leader(void **state)
 {
     (void)state;
@@ -692,6 +722,7 @@ int main(void)
         cmocka_unit_test(heir_takes_over_without_a_vote_and_the_old_leader_acts_no_more),
         cmocka_unit_test(bound_acceptor_promises_only_whom_its_leader_named),
         cmocka_unit_test(candidate_that_answers_its_leader_stops_asking),
+        cmocka_unit_test(candidate_learns_what_is_chosen_from_who_refuses_it),
         cmocka_unit_test(nobody_votes_while_it_hears_a_leader),
         cmocka_unit_test(snapshot_stands_in_for_the_log),
         cmocka_unit_test(who_has_no_copy_has_no_voice_until_a_snapshot_is_there),
