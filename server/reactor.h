@@ -135,7 +135,7 @@ struct mf_reactor {
     ev_async wake;     // the inbox has something
     ev_async wal_wake; // `durable` has grown
     ev_prepare turn;
-    ev_idle again; // active: a turn has left work, the next one follows without waiting
+    ev_idle again;  // active: a turn has left work, the next one follows without waiting
     ev_timer timer; // the earliest replica timer
     ev_timer sweep; // parked and forwarded ops, heartbeats
     struct mf_rand rand;

@@ -5,12 +5,12 @@
 // deadline, and would show the key again. Such a death is not told before an entry has reached it.
 //
 // mf_shard_read_shared reads beside the owner. That it sees one state, between two entries or where
-// an entry takes out what is due, is the sequence lock's doing (base/seqlock.h): every store by which the map shows a change to its
-// readers is a release (map_bucket.h), every load that finds a key an acquire, so a reader that saw
-// anything of an entry finds the version changed. That it sees every entry whose outcome anybody
-// has been told: the telling goes through a ring, a socket or both after the entry was applied, and
-// the asking came after it the same way. What it holds on to stays in place through the map's
-// epoch.
+// an entry takes out what is due, is the sequence lock's doing (base/seqlock.h): every store by
+// which the map shows a change to its readers is a release (map_bucket.h), every load that finds a
+// key an acquire, so a reader that saw anything of an entry finds the version changed. That it sees
+// every entry whose outcome anybody has been told: the telling goes through a ring, a socket or
+// both after the entry was applied, and the asking came after it the same way. What it holds on to
+// stays in place through the map's epoch.
 #include "shards/shard_internal.h"
 
 // The largest answer: more would be refused on its way anyhow, and must not be gathered first.
