@@ -65,8 +65,9 @@ struct mf_config {
     uint32_t heartbeat_ms;
     uint32_t lease_ms;
     // [snapshot]
-    char snapshot_dir[4096]; // resolved: never empty
-    uint32_t snapshot_interval_s;
+    char snapshot_dir[4096];      // resolved: never empty
+    uint32_t snapshot_interval_s; // 0 = never
+    uint32_t snapshot_keep;       // of those
     // [log]
     enum mf_log_level log_level;
     enum mf_log_format log_format;

@@ -108,7 +108,9 @@ const struct mf_config_key mf_config_keys[] = {
     {TEXT("snapshot", "dir", snapshot_dir), 0, PATH_BYTES_MAX, NULL, "", false,
      "empty = DATA_DIR/snapshots"},
     {INTEGER("snapshot", "interval_s", snapshot_interval_s), 0, YEAR_S, NULL, "0", false,
-     "seconds between snapshots; 0 = never; no effect yet"},
+     "seconds between snapshots; 0 = never"},
+    {INTEGER("snapshot", "keep", snapshot_keep), 1, 100000, NULL, "7", false,
+     "how many of those made at intervals stay"},
 
     {CHOICE("log", "level", log_level), levels, "info", false, "the least that is logged"},
     {CHOICE("log", "format", log_format), formats, "text", false, "of log lines on stderr"},

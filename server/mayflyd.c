@@ -25,6 +25,7 @@
 #include "server/reactor.h"
 #include "server/read_gate.h"
 #include "server/recovery.h"
+#include "server/schedule.h"
 #include "server/snapshotter.h"
 #include "server/worker.h"
 
@@ -129,6 +130,7 @@ static enum mf_err open_node(struct mf_node *node, char *message, size_t size)
     for (uint32_t i = 0; i < node->reactor_count; i++)
         node->reactors[i] = mf_reactor_new(node, (uint16_t)i);
     node->snapshotter = mf_snapshotter_new(node);
+    node->schedule = mf_schedule_new(node);
     node->checkpointer = mf_checkpointer_new(node);
     node->worker = mf_worker_new();
     if (node->config.durability != MF_DURABILITY_NONE)
@@ -266,6 +268,7 @@ static void close_node(struct mf_node *node)
     mf_forming_free(node->forming);
     mf_membership_free(node->membership);
     mf_snapshotter_free(node->snapshotter);
+    mf_schedule_free(node->schedule);
     mf_checkpointer_free(node->checkpointer);
     mf_worker_free(node->worker);
     mf_wal_ledger_free(node->ledger);

@@ -125,6 +125,7 @@ struct mf_node {
     void (*allocator_bytes)(uint64_t *allocated, uint64_t *resident);
     struct mf_read_gate *gates; // by shard: reads beside its owner
     struct mf_snapshotter *snapshotter;
+    struct mf_schedule *schedule; // of snapshots at intervals
     struct mf_checkpointer *checkpointer;
     struct mf_worker *worker;
     struct mf_wal_ledger *ledger;       // of the WAL; NULL without one

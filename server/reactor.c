@@ -23,6 +23,7 @@
 #include "server/read_gate.h"
 #include "server/roster.h"
 #include "server/router.h"
+#include "server/schedule.h"
 #include "server/session.h"
 #include "server/streams.h"
 
@@ -601,8 +602,10 @@ static void on_sweep(struct ev_loop *loop, ev_timer *watcher, int events)
     mf_streams_tick(reactor->streams, mf_reactor_now_us(reactor));
     mf_checkpoint_sweep(reactor);
     mf_mover_tick(reactor->mover);
-    if (reactor->index == 0)
+    if (reactor->index == 0) {
         mf_membership_tick(reactor);
+        mf_schedule_tick(reactor->node->schedule, reactor);
+    }
     mf_placer_tick(reactor);
     mf_changes_tick(reactor);
     make_room(reactor);

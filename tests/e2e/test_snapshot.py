@@ -335,3 +335,48 @@ def check_cut(node, numbers):
         equal(both2, both1, f"pair {number}, written in one step")
         true(second <= first <= second + 1 and first <= both1 <= first + 1,
              f"pair {number}: {both1}, then {first}, then {second} is no moment of its history")
+
+
+def made_at_intervals(folder):
+    """Names of the snapshots that the node took by itself, oldest first."""
+    return sorted(path.name for path in folder.glob("auto-*Z")) if folder.exists() else []
+
+
+@limit(120)
+def test_snapshots_at_intervals_replace_the_oldest(t):
+    cluster = t.cluster(1, shards=4, overrides={"snapshot.interval_s": "1", "snapshot.keep": "2"})
+    node = cluster.node(1)
+    node.call("set", "key", "value")
+    folder = take(cluster, "mine").parent
+    (folder / "auto-20200101T000000Z.old").write_bytes(b"of somebody else")
+    seen = set()
+    def three():
+        seen.update(made_at_intervals(folder))
+        return len(seen) >= 3
+    wait_for(three, 60, "three snapshots")
+    wait_for(lambda: sorted(seen)[0] not in made_at_intervals(folder), 30, "the oldest to go")
+    true(len(made_at_intervals(folder)) <= 3, "two snapshots, and one that has just been made")
+    true((folder / "mine").exists(), "the snapshot on demand")
+    true((folder / "auto-20200101T000000Z.old").exists(), "a file of another name")
+    node.terminate()
+    for name in made_at_intervals(folder) + ["mine"]:
+        equal(t.run("mayfly-snapshot", "verify", str(folder / name)).status, 0, f"status of {name}")
+
+
+@limit(120)
+def test_the_interval_between_snapshots_counts_on_over_a_restart(t):
+    cluster = t.cluster(1, shards=4, overrides={"snapshot.interval_s": "86400"})
+    node = cluster.node(1)
+    folder = take(cluster, "mine").parent
+    node.terminate()
+    kept = folder / "auto-20200101T000000Z"
+    (folder / "mine").rename(kept)
+    node.restart()
+    wait_for(lambda: len(made_at_intervals(folder)) == 2, 30, "the snapshot that is overdue")
+    node.terminate()
+    made = made_at_intervals(folder)
+    node.restart()
+    node.call("set", "key", "value")
+    # Had it begun anew, the one that was overdue would have been made again at once.
+    wait_for(lambda: node.call("stats")["uptime_ms"] > 500, 30, "half a second")
+    equal(made_at_intervals(folder), made, "the snapshots after a restart")

@@ -131,6 +131,7 @@ static void nothing_given_is_one_node_in_memory_on_the_default_ports(void **stat
     assert_int_equal(config.lease_ms, 500);
     assert_string_equal(config.snapshot_dir, "./mayfly-data/snapshots");
     assert_int_equal(config.snapshot_interval_s, 0);
+    assert_int_equal(config.snapshot_keep, 7);
     assert_int_equal(config.log_level, MF_INFO);
     assert_int_equal(config.log_format, MF_LOG_TEXT);
 }
@@ -163,7 +164,7 @@ static const char every_key[] =
     "idle_timeout = 60\nrequest_timeout = 1\n"
     "[security]\npassword = ann:x,bob:y\n"
     "[consensus]\nheartbeat_ms = 10\nlease_ms = 40\n"
-    "[snapshot]\ndir = /backup\ninterval_s = 3600\n"
+    "[snapshot]\ndir = /backup\ninterval_s = 3600\nkeep = 24\n"
     "[log]\nlevel = trace\nformat = json\n";
 
 static void every_key_reaches_its_field(void **state)
@@ -204,6 +205,7 @@ static void every_key_reaches_its_field(void **state)
     assert_int_equal(config.lease_ms, 40);
     assert_string_equal(config.snapshot_dir, "/backup");
     assert_int_equal(config.snapshot_interval_s, 3600);
+    assert_int_equal(config.snapshot_keep, 24);
     assert_int_equal(config.log_level, MF_TRACE);
     assert_int_equal(config.log_format, MF_LOG_JSON);
 }
