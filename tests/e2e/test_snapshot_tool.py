@@ -216,8 +216,11 @@ def test_an_interrupted_import_leaves_nothing(t):
     folder = t.dir / "work"
     folder.mkdir()
     for number in (signal.SIGINT, signal.SIGTERM):
+        # Whoever runs the tests in the background may have had the shell ignore SIGINT.
         with subprocess.Popen([t.bin("mayfly-snapshot"), "import", "-", folder / "out.mfs"],
-                              stdin=subprocess.PIPE) as running:
+                              stdin=subprocess.PIPE,
+                              preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+                              ) as running:
             running.stdin.write(b'{"key":"k","value":"v"}\n')
             running.stdin.flush()
             wait_for(lambda: any(folder.iterdir()), 10, "the file to be begun")
