@@ -230,9 +230,12 @@ static struct sim_node *leader_of(struct sim *sim, uint32_t group)
     return NULL;
 }
 
+// A second pause within the first ends no earlier than that one.
 static void pause_for(struct sim *sim, struct sim_node *node, uint64_t pause_us)
 {
-    node->paused_until_us = sim->now_us + pause_us;
+    uint64_t until_us = sim->now_us + pause_us;
+    if (until_us > node->paused_until_us)
+        node->paused_until_us = until_us;
     sim->stats.pauses++;
     sim_trace(sim, node->id, "stands still for %llu ms", (unsigned long long)(pause_us / 1000));
 }
