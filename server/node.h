@@ -126,6 +126,7 @@ struct mf_node {
     struct mf_read_gate *gates; // by shard: reads beside its owner
     struct mf_snapshotter *snapshotter;
     struct mf_schedule *schedule; // of snapshots at intervals
+    _Atomic uint32_t pieces;      // see snapshot_files.h (relaxed: a count)
     struct mf_checkpointer *checkpointer;
     struct mf_worker *worker;
     struct mf_wal_ledger *ledger;       // of the WAL; NULL without one

@@ -30,8 +30,9 @@
 #define INBOX_SLOTS 4096
 #define SWEEP_S 0.02
 #define TELL_US UINT64_C(1000000)
-// Shards that are not served after this long wait for the next turn: entries that expire or flush
-// many keys shall not come together to a turn in which no socket is looked at.
+// Shards that are not served after this long, messages and requests apart, wait for the next turn:
+// entries that expire or flush many keys shall not come together to a turn in which no socket is
+// looked at.
 #define TURN_US UINT64_C(200)
 // Keys of all shards together whose expiry is proposed in one turn: to drop them takes about as
 // long.
@@ -471,11 +472,13 @@ static void on_turn(struct ev_loop *loop, ev_prepare *watcher, int events)
     struct mf_reactor *reactor = watcher->data;
     atomic_fetch_add_explicit(&reactor->counters.turns, 1, memory_order_relaxed);
     reactor->expire_left = EXPIRE_PER_TURN;
-    uint64_t turn_us = mf_mono_us();
+    uint64_t turn_us = 0;
     bool more = true;
     bool in_time = true;
     for (uint32_t round = 0; round < TURN_ROUNDS && more && in_time; round++) {
         run_own_tasks(reactor);
+        if (round == 0)
+            turn_us = mf_mono_us();
         in_time = flush_dirty(reactor, turn_us);
         submit_wal(reactor);
         more = reactor->dirty != NULL || reactor->out_first[reactor->index] != NULL;

@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,11 +18,13 @@
 #define SECOND_US UINT64_C(1000000)
 // One that failed, or found another under way, is tried again after this long at the latest.
 #define RETRY_US (60 * SECOND_US)
-#define PREFIX "auto-"
-#define NAME_CHARS (sizeof(PREFIX "20261121T193000Z") - 1)
+#define FORM "%Y%m%dT%H%M%SZ"
+#define TIME_CHARS (sizeof("20261121T193000Z") - 1)
+#define NAME_CHARS_MAX (sizeof("auto-65535-") - 1 + TIME_CHARS)
 
 struct name {
-    char text[NAME_CHARS + 1];
+    char text[NAME_CHARS_MAX + 1];
+    uint64_t seconds; // since 1970, by its text
 };
 
 enum stage {
@@ -33,15 +36,18 @@ enum stage {
 struct mf_schedule {
     struct mf_job job; // the worker's while STAGE_BUSY
     struct mf_node *node;
-    enum stage stage;   // this and what follows: reactor 0's
-    uint64_t due_us;    // monotonic
-    struct name newest; // found by the worker; "" = there is none
+    enum stage stage;  // this and what follows: reactor 0's
+    uint64_t due_us;   // monotonic
+    bool swept;        // unfinished ones of an earlier process are gone
+    uint64_t newest_s; // of the newest that is there, found by the worker; 0 = there is none
+    char prefix[sizeof("auto-65535-")];
 };
 
 struct mf_schedule *mf_schedule_new(struct mf_node *node)
 {
     struct mf_schedule *schedule = mf_calloc(1, sizeof(*schedule));
     schedule->node = node;
+    snprintf(schedule->prefix, sizeof(schedule->prefix), "auto-%u-", node->config.id);
     return schedule;
 }
 
@@ -50,31 +56,47 @@ void mf_schedule_free(struct mf_schedule *schedule)
     free(schedule);
 }
 
-static bool is_ours(const char *name)
+// What stands behind the name's time, or NULL when the name is not one of ours.
+static const char *parse(const struct mf_schedule *schedule, const char *name, uint64_t *seconds)
 {
-    if (strlen(name) != NAME_CHARS || strncmp(name, PREFIX, sizeof(PREFIX) - 1) != 0)
-        return false;
+    size_t prefix = strlen(schedule->prefix);
     struct tm tm = {0};
-    const char *end = strptime(name + sizeof(PREFIX) - 1, "%Y%m%dT%H%M%SZ", &tm);
-    return end != NULL && *end == '\0';
+    if (strncmp(name, schedule->prefix, prefix) != 0 || strlen(name) < prefix + TIME_CHARS)
+        return NULL;
+    const char *end = strptime(name + prefix, FORM, &tm);
+    if (end != name + prefix + TIME_CHARS)
+        return NULL;
+    time_t time = timegm(&tm);
+    *seconds = time > 0 ? (uint64_t)time : 0;
+    return end;
 }
 
-static uint64_t seconds_of(const struct name *name)
+// Oldest first. What is of a time to come was made when the clock was wrong, and goes first: else
+// it would stand in the way of all that follow.
+static int by_age(const void *a, const void *b, void *now_s)
 {
-    struct tm tm = {0};
-    strptime(name->text + sizeof(PREFIX) - 1, "%Y%m%dT%H%M%SZ", &tm);
-    time_t seconds = timegm(&tm);
-    return seconds > 0 ? (uint64_t)seconds : 0;
+    const struct name *left = a;
+    const struct name *right = b;
+    uint64_t now = *(const uint64_t *)now_s;
+    uint64_t left_s = left->seconds > now ? 0 : left->seconds;
+    uint64_t right_s = right->seconds > now ? 0 : right->seconds;
+    return left_s == right_s ? strcmp(left->text, right->text) : left_s < right_s ? -1 : 1;
 }
 
-static int by_name(const void *a, const void *b)
+static void drop(const char *folder, const char *name, const char *why)
 {
-    return strcmp(((const struct name *)a)->text, ((const struct name *)b)->text);
+    char path[sizeof(((struct mf_config *)NULL)->snapshot_dir) + NAME_MAX + 2];
+    snprintf(path, sizeof(path), "%s/%s", folder, name);
+    if (unlink(path) == 0)
+        mf_log(MF_INFO, "snapshot %s: removed, %s", path, why);
+    else if (errno != ENOENT)
+        mf_log(MF_ERROR, "snapshot %s: cannot be removed: %s", path, strerror(errno));
 }
 
-// The worker: all of ours in the folder, oldest first; the caller frees them.
-static struct name *list(const char *folder, size_t *count)
+// The worker: all of ours in the folder; the caller frees them.
+static struct name *list(const struct mf_schedule *schedule, size_t *count)
 {
+    const char *folder = schedule->node->config.snapshot_dir;
     struct name *names = NULL;
     size_t cap = 0;
     *count = 0;
@@ -86,55 +108,58 @@ static struct name *list(const char *folder, size_t *count)
         return NULL;
     }
     for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
-        if (!is_ours(entry->d_name))
+        uint64_t seconds;
+        const char *rest = parse(schedule, entry->d_name, &seconds);
+        if (rest != NULL && strncmp(rest, ".tmp-", 5) == 0 && !schedule->swept)
+            drop(folder, entry->d_name, "it was never finished");
+        if (rest == NULL || *rest != '\0')
             continue;
         if (*count == cap) {
             cap = cap == 0 ? 16 : cap * 2;
             names = mf_realloc(names, cap * sizeof(*names));
         }
-        memcpy(names[(*count)++].text, entry->d_name, NAME_CHARS + 1);
+        struct name *name = &names[(*count)++];
+        snprintf(name->text, sizeof(name->text), "%s", entry->d_name);
+        name->seconds = seconds;
     }
     closedir(dir);
-    if (*count > 0)
-        qsort(names, *count, sizeof(*names), by_name);
     return names;
-}
-
-static void drop(const char *folder, const struct name *name)
-{
-    char path[sizeof(((struct mf_config *)NULL)->snapshot_dir) + NAME_CHARS + 2];
-    snprintf(path, sizeof(path), "%s/%s", folder, name->text);
-    if (unlink(path) == 0)
-        mf_log(MF_INFO, "snapshot %s: removed, newer ones are there", path);
-    else if (errno != ENOENT)
-        mf_log(MF_ERROR, "snapshot %s: cannot be removed: %s", path, strerror(errno));
 }
 
 static void work(struct mf_job *job)
 {
-    struct mf_schedule *schedule = (struct mf_schedule *)job;
+    struct mf_schedule *schedule = (struct mf_schedule *)(void *)job;
     const struct mf_config *config = &schedule->node->config;
+    uint64_t now_s = mf_wall_us() / SECOND_US;
     size_t count;
-    struct name *names = list(config->snapshot_dir, &count);
-    schedule->newest = count > 0 ? names[count - 1] : (struct name){.text = ""};
+    struct name *names = list(schedule, &count);
+    if (count > 0)
+        qsort_r(names, count, sizeof(*names), by_age, &now_s);
     for (size_t i = 0; i + config->snapshot_keep < count; i++)
-        drop(config->snapshot_dir, &names[i]);
+        drop(config->snapshot_dir, names[i].text, "newer ones are there");
+    schedule->newest_s =
+        count > 0 && names[count - 1].seconds <= now_s ? names[count - 1].seconds : 0;
+    schedule->swept = true;
     free(names);
 }
 
-// A wall clock that jumped makes the next one late by an interval at most, or early.
 static void worked(struct mf_reactor *reactor, struct mf_task *task)
 {
     struct mf_schedule *schedule = (struct mf_schedule *)(void *)task;
     uint64_t interval_us = schedule->node->config.snapshot_interval_s * SECOND_US;
-    uint64_t wait_us = interval_us;
-    if (schedule->newest.text[0] != '\0') {
-        uint64_t newest_us = seconds_of(&schedule->newest) * SECOND_US;
-        uint64_t wall_us = mf_wall_us();
-        uint64_t past_us = wall_us > newest_us ? wall_us - newest_us : 0;
-        wait_us = past_us < interval_us ? interval_us - past_us : 0;
-    }
-    schedule->due_us = mf_reactor_now_us(reactor) + wait_us;
+    uint64_t newest_us = schedule->newest_s * SECOND_US;
+    uint64_t wall_us = mf_wall_us();
+    uint64_t past_us = wall_us > newest_us ? wall_us - newest_us : 0;
+    schedule->due_us =
+        mf_reactor_now_us(reactor) + (past_us < interval_us ? interval_us - past_us : 0);
+    schedule->stage = STAGE_WAITING;
+}
+
+static void try_later(struct mf_schedule *schedule, struct mf_reactor *reactor)
+{
+    uint64_t interval_us = schedule->node->config.snapshot_interval_s * SECOND_US;
+    schedule->due_us =
+        mf_reactor_now_us(reactor) + (interval_us < RETRY_US ? interval_us : RETRY_US);
     schedule->stage = STAGE_WAITING;
 }
 
@@ -151,24 +176,27 @@ static void written(void *arg, enum mf_err err, const char *message, struct mf_b
     (void)packed;
     struct mf_reactor *reactor = arg;
     struct mf_schedule *schedule = reactor->node->schedule;
-    if (err == MF_OK) {
+    if (err == MF_OK)
         look(schedule, reactor);
-        return;
-    }
-    uint64_t interval_us = schedule->node->config.snapshot_interval_s * SECOND_US;
-    schedule->due_us =
-        mf_reactor_now_us(reactor) + (interval_us < RETRY_US ? interval_us : RETRY_US);
-    schedule->stage = STAGE_WAITING;
+    else
+        try_later(schedule, reactor);
 }
 
 static void begin(struct mf_schedule *schedule, struct mf_reactor *reactor)
 {
     time_t now = time(NULL);
     struct tm tm;
-    char name[NAME_CHARS + 1];
-    gmtime_r(&now, &tm);
-    if (strftime(name, sizeof(name), PREFIX "%Y%m%dT%H%M%SZ", &tm) != NAME_CHARS)
-        return; // a clock beyond the year 9999 has no such name
+    char name[NAME_CHARS_MAX + 1];
+    size_t prefix = strlen(schedule->prefix);
+    snprintf(name, sizeof(name), "%s", schedule->prefix);
+    // One of no shards would only take the place of one that has some. A clock beyond the year 9999
+    // gives no such name.
+    if (atomic_load_explicit(&schedule->node->held, memory_order_relaxed) == 0 ||
+        gmtime_r(&now, &tm) == NULL ||
+        strftime(name + prefix, sizeof(name) - prefix, FORM, &tm) != TIME_CHARS) {
+        try_later(schedule, reactor);
+        return;
+    }
     schedule->stage = STAGE_BUSY;
     mf_snapshotter_start(schedule->node->snapshotter, reactor, mf_bytes_str(name), written,
                          reactor);

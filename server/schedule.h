@@ -1,6 +1,7 @@
-// Snapshots at intervals (`snapshot.interval_s`): named after the second in which they begin, UTC,
-// as auto-20261121T193000Z. Of these the newest `snapshot.keep` stay; files of other names are left
-// alone. The interval counts on over a restart, from the newest that is there.
+// Snapshots at intervals (`snapshot.interval_s`): named after the node and the second in which they
+// begin, UTC, as auto-1-20261121T193000Z. Of these the newest `snapshot.keep` stay; files of other
+// names, so those of other nodes in the same folder too, are left alone. The interval counts on
+// over a restart, from the newest that is there; where there is none, one is due at once.
 #ifndef MF_SERVER_SCHEDULE_H
 #define MF_SERVER_SCHEDULE_H
 

@@ -93,6 +93,7 @@ static void tell(struct piece *piece, struct mf_bytes packed)
         piece->done(piece->arg, MF_SHUTTING_DOWN, NULL, packed);
     else
         piece->done(piece->arg, piece->err, piece->message, packed);
+    atomic_fetch_sub_explicit(&piece->job.home->node->pieces, 1, memory_order_relaxed);
     free(piece->data);
     free(piece);
 }
@@ -121,9 +122,16 @@ static void tell_removed(struct mf_reactor *reactor, struct mf_task *task)
     mf_buf_free(&out);
 }
 
+// NULL when too many are under way: done has been called.
 static struct piece *piece_of(struct mf_reactor *reactor, struct mf_bytes name, mf_admin_done *done,
                               void *arg)
 {
+    _Atomic uint32_t *pieces = &reactor->node->pieces;
+    if (atomic_fetch_add_explicit(pieces, 1, memory_order_relaxed) >= MF_SNAPSHOT_PIECES_MAX) {
+        atomic_fetch_sub_explicit(pieces, 1, memory_order_relaxed);
+        done(arg, MF_BUSY, "others read snapshots here: try again", mf_bytes_of(NULL, 0));
+        return NULL;
+    }
     struct piece *piece = mf_calloc(1, sizeof(*piece));
     piece->job.home = reactor;
     piece->done = done;
@@ -143,6 +151,8 @@ void mf_snapshot_files_read(struct mf_reactor *reactor, struct mf_bytes name, ui
         return;
     }
     struct piece *piece = piece_of(reactor, name, done, arg);
+    if (piece == NULL)
+        return;
     piece->offset = offset;
     piece->job.task.run = tell_read;
     piece->job.work = work_read;
@@ -153,6 +163,8 @@ void mf_snapshot_files_remove(struct mf_reactor *reactor, struct mf_bytes name, 
                               void *arg)
 {
     struct piece *piece = piece_of(reactor, name, done, arg);
+    if (piece == NULL)
+        return;
     piece->job.task.run = tell_removed;
     piece->job.work = work_remove;
     mf_worker_give(reactor->node->worker, &piece->job);

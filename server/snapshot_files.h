@@ -7,8 +7,10 @@
 
 #include "server/admin.h"
 
-// The most that one read returns.
+// The most that one read returns, and how many reads and removals a node has under way: MF_BUSY
+// beyond. Their answers are large, and the worker has other things to do.
 #define MF_SNAPSHOT_PIECE_BYTES (1024u * 1024u)
+#define MF_SNAPSHOT_PIECES_MAX 4u
 
 // On a reactor; done is called there. Packed: {size, data}, the file's size and its bytes from
 // `offset` on, as many as MF_SNAPSHOT_PIECE_BYTES, none at its end. MF_BAD_REQUEST when there is no

@@ -339,7 +339,7 @@ def check_cut(node, numbers):
 
 def made_at_intervals(folder):
     """Names of the snapshots that the node took by itself, oldest first."""
-    return sorted(path.name for path in folder.glob("auto-*Z")) if folder.exists() else []
+    return sorted(path.name for path in folder.glob("auto-1-*Z")) if folder.exists() else []
 
 
 @limit(120)
@@ -347,17 +347,22 @@ def test_snapshots_at_intervals_replace_the_oldest(t):
     cluster = t.cluster(1, shards=4, overrides={"snapshot.interval_s": "1", "snapshot.keep": "2"})
     node = cluster.node(1)
     node.call("set", "key", "value")
-    folder = take(cluster, "mine").parent
-    (folder / "auto-20200101T000000Z.old").write_bytes(b"of somebody else")
+    # One at a time: the node may be at one of its own.
+    folder = wait_for(lambda: take(cluster, "mine"), 30, "a snapshot on demand").parent
+    (folder / "auto-2-20200101T000000Z").write_bytes(b"of another node")
+    ahead = folder / "auto-1-29990101T000000Z"
+    ahead.write_bytes(b"made when the clock was wrong")
     seen = set()
     def three():
         seen.update(made_at_intervals(folder))
         return len(seen) >= 3
     wait_for(three, 60, "three snapshots")
+    seen.discard(ahead.name)
     wait_for(lambda: sorted(seen)[0] not in made_at_intervals(folder), 30, "the oldest to go")
+    wait_for(lambda: not ahead.exists(), 30, "the one of a time to come to go")
     true(len(made_at_intervals(folder)) <= 3, "two snapshots, and one that has just been made")
     true((folder / "mine").exists(), "the snapshot on demand")
-    true((folder / "auto-20200101T000000Z.old").exists(), "a file of another name")
+    true((folder / "auto-2-20200101T000000Z").exists(), "a file of another name")
     node.terminate()
     for name in made_at_intervals(folder) + ["mine"]:
         equal(t.run("mayfly-snapshot", "verify", str(folder / name)).status, 0, f"status of {name}")
@@ -367,14 +372,17 @@ def test_snapshots_at_intervals_replace_the_oldest(t):
 def test_the_interval_between_snapshots_counts_on_over_a_restart(t):
     cluster = t.cluster(1, shards=4, overrides={"snapshot.interval_s": "86400"})
     node = cluster.node(1)
-    folder = take(cluster, "mine").parent
+    folder = node.data_dir / "snapshots"
+    wait_for(lambda: len(made_at_intervals(folder)) == 1, 30, "the first, which is due at once")
     node.terminate()
-    kept = folder / "auto-20200101T000000Z"
-    (folder / "mine").rename(kept)
+    (folder / made_at_intervals(folder)[0]).rename(folder / "auto-1-20200101T000000Z")
+    unfinished = folder / "auto-1-20200102T000000Z.tmp-77"
+    unfinished.write_bytes(b"a part")
     node.restart()
     wait_for(lambda: len(made_at_intervals(folder)) == 2, 30, "the snapshot that is overdue")
     node.terminate()
     made = made_at_intervals(folder)
+    true(not unfinished.exists(), "what was never finished is gone")
     node.restart()
     node.call("set", "key", "value")
     # Had it begun anew, the one that was overdue would have been made again at once.
