@@ -30,9 +30,8 @@
 #define INBOX_SLOTS 4096
 #define SWEEP_S 0.02
 #define TELL_US UINT64_C(1000000)
-// Shards that are not served after this long, messages and requests apart, wait for the next turn:
-// entries that expire or flush many keys shall not come together to a turn in which no socket is
-// looked at.
+// Shards that are not served so long after the turn's messages wait for the next: entries that
+// expire or flush many keys shall not come together while no socket is looked at.
 #define TURN_US UINT64_C(200)
 // Keys of all shards together whose expiry is proposed in one turn: to drop them takes about as
 // long.
@@ -487,10 +486,8 @@ static void on_turn(struct ev_loop *loop, ev_prepare *watcher, int events)
     mf_links_flush(reactor->links);
     bool sent = send_chains(reactor);
     arm_timer(reactor, !sent);
-    if (more || reactor->expire_left == 0)
-        ev_idle_start(reactor->loop, &reactor->again);
-    else
-        ev_idle_stop(reactor->loop, &reactor->again);
+    bool again = more || reactor->expire_left == 0;
+    (again ? ev_idle_start : ev_idle_stop)(reactor->loop, &reactor->again);
 }
 
 // That it is active is all that is wanted of it: the loop does not wait then.
