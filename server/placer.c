@@ -14,6 +14,7 @@
 
 // How often all shards are looked at, and how many groups of a reactor are on their way at once.
 #define LOOK_US UINT64_C(100000)
+#define TELL_AGAIN_US UINT64_C(300000)
 #define MOVING_MAX 4u
 
 struct mf_placer {
@@ -105,14 +106,29 @@ static bool may_tell(const struct mf_owned_shard *shard)
     return leads(shard) && mf_paxos_settled(mf_replica_paxos(shard->replica));
 }
 
-static void tell_all(struct mf_owned_shard *shard)
+// A learner may have been told while it gave up an older copy, and then made none: it is told again
+// until it is none any more.
+static void tell_learners(struct mf_owned_shard *shard, uint64_t now_us)
+{
+    const struct mf_members *members = mf_paxos_members(mf_replica_paxos(shard->replica));
+    if (members->learner_count == 0 || now_us < shard->places.told_us + TELL_AGAIN_US)
+        return;
+    shard->places.told_us = now_us;
+    for (uint8_t i = 0; i < members->learner_count; i++)
+        tell(shard, members->learners[i].node);
+}
+
+static void tell_all(struct mf_owned_shard *shard, uint64_t now_us)
 {
     const struct mf_node *node = shard->reactor->node;
     const struct mf_paxos *paxos = mf_replica_paxos(shard->replica);
     struct mf_places *places = &shard->places;
     uint64_t slot = mf_paxos_members(paxos)->slot;
-    if (places->told_slot == slot && places->told_ballot == mf_paxos_ballot(paxos))
+    if (places->told_slot == slot && places->told_ballot == mf_paxos_ballot(paxos)) {
+        tell_learners(shard, now_us);
         return;
+    }
+    places->told_us = now_us;
     places->told_slot = slot;
     places->told_ballot = mf_paxos_ballot(paxos);
     for (uint32_t i = 0; i < mf_node_member_count(node); i++) {
@@ -282,7 +298,7 @@ static bool may_retire(const struct mf_owned_shard *shard)
                                                   places->retire_ballot);
 }
 
-static void look(struct mf_placer *placer)
+static void look(struct mf_placer *placer, uint64_t now_us)
 {
     struct mf_reactor *reactor = placer->reactor;
     placer->moving = 0;
@@ -297,7 +313,7 @@ static void look(struct mf_placer *placer)
             continue;
         }
         if (may_tell(shard))
-            tell_all(shard);
+            tell_all(shard, now_us);
         bool before = shard->places.moving;
         shard->places.moving = move(placer, shard);
         placer->moving += !before && shard->places.moving;
@@ -311,7 +327,7 @@ void mf_placer_tick(struct mf_reactor *reactor)
     if (now_us < placer->look_us || atomic_load(&reactor->node->closing))
         return;
     placer->look_us = now_us + LOOK_US;
-    look(placer);
+    look(placer, now_us);
 }
 
 bool mf_placer_is_free(struct mf_node *node, uint16_t id)

@@ -8,7 +8,8 @@
 //
 // A leader also tells all nodes of its group's configuration, once that is in force and the ones
 // before are not needed any more: so nodes learn that they have a copy to make or to give up, and,
-// without a copy, where there are some. It is told again with every new link and every new leader.
+// without a copy, where there are some. It is told again with every new link and every new leader,
+// and a learner again and again.
 //
 // Everything runs on the reactor's own thread, unless it says otherwise.
 #ifndef MF_SERVER_PLACER_H

@@ -68,6 +68,7 @@ struct mf_places {
     uint64_t slot;             // of the newest configuration that is known here
     uint64_t told_slot;        // leading: the one that the other nodes were told of ...
     mf_ballot_t told_ballot;   // ... and as whose leader
+    uint64_t told_us;          // ... and when, all or its learners
     bool retiring;             // the one at `slot` has no place for this node ...
     mf_ballot_t retire_ballot; // ... as the leader of this ballot says
     bool busy;                 // the worker has a job for it
