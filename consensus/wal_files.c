@@ -334,6 +334,17 @@ static enum mf_err give_name(struct mf_wal_folder *folder, const char *temporary
     return err == MF_OK ? sync_names(folder, folder->path) : err;
 }
 
+// Best effort, and without a word: the reason that counts is in the message, and the next open
+// removes what stays.
+static void give_up_file(struct mf_wal_folder *folder, const char *temporary, int *fd)
+{
+    folder->disk->close(*fd);
+    *fd = -1;
+    char *path = path_of(folder, temporary);
+    folder->disk->unlink(path);
+    free(path);
+}
+
 enum mf_err mf_wal_file_create(struct mf_wal_folder *folder, const struct mf_wal_file_id *id,
                                uint64_t bytes, const atomic_bool *stop, int *fd)
 {
@@ -353,13 +364,7 @@ enum mf_err mf_wal_file_create(struct mf_wal_folder *folder, const struct mf_wal
     if (err == MF_OK)
         return MF_OK;
 
-    folder->disk->close(*fd);
-    *fd = -1;
-    // Best effort, and without a word: the reason that counts is in the message, and the next open
-    // removes what stays.
-    char *path = path_of(folder, temporary);
-    folder->disk->unlink(path);
-    free(path);
+    give_up_file(folder, temporary, fd);
     return err;
 }
 
@@ -411,11 +416,6 @@ enum mf_err mf_wal_file_recycle(struct mf_wal_folder *folder, struct mf_wal_file
         err = give_name(folder, temporary, name);
     if (err == MF_OK)
         return MF_OK;
-    folder->disk->close(*fd);
-    *fd = -1;
-    // As in mf_wal_file_create.
-    char *path = path_of(folder, temporary);
-    folder->disk->unlink(path);
-    free(path);
+    give_up_file(folder, temporary, fd);
     return err;
 }
