@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,14 +35,21 @@ enum stage {
 };
 
 struct mf_schedule {
-    struct mf_job job; // the worker's while STAGE_BUSY
     struct mf_node *node;
-    enum stage stage;  // this and what follows: reactor 0's
-    uint64_t due_us;   // monotonic
-    bool swept;        // unfinished ones of an earlier process are gone
-    uint64_t newest_s; // of the newest that is there, found by the worker; 0 = there is none
     char prefix[sizeof("auto-65535-")];
+    // The worker's while it has the job, else reactor 0's, as the two below.
+    struct mf_job job;
+    bool swept;        // unfinished ones of an earlier process are gone
+    uint64_t newest_s; // of the newest that is there; 0 = there is none
+    // Reactor 0's.
+    enum stage stage;
+    uint64_t due_us; // monotonic
 };
+
+static struct mf_schedule *of_job(struct mf_job *job)
+{
+    return (struct mf_schedule *)(void *)((char *)job - offsetof(struct mf_schedule, job));
+}
 
 struct mf_schedule *mf_schedule_new(struct mf_node *node)
 {
@@ -128,7 +136,7 @@ static struct name *list(const struct mf_schedule *schedule, size_t *count)
 
 static void work(struct mf_job *job)
 {
-    struct mf_schedule *schedule = (struct mf_schedule *)(void *)job;
+    struct mf_schedule *schedule = of_job(job);
     const struct mf_config *config = &schedule->node->config;
     uint64_t now_s = mf_wall_us() / SECOND_US;
     size_t count;
@@ -145,7 +153,7 @@ static void work(struct mf_job *job)
 
 static void worked(struct mf_reactor *reactor, struct mf_task *task)
 {
-    struct mf_schedule *schedule = (struct mf_schedule *)(void *)task;
+    struct mf_schedule *schedule = of_job((struct mf_job *)task); // its first member
     uint64_t interval_us = schedule->node->config.snapshot_interval_s * SECOND_US;
     uint64_t newest_us = schedule->newest_s * SECOND_US;
     uint64_t wall_us = mf_wall_us();
