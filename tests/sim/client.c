@@ -114,6 +114,8 @@ static void begin(struct sim *sim, struct sim_op *op)
 {
     char text[SIM_TEXT_MAX];
     sim_trace(sim, 0, "client %u asks for %s", op->client, sim_op_text(op, text, sizeof(text)));
+    if (sim_op_writes(op))
+        sim->clients.writes_open[op->group]++;
     uint16_t node = choose_node(sim, op);
     send_copy(sim, op, node, false);
     if (op->has_id && sim_chance(&sim->clients.rand, sim->plan.twin_permille)) {
@@ -193,6 +195,8 @@ static void set_outcome(struct sim *sim, struct sim_op *op, enum sim_outcome out
     sim_trace(sim, 0, "client %u is %s on op %u", op->client, names[outcome], op->number);
     if (outcome == SIM_REFUSED)
         sim_checks_refused(sim, op);
+    if (was_open && sim_op_writes(op))
+        sim->clients.writes_open[op->group]--;
     if (was_open)
         sleep_client(sim, op->client);
 }
@@ -207,7 +211,7 @@ static void take_answer(struct sim *sim, struct sim_op *op, const struct sim_cop
         take_hint(sim, op->group, (uint16_t)(copy->node + 1));
         sim_wish_learn(sim, op);
         if (sim_op_writes(op))
-            sim->clients.write_done_us[op->group] = sim->now_us;
+            sim->clients.write_wait_us[op->group] = 0;
         set_outcome(sim, op, SIM_DONE);
         sim_wish_follow_up(sim, op);
     } else if (!op->id_forgotten &&

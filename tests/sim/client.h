@@ -85,7 +85,8 @@ struct sim_clients {
     uint32_t cap;
     uint16_t leader_hint[SIM_GROUPS_MAX]; // node id, 0 = none
     uint64_t version_seen[SIM_GROUPS_MAX][SIM_KEYS_MAX];
-    uint64_t write_done_us[SIM_GROUPS_MAX]; // true time of the last answer to a write; 0 = none
+    uint32_t writes_open[SIM_GROUPS_MAX];
+    uint64_t write_wait_us[SIM_GROUPS_MAX]; // with a write open, since a write was last answered
     uint32_t copies_out;
 };
 

@@ -117,7 +117,7 @@ struct sim_plan {
     uint32_t tail_max;        // slots left in the log below a snapshot
     uint32_t chunk_bytes;     // of a snapshot that is sent
     uint64_t wipe_us;         // mean time between disks that are lost, 0 = never
-    uint64_t progress_us; // in the storm every group acknowledges a write within this; 0 = or not
+    uint64_t progress_us;     // in the storm a group lets writers wait at most this; 0 = or not
     // Faults that come when they hurt.
     uint64_t takeover_us; // mean time between leaders paused until others take over, 0 = never
     uint32_t members_cut_permille; // of wishes for other voters: the network is cut meanwhile
