@@ -45,7 +45,7 @@ static void choose_next_to_die(const struct mf_shard *shard, uint64_t bytes,
                                struct mf_victims *victims)
 {
     struct mf_heap_node *nodes[MF_VICTIMS_MAX];
-    uint32_t count = mf_heap_first(&shard->heap, nodes, MF_VICTIMS_MAX);
+    uint32_t count = mf_heap_first(&shard->heap, UINT64_MAX, nodes, MF_VICTIMS_MAX);
     for (uint32_t i = 0; i < count && victims->bytes < bytes; i++)
         add(victims, mf_entry_of_node(nodes[i]));
 }

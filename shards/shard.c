@@ -312,20 +312,34 @@ void mf_shard_skip_versions(struct mf_shard *shard, uint64_t version)
         shard->version = version;
 }
 
-struct mf_entry *mf_shard_next_to_die(const struct mf_shard *shard)
+// Both heaps' first nodes are in order, and so is what this merges of them.
+uint32_t mf_shard_take_due(struct mf_shard *shard, struct mf_entry **due, uint32_t max)
 {
-    struct mf_heap_node *key = mf_heap_top(&shard->heap);
-    struct mf_heap_node *id = mf_heap_top(&shard->id_heap);
-    if (key == NULL && id == NULL)
-        return NULL;
-    bool key_first = id == NULL || (key != NULL && mf_heap_node_before(key, id));
-    return mf_entry_of_node(key_first ? key : id);
+    struct mf_heap_node *keys[MF_DUE_MAX];
+    struct mf_heap_node *ids[MF_DUE_MAX];
+    max = max < MF_DUE_MAX ? max : MF_DUE_MAX;
+    uint32_t key_count = mf_heap_first(&shard->heap, shard->log_time_us, keys, max);
+    uint32_t id_count = mf_heap_first(&shard->id_heap, shard->log_time_us, ids, max);
+    uint32_t key = 0;
+    uint32_t id = 0;
+    while (key + id < max && (key < key_count || id < id_count)) {
+        bool key_first =
+            id == id_count || (key < key_count && mf_heap_node_before(keys[key], ids[id]));
+        uint32_t n = key + id;
+        due[n] = mf_entry_of_node(key_first ? keys[key++] : ids[id++]);
+    }
+    mf_heap_remove_first(&shard->heap, keys, key);
+    mf_heap_remove_first(&shard->id_heap, ids, id);
+    return key + id;
 }
 
 uint64_t mf_shard_next_deadline(const struct mf_shard *shard)
 {
-    const struct mf_entry *entry = mf_shard_next_to_die(shard);
-    return entry != NULL ? mf_entry_deadline(entry) : MF_NO_DEADLINE;
+    const struct mf_heap_node *key = mf_heap_top(&shard->heap);
+    const struct mf_heap_node *id = mf_heap_top(&shard->id_heap);
+    uint64_t key_us = key != NULL ? mf_heap_node_deadline(key) : MF_NO_DEADLINE;
+    uint64_t id_us = id != NULL ? mf_heap_node_deadline(id) : MF_NO_DEADLINE;
+    return key_us < id_us ? key_us : id_us;
 }
 
 void mf_shard_meta(const struct mf_shard *shard, struct mf_shard_meta *meta)

@@ -111,8 +111,11 @@ uint64_t mf_shard_extend(struct mf_shard *shard, struct mf_entry *old, struct mf
 void mf_shard_retime(struct mf_shard *shard, struct mf_entry *entry, uint64_t deadline_us);
 // Takes a key out (DELETE, EXPIRE, EVICT), or an id (FORGET, which takes no version).
 void mf_shard_drop(struct mf_shard *shard, struct mf_entry *entry, enum mf_change change);
-// The key or id that dies next, or NULL: the order is (deadline, version), over both heaps.
-struct mf_entry *mf_shard_next_to_die(const struct mf_shard *shard);
+// Takes the next keys and ids that are dead at the log time out of their heaps, in the order in
+// which they are to be dropped now, (deadline, version) over both heaps; returns how many, at most
+// `max` and MF_DUE_MAX.
+#define MF_DUE_MAX MF_HEAP_FIRST_MAX
+uint32_t mf_shard_take_due(struct mf_shard *shard, struct mf_entry **due, uint32_t max);
 // Takes all keys out, at one version if there are any. Returns how many of them were alive.
 uint64_t mf_shard_drop_all(struct mf_shard *shard);
 

@@ -299,66 +299,116 @@ struct mf_heap_node *mf_heap_pop(struct mf_heap *heap)
     return top;
 }
 
-// The frontier is what may come next: a binary heap of positions, in which a position that is taken
-// gives way to its children. It gains at most three for each node that is found.
+// The frontier is what may come next: a binary heap of candidates, in which one that is taken gives
+// way to its children in the heap. It gains at most three for each node that is found. Candidates
+// hold a copy of what they are compared by, which costs a read of each node, and no more.
 #define FRONTIER_MAX (MF_HEAP_FIRST_MAX * (ARITY - 1) + 1)
+struct candidate {
+    uint64_t deadline_us;
+    uint64_t version;
+    uint32_t position;
+};
 struct frontier {
-    const struct mf_heap *heap;
     uint32_t count;
-    uint32_t positions[FRONTIER_MAX];
+    struct candidate candidates[FRONTIER_MAX];
 };
 
-static bool frontier_before(const struct frontier *frontier, uint32_t a, uint32_t b)
+static bool candidate_before(const struct candidate *a, const struct candidate *b)
 {
-    return mf_heap_node_before(node_at(frontier->heap, frontier->positions[a]),
-                               node_at(frontier->heap, frontier->positions[b]));
+    if (a->deadline_us != b->deadline_us)
+        return a->deadline_us < b->deadline_us;
+    return a->version < b->version;
 }
 
-static void frontier_swap(struct frontier *frontier, uint32_t a, uint32_t b)
+static void frontier_add(struct frontier *frontier, const struct candidate *fresh)
 {
-    uint32_t position = frontier->positions[a];
-    frontier->positions[a] = frontier->positions[b];
-    frontier->positions[b] = position;
-}
-
-static void frontier_add(struct frontier *frontier, uint64_t position)
-{
-    if (position >= frontier->heap->count)
-        return;
     assert(frontier->count < FRONTIER_MAX);
+    struct candidate *candidates = frontier->candidates;
     uint32_t i = frontier->count++;
-    frontier->positions[i] = (uint32_t)position;
-    for (; i > 0 && frontier_before(frontier, i, (i - 1) / 2); i = (i - 1) / 2)
-        frontier_swap(frontier, i, (i - 1) / 2);
+    for (; i > 0 && candidate_before(fresh, &candidates[(i - 1) / 2]); i = (i - 1) / 2)
+        candidates[i] = candidates[(i - 1) / 2];
+    candidates[i] = *fresh;
 }
 
 static uint32_t frontier_take(struct frontier *frontier)
 {
-    uint32_t taken = frontier->positions[0];
-    frontier->positions[0] = frontier->positions[--frontier->count];
-    for (uint32_t i = 0, child = 1; child < frontier->count; i = child, child = 2 * i + 1) {
-        if (child + 1 < frontier->count && frontier_before(frontier, child + 1, child))
+    struct candidate *candidates = frontier->candidates;
+    uint32_t taken = candidates[0].position;
+    const struct candidate *last = &candidates[--frontier->count];
+    uint32_t i = 0;
+    for (uint32_t child = 1; child < frontier->count; child = 2 * i + 1) {
+        if (child + 1 < frontier->count &&
+            candidate_before(&candidates[child + 1], &candidates[child]))
             child++;
-        if (!frontier_before(frontier, child, i))
+        if (!candidate_before(&candidates[child], last))
             break;
-        frontier_swap(frontier, i, child);
+        candidates[i] = candidates[child];
+        i = child;
     }
+    candidates[i] = *last;
     return taken;
 }
 
-uint32_t mf_heap_first(const struct mf_heap *heap, struct mf_heap_node **nodes, uint32_t max)
+// The nodes in positions from..end-1, those that are there and due.
+static void frontier_add_due(struct frontier *frontier, const struct mf_heap *heap,
+                             uint64_t until_us, uint64_t from, uint64_t end)
+{
+    if (end > heap->count)
+        end = heap->count;
+    for (uint64_t i = from; i < end; i++)
+        __builtin_prefetch(node_at(heap, (uint32_t)i));
+    for (uint64_t i = from; i < end; i++) {
+        const struct mf_heap_node *node = node_at(heap, (uint32_t)i);
+        struct candidate fresh = {mf_heap_node_deadline(node), mf_heap_node_version(node),
+                                  (uint32_t)i};
+        if (fresh.deadline_us <= until_us)
+            frontier_add(frontier, &fresh);
+    }
+}
+
+uint32_t mf_heap_first(const struct mf_heap *heap, uint64_t until_us, struct mf_heap_node **nodes,
+                       uint32_t max)
 {
     assert(max <= MF_HEAP_FIRST_MAX);
-    struct frontier frontier = {.heap = heap};
+    struct frontier frontier;
+    frontier.count = 0;
     uint32_t found = 0;
-    frontier_add(&frontier, 0);
+    frontier_add_due(&frontier, heap, until_us, 0, 1);
     while (found < max && frontier.count > 0) {
         uint64_t position = frontier_take(&frontier);
         nodes[found++] = node_at(heap, (uint32_t)position);
-        for (uint64_t child = position * ARITY + 1; child <= position * ARITY + ARITY; child++)
-            frontier_add(&frontier, child);
+        uint64_t child = position * ARITY + 1;
+        frontier_add_due(&frontier, heap, until_us, child, child + ARITY);
     }
     return found;
+}
+
+// Closes the gaps at i and below, where the nodes are that have no position any more, with nodes
+// from the end. A gap's parent is a gap, so what is filled in can only sink, and it sinks into what
+// is in order already.
+static void close_gaps(struct mf_heap *heap, uint64_t i)
+{
+    if (i >= heap->count || position_of(node_at(heap, (uint32_t)i)) != NOWHERE)
+        return;
+    for (uint64_t child = i * ARITY + 1; child <= i * ARITY + ARITY; child++)
+        close_gaps(heap, child);
+    while (i < heap->count) {
+        struct mf_heap_node *last = node_at(heap, --heap->count);
+        if (position_of(last) == NOWHERE)
+            continue;
+        sift_down(heap, (uint32_t)i, last);
+        break;
+    }
+}
+
+void mf_heap_remove_first(struct mf_heap *heap, struct mf_heap_node *const *nodes, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        assert(node_at(heap, position_of(nodes[i])) == nodes[i]);
+        set_position(nodes[i], NOWHERE);
+    }
+    close_gaps(heap, 0);
+    drop_chunks(heap);
 }
 
 static void visit_due_below(const struct mf_heap *heap, uint64_t i, uint64_t now_us,

@@ -70,11 +70,15 @@ void mf_heap_replace(struct mf_heap *heap, struct mf_heap_node *old, struct mf_h
 struct mf_heap_node *mf_heap_top(const struct mf_heap *heap);
 // Takes out the earliest node; NULL when empty.
 struct mf_heap_node *mf_heap_pop(struct mf_heap *heap);
-// The first `max` nodes in order, or all if there are fewer, without taking them out; returns how
-// many. `nodes` has room for them. O(max log max), max at
-// most MF_HEAP_FIRST_MAX.
+// The first nodes in order, those with deadline <= until_us, without taking them out; returns how
+// many, at most `max`, for which `nodes` has room. O(max log max), max at most MF_HEAP_FIRST_MAX.
 #define MF_HEAP_FIRST_MAX 256u
-uint32_t mf_heap_first(const struct mf_heap *heap, struct mf_heap_node **nodes, uint32_t max);
+uint32_t mf_heap_first(const struct mf_heap *heap, uint64_t until_us, struct mf_heap_node **nodes,
+                       uint32_t max);
+// Takes out the first `count` nodes of what mf_heap_first has just returned, all at once: the gaps
+// at the top close from below, each over a few levels, where one pop after the other would go
+// through all levels for each.
+void mf_heap_remove_first(struct mf_heap *heap, struct mf_heap_node *const *nodes, uint32_t count);
 // Calls visit for every node with deadline <= now_us, in no order. O(number visited).
 void mf_heap_visit_due(const struct mf_heap *heap, uint64_t now_us,
                        void (*visit)(void *arg, const struct mf_heap_node *node), void *arg);

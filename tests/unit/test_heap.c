@@ -179,16 +179,29 @@ static int by_order(const void *a, const void *b)
     return earlier(*(struct mf_heap_node *const *)a, *(struct mf_heap_node *const *)b) ? -1 : 1;
 }
 
-// Sorts the reference, which has no order of its own.
+// Sorts the reference, which has no order of its own, and takes some of the first nodes out.
 static void check_first(struct model *model)
 {
     struct mf_heap_node *first[MF_HEAP_FIRST_MAX];
     uint32_t max = (uint32_t)mf_rand_below(&model->rand, MF_HEAP_FIRST_MAX + 1);
-    uint32_t found = mf_heap_first(&model->heap, first, max);
-    assert_int_equal(found, model->count < max ? model->count : max);
+    uint64_t until_us =
+        mf_rand_below(&model->rand, 2) == 0 ? UINT64_MAX : mf_rand_below(&model->rand, 600);
+    uint32_t found = mf_heap_first(&model->heap, until_us, first, max);
     qsort(model->live, model->count, sizeof(*model->live), by_order);
     for (uint32_t i = 0; i < found; i++)
         assert_ptr_equal(first[i], model->live[i]);
+    bool more = found < model->count && mf_heap_node_deadline(model->live[found]) <= until_us;
+    assert_true(found == max || !more);
+    assert_true(found == 0 || mf_heap_node_deadline(first[found - 1]) <= until_us);
+
+    uint32_t taken = (uint32_t)mf_rand_below(&model->rand, found + UINT32_C(1));
+    mf_heap_remove_first(&model->heap, first, taken);
+    assert_true(mf_heap_valid(&model->heap));
+    for (uint32_t i = 0; i < taken; i++)
+        mf_heap_remove(&model->heap, first[i]); // is nowhere
+    while (taken > 0)
+        forget(model, --taken);
+    assert_int_equal(model->heap.count, model->count);
 }
 
 static void count_visit(void *arg, const struct mf_heap_node *node)
@@ -245,7 +258,7 @@ static void any_sequence_pops_what_a_sorted_list_would(void **state)
             assert_true(mf_heap_valid(&model->heap));
         if (i % 500 == 0)
             check_due(model);
-        if (i % 300 == 0)
+        if (i % 100 == 0)
             check_first(model);
     }
     while (model->count > 0) {

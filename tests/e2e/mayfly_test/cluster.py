@@ -225,6 +225,12 @@ class Node:
                 return True
         return False
 
+    def processor_seconds(self):
+        """Of all its threads, in user and kernel mode, since it was started."""
+        stat = pathlib.Path(f"/proc/{self.pid}/stat").read_text()
+        user, kernel = stat.rpartition(")")[2].split()[11:13]
+        return (int(user) + int(kernel)) / os.sysconf("SC_CLK_TCK")
+
     def _state(self):
         stat = pathlib.Path(f"/proc/{self.pid}/stat").read_text()
         return stat.rpartition(")")[2].split()[0]
