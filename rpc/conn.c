@@ -128,6 +128,11 @@ void mf_conn_flush(struct mf_conn *conn)
     mf_conn_mark_dirty(conn);
 }
 
+void mf_conn_keep(struct mf_conn *conn, bool kept)
+{
+    conn->kept = kept;
+}
+
 void mf_conn_in_flight(struct mf_conn *conn, int delta, uint32_t max)
 {
     assert(delta >= 0 || conn->in_flight >= (uint32_t)-delta);

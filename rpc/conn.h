@@ -56,6 +56,8 @@ void mf_conn_wrote(struct mf_conn *conn);
 void mf_conn_flush(struct mf_conn *conn);
 // Requests in flight: input is not taken while there are `max` or more (0 = no bound).
 void mf_conn_in_flight(struct mf_conn *conn, int delta, uint32_t max);
+// A connection that is kept is never idle: somebody waits on it for what is to come.
+void mf_conn_keep(struct mf_conn *conn, bool kept);
 // Takes no more input, writes what is there, waits for in-flight requests, then closes.
 void mf_conn_close_gracefully(struct mf_conn *conn, const char *reason);
 // Closes at the end of the turn, without writing. `closed` is called then.

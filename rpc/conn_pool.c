@@ -96,7 +96,8 @@ static void sweep_one(struct mf_conn *conn, uint64_t now_us)
         mf_conn_close(conn, "closed");
     else if (conn->state == DRAINING && !waits && now_us >= conn->give_up_us)
         mf_conn_close(conn, "closed");
-    else if (conn->state == OPEN && pool->idle_us > 0 && !waits && quiet_us >= pool->idle_us)
+    else if (conn->state == OPEN && pool->idle_us > 0 && !waits && !conn->kept &&
+             quiet_us >= pool->idle_us)
         mf_conn_close(conn, "idle for too long");
     if (quiet_us < pool->sweep_us)
         return;

@@ -49,6 +49,7 @@ struct mf_conn {
     bool blocked; // the socket takes no more: waits for EV_WRITE
     bool held;    // input holds messages that a pause kept from `data`
     bool refused; // `data` returned an error
+    bool kept;
     uint32_t in_flight;
     uint32_t in_flight_max; // 0 = no bound
     struct mf_buf input;

@@ -145,6 +145,11 @@ static const struct {
     [OPTION_PASSWORD] = {"a string", option_password, 0},
     [OPTION_SESSION] = {"16 bytes", option_session, 0},
     [OPTION_UNDO] = {"a boolean", option_flag, MF_UNDO},
+    [OPTION_KEY] = {"a string", mf_parse_option_key, 0},
+    [OPTION_PREFIX] = {"a string", mf_parse_option_prefix, 0},
+    [OPTION_EVENTS] = {"an array of set, del, expire, evict", mf_parse_option_events, 0},
+    [OPTION_FROM_VERSION] = {"a version, or a map of shard to version",
+                             mf_parse_option_from_version, 0},
 };
 
 static const char *name_of(unsigned option)
@@ -153,7 +158,11 @@ static const char *name_of(unsigned option)
                                                     [OPTION_USER] = "user",
                                                     [OPTION_PASSWORD] = "password",
                                                     [OPTION_SESSION] = "session",
-                                                    [OPTION_UNDO] = "undo"};
+                                                    [OPTION_UNDO] = "undo",
+                                                    [OPTION_KEY] = "key",
+                                                    [OPTION_PREFIX] = "prefix",
+                                                    [OPTION_EVENTS] = "events",
+                                                    [OPTION_FROM_VERSION] = "from_version"};
     return option < MF_OPTIONS ? mf_option_name((enum mf_option)option) : names[option];
 }
 

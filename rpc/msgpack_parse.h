@@ -17,6 +17,10 @@ enum option {
     OPTION_PASSWORD,
     OPTION_SESSION,
     OPTION_UNDO,
+    OPTION_KEY,
+    OPTION_PREFIX,
+    OPTION_EVENTS,
+    OPTION_FROM_VERSION,
     OPTION_COUNT
 };
 
@@ -69,6 +73,15 @@ bool mf_parse_known(struct mf_bytes name);
 bool mf_parse_refuse_method(struct parser *p, struct mf_bytes name);
 // The parameter of a txn: its conditions and methods, into the body of p->command.
 bool mf_parse_txn(struct parser *p);
+// msgpack_watch.c: the options of watch, what holds of them together, and their memory.
+bool mf_parse_option_key(struct parser *p, uint32_t flag, const struct mf_msgpack_token *value);
+bool mf_parse_option_prefix(struct parser *p, uint32_t flag, const struct mf_msgpack_token *value);
+bool mf_parse_option_events(struct parser *p, uint32_t flag, const struct mf_msgpack_token *value);
+bool mf_parse_option_from_version(struct parser *p, uint32_t flag,
+                                  const struct mf_msgpack_token *value);
+bool mf_parse_check_watch(struct parser *p);
+void mf_parse_clear_watch(struct mf_rpc_watch *watch);
+void mf_parse_free_watch(struct mf_rpc_watch *watch);
 // A key or a value within the limits.
 bool mf_parse_key(struct parser *p, struct mf_bytes *out);
 bool mf_parse_value(struct parser *p, struct mf_bytes *out);

@@ -96,10 +96,22 @@ static bool take_node_address(struct parser *p)
     return true;
 }
 
+static bool take_watch_id(struct parser *p)
+{
+    struct mf_msgpack_token token;
+    if (!mf_parse_next(p, &token))
+        return false;
+    if (token.type != MF_MP_UINT)
+        return mf_parse_refuse_value(p, "the watch id", &token, "an unsigned integer");
+    p->request->watch_id = token.uinteger;
+    return true;
+}
+
 #define HELLO_OPTIONS (BIT(CLIENT) | BIT(USER) | BIT(PASSWORD) | BIT(SESSION))
+#define WATCH_OPTIONS (BIT(KEY) | BIT(PREFIX) | BIT(EVENTS) | BIT(FROM_VERSION))
 
 // One row a method that is no command. `parameters` names the positional ones for messages; `take`
-// reads them.
+// reads them, `check` looks at it all.
 static const struct method {
     const char *name;
     enum mf_method kind;
@@ -107,18 +119,21 @@ static const struct method {
     const char *parameters;
     bool (*take)(struct parser *p);
     uint32_t options;
+    bool (*check)(struct parser *p);
 } methods[] = {
-    {"ping", MF_METHOD_PING, 0, "none", take_nothing, 0},
-    {"hello", MF_METHOD_HELLO, 0, "none", take_nothing, HELLO_OPTIONS},
-    {"cluster", MF_METHOD_CLUSTER, 0, "none", take_nothing, 0},
-    {"stats", MF_METHOD_STATS, 0, "none", take_nothing, 0},
-    {"snapshot", MF_METHOD_SNAPSHOT, 1, "name", take_name, 0},
-    {"snapshot_read", MF_METHOD_SNAPSHOT_READ, 2, "name, offset", take_name_offset, 0},
-    {"snapshot_remove", MF_METHOD_SNAPSHOT_REMOVE, 1, "name", take_name, 0},
-    {"transfer", MF_METHOD_TRANSFER, 2, "shard, node", take_shard_node, 0},
-    {"drain_node", MF_METHOD_DRAIN_NODE, 1, "node", take_node, BIT(UNDO)},
-    {"add_node", MF_METHOD_ADD_NODE, 2, "node, address", take_node_address, 0},
-    {"remove_node", MF_METHOD_REMOVE_NODE, 1, "node", take_node, 0},
+    {"ping", MF_METHOD_PING, 0, "none", take_nothing, 0, NULL},
+    {"hello", MF_METHOD_HELLO, 0, "none", take_nothing, HELLO_OPTIONS, NULL},
+    {"cluster", MF_METHOD_CLUSTER, 0, "none", take_nothing, 0, NULL},
+    {"stats", MF_METHOD_STATS, 0, "none", take_nothing, 0, NULL},
+    {"snapshot", MF_METHOD_SNAPSHOT, 1, "name", take_name, 0, NULL},
+    {"snapshot_read", MF_METHOD_SNAPSHOT_READ, 2, "name, offset", take_name_offset, 0, NULL},
+    {"snapshot_remove", MF_METHOD_SNAPSHOT_REMOVE, 1, "name", take_name, 0, NULL},
+    {"transfer", MF_METHOD_TRANSFER, 2, "shard, node", take_shard_node, 0, NULL},
+    {"drain_node", MF_METHOD_DRAIN_NODE, 1, "node", take_node, BIT(UNDO), NULL},
+    {"add_node", MF_METHOD_ADD_NODE, 2, "node, address", take_node_address, 0, NULL},
+    {"remove_node", MF_METHOD_REMOVE_NODE, 1, "node", take_node, 0, NULL},
+    {"watch", MF_METHOD_WATCH, 0, "none", take_nothing, WATCH_OPTIONS, mf_parse_check_watch},
+    {"unwatch", MF_METHOD_UNWATCH, 1, "watch id", take_watch_id, 0, NULL},
 };
 
 static const struct method *find_method(struct mf_bytes name)
@@ -148,9 +163,9 @@ static bool take_method(struct parser *p, const struct method *method, uint32_t 
     p->options = method->options;
     if (count < method->arity || count > method->arity + 1)
         return mf_parse_refuse_count(p, count, method->arity, method->parameters);
-    if (!method->take(p))
+    if (!method->take(p) || (count > method->arity && !mf_parse_options(p)))
         return false;
-    return count == method->arity || mf_parse_options(p);
+    return method->check == NULL || method->check(p);
 }
 
 static bool take_params(struct parser *p, struct mf_bytes name, uint32_t count)
@@ -216,8 +231,11 @@ void mf_rpc_parse(struct mf_bytes message, const struct mf_rpc_limits *limits,
     if (request->items_cap > ITEMS_KEPT_MAX)
         mf_rpc_request_free(request);
     mf_buf_clear(&request->txn, TXN_BYTES_KEPT_MAX);
-    *request = (struct mf_rpc_request){
-        .items = request->items, .items_cap = request->items_cap, .txn = request->txn};
+    mf_parse_clear_watch(&request->watch);
+    *request = (struct mf_rpc_request){.items = request->items,
+                                       .items_cap = request->items_cap,
+                                       .txn = request->txn,
+                                       .watch = request->watch};
     struct parser parser = {
         .in = {.reader = mf_reader_of(message)},
         .limits = limits,
@@ -233,6 +251,7 @@ void mf_rpc_parse(struct mf_bytes message, const struct mf_rpc_limits *limits,
 void mf_rpc_request_free(struct mf_rpc_request *request)
 {
     mf_buf_free(&request->txn);
+    mf_parse_free_watch(&request->watch);
     free(request->items);
     request->items = NULL;
     request->items_cap = 0;

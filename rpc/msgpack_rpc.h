@@ -11,6 +11,7 @@
 #include "base/bytes.h"
 #include "base/command.h"
 #include "base/err.h"
+#include "base/event.h"
 #include "base/result.h"
 
 enum mf_method {
@@ -26,12 +27,32 @@ enum mf_method {
     MF_METHOD_DRAIN_NODE,
     MF_METHOD_ADD_NODE,
     MF_METHOD_REMOVE_NODE,
+    MF_METHOD_WATCH,
+    MF_METHOD_UNWATCH,
 };
 
 struct mf_rpc_limits {
     size_t key_bytes_max;
     size_t value_bytes_max;
     size_t answer_bytes_max; // of the results of a txn
+};
+
+struct mf_rpc_from {
+    uint32_t shard;
+    uint64_t version;
+};
+
+// What `watch` wants. Whether a number may stand for all shards is not known here.
+struct mf_rpc_watch {
+    uint32_t patterns; // how many were given: one, if it is accepted
+    bool by_prefix;
+    struct mf_bytes pattern;
+    uint32_t events; // a set, see base/event.h
+    bool has_from;   // from_version as a number ...
+    uint64_t from_version;
+    struct mf_rpc_from *froms; // ... or as a map; freed by mf_rpc_request_free
+    uint32_t from_count;
+    uint32_t froms_cap;
 };
 
 struct mf_rpc_request {
@@ -48,11 +69,13 @@ struct mf_rpc_request {
     struct mf_bytes hello_password;
     struct mf_bytes name; // SNAPSHOT and those like it; ADD_NODE: the address
     uint64_t offset;      // SNAPSHOT_READ
-    uint32_t shard;       // TRANSFER
-    uint32_t node;        // TRANSFER, DRAIN_NODE, ADD_NODE, REMOVE_NODE
-    enum mf_err err;      // why it is refused (MF_OK: it is not)
-    char message[160];    // and in words
-    bool fatal;           // not a request: answer if has_msgid, then close
+    uint64_t watch_id;    // UNWATCH
+    struct mf_rpc_watch watch;
+    uint32_t shard;    // TRANSFER
+    uint32_t node;     // TRANSFER, DRAIN_NODE, ADD_NODE, REMOVE_NODE
+    enum mf_err err;   // why it is refused (MF_OK: it is not)
+    char message[160]; // and in words
+    bool fatal;        // not a request: answer if has_msgid, then close
 };
 
 // Parses one whole object (as mf_msgpack_scan delimits it). Never fails: what is wrong is in
@@ -60,6 +83,10 @@ struct mf_rpc_request {
 void mf_rpc_parse(struct mf_bytes message, const struct mf_rpc_limits *limits,
                   struct mf_rpc_request *request);
 void mf_rpc_request_free(struct mf_rpc_request *request);
+
+// Notifications of a watch are appended to out.
+void mf_rpc_event(struct mf_buf *out, uint64_t id, const struct mf_event *event);
+void mf_rpc_lost(struct mf_buf *out, uint64_t id);
 
 // Replies are appended to out.
 void mf_rpc_reply_error(struct mf_buf *out, uint32_t msgid, enum mf_err err, const char *message);

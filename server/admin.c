@@ -264,6 +264,7 @@ void mf_admin_stats(struct mf_reactor *reactor, mf_admin_done *done, void *arg)
         {"uptime_ms", (mf_mono_us() - node->started_us) / 1000},
         {"threads", node->reactor_count},
         {"clients", LOAD(node->clients)},
+        {"watches", LOAD(node->watches)},
         {"requests", totals.requests},
         {"errors", totals.errors},
         {"forwarded", totals.forwarded},

@@ -19,6 +19,7 @@
 #include "server/roster.h"
 #include "server/router.h"
 #include "server/streams.h"
+#include "server/watchers.h"
 #include "server/worker.h"
 
 #define PATH_BYTES (MF_CHECKPOINT_PATH_BYTES + 32)
@@ -246,6 +247,7 @@ bool mf_copies_give_up(struct mf_owned_shard *shard)
     mf_streams_drop(shard);
     mf_reactor_forget(shard);
     mf_reactor_retire_gate(shard);
+    mf_watchers_detach(shard);
     shard->replica = NULL; // what comes back from it now looks for another node
     mf_streams_discard(reactor->streams, mf_replica_give_up(replica));
     forget_shard(shard);

@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "server/change.h"
 #include "server/forming.h"
+#include "server/leadership.h"
 #include "server/links.h"
 #include "server/membership.h"
 #include "server/mover.h"
@@ -26,10 +27,11 @@
 #include "server/schedule.h"
 #include "server/session.h"
 #include "server/streams.h"
+#include "server/watch.h"
+#include "server/watchers.h"
 
 #define INBOX_SLOTS 4096
 #define SWEEP_S 0.02
-#define TELL_US UINT64_C(1000000)
 // Shards that are not served so long after the turn's messages wait for the next: entries that
 // expire or flush many keys shall not come together while no socket is looked at.
 #define TURN_US UINT64_C(200)
@@ -296,6 +298,7 @@ static void replica_retire(void *ctx, uint32_t group, struct mf_shard *state)
     (void)group;
     struct mf_owned_shard *shard = ctx;
     mf_reactor_retire_gate(shard);
+    mf_watchers_attach(shard);
     mf_streams_discard(shard->reactor->streams, state);
 }
 
@@ -480,6 +483,7 @@ static void on_turn(struct ev_loop *loop, ev_prepare *watcher, int events)
             turn_us = mf_mono_us();
         in_time = flush_dirty(reactor, turn_us);
         submit_wal(reactor);
+        mf_watchers_flush(reactor);
         more = reactor->dirty != NULL || reactor->out_first[reactor->index] != NULL;
     }
     mf_streams_flush(reactor->streams);
@@ -553,29 +557,6 @@ static void stop_further(struct mf_reactor *reactor)
         try_stop(reactor, now_us);
 }
 
-// One line for all shards that changed hands, about once a second: a node may hold thousands.
-static void tell_leadership(struct mf_reactor *reactor)
-{
-    const struct mf_node *node = reactor->node;
-    uint64_t now_us = mf_mono_us();
-    if (reactor->index != 0 || now_us < reactor->tell_us)
-        return;
-    reactor->tell_us = now_us + TELL_US;
-    struct mf_leadership now = {0};
-    for (uint32_t i = 0; i < node->config.shards; i++) {
-        uint32_t leader = atomic_load_explicit(&node->shards[i].leader, memory_order_relaxed);
-        now.here += leader == node->config.id;
-        now.elsewhere += leader != 0 && leader != node->config.id;
-        now.nowhere += leader == 0 && mf_node_holds(node, i);
-    }
-    if (memcmp(&now, &reactor->told, sizeof(now)) == 0)
-        return;
-    reactor->told = now;
-    mf_log(now.nowhere > 0 ? MF_WARN : MF_INFO,
-           "of %u shards this node leads %u, others lead %u, %u have no leader",
-           node->config.shards, now.here, now.elsewhere, now.nowhere);
-}
-
 static void make_room(struct mf_reactor *reactor)
 {
     if (mf_budget_excess(&reactor->node->budget) == 0)
@@ -608,8 +589,9 @@ static void on_sweep(struct ev_loop *loop, ev_timer *watcher, int events)
     }
     mf_placer_tick(reactor);
     mf_changes_tick(reactor);
+    mf_watchers_tick(reactor);
     make_room(reactor);
-    tell_leadership(reactor);
+    mf_leadership_tell(reactor);
     if (reactor->stop_by_us != 0)
         stop_further(reactor);
 }
@@ -667,7 +649,7 @@ struct mf_reactor *mf_reactor_new(struct mf_node *node, uint16_t index)
     struct mf_reactor *reactor = mf_calloc(1, sizeof(*reactor));
     reactor->node = node;
     reactor->index = index;
-    reactor->tell_us = node->started_us + TELL_US;
+    reactor->tell_us = node->started_us + MF_LEADERSHIP_TELL_US;
     mf_entropy(&reactor->rand.state, sizeof(reactor->rand.state));
     reactor->loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
     reactor->inbox = mf_ring_new(INBOX_SLOTS);
@@ -693,6 +675,8 @@ struct mf_reactor *mf_reactor_new(struct mf_node *node, uint16_t index)
     reactor->placer = mf_placer_new(reactor);
     reactor->changes = mf_changes_new(reactor);
     reactor->streams = mf_streams_new(reactor);
+    reactor->watchers = mf_watchers_new(reactor);
+    reactor->watches = mf_watches_new();
     init_watchers(reactor);
     return reactor;
 }
@@ -784,6 +768,8 @@ void mf_reactor_end_ops(struct mf_reactor *reactor)
 void mf_reactor_free(struct mf_reactor *reactor)
 {
     mf_changes_free(reactor->changes);
+    mf_watches_free(reactor->watches);
+    mf_watchers_free(reactor->watchers);
     mf_streams_free(reactor->streams);
     mf_links_free(reactor->links);
     mf_placer_free(reactor->placer);

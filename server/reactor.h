@@ -34,6 +34,8 @@ struct mf_read_gate_reader;
 struct mf_router;
 struct mf_sessions;
 struct mf_streams;
+struct mf_watchers;
+struct mf_watches;
 
 // What a replica begins with.
 struct mf_shard_base {
@@ -173,6 +175,8 @@ struct mf_reactor {
     struct mf_placer *placer;
     struct mf_changes *changes;
     struct mf_streams *streams;
+    struct mf_watchers *watchers;
+    struct mf_watches *watches;
     struct mf_reactor_counters counters;
     // Groups of ours most of whose voters have lost their memory (relaxed), and the first of them.
     _Atomic uint32_t lost_groups;

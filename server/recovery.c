@@ -18,6 +18,7 @@
 #include "server/data_dir.h"
 #include "server/reactor.h"
 #include "server/roster.h"
+#include "server/watchers.h"
 #include "snapshot/reader.h"
 
 #define BATCH_BYTES (UINT64_C(1) << 20)
@@ -309,13 +310,16 @@ void mf_recover_make_blank(struct mf_owned_shard *shard)
 {
     make_replica_of(shard, true);
     mf_replica_restore_done(shard->replica, 0, 0);
+    mf_watchers_attach(shard);
     set_held(shard);
 }
 
 static void restore_done(struct mf_owned_shard *shard)
 {
-    if (shard->replica != NULL)
-        mf_replica_restore_done(shard->replica, shard->base.log_us, shard->base.wall_us);
+    if (shard->replica == NULL)
+        return;
+    mf_replica_restore_done(shard->replica, shard->base.log_us, shard->base.wall_us);
+    mf_watchers_attach(shard);
 }
 
 // A mark says how far the log had been applied. All of that was in the log or in a checkpoint.

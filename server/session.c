@@ -15,6 +15,8 @@
 #include "server/change.h"
 #include "server/request.h"
 #include "server/snapshot_files.h"
+#include "server/watch.h"
+#include "shards/slots.h"
 
 // Requests that one connection may have under way, and their bytes (one larger request may be
 // alone); more wait in its socket. A new connection begins with fewer, because nobody knows yet how
@@ -30,6 +32,11 @@
 #define OUTPUT_SPARE_BYTES (16u << 20)
 #define TXN_ANSWER_BYTES (1u << 20)
 
+// Watches of one connection, and what may wait to be sent on it before one is lost. Less than what
+// the connection may have unsent, so that it is a watch that goes and not the client.
+#define WATCHES_MAX 1024u
+#define WATCH_UNSENT_BYTES_MAX (12u << 20)
+
 struct session {
     struct mf_reactor *reactor;
     struct mf_conn *conn; // NULL when closed
@@ -38,6 +45,8 @@ struct session {
     uint32_t window;      // how many there may be
     size_t reply_bytes;   // of recent replies, rather more than less
     bool authorized;
+    struct client_watch *watches;
+    uint32_t watch_count;
     struct mf_msgpack_scan scan;
     struct mf_rpc_request request; // being parsed
 };
@@ -47,6 +56,13 @@ struct call {
     uint32_t msgid;
     size_t bytes;
     bool silent; // a notification
+};
+
+struct client_watch {
+    struct client_watch *next;
+    struct session *session;
+    struct call *call; // until it has begun
+    uint64_t id;
 };
 
 static void release(struct session *session)
@@ -137,6 +153,175 @@ static void on_packed(void *arg, enum mf_err err, const char *message, struct mf
     end_call(call);
 }
 
+static void reply_error(struct session *session, enum mf_err err, const char *message)
+{
+    atomic_fetch_add_explicit(&session->reactor->counters.errors, 1, memory_order_relaxed);
+    if (session->request.notification)
+        return;
+    mf_rpc_reply_error(mf_conn_output(session->conn), session->request.msgid, err, message);
+    mf_conn_wrote(session->conn);
+}
+
+// Watches.
+
+static void add_watch(struct session *session, struct client_watch *watch)
+{
+    watch->next = session->watches;
+    session->watches = watch;
+    session->watch_count++;
+    atomic_fetch_add_explicit(&session->reactor->node->watches, 1, memory_order_relaxed);
+    mf_conn_keep(session->conn, true);
+}
+
+static struct client_watch **find_watch(struct session *session, uint64_t id)
+{
+    struct client_watch **at = &session->watches;
+    while (*at != NULL && (*at)->id != id)
+        at = &(*at)->next;
+    return at;
+}
+
+static void remove_watch(struct client_watch *watch)
+{
+    struct session *session = watch->session;
+    *find_watch(session, watch->id) = watch->next;
+    session->watch_count--;
+    atomic_fetch_sub_explicit(&session->reactor->node->watches, 1, memory_order_relaxed);
+    mf_conn_keep(session->conn, session->watch_count > 0);
+    free(watch);
+}
+
+static void on_watch_begun(void *arg, uint64_t id, enum mf_err err, const char *message)
+{
+    struct client_watch *watch = arg;
+    struct call *call = watch->call;
+    struct session *session = watch->session;
+    struct mf_buf *out = mf_conn_output(session->conn);
+    watch->call = NULL;
+    if (err != MF_OK) {
+        atomic_fetch_add_explicit(&session->reactor->counters.errors, 1, memory_order_relaxed);
+        remove_watch(watch);
+    }
+    if (!call->silent && err != MF_OK) {
+        mf_rpc_reply_error(out, call->msgid, err, message);
+    } else if (!call->silent) {
+        mf_rpc_reply_begin(out, call->msgid);
+        mf_pack_uint(out, id);
+    }
+    end_call(call);
+}
+
+static bool on_watch_event(void *arg, uint64_t id, const struct mf_event *event)
+{
+    const struct client_watch *watch = arg;
+    struct mf_conn *conn = watch->session->conn;
+    if (mf_conn_unsent_bytes(conn) > WATCH_UNSENT_BYTES_MAX)
+        return false;
+    mf_rpc_event(mf_conn_output(conn), id, event);
+    mf_conn_wrote(conn);
+    return true;
+}
+
+static void on_watch_lost(void *arg, uint64_t id)
+{
+    struct client_watch *watch = arg;
+    struct mf_conn *conn = watch->session->conn;
+    remove_watch(watch);
+    mf_rpc_lost(mf_conn_output(conn), id);
+    mf_conn_wrote(conn);
+}
+
+static const struct mf_watch_sink watch_sink = {
+    .begun = on_watch_begun, .event = on_watch_event, .lost = on_watch_lost};
+
+// NULL, or what is wrong with the versions to begin from.
+static const char *take_froms(const struct mf_node *node, const struct mf_rpc_watch *given,
+                              struct mf_watch_want *want, struct mf_watch_from *froms)
+{
+    want->froms = froms;
+    want->from_count = given->from_count;
+    for (uint32_t i = 0; i < given->from_count; i++) {
+        froms[i] = (struct mf_watch_from){given->froms[i].shard, given->froms[i].version};
+        if (froms[i].shard >= node->config.shards)
+            return "watch: from_version names a shard that there is not";
+    }
+    if (!given->has_from)
+        return NULL;
+    if (!want->one_shard)
+        return "watch: from_version is one version, expected a map of shard to version for a "
+               "prefix without a whole {tag}";
+    froms[0] = (struct mf_watch_from){want->shard, given->from_version};
+    want->from_count = 1;
+    return NULL;
+}
+
+static void watch(struct session *session, size_t bytes)
+{
+    struct mf_reactor *reactor = session->reactor;
+    const struct mf_rpc_watch *given = &session->request.watch;
+    struct mf_watch_want want = {
+        .by_prefix = given->by_prefix,
+        .pattern = given->pattern,
+        .events = given->events,
+        .one_shard = !given->by_prefix || mf_slot_by_tag(given->pattern),
+    };
+    if (want.one_shard)
+        want.shard = mf_shard_of_key(given->pattern, reactor->node->config.shards);
+    if (session->watch_count == WATCHES_MAX) {
+        reply_error(session, MF_BUSY, "watch: this connection has 1024 watches");
+        return;
+    }
+    struct mf_watch_from *froms =
+        mf_calloc(given->from_count + (size_t)given->has_from + 1, sizeof(*froms));
+    const char *wrong = take_froms(reactor->node, given, &want, froms);
+    if (wrong != NULL) {
+        reply_error(session, MF_BAD_REQUEST, wrong);
+    } else {
+        struct client_watch *fresh = mf_calloc(1, sizeof(*fresh));
+        fresh->session = session;
+        fresh->call = begin_call(session, bytes);
+        fresh->id = mf_watch_begin(reactor, &want, &watch_sink, fresh);
+        add_watch(session, fresh);
+    }
+    free(froms);
+}
+
+static void unwatch(struct session *session)
+{
+    const struct mf_rpc_request *request = &session->request;
+    struct client_watch *found = *find_watch(session, request->watch_id);
+    bool known = found != NULL && found->call == NULL;
+    if (known) {
+        mf_watch_end(session->reactor, found->id, found);
+        remove_watch(found);
+    }
+    if (request->notification)
+        return;
+    struct mf_buf *out = mf_conn_output(session->conn);
+    mf_rpc_reply_begin(out, request->msgid);
+    mf_pack_bool(out, known);
+    mf_conn_wrote(session->conn);
+}
+
+// The client is gone: so is what is under way for a watch that has not begun.
+static void end_watches(struct session *session)
+{
+    while (session->watches != NULL) {
+        struct client_watch *first = session->watches;
+        mf_watch_end(session->reactor, first->id, first);
+        if (first->call != NULL) {
+            session->calls--;
+            session->calls_bytes -= first->call->bytes;
+            free(first->call);
+        }
+        session->watches = first->next;
+        free(first);
+    }
+    atomic_fetch_sub_explicit(&session->reactor->node->watches, session->watch_count,
+                              memory_order_relaxed);
+    session->watch_count = 0;
+}
+
 static bool matches(struct mf_bytes given, const char *wanted, size_t len)
 {
     // Length is not secret; content is compared in constant time.
@@ -168,15 +353,6 @@ static const char *password_of(const struct session *session)
 static bool is_open(const struct session *session)
 {
     return session->authorized || password_of(session)[0] == '\0';
-}
-
-static void reply_error(struct session *session, enum mf_err err, const char *message)
-{
-    atomic_fetch_add_explicit(&session->reactor->counters.errors, 1, memory_order_relaxed);
-    if (session->request.notification)
-        return;
-    mf_rpc_reply_error(mf_conn_output(session->conn), session->request.msgid, err, message);
-    mf_conn_wrote(session->conn);
 }
 
 static void hello(struct session *session)
@@ -250,6 +426,12 @@ static void dispatch(struct session *session, size_t bytes)
         break;
     case MF_METHOD_SNAPSHOT_REMOVE:
         mf_snapshot_files_remove(reactor, request->name, on_packed, begin_call(session, bytes));
+        break;
+    case MF_METHOD_WATCH:
+        watch(session, bytes);
+        break;
+    case MF_METHOD_UNWATCH:
+        unwatch(session);
         break;
     case MF_METHOD_TRANSFER:
         mf_admin_transfer(reactor, request->shard, request->node, on_packed,
@@ -331,6 +513,7 @@ static void on_closed(void *arg, struct mf_conn *conn, const char *reason)
     struct session *session = arg;
     mf_log(MF_DEBUG, "client %s closed: %s", mf_conn_peer_name(conn), reason);
     atomic_fetch_sub_explicit(&session->reactor->node->clients, 1, memory_order_relaxed);
+    end_watches(session);
     session->conn = NULL;
     release(session);
 }

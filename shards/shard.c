@@ -94,15 +94,6 @@ void mf_shard_listen(struct mf_shard *shard, mf_change_listener *listener, void 
     shard->listener_arg = arg;
 }
 
-const char *mf_change_event_name(enum mf_change_event event)
-{
-    static const char *const names[] = {[MF_EVENT_SET] = "set",
-                                        [MF_EVENT_DEL] = "del",
-                                        [MF_EVENT_EXPIRE] = "expire",
-                                        [MF_EVENT_EVICT] = "evict"};
-    return names[event];
-}
-
 // Notes a change of a key for a txn that may fail.
 static void note_undo(struct mf_shard *shard, struct mf_entry *old, struct mf_entry *fresh)
 {

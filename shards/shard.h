@@ -23,6 +23,7 @@
 #include "base/bytes.h"
 #include "base/command.h"
 #include "base/err.h"
+#include "base/event.h"
 #include "base/result.h"
 
 struct mf_map;
@@ -126,10 +127,6 @@ struct mf_shard_memory {
 };
 void mf_shard_memory(const struct mf_shard *shard, struct mf_shard_memory *memory);
 
-// One change of a key, as those who watch are told of it. Changes of ids, of a TTL alone and of
-// what a snapshot loads are none.
-enum mf_change_event { MF_EVENT_SET, MF_EVENT_DEL, MF_EVENT_EXPIRE, MF_EVENT_EVICT };
-const char *mf_change_event_name(enum mf_change_event event); // "set", "del", "expire", "evict"
 // Called from within mf_shard_apply, in the order of the changes; those of a flush have one version
 // and no order. The views are valid during the call; value is empty but for SET. The listener may
 // read the shard's meta, and no key of it.

@@ -25,6 +25,11 @@ uint16_t mf_slot_of(struct mf_bytes key)
     return mf_crc16(hashed_part(key)) % MF_SLOT_COUNT;
 }
 
+bool mf_slot_by_tag(struct mf_bytes key)
+{
+    return hashed_part(key).len < key.len;
+}
+
 // The largest i with floor(i * SLOTS / n) <= slot, which is i * SLOTS < (slot + 1) * n.
 uint32_t mf_shard_of_slot(uint16_t slot, uint32_t shard_count)
 {

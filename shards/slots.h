@@ -6,6 +6,7 @@
 #ifndef MF_SHARDS_SLOTS_H
 #define MF_SHARDS_SLOTS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/bytes.h"
@@ -13,6 +14,8 @@
 #define MF_SLOT_COUNT 16384u
 
 uint16_t mf_slot_of(struct mf_bytes key);
+// True when a part in braces decides: then all keys that begin with this one have the same slot.
+bool mf_slot_by_tag(struct mf_bytes key);
 // shard_count: 1..16384.
 uint32_t mf_shard_of_slot(uint16_t slot, uint32_t shard_count);
 uint32_t mf_shard_of_key(struct mf_bytes key, uint32_t shard_count);

@@ -64,6 +64,17 @@ static void show_command(const struct mf_command *command, char *out, size_t siz
     add_named(out, size, "id", command->id);
 }
 
+static void show_watch(const struct mf_rpc_watch *watch, char *out, size_t size)
+{
+    add(out, size, " %s %.*s events=%" PRIx32, watch->by_prefix ? "prefix" : "key",
+        (int)watch->pattern.len, (const char *)watch->pattern.data, watch->events);
+    if (watch->has_from)
+        add(out, size, " from=%" PRIu64, watch->from_version);
+    for (uint32_t i = 0; i < watch->from_count; i++)
+        add(out, size, " from[%" PRIu32 "]=%" PRIu64, watch->froms[i].shard,
+            watch->froms[i].version);
+}
+
 static void show(const struct mf_rpc_request *request, char *out, size_t size)
 {
     static const char *const methods[] = {[MF_METHOD_PING] = "ping",
@@ -76,7 +87,9 @@ static void show(const struct mf_rpc_request *request, char *out, size_t size)
                                           [MF_METHOD_TRANSFER] = "transfer",
                                           [MF_METHOD_DRAIN_NODE] = "drain_node",
                                           [MF_METHOD_ADD_NODE] = "add_node",
-                                          [MF_METHOD_REMOVE_NODE] = "remove_node"};
+                                          [MF_METHOD_REMOVE_NODE] = "remove_node",
+                                          [MF_METHOD_WATCH] = "watch",
+                                          [MF_METHOD_UNWATCH] = "unwatch"};
     out[0] = '\0';
     if (request->err != MF_OK) {
         add(out, size, "%s%s: %s", request->fatal ? "fatal " : "", mf_err_name(request->err),
@@ -94,7 +107,11 @@ static void show(const struct mf_rpc_request *request, char *out, size_t size)
         add(out, size, " offset=%" PRIu64, request->offset);
     if (request->method == MF_METHOD_TRANSFER)
         add(out, size, " shard=%" PRIu32, request->shard);
-    if (request->method >= MF_METHOD_TRANSFER)
+    if (request->method == MF_METHOD_UNWATCH)
+        add(out, size, " id=%" PRIu64, request->watch_id);
+    if (request->method == MF_METHOD_WATCH)
+        show_watch(&request->watch, out, size);
+    else if (request->method >= MF_METHOD_TRANSFER && request->method != MF_METHOD_UNWATCH)
         add(out, size, " node=%" PRIu32 "%s", request->node,
             (request->command.flags & MF_UNDO) != 0 ? " undo" : "");
 }
@@ -203,6 +220,16 @@ static void every_method_with_every_option_is_understood(void **state)
         {"\"remove_node\" [4]", "remove_node node=4"},
         {"\"drain_node\" [2 {\"undo\" false}]", "drain_node node=2"},
         {"\"drain_node\" [2 {\"undo\" true}]", "drain_node node=2 undo"},
+        {"\"watch\" [{\"key\" \"k\"}]", "watch key k events=f"},
+        {"\"watch\" [{\"prefix\" b\"p\" \"key\" false \"events\" [\"del\" b\"expire\"]}]",
+         "watch prefix p events=6"},
+        {"\"watch\" [{\"prefix\" \"\" \"from_version\" {3 7 0 18446744073709551615}}]",
+         "watch prefix  events=f from[3]=7 from[0]=18446744073709551615"},
+        {"\"watch\" [{\"key\" \"k\" \"from_version\" 5 \"events\" [\"set\" \"evict\" \"set\"]}]",
+         "watch key k events=9 from=5"},
+        {"\"watch\" [{\"key\" \"k\" \"events\" false \"from_version\" false}]",
+         "watch key k events=f"},
+        {"\"unwatch\" [4294967296]", "unwatch id=4294967296"},
     };
     CHECK(cases);
 }
@@ -219,6 +246,42 @@ static void an_option_given_as_false_counts_as_absent(void **state)
         {"\"expire\" [\"k\" 1 {\"gt\" false \"lt\" true \"nx\" false}]", "expire k lt in:1000us"},
         {"\"del\" [[\"a\" \"b\"] {\"if_version\" false}]", "del a b"},
         {"\"hello\" [{\"user\" false \"session\" false}]", "hello"},
+    };
+    CHECK(cases);
+}
+
+static void a_watch_is_for_one_key_or_one_prefix(void **state)
+{
+    (void)state;
+    static const struct expectation cases[] = {
+        {"\"watch\" []",
+         "BAD_REQUEST: watch: no key and no prefix, expected exactly one of key, prefix"},
+        {"\"watch\" [{\"key\" \"k\" \"prefix\" \"k\"}]",
+         "BAD_REQUEST: watch: key and prefix, expected exactly one of key, prefix"},
+        {"\"watch\" [{\"key\" \"\"}]", "BAD_REQUEST: watch: the key is empty"},
+        {"\"watch\" [{\"key\" \"123456789\"}]", "TOO_LARGE: watch: the key has 9 bytes, at most 8"},
+        {"\"watch\" [{\"prefix\" \"123456789\"}]",
+         "TOO_LARGE: watch: the prefix has 9 bytes, at most 8"},
+        {"\"watch\" [{\"key\" \"k\" \"events\" []}]",
+         "BAD_REQUEST: watch: option events is an array of 0, expected an array of set, del, "
+         "expire, "
+         "evict"},
+        {"\"watch\" [{\"key\" \"k\" \"events\" [\"gone\"]}]",
+         "BAD_REQUEST: watch: option events is an array of 1, expected an array of set, del, "
+         "expire, "
+         "evict"},
+        {"\"watch\" [{\"key\" \"k\" \"from_version\" -1}]",
+         "BAD_REQUEST: watch: option from_version is -1, "
+         "expected a version, or a map of shard to version"},
+        {"\"watch\" [{\"key\" \"k\" \"from_version\" {\"a\" 1}}]",
+         "BAD_REQUEST: watch: option from_version is a map of 1, "
+         "expected a version, or a map of shard to version"},
+        {"\"watch\" [{\"key\" \"k\"} 1]",
+         "BAD_REQUEST: watch: 2 parameters, expected 0 (none) and at most a map of options"},
+        {"\"watch\" [{\"ttl\" 1}]", "BAD_REQUEST: watch: unknown option \"ttl\", expected one of "
+                                    "key, prefix, events, from_version"},
+        {"\"unwatch\" [\"x\"]",
+         "BAD_REQUEST: unwatch: the watch id is 1 byte, expected an unsigned integer"},
     };
     CHECK(cases);
 }
@@ -705,6 +768,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_method_with_every_option_is_understood),
         cmocka_unit_test(an_option_given_as_false_counts_as_absent),
+        cmocka_unit_test(a_watch_is_for_one_key_or_one_prefix),
         cmocka_unit_test(integers_may_come_in_any_width),
         cmocka_unit_test(times_are_taken_to_their_bounds_and_not_beyond),
         cmocka_unit_test(options_that_contradict_each_other_are_refused),

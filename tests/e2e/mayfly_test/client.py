@@ -4,6 +4,7 @@ It hides nothing: no retries, no reconnects. Every operation has a timeout, and 
 is not a proper response raises ProtocolError.
 """
 
+import collections
 import socket
 import time
 
@@ -60,6 +61,7 @@ class Connection:
         self.timeout = timeout
         self._next_msgid = 1
         self._kept = []
+        self._events = collections.deque()
         self._unpacker = msgpack.Unpacker(raw=False, strict_map_key=False,
                                           max_buffer_size=256 * 1024 * 1024)
         self._socket = socket.create_connection(address, timeout=timeout)
@@ -98,6 +100,9 @@ class Connection:
     def receive(self, timeout=None):
         """The next response, whichever request it answers: (msgid, RpcError or None, result)."""
         message = self._receive_message(timeout)
+        while self._is_event(message):
+            self._events.append(message[2])
+            message = self._receive_message(timeout)
         ok = (isinstance(message, list) and len(message) == 4 and message[0] == RESPONSE
               and isinstance(message[1], int) and 0 <= message[1] <= MSGID_MAX)
         if not ok:
@@ -108,6 +113,25 @@ class Connection:
         if result is not None:
             raise ProtocolError(f"both an error and a result: {message!r:.200}")
         return msgid, error_from(error), None
+
+    @staticmethod
+    def _is_event(message):
+        return (isinstance(message, list) and len(message) == 3 and message[:2] == [
+            NOTIFICATION, "event"] and isinstance(message[2], list) and len(message[2]) == 5)
+
+    def event(self, timeout=None):
+        """The next event of a watch: [watch id, event, key, version, value or None]."""
+        if not self._events:
+            message = self._receive_message(timeout)
+            if not self._is_event(message):
+                raise ProtocolError(f"not an event: {message!r:.200}")
+            self._events.append(message[2])
+        return self._events.popleft()
+
+    def no_event(self):
+        """True when no event has come: what was sent before the answer to a ping is here."""
+        self.call("ping")
+        return not self._events
 
     def fileno(self):
         return self._socket.fileno()

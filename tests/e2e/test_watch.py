@@ -1,0 +1,295 @@
+"""Watches: every change, once and in order, from the moment on that was asked for, or a word that it
+is not so."""
+
+import time
+
+from mayfly_test.api import everywhere, on
+from mayfly_test.check import equal, true
+from mayfly_test.client import RpcError
+from mayfly_test.proxy import Network
+from mayfly_test.wait import wait_for
+
+PATIENCE = 30.0
+
+
+def next_event(connection, watch, event, key, value=None):
+    """The next event is this one; returns its version."""
+    got = connection.event()
+    equal(got[:3] + got[4:], [watch, event, key, value], f"the next event ({got!r:.200})")
+    true(got[3] > 0, f"a version: {got!r:.200}")
+    return got[3]
+
+
+@everywhere
+def test_a_key_tells_of_each_change_and_its_version(api):
+    key, other = api.key("k"), api.key("other")
+    watch = api.call("watch", {"key": key})
+    versions = [api.written("set", key, b"1")]
+    api.written("set", other, b"unseen")
+    equal(next_event(api.connection, watch, "set", key, b"1"), versions[0], "version of a set")
+    api.gives(3, "incr", key, 2)
+    next_event(api.connection, watch, "set", key, b"3")
+    api.gives(2, "append", key, b"0")
+    next_event(api.connection, watch, "set", key, b"30")
+    api.gives(b"30", "getdel", key)
+    next_event(api.connection, watch, "del", key)
+    api.gives(1, "mset", [[key, b"m"]])
+    next_event(api.connection, watch, "set", key, b"m")
+    api.gives({"ok": True, "results": [2, b"mt"]}, "txn",
+              {"if": [], "then": [["append", key, b"t"], ["getdel", key]]})
+    next_event(api.connection, watch, "set", key, b"mt")
+    next_event(api.connection, watch, "del", key)
+    api.refused("NOT_INTEGER", "txn", {"if": [], "then": [["set", key, b"x"], ["incr", key, 1]]})
+    api.written("set", key, b"last")
+    next_event(api.connection, watch, "set", key, b"last")
+    api.gives(1, "del", [key])
+    next_event(api.connection, watch, "del", key)
+    true(api.connection.no_event(), "nothing else")
+
+
+@everywhere
+def test_what_changes_only_a_ttl_is_no_event_and_death_is_one(api):
+    key = api.key()
+    watch = api.call("watch", {"key": key})
+    api.written("set", key, b"v", {"ttl": 60_000})
+    next_event(api.connection, watch, "set", key, b"v")
+    api.gives(True, "expire", key, 50_000)
+    api.gives(True, "persist", key)
+    api.gives(b"v", "getex", key, {"ttl": 50_000})
+    true(api.connection.no_event(), "no event of a TTL")
+    api.gives(True, "expire", key, 100)
+    next_event(api.connection, watch, "expire", key)
+    api.gives(None, "get", key)
+
+
+@everywhere
+def test_a_prefix_in_one_shard_and_in_all(api):
+    tagged = api.key("{t}")
+    plain = api.key("p")
+    one = api.call("watch", {"prefix": tagged})
+    every = api.call("watch", {"prefix": plain})
+    for i in range(20):
+        api.written("set", tagged + b"%d" % i, b"x")
+        next_event(api.connection, one, "set", tagged + b"%d" % i, b"x")
+        api.written("set", plain + b"%d" % i, b"y")
+        next_event(api.connection, every, "set", plain + b"%d" % i, b"y")
+    true(api.connection.no_event(), "nothing else")
+
+
+@everywhere
+def test_only_the_events_that_are_wanted(api):
+    key = api.key()
+    watch = api.call("watch", {"key": key, "events": ["del", "expire"]})
+    api.written("set", key, b"v")
+    api.gives(1, "del", [key])
+    next_event(api.connection, watch, "del", key)
+    true(api.connection.no_event(), "nothing else")
+
+
+@everywhere
+def test_a_watch_misses_no_write_that_comes_after_it_through_any_node(api):
+    for i in range(30):
+        key = api.key(f"k{i}")
+        watch = api.call("watch", {"key": key})
+        for node in api.other_nodes():
+            with node.connect() as connection:
+                connection.call("set", key, b"v")
+        for _ in api.other_nodes():
+            next_event(api.connection, watch, "set", key, b"v")
+
+
+@everywhere
+def test_what_was_written_before_is_no_event(api):
+    for i in range(30):
+        key = api.key(f"k{i}")
+        with api.other_nodes()[0].connect() as connection:
+            connection.call("set", key, b"before")
+        watch = api.call("watch", {"key": key})
+        api.written("set", key, b"after")
+        next_event(api.connection, watch, "set", key, b"after")
+
+
+@everywhere
+def test_unwatch(api):
+    key = api.key()
+    watch = api.call("watch", {"key": key})
+    api.gives(False, "unwatch", watch + 1)
+    with api.node.connect() as stranger:
+        equal(stranger.call("unwatch", watch), False, "unwatch by another connection")
+    api.gives(True, "unwatch", watch)
+    api.gives(False, "unwatch", watch)
+    api.written("set", key, b"v")
+    true(api.connection.no_event(), "no event of a watch that has ended")
+
+
+@everywhere
+def test_a_watch_goes_on_from_a_version_through_any_node(api):
+    key = api.key("{t}k")
+    versions = [api.written("set", key, b"%d" % i) for i in range(5)]
+    for node in [api.node] + api.other_nodes():
+        for pattern in ({"key": key}, {"prefix": api.key("{t}")}):
+            with node.connect() as connection:
+                watch = connection.call("watch", {**pattern, "from_version": versions[2]})
+                for i in range(2, 5):
+                    equal(next_event(connection, watch, "set", key, b"%d" % i), versions[i],
+                          "version")
+                true(connection.no_event(), "nothing else")
+    watch = api.call("watch", {"key": key, "from_version": versions[4] + 2})
+    api.written("set", key, b"too early")
+    version = api.written("set", key, b"from here on")
+    equal(next_event(api.connection, watch, "set", key, b"from here on"), version, "version")
+
+
+@everywhere
+def test_a_watch_of_many_shards_goes_on_from_a_version_in_each(api):
+    keys = [api.key(f"k{i}") for i in range(40)]
+    versions = {}
+    for key in keys:
+        shard = api.cluster.shard_of(key)
+        version = api.written("set", key, b"first")
+        versions.setdefault(shard, version)
+    watch = api.call("watch", {"prefix": api.key("k"), "from_version": versions})
+    got = {bytes(api.connection.event()[2]) for _ in keys}
+    equal(got, set(keys), "keys of the events")
+    true(api.connection.no_event(), "nothing else")
+    api.gives(True, "unwatch", watch)
+
+
+@everywhere
+def test_refusals(api):
+    key = api.key()
+    for options in ({}, {"key": key, "prefix": key}, {"key": b""}, {"key": 7}, {"keys": key},
+                    {"key": key, "events": []}, {"key": key, "events": ["gone"]},
+                    {"key": key, "events": "set"}, {"key": key, "from_version": -1},
+                    {"key": key, "from_version": "1"}, {"prefix": key, "from_version": 1},
+                    {"key": key, "from_version": {9999: 1}}, {"key": key, "from_version": {0: -1}}):
+        api.refused("BAD_REQUEST", "watch", options)
+    api.refused("BAD_REQUEST", "watch")
+    api.refused("BAD_REQUEST", "watch", key)
+    api.refused("BAD_REQUEST", "unwatch")
+    api.refused("BAD_REQUEST", "unwatch", "x")
+    api.refused("TOO_LARGE", "watch", {"key": b"k" * 65537})
+
+
+@on(1, 3)
+def test_a_version_that_is_too_old_is_refused_and_never_a_gap(api):
+    key = api.key()
+    first = api.written("set", key, b"first")
+    for _ in range(40):
+        last = api.written("set", key, b"x" * 50_000)
+    api.refused("COMPACTED", "watch", {"key": key, "from_version": first})
+    watch = api.call("watch", {"key": key, "from_version": last})
+    equal(next_event(api.connection, watch, "set", key, b"x" * 50_000), last, "version")
+
+
+def test_a_watcher_that_does_not_read_is_told_that_it_has_lost(t):
+    cluster = t.cluster(1)
+    key = t.key("k")
+    with cluster.node(1).connect() as slow, cluster.node(1).connect() as writer:
+        watch = slow.call("watch", {"key": key})
+        quick = writer.call("watch", {"key": key})
+        for i in range(40):
+            writer.call("set", key, b"%03d" % i * 300_000)
+            equal(writer.event()[0], quick, "the watch of one who reads")
+        seen = []
+        while not seen or seen[-1][1] != "lost":
+            seen.append(slow.event())
+        equal(seen.pop(), [watch, "lost", None, 0, None], "the last word")
+        equal([event[4][:3] for event in seen], [b"%03d" % i for i in range(len(seen))],
+              "the events before it, without a gap")
+        true(len(seen) < 40, "some were left out")
+        equal(slow.call("unwatch", watch), False, "unwatch of a lost watch")
+        watch = slow.call("watch", {"key": key})
+        version = writer.call("set", key, b"again")["version"]
+        equal(next_event(slow, watch, "set", key, b"again"), version, "a new watch")
+
+
+def test_a_watch_lives_through_changes_of_leader(t):
+    cluster = t.cluster(3)
+    key = t.key("counter")
+    watcher = next(node for node in cluster.nodes if node is not cluster.leader_of(key))
+    with watcher.connect() as connection:
+        watch = connection.call("watch", {"key": key})
+        done = 0
+        versions = []
+        for _ in range(3):
+            leader = cluster.leader_of(key)
+            if leader is not watcher:
+                leader.kill9()
+            done = count_on(watcher, key, done, 20)
+            if leader is not watcher:
+                leader.restart()
+                cluster.wait_settled()
+        while len(versions) < done:
+            got = connection.event(PATIENCE)
+            equal([got[0], got[1], got[4]], [watch, "set", b"%d" % (len(versions) + 1)],
+                  "each count once and in order")
+            versions.append(got[3])
+        equal(versions, sorted(set(versions)), "versions grow")
+
+
+def count_on(node, key, done, more):
+    """Counts on by `more`, each step exactly once."""
+    for i in range(done + 1, done + more + 1):
+        def step(i=i):
+            try:
+                with node.connect(timeout=3.0) as connection:
+                    return connection.call("incr", key, 1, {"id": b"count %d" % i}) == i
+            except (RpcError, OSError):
+                return False
+        wait_for(step, PATIENCE, f"count {i}")
+    return done + more
+
+
+def test_a_watch_is_lost_where_a_snapshot_takes_the_place_of_what_it_missed(t):
+    with Network(t.rng) as network:
+        cluster = t.cluster(3, shards=1, start=False)
+        cluster.start_with(network.between)
+        cluster.wait_settled()
+        away = next(node for node in cluster.nodes if node is not cluster.leader_of(b"k"))
+        others = [node for node in cluster.nodes if node is not away]
+        with away.connect(timeout=PATIENCE) as connection:
+            watch = connection.call("watch", {"key": "k"})
+            missed = cluster.applied(away)[0]
+            network.cut([pair for other in others
+                         for pair in ((away.id, other.id), (other.id, away.id))], drop=True)
+            with others[0].connect(timeout=PATIENCE) as writer:
+                def behind():
+                    writer.call("mset", [[f"fill {n}", b"%0100000d" % n] for n in range(50)])
+                    return all(node.call("cluster")["shards"][0]["first"] > missed + 1
+                               for node in others)
+                wait_for(behind, PATIENCE, "the others to cut their logs")
+                writer.call("set", "k", "not seen")
+            network.heal()
+            equal(connection.event(PATIENCE), [watch, "lost", None, 0, None], "the first event")
+            watch = connection.call("watch", {"key": "k"})
+            away.call("set", "k", "seen")
+            next_event(connection, watch, "set", b"k", b"seen")
+
+
+def test_an_idle_watcher_is_not_cut_off(t):
+    cluster = t.cluster(1, overrides={"limits.idle_timeout": 1})
+    key = t.key("k")
+    with cluster.node(1).connect() as connection, cluster.node(1).connect() as idle:
+        watch = connection.call("watch", {"key": key})
+        true(idle.closed_by_server(20.0), "an idle connection is closed")
+        time.sleep(1.0)
+        cluster.node(1).call("set", key, b"v")
+        next_event(connection, watch, "set", key, b"v")
+
+
+def test_a_connection_may_have_many_watches_and_no_more(t):
+    cluster = t.cluster(1)
+    with cluster.node(1).connect() as connection:
+        for i in range(1024):
+            connection.call("watch", {"key": b"k%d" % i})
+        equal(cluster.node(1).call("stats")["watches"], 1024, "watches")
+        try:
+            connection.call("watch", {"key": b"one more"})
+            true(False, "one watch more than a connection may have")
+        except RpcError as error:
+            equal(error.code, "BUSY", str(error))
+        cluster.node(1).call("set", b"k1023", b"v")
+        equal(connection.event()[2], b"k1023", "the key of the event")
+    wait_for(lambda: cluster.node(1).call("stats")["watches"] == 0, PATIENCE,
+             "the watches to end with their connection")
