@@ -180,6 +180,8 @@ bool mf_paxos_reachable(const struct mf_paxos *paxos, uint32_t peer);
 bool mf_paxos_fenced(const struct mf_paxos *paxos);
 // Leader: a configuration has been chosen. Tells everybody, and asks for promises.
 void mf_paxos_lead_members(struct mf_paxos *paxos, const struct mf_paxos_env *env);
+// Candidate: asks no more when it has learned that it is no voter any more.
+void mf_paxos_stand_back(struct mf_paxos *paxos, const struct mf_paxos_env *env);
 // Leader: steps down when the configuration in force is without us, and a majority of it knows.
 void mf_paxos_leave(struct mf_paxos *paxos, const struct mf_paxos_env *env);
 // Leader with an heir: tells it what it lacks, or gives up the ballot, and with it the lease, once
