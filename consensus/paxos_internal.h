@@ -172,7 +172,9 @@ static inline bool mf_paxos_is_voter(const struct mf_paxos *paxos, int peer)
 }
 // This peer has durably everything up to `chosen`.
 void mf_paxos_peer_has(struct mf_paxos *paxos, uint32_t peer, uint64_t chosen);
-// A node is known to run this acceptor now.
+// A node is known to run this acceptor now: a link to it says so, or a message that is not of a
+// process before the one that the links know (mf_paxos_receive). Incarnations have no order, so
+// nothing here could tell a late word of a memory that is gone from the first of a new one.
 void mf_paxos_present(struct mf_paxos *paxos, struct mf_acceptor acceptor);
 // True when a message to this peer may be of use: it is not us, and its node runs no other.
 bool mf_paxos_reachable(const struct mf_paxos *paxos, uint32_t peer);
