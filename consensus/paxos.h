@@ -130,7 +130,9 @@ void mf_paxos_restore_done(struct mf_paxos *paxos);
 void mf_paxos_tick(struct mf_paxos *paxos, const struct mf_paxos_env *env);
 // When mf_paxos_tick is due next; MF_NEVER: not before another event.
 uint64_t mf_paxos_next_tick_us(const struct mf_paxos *paxos);
-// The message stays the caller's.
+// The message stays the caller's. However late it is, it does no harm to what is chosen; but it is
+// believed about who runs on its node. So when the caller has said that another acceptor does
+// (mf_paxos_peer_up), it hands in nothing more of the one before.
 void mf_paxos_receive(struct mf_paxos *paxos, const struct mf_paxos_env *env,
                       const struct mf_paxos_msg *msg);
 // Everything up to this persist_seq is durable.

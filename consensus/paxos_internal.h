@@ -172,7 +172,9 @@ static inline bool mf_paxos_is_voter(const struct mf_paxos *paxos, int peer)
 }
 // This peer has durably everything up to `chosen`.
 void mf_paxos_peer_has(struct mf_paxos *paxos, uint32_t peer, uint64_t chosen);
-// A node is known to run this acceptor now.
+// A node is known to run this acceptor now: a link to it says so, or a message that is not of a
+// process before the one that the links know (mf_paxos_receive). Incarnations have no order, so
+// nothing here could tell a late word of a memory that is gone from the first of a new one.
 void mf_paxos_present(struct mf_paxos *paxos, struct mf_acceptor acceptor);
 // True when a message to this peer may be of use: it is not us, and its node runs no other.
 bool mf_paxos_reachable(const struct mf_paxos *paxos, uint32_t peer);
@@ -180,6 +182,8 @@ bool mf_paxos_reachable(const struct mf_paxos *paxos, uint32_t peer);
 bool mf_paxos_fenced(const struct mf_paxos *paxos);
 // Leader: a configuration has been chosen. Tells everybody, and asks for promises.
 void mf_paxos_lead_members(struct mf_paxos *paxos, const struct mf_paxos_env *env);
+// Candidate: asks no more when it has learned that it is no voter any more.
+void mf_paxos_stand_back(struct mf_paxos *paxos, const struct mf_paxos_env *env);
 // Leader: steps down when the configuration in force is without us, and a majority of it knows.
 void mf_paxos_leave(struct mf_paxos *paxos, const struct mf_paxos_env *env);
 // Leader with an heir: tells it what it lacks, or gives up the ballot, and with it the lease, once

@@ -152,6 +152,7 @@ void mf_paxos_on_learned(struct mf_paxos *paxos, const struct mf_paxos_env *env,
         return;
     paxos->known_from = msg->from; // who answers is asked again; others may be gone
     paxos->learn_due_us = 0;
+    mf_paxos_stand_back(paxos, env);
     if (paxos->role == MF_RECOVERING)
         mf_paxos_try_lead(paxos, env);
     else if (paxos->chosen < paxos->known_chosen)

@@ -147,6 +147,12 @@ void mf_paxos_lead_members(struct mf_paxos *paxos, const struct mf_paxos_env *en
     }
 }
 
+void mf_paxos_stand_back(struct mf_paxos *paxos, const struct mf_paxos_env *env)
+{
+    if (paxos->role == MF_CANDIDATE && paxos->self < 0)
+        mf_paxos_step_down(paxos, env, 0, paxos->cfg.election_us);
+}
+
 // Not earlier: whoever does not know of the change would go on waiting for us.
 void mf_paxos_leave(struct mf_paxos *paxos, const struct mf_paxos_env *env)
 {
@@ -303,6 +309,7 @@ bool mf_paxos_install(struct mf_paxos *paxos, const struct mf_paxos_env *env, ui
     if (paxos->round_max < members->round)
         paxos->round_max = members->round;
     paxos->learn_due_us = 0;
+    mf_paxos_stand_back(paxos, env);
     if (paxos->role == MF_RECOVERING)
         mf_paxos_try_lead(paxos, env);
     else

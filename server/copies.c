@@ -179,6 +179,26 @@ void mf_copies_make(struct mf_owned_shard *shard, const struct mf_members *membe
 
 // Giving one up.
 
+bool mf_copies_may_go(const struct mf_places *places, const struct mf_paxos *paxos)
+{
+    return places->retiring &&
+           mf_paxos_may_leave(paxos, places->retire_slot, places->retire_ballot);
+}
+
+struct mf_left mf_copies_left_of(const struct mf_places *places, const struct mf_paxos *paxos,
+                                 const struct mf_left *before)
+{
+    struct mf_left left = {.promise = mf_paxos_ballot(paxos),
+                           .slot = mf_paxos_chosen(paxos),
+                           .floor = places->retire_slot,
+                           .gone = true};
+    if (left.slot < before->slot)
+        left.slot = before->slot;
+    if (left.floor < before->floor)
+        left.floor = before->floor;
+    return left;
+}
+
 struct leave {
     struct mf_job job;
     struct mf_owned_shard *shard;
@@ -237,10 +257,7 @@ bool mf_copies_give_up(struct mf_owned_shard *shard)
     struct leave *leave = mf_calloc(1, sizeof(*leave));
     leave->job = (struct mf_job){.task = {.run = on_left}, .home = reactor, .work = leave_files};
     leave->shard = shard;
-    leave->left = (struct mf_left){
-        .promise = mf_paxos_ballot(paxos), .slot = mf_paxos_chosen(paxos), .gone = true};
-    if (leave->left.slot < shard->left.slot)
-        leave->left.slot = shard->left.slot;
+    leave->left = mf_copies_left_of(&shard->places, paxos, &shard->left);
     shard->left = leave->left;
     shard->leader_hint = mf_paxos_leader(paxos);
     mf_mover_drop(shard);

@@ -42,6 +42,13 @@ MF_MUST_USE enum mf_err mf_copies_load_left(struct mf_node *node, uint32_t shard
 // what a checkpoint says.
 bool mf_copies_begins_with(const struct mf_node *node, uint32_t shard);
 
+// True when this node was told, of the configuration at places->retire_slot, that it has no place,
+// and the copy with this core knows no later one and may be given up: see mf_paxos_may_leave.
+bool mf_copies_may_go(const struct mf_places *places, const struct mf_paxos *paxos);
+// What is left of it then; `before`: of the copy before it.
+struct mf_left mf_copies_left_of(const struct mf_places *places, const struct mf_paxos *paxos,
+                                 const struct mf_left *before);
+
 // On the worker: the shard's copy has a checkpoint now. MF_IO with a message.
 MF_MUST_USE enum mf_err mf_copies_back(const struct mf_node *node, uint32_t shard, char *message,
                                        size_t size);

@@ -199,6 +199,10 @@ static void hear(struct mf_reactor *reactor, struct mf_task *task)
     const struct mf_node *node = reactor->node;
     struct mf_forming *forming = node->forming;
     enum mf_formation_state state = (enum mf_formation_state)word->state.state;
+    if (!mf_links_is_current(node, word->member, word->incarnation)) {
+        free(word);
+        return;
+    }
     mf_links_learn_memory(reactor, word->member, word->state.memory);
     forming->questions[word->member] = word->state.question;
     if (counts(node, word->member, state))

@@ -40,6 +40,16 @@ void mf_links_send_reply(struct mf_links *links, struct mf_op *op);
 // What reactor 0 tells of the formation; dropped when the node cannot be reached now.
 void mf_links_send_state(struct mf_links *links, uint32_t member,
                          const struct mf_peer_state *state);
+// True of what this process of a member has sent, as long as no later process has greeted us. It is
+// asked where the words take effect: a reactor that has been told of a process gets nothing, from
+// other reactors either, of the one before it.
+static inline bool mf_links_is_current(const struct mf_node *node, uint32_t member,
+                                       uint64_t incarnation)
+{
+    // Sequentially consistent, pairs with the exchange in on_hello: the notice of the next process
+    // is sent after that.
+    return atomic_load(&node->members[member].incarnation) == incarnation;
+}
 // Another node's acceptor, as its process says now: every reactor's replicas are told when it is
 // another one than before.
 void mf_links_learn_memory(struct mf_reactor *reactor, uint32_t member, uint64_t memory);

@@ -130,6 +130,8 @@ static enum mf_err on_hello(struct mf_in_link *in, struct mf_conn *conn, struct 
 
 struct paxos_task {
     struct mf_task task;
+    uint32_t member;
+    uint64_t incarnation;
     uint32_t shard;
     uint64_t mono_us;
     struct mf_paxos_msg msg;
@@ -139,7 +141,10 @@ static void receive_paxos(struct mf_reactor *reactor, struct mf_task *task)
 {
     struct paxos_task *paxos = (struct paxos_task *)task;
     struct mf_owned_shard *shard = mf_reactor_shard(reactor, paxos->shard);
-    if (shard->replica != NULL) {
+    // Asked again: while this was on its way from reactor to reactor, our replicas may have been
+    // told of the next process. Who runs on a node, and by which clock, does not go back.
+    if (shard->replica != NULL &&
+        mf_links_is_current(reactor->node, paxos->member, paxos->incarnation)) {
         struct mf_replica_env env = mf_reactor_env(reactor);
         mf_replica_receive(shard->replica, &env, &paxos->msg, paxos->mono_us);
         mf_reactor_touch(shard);
@@ -148,18 +153,19 @@ static void receive_paxos(struct mf_reactor *reactor, struct mf_task *task)
     free(paxos);
 }
 
-static enum mf_err take_paxos(struct mf_in_link *in, const struct mf_peer_item *item,
-                              uint64_t mono_us)
+enum mf_err mf_links_take_paxos(struct mf_reactor *reactor, uint32_t member, uint64_t incarnation,
+                                const struct mf_peer_item *item, uint64_t mono_us)
 {
-    struct mf_reactor *reactor = in->links->reactor;
     struct mf_reader reader = mf_reader_of(item->bytes);
     struct mf_paxos_msg msg;
     if (mf_paxos_msg_decode(&reader, &msg) != MF_OK)
         return MF_CORRUPT;
-    msg.from = reactor->node->members[in->member].id;
+    msg.from = reactor->node->members[member].id;
     msg.to = reactor->node->config.id;
     struct paxos_task *paxos = mf_calloc(1, sizeof(*paxos));
     paxos->task.run = receive_paxos;
+    paxos->member = member;
+    paxos->incarnation = incarnation;
     paxos->shard = item->shard;
     paxos->mono_us = mono_us;
     paxos->msg = msg;
@@ -177,7 +183,7 @@ static enum mf_err take_item(struct mf_in_link *in, const struct mf_peer_item *i
     struct mf_reader reader = mf_reader_of(item->bytes);
     switch (item->kind) {
     case MF_PEER_PAXOS:
-        return take_paxos(in, item, mono_us);
+        return mf_links_take_paxos(reactor, in->member, in->incarnation, item, mono_us);
     case MF_PEER_FORWARD: {
         uint64_t id = mf_read_u64(&reader);
         uint32_t left_ms = mf_read_u32(&reader);
@@ -212,7 +218,7 @@ static enum mf_err take_item(struct mf_in_link *in, const struct mf_peer_item *i
 static enum mf_err on_frame(struct mf_in_link *in, struct mf_bytes body)
 {
     struct mf_member *member = &in->links->reactor->node->members[in->member];
-    if (atomic_load(&member->incarnation) != in->incarnation)
+    if (!mf_links_is_current(in->links->reactor->node, in->member, in->incarnation))
         return MF_CORRUPT; // left over from a process that has been replaced
     struct mf_peer_reader frame;
     enum mf_err err = mf_peer_body_open(&frame, body);

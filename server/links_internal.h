@@ -46,6 +46,11 @@ struct mf_links {
 // The largest frame that a node takes from another.
 size_t mf_links_frame_bytes_max(const struct mf_node *node);
 
+// links_in.c: hands a Paxos message of this process of a member to its shard's reactor. MF_CORRUPT.
+MF_MUST_USE enum mf_err mf_links_take_paxos(struct mf_reactor *reactor, uint32_t member,
+                                            uint64_t incarnation, const struct mf_peer_item *item,
+                                            uint64_t mono_us);
+
 // links.c: the frame of this turn, for an item to be put in; end_item ends it.
 struct mf_buf *mf_links_open_frame(struct mf_link *link);
 void mf_links_end_item(struct mf_link *link, size_t begun);

@@ -189,6 +189,7 @@ static void hear(struct mf_reactor *reactor, struct mf_task *task)
             make_copy(shard, members);
         } else {
             shard->places.retiring = !named;
+            shard->places.retire_slot = members->slot;
             shard->places.retire_ballot = word->ballot;
             mf_placer_wake(reactor);
         }
@@ -293,9 +294,8 @@ static bool move(struct mf_placer *placer, struct mf_owned_shard *shard)
 
 static bool may_retire(const struct mf_owned_shard *shard)
 {
-    const struct mf_places *places = &shard->places;
-    return places->retiring && mf_paxos_may_leave(mf_replica_paxos(shard->replica), places->slot,
-                                                  places->retire_ballot);
+    return shard->replica != NULL &&
+           mf_copies_may_go(&shard->places, mf_replica_paxos(shard->replica));
 }
 
 static void look(struct mf_placer *placer, uint64_t now_us)
@@ -306,7 +306,7 @@ static void look(struct mf_placer *placer, uint64_t now_us)
         placer->moving += leads(&reactor->shards[i]) && reactor->shards[i].places.moving;
     for (uint32_t i = 0; i < reactor->shard_count; i++) {
         struct mf_owned_shard *shard = &reactor->shards[i];
-        if (shard->replica != NULL && may_retire(shard) && mf_copies_give_up(shard))
+        if (may_retire(shard) && mf_copies_give_up(shard))
             shard->places.retiring = false;
         if (!leads(shard)) {
             shard->places.moving = false;

@@ -331,6 +331,9 @@ static void check_prepare(struct sim_node *node, uint32_t group, mf_ballot_t bal
             sim_fail(node->sim, "a ballot is used by one life of its node",
                      "node %u, group %u uses ballot %s again after a restart", (unsigned)node->id,
                      group, sim_ballot_text(ballot, text, sizeof(text)));
+        if (used->incarnation != node->incarnation)
+            used->promisers = 0;
+        used->promisers |= UINT64_C(1) << node->acceptor;
         used->life = node->life;
         used->incarnation = node->incarnation;
         return;
@@ -341,13 +344,75 @@ static void check_prepare(struct sim_node *node, uint32_t group, mf_ballot_t bal
             mf_realloc(checks->ballots, checks->ballot_cap * sizeof(*checks->ballots));
     }
     checks->ballots[checks->ballot_count++] =
-        (struct sim_ballot){.ballot = ballot, .life = node->life, .incarnation = node->incarnation};
+        (struct sim_ballot){.ballot = ballot,
+                            .life = node->life,
+                            .incarnation = node->incarnation,
+                            .promisers = UINT64_C(1) << node->acceptor};
+}
+
+static struct sim_ballot *find_ballot(struct sim_group_checks *checks, mf_ballot_t ballot,
+                                      uint64_t incarnation)
+{
+    for (uint32_t i = checks->ballot_count; i-- > 0;) {
+        struct sim_ballot *used = &checks->ballots[i];
+        if (used->ballot == ballot && used->incarnation == incarnation)
+            return used;
+    }
+    return NULL;
+}
+
+// A leader has a majority's promises in the configuration that it proposes in, as it knows it. What
+// it had queued before it stepped down, or before it was another configuration's, is of no use.
+static void check_proposal(struct sim_node *node, uint32_t group, const struct mf_paxos_msg *msg)
+{
+    struct sim *sim = node->sim;
+    const struct mf_paxos *paxos = mf_replica_paxos(node->replicas[group]);
+    const struct mf_members *members = mf_paxos_members(paxos);
+    if (mf_paxos_role(paxos) != MF_LEADER || mf_paxos_ballot(paxos) != msg->ballot ||
+        msg->entry_count == 0 || msg->entries[msg->entry_count - 1].slot <= members->slot)
+        return;
+    const struct sim_ballot *used =
+        find_ballot(group_of(sim, group), msg->ballot, node->incarnation);
+    uint32_t count = 0;
+    for (uint8_t voter = 0; voter < members->voter_count && used != NULL; voter++) {
+        uint32_t acceptor = sim_checks_acceptor(sim, members->voters[voter]);
+        count += (used->promisers >> acceptor & 1) != 0;
+    }
+    char text[32];
+    if (count < mf_members_quorum(members))
+        sim_fail(sim, "a leader proposes where a majority has promised its ballot",
+                 "node %u, group %u, slot %llu, ballot %s: %u of %u voters have",
+                 (unsigned)node->id, group, (ull)msg->entries[msg->entry_count - 1].slot,
+                 sim_ballot_text(msg->ballot, text, sizeof(text)), count,
+                 (unsigned)members->voter_count);
+}
+
+// A copy that is made anew votes, and supports a lease, from its first state on; and whom a restart
+// would bind to somebody else supports nobody.
+static void check_voice(struct sim_node *node, uint32_t group, const struct mf_paxos_msg *msg)
+{
+    struct sim *sim = node->sim;
+    bool accepts = msg->type == MF_PAXOS_ACCEPTED && msg->slot <= msg->last;
+    bool votes = msg->type == MF_PAXOS_VOTE && msg->last != 0;
+    bool voice = accepts || votes || msg->type == MF_PAXOS_PROMISE ||
+                 msg->type == MF_PAXOS_READ_ACK || msg->type == MF_PAXOS_PREPARE;
+    if (voice && node->left[group].gone)
+        sim_fail(sim, "who has no copy has no voice", "node %u, group %u sends %s",
+                 (unsigned)node->id, group, mf_paxos_type_name(msg->type));
+    char text[32];
+    if (msg->support != 0 && group_of(sim, group)->promised[node->index] < msg->ballot)
+        sim_fail(sim, "a lease is supported by a promise that is durable",
+                 "node %u, group %u supports ballot %s", (unsigned)node->id, group,
+                 sim_ballot_text(msg->ballot, text, sizeof(text)));
 }
 
 static void check_promise(struct sim_node *node, uint32_t group, const struct mf_paxos_msg *msg)
 {
     struct sim_group_checks *checks = group_of(node->sim, group);
     char text[32];
+    struct sim_ballot *used = find_ballot(checks, msg->ballot, msg->read_seq);
+    if (used != NULL)
+        used->promisers |= UINT64_C(1) << node->acceptor;
     if (checks->promised[node->index] < msg->ballot)
         sim_fail(node->sim, "a promise is answered when it is durable",
                  "node %u, group %u promises %s", (unsigned)node->id, group,
@@ -416,6 +481,7 @@ void sim_checks_sent(struct sim_node *node, uint32_t group, const struct mf_paxo
         sim_fail(sim, "what is called chosen is durable on a majority",
                  "node %u, group %u says that slots up to %llu are chosen; %llu are",
                  (unsigned)node->id, group, (ull)msg->chosen, (ull)group_of(sim, group)->chosen);
+    check_voice(node, group, msg);
     switch (msg->type) {
     case MF_PAXOS_PREPARE:
         check_prepare(node, group, msg->ballot);
@@ -424,6 +490,7 @@ void sim_checks_sent(struct sim_node *node, uint32_t group, const struct mf_paxo
         check_promise(node, group, msg);
         break;
     case MF_PAXOS_ACCEPT:
+        check_proposal(node, group, msg);
         for (uint32_t i = 0; i < msg->entry_count; i++) {
             const struct mf_paxos_entry *entry = &msg->entries[i];
             vote_for(sim, group, entry->slot, msg->ballot,
@@ -545,6 +612,10 @@ void sim_checks_forgot(struct sim_node *node)
 void sim_checks_gave_up(struct sim_node *node, uint32_t group)
 {
     struct sim_group_checks *checks = group_of(node->sim, group);
+    if (sim_checks_votes(node, group))
+        sim_fail(node->sim, "no voter gives up its copy",
+                 "node %u votes in group %u from slot %llu on", (unsigned)node->id, group,
+                 (ull)sim_checks_members(node->sim, group)->slot + 1);
     checks->chosen_seen[node->index] = 0;
     checks->marked[node->index] = 0;
     for (uint64_t i = 0; i < checks->slot_count; i++)
@@ -599,6 +670,17 @@ static void check_lease(const struct sim_node *node, uint32_t group)
     }
 }
 
+// What an acceptor has forgotten with a copy was of configurations before the one that dropped it.
+static void check_floor(const struct sim_node *node, uint32_t group)
+{
+    const struct sim_left *left = &node->left[group];
+    const struct mf_members *members = mf_paxos_members(mf_replica_paxos(node->replicas[group]));
+    if (!left->gone && members->slot < left->floor)
+        sim_fail(node->sim, "no copy is older than what dropped the one before it",
+                 "node %u, group %u: in the configuration of slot %llu, dropped by that of %llu",
+                 (unsigned)node->id, group, (ull)members->slot, (ull)left->floor);
+}
+
 void sim_checks_turn(struct sim_node *node)
 {
     struct sim *sim = node->sim;
@@ -611,6 +693,7 @@ void sim_checks_turn(struct sim_node *node)
                      (unsigned)node->id, group, (ull)*seen, (ull)chosen);
         while (*seen < chosen)
             check_slot(node, group, ++*seen);
+        check_floor(node, group);
         check_lease(node, group);
     }
 }

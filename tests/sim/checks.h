@@ -56,11 +56,12 @@ struct sim_slot {
     uint64_t state_hash;
 };
 
-// Who used a ballot last.
+// Who used a ballot last, and who has promised it to that memory.
 struct sim_ballot {
     mf_ballot_t ballot;
     uint32_t life;
     uint64_t incarnation;
+    uint64_t promisers; // bit i: acceptor i of sim_checks
 };
 
 struct sim_group_checks {

@@ -322,6 +322,17 @@ static void cut_meanwhile(struct sim *sim)
     sim_schedule(sim, until_us, SIM_JOIN, 0, 0, NULL);
 }
 
+// Prepares and promises get lost while a change is on its way: its new voters have not been asked,
+// or have not been heard, when they know of it and all else goes on.
+static void lose_promises(struct sim *sim, uint32_t group)
+{
+    struct mf_rand *rand = rand_of(sim, SIM_UNASKED);
+    if (!sim_chance(rand, sim->plan.unasked_permille))
+        return;
+    uint64_t at_us = sim->now_us + mf_rand_below(rand, CHANGE_US_MAX);
+    sim_schedule(sim, at_us, SIM_UNASKED, 0, group, NULL);
+}
+
 // Some of the nodes, three at least where there are as many.
 static void change_members(struct sim *sim)
 {
@@ -348,6 +359,7 @@ static void change_members(struct sim *sim)
               sim_members_text(&members, text, sizeof(text)), why != NULL ? why : mf_err_name(err));
     sim_node_touch(leader);
     cut_meanwhile(sim);
+    lose_promises(sim, group);
 }
 
 static void make_snapshot(struct sim *sim)
@@ -395,6 +407,10 @@ void sim_faults_strike(struct sim *sim, const struct sim_event *event)
         break;
     case SIM_JOIN:
         sim_network_heal(sim);
+        break;
+    case SIM_UNASKED:
+        sim_network_lose_promises(sim, (uint32_t)event->number,
+                                  sim_between(rand_of(sim, SIM_UNASKED), 200 * MS, 2 * SECOND));
         break;
     case SIM_LINK_RESET:
         sim_network_reset_link(sim);
@@ -479,6 +495,8 @@ void sim_faults_heal(struct sim *sim)
     sim->plan.slow_permille = 0;
     sim->plan.stall_permille = 0;
     sim_network_heal(sim);
+    for (uint32_t group = 0; group < SIM_GROUPS_MAX; group++)
+        sim->network.promises_lost_until_us[group] = 0;
     if (sim->plan.left_behind && sim->plan.members_us == 0)
         leave_behind(sim);
     for (uint16_t i = 0; i < sim->plan.node_count; i++) {

@@ -7,6 +7,8 @@
 #include "base/hash.h"
 #include "world.h"
 
+#define LATE_WORD_US_MAX UINT64_C(3000000)
+
 void sim_network_init(struct sim *sim)
 {
     sim->network = (struct sim_network){.rand = {.state = sim->plan.seed ^ 0x6e6574}};
@@ -76,6 +78,16 @@ static void put_frame(struct sim *sim, struct sim_frame *frame)
     put_on_wire(sim, frame);
 }
 
+// When it comes again, what it says may be history.
+static void put_again_late(struct sim *sim, const struct sim_frame *frame)
+{
+    struct mf_rand *rand = &sim->network.rand;
+    if (!sim_chance(rand, sim->plan.late_words_permille))
+        return;
+    uint64_t late_us = mf_rand_below(rand, LATE_WORD_US_MAX);
+    sim_schedule(sim, sim->now_us + late_us, SIM_FRAME, frame->to, 0, copy_frame(frame));
+}
+
 // Whether a message asks its receiver for something, or is the answer to one that did.
 static bool is_request(enum sim_frame_kind kind, const struct mf_buf *message)
 {
@@ -93,6 +105,13 @@ static bool is_request(enum sim_frame_kind kind, const struct mf_buf *message)
     default:
         return true;
     }
+}
+
+static bool is_lost_promise(const struct sim *sim, enum sim_frame_kind kind, uint32_t group,
+                            const struct mf_buf *message)
+{
+    return sim->now_us < sim->network.promises_lost_until_us[group] && kind == SIM_PAXOS_FRAME &&
+           (message->data[0] == MF_PAXOS_PREPARE || message->data[0] == MF_PAXOS_PROMISE);
 }
 
 static bool lose(struct sim *sim, uint16_t from, uint16_t to, bool request)
@@ -119,7 +138,8 @@ void sim_network_beat(struct sim *sim, uint16_t from, uint16_t to, bool asks)
 void sim_network_send(struct sim *sim, uint16_t from, uint16_t to, enum sim_frame_kind kind,
                       uint32_t group, struct mf_buf message)
 {
-    if (lose(sim, from, to, is_request(kind, &message))) {
+    bool lost = lose(sim, from, to, is_request(kind, &message));
+    if (lost || is_lost_promise(sim, kind, group, &message)) {
         sim_trace(sim, 0, "loses a frame of group %u from node %u to node %u", group, from + 1u,
                   to + 1u);
         mf_buf_free(&message);
@@ -129,6 +149,8 @@ void sim_network_send(struct sim *sim, uint16_t from, uint16_t to, enum sim_fram
     frame->group = group;
     frame->message = message;
     sim->digest = mf_hash_mix(sim->digest, mf_hash64(mf_buf_view(&frame->message), sim->now_us));
+    if (kind == SIM_PLACES_FRAME && sim->plan.late_words_permille > 0)
+        put_again_late(sim, frame);
     put_frame(sim, frame);
 }
 
@@ -248,6 +270,13 @@ void sim_network_reset_link(struct sim *sim)
     sim->nodes[a].peers[b].fresh = true;
     sim->nodes[b].peers[a].fresh = true;
     sim_trace(sim, 0, "breaks the connection between node %u and node %u", a + 1u, b + 1u);
+}
+
+void sim_network_lose_promises(struct sim *sim, uint32_t group, uint64_t for_us)
+{
+    sim->network.promises_lost_until_us[group] = sim->now_us + for_us;
+    sim_trace(sim, 0, "loses what phase 1 of group %u says for %llu ms", group,
+              (unsigned long long)(for_us / 1000));
 }
 
 void sim_network_heal(struct sim *sim)

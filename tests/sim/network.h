@@ -55,6 +55,7 @@ struct sim_network {
     struct mf_rand rand;
     struct sim_link links[SIM_NODES_MAX][SIM_NODES_MAX]; // [from][to]
     uint64_t age_us_max;                                 // of any frame when it was handled
+    uint64_t promises_lost_until_us[SIM_GROUPS_MAX];     // prepares and promises of the group
 };
 
 void sim_network_init(struct sim *sim);
@@ -73,6 +74,7 @@ void sim_network_reset_link(struct sim *sim);
 void sim_network_cut_in_two(struct sim *sim);
 void sim_network_heal(struct sim *sim);
 void sim_network_cut_pair(struct sim *sim, uint16_t a, uint16_t b); // of two nodes, both ways
+void sim_network_lose_promises(struct sim *sim, uint32_t group, uint64_t for_us);
 void sim_network_isolate(struct sim *sim, uint16_t node);
 
 #endif

@@ -153,6 +153,10 @@ static void draw_aims(struct sim_plan *plan, struct mf_rand *rand)
         plan->takeover_us = PICK(rand, 1000, 3000) * MS;
     if (plan->members_us > 0)
         plan->members_cut_permille = (uint32_t)PICK(rand, 0, 300, 700);
+    if (plan->members_us > 0)
+        plan->unasked_permille = (uint32_t)PICK(rand, 0, 0, 300, 700);
+    if (plan->leave_permille > 0)
+        plan->late_words_permille = (uint32_t)PICK(rand, 0, 0, 0, 100, 500);
 }
 
 // Leaving out. What is not there reads 0, in every field.
@@ -198,6 +202,8 @@ static const struct aspect aspects[] = {
     ASPECT("left-behind", left_behind),
     ASPECT("takeovers", takeover_us),
     ASPECT("member-cuts", members_cut_permille),
+    ASPECT("unasked", unasked_permille),
+    ASPECT("late-words", late_words_permille),
     ASPECT("turns", turn_us_max),
     ASPECT("pairs", pairs),
     ASPECT("ttls", ttl_permille),

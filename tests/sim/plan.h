@@ -121,6 +121,8 @@ struct sim_plan {
     // Faults that come when they hurt.
     uint64_t takeover_us; // mean time between leaders paused until others take over, 0 = never
     uint32_t members_cut_permille; // of wishes for other voters: the network is cut meanwhile
+    uint32_t unasked_permille;    // of wishes for other voters: what phase 1 says is lost meanwhile
+    uint32_t late_words_permille; // of words on who has a place: heard again seconds later
     // After the storm.
     bool left_behind; // a minority stays down or cut off
 };

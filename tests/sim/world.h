@@ -49,10 +49,11 @@ enum sim_event_kind {
     SIM_MEMBERS,
     SIM_CHECKPOINT,
     SIM_TAKEOVER,
-    SIM_STILL, // node stands still for number us
-    SIM_BLINK, // node
-    SIM_CUT,   // while a configuration changes
-    SIM_JOIN,  // of what was cut
+    SIM_STILL,   // node stands still for number us
+    SIM_BLINK,   // node
+    SIM_CUT,     // while a configuration changes
+    SIM_JOIN,    // of what was cut
+    SIM_UNASKED, // number: of the group whose promises get lost for a while
     SIM_EVENT_KINDS,
 };
 

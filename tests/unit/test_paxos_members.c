@@ -368,6 +368,61 @@ static void candidate_learns_what_is_chosen_from_who_refuses_it(void **state)
     close_scene(&scene);
 }
 
+// Nodes 1 and 2 go on without node 3, which has heard nothing of it and asks for votes.
+static void open_scene_of_removed_candidate(struct scene *scene)
+{
+    open_led_scene(scene, 3);
+    struct mf_members members = *mf_paxos_members(scene->core[1]);
+    members.voter_count = 2;
+    struct mf_paxos_env env = env_of(scene);
+    const char *why;
+    uint64_t log_us = mf_paxos_last_log_time(scene->core[1]) + 1;
+    assert_int_equal(mf_paxos_reconfigure(scene->core[1], &env, log_us, members, &why), MF_OK);
+    take(scene, 1, true);
+    drop_mail_to(scene, 3);
+    deliver_all(scene);
+    assert_int_equal(mf_paxos_members(scene->core[2])->voter_count, 2);
+    mf_paxos_suspect(scene->core[3], &env, 1);
+    mf_paxos_campaign(scene->core[3], &env);
+    take(scene, 3, true);
+    assert_int_equal(mf_paxos_role(scene->core[3]), MF_CANDIDATE);
+}
+
+static void assert_asks_no_more(struct scene *scene)
+{
+    assert_int_equal(mf_paxos_role(scene->core[3]), MF_FOLLOWER);
+    drop_mail(scene);
+    for (int i = 0; i < 5; i++) {
+        tick_all(scene, ELECTION_US);
+        assert_int_equal(count_mail(scene, 3, MF_PAXOS_ASK_VOTE), 0);
+        assert_int_equal(count_mail(scene, 3, MF_PAXOS_PREPARE), 0);
+    }
+}
+
+static void candidate_that_learns_that_it_was_removed_asks_no_more(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_scene_of_removed_candidate(&scene);
+    deliver(&scene, 3, 2, MF_PAXOS_ASK_VOTE);
+    deliver(&scene, 2, 3, MF_PAXOS_VOTE);
+    deliver(&scene, 3, 2, MF_PAXOS_LEARN);
+    deliver(&scene, 2, 3, MF_PAXOS_LEARNED);
+    assert_int_equal(mf_paxos_members(scene.core[3])->voter_count, 2);
+    assert_asks_no_more(&scene);
+    close_scene(&scene);
+
+    open_scene_of_removed_candidate(&scene); // and from a snapshot, with its ballot prepared
+    vote_for(&scene, 3, true);
+    assert_int_equal(count_mail(&scene, 3, MF_PAXOS_PREPARE), 2);
+    struct mf_paxos_env env = env_of(&scene);
+    const struct mf_members *members = mf_paxos_members(scene.core[1]);
+    assert_true(mf_paxos_install(scene.core[3], &env, members->slot, 9, members));
+    take(&scene, 3, true);
+    assert_asks_no_more(&scene);
+    close_scene(&scene);
+}
+
 static void nobody_votes_while_it_hears_a_leader(void **state)
 {
     (void)state;
@@ -723,6 +778,7 @@ int main(void)
         cmocka_unit_test(bound_acceptor_promises_only_whom_its_leader_named),
         cmocka_unit_test(candidate_that_answers_its_leader_stops_asking),
         cmocka_unit_test(candidate_learns_what_is_chosen_from_who_refuses_it),
+        cmocka_unit_test(candidate_that_learns_that_it_was_removed_asks_no_more),
         cmocka_unit_test(nobody_votes_while_it_hears_a_leader),
         cmocka_unit_test(snapshot_stands_in_for_the_log),
         cmocka_unit_test(who_has_no_copy_has_no_voice_until_a_snapshot_is_there),
