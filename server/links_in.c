@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "server/disk.h"
 #include "server/forming.h"
 #include "server/links_internal.h"
 #include "server/membership.h"
@@ -139,7 +140,7 @@ static void receive_paxos(struct mf_reactor *reactor, struct mf_task *task)
 {
     struct paxos_task *paxos = (struct paxos_task *)task;
     struct mf_owned_shard *shard = mf_reactor_shard(reactor, paxos->shard);
-    if (shard->replica != NULL) {
+    if (shard->replica != NULL && !mf_disk_sheds(reactor, &paxos->msg)) {
         struct mf_replica_env env = mf_reactor_env(reactor);
         mf_replica_receive(shard->replica, &env, &paxos->msg, paxos->mono_us);
         mf_reactor_touch(shard);

@@ -108,6 +108,7 @@ struct mf_paxos_env mf_replica_paxos_env(struct mf_replica *replica,
         .now_us = env->now_us,
         .random = env->random,
         .bound = bound(replica, env->now_us),
+        .log_blocked = env->log_blocked,
         .stamp = {.source = (uint8_t)estimate.source,
                   .log_us = estimate.log_us,
                   .ballot = estimate.source == MF_CLOCK_LIVE ? replica->clock_ballot : 0}};
@@ -154,7 +155,7 @@ void mf_replica_submit(struct mf_replica *replica, const struct mf_replica_env *
         mf_replica_reply(replica, op, MF_INTERNAL);
     else if (op->local)
         mf_replica_answer_local(replica, env, op);
-    else if (mf_paxos_role(replica->paxos) != MF_LEADER)
+    else if (mf_paxos_role(replica->paxos) != MF_LEADER || (op->write && env->log_blocked))
         mf_replica_reply(replica, op, MF_NOT_LEADER);
     else if (replica->pending_ops > replica->cfg.pending_ops_max)
         mf_replica_reply(replica, op, MF_BUSY);
@@ -266,7 +267,7 @@ void mf_replica_tick(struct mf_replica *replica, const struct mf_replica_env *en
 // Notes the log clock beside the wall clock, and the chosen index as a hint for the next start.
 static void write_mark(struct mf_replica *replica, const struct mf_replica_env *env)
 {
-    if (env->now_us < replica->mark_us)
+    if (env->now_us < replica->mark_us || env->log_blocked)
         return;
     struct mf_clock_estimate estimate =
         mf_log_clock_estimate(&replica->clock, env->now_us, env->wall_us);
