@@ -39,8 +39,6 @@ void mf_disk_blocked(void *arg, enum mf_wal_block block, const char *message)
 
 bool mf_disk_sheds(const struct mf_reactor *reactor, const struct mf_paxos_msg *msg)
 {
-    bool records = msg->type == MF_PAXOS_PREPARE || msg->type == MF_PAXOS_ACCEPT ||
-                   msg->type == MF_PAXOS_LEARNED;
-    return records && reactor->wal != NULL &&
+    return mf_paxos_brings_records(msg->type) && reactor->wal != NULL &&
            mf_wal_pending_bytes(reactor->wal) > PENDING_BYTES_MAX / reactor->node->reactor_count;
 }

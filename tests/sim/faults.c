@@ -438,18 +438,6 @@ void sim_faults_restart(struct sim *sim, uint16_t index)
         sim_node_start(node);
 }
 
-void sim_faults_disk_full(struct sim_node *node)
-{
-    if (node->disk.full_until_us == 0) { // the storm ended before the write got there
-        node->disk.busy = false;
-        sim_disk_kick(node);
-        return;
-    }
-    sim_trace(node->sim, node->id, "cannot write its log: no space left on its disk");
-    sim_node_crash(node, false);
-    restart_later(node->sim, node, SIM_FULL_DISK);
-}
-
 // The core that has to come together keeps a majority of every group; of the others each stays
 // down, or up and cut off.
 static void leave_behind(struct sim *sim)

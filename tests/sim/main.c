@@ -316,11 +316,12 @@ static void report(const struct sim_stats *s, uint64_t real_us)
            "%llu keys expired\n",
            (ull)s->ops, (ull)s->ops_done, (ull)s->ops_refused, (ull)s->ops_unknown, (ull)s->entries,
            (ull)s->expired);
-    printf("%llu leaders, %llu crashes, %llu torn logs, %llu memories lost, %llu full disks, "
-           "%llu pauses, %llu partitions, %llu of %llu frames lost, %llu key histories undecided\n",
+    printf("%llu leaders, %llu crashes, %llu torn logs, %llu memories lost, %llu full disks (%llu "
+           "writes found no room), %llu pauses, %llu partitions, %llu of %llu frames lost, %llu "
+           "key histories undecided\n",
            (ull)s->leaders, (ull)s->crashes, (ull)s->torn, (ull)s->forgot, (ull)s->full_disks,
-           (ull)s->pauses, (ull)s->partitions, (ull)s->frames_lost, (ull)s->frames,
-           (ull)s->undecided);
+           (ull)s->full_writes, (ull)s->pauses, (ull)s->partitions, (ull)s->frames_lost,
+           (ull)s->frames, (ull)s->undecided);
     printf("%llu configurations, %llu groups handed over, %llu copies given up, %llu snapshots, "
            "%llu of them sent and installed, %llu log files removed\n",
            (ull)s->members, (ull)s->transfers, (ull)s->left, (ull)s->snapshots, (ull)s->installs,
