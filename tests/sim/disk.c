@@ -322,6 +322,10 @@ void sim_disk_crash(struct sim_node *node)
     struct mf_buf *bytes = &current(disk)->bytes;
     // Of the batch under way nothing, everything, or some sectors have landed.
     uint64_t fate = mf_rand_below(&disk->rand, 4);
+    if (disk->busy) {
+        struct sim_stats *stats = &node->sim->stats;
+        (*(fate == 0 ? &stats->cut_lost : fate == 1 ? &stats->cut_whole : &stats->cut_torn))++;
+    }
     if (disk->busy && fate > 0) {
         uint32_t landed_permille = (uint32_t)sim_between(&disk->rand, 50, 950);
         for (size_t at = 0; at < disk->sync_bytes.len; at += SECTOR) {

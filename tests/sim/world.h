@@ -79,6 +79,10 @@ struct sim_stats {
     uint64_t leaders;
     uint64_t crashes;
     uint64_t torn;
+    uint64_t power_losses; // of all nodes at once
+    uint64_t cut_lost;     // writes under way at a crash of which nothing was left ...
+    uint64_t cut_torn;     // ... some sectors ...
+    uint64_t cut_whole;    // ... or all
     uint64_t forgot;
     uint64_t members; // configurations
     uint64_t transfers;
