@@ -88,6 +88,8 @@ struct mf_paxos_env {
     struct mf_paxos_stamp stamp; // put on every message sent in this step
     // The node that owns the ballot we have promised holds our lease: we may help nobody else.
     bool bound;
+    // What we record now is not durable for a while: others had better run.
+    bool log_blocked;
     // With mf_paxos_receive: the token of our lease to the sender, for our answers.
     uint64_t support;
 };
@@ -143,7 +145,8 @@ void mf_paxos_suspect(struct mf_paxos *paxos, const struct mf_paxos_env *env, ui
 // it is asked for its answer to our ballot. The acceptor is the one that runs there now.
 void mf_paxos_peer_up(struct mf_paxos *paxos, const struct mf_paxos_env *env,
                       struct mf_acceptor acceptor);
-// Campaign now: asks for votes. Nothing happens while bound, or when we are no voter.
+// Campaign now: asks for votes. Nothing happens while bound, while our log is blocked, or when we
+// are no voter.
 void mf_paxos_campaign(struct mf_paxos *paxos, const struct mf_paxos_env *env);
 
 // Leader only. MF_NOT_LEADER; MF_AGAIN when the window is full. log_time_us must not be below that

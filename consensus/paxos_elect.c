@@ -59,7 +59,7 @@ void mf_paxos_campaign(struct mf_paxos *paxos, const struct mf_paxos_env *env)
     if (paxos->self < 0 || paxos->cfg.blank)
         return;
     mf_paxos_step_down(paxos, env, paxos->cfg.election_us, paxos->cfg.election_us);
-    if (mf_paxos_kept_from(paxos, env, paxos->cfg.self))
+    if (env->log_blocked || mf_paxos_kept_from(paxos, env, paxos->cfg.self))
         return;
     mf_paxos_saw_ballot(paxos, paxos->promised);
     paxos->role = MF_CANDIDATE;
@@ -126,14 +126,15 @@ void mf_paxos_on_vote(struct mf_paxos *paxos, const struct mf_paxos_env *env,
     }
     paxos->votes |= 1u << voter;
     // Bound again: the leader has come back, and is left alone.
-    if (quorum_of(paxos, paxos->votes) && !mf_paxos_kept_from(paxos, env, paxos->cfg.self))
+    if (quorum_of(paxos, paxos->votes) && !env->log_blocked &&
+        !mf_paxos_kept_from(paxos, env, paxos->cfg.self))
         run(paxos, env, 0);
 }
 
 void mf_paxos_on_transfer(struct mf_paxos *paxos, const struct mf_paxos_env *env,
                           const struct mf_paxos_msg *msg)
 {
-    if (msg->ballot != paxos->promised || paxos->self < 0 || paxos->cfg.blank)
+    if (msg->ballot != paxos->promised || paxos->self < 0 || paxos->cfg.blank || env->log_blocked)
         return;
     mf_paxos_follow(paxos, env, msg->ballot);
     mf_paxos_heard_chosen(paxos, env, msg->from, msg->ballot, msg->chosen);

@@ -49,6 +49,13 @@ enum mf_paxos_type {
     MF_PAXOS_TYPE_MAX = MF_PAXOS_RELEASE,
 };
 
+// What a node can do without whose log is as full as it may get: it will be sent again. A message
+// that is dropped is one that was lost.
+static inline bool mf_paxos_brings_records(enum mf_paxos_type type)
+{
+    return type == MF_PAXOS_PREPARE || type == MF_PAXOS_ACCEPT || type == MF_PAXOS_LEARNED;
+}
+
 struct mf_paxos_entry {
     uint64_t slot;
     mf_ballot_t ballot;

@@ -12,19 +12,24 @@
 // and moved_us: when the writer last finished something, or began to have something to do. It is
 // stored by whoever makes pending_bytes what it says, before that (see mf_wal_stalled_us).
 //
-// A write or sync that failed ends the stream. It is not tried again: the kernel reports the loss
-// of a dirty page once, marks the page clean, and the next sync of the same file succeeds without
-// the data. Only a segment that could not be made for want of space is tried once more when it is
-// needed, because it is then made from nothing.
+// A sync that failed ends the stream. It is not tried again: the kernel reports the loss of a dirty
+// page once, marks the page clean, and the next sync of the same file succeeds without the data. A
+// write that failed is another matter: nothing was promised on it, and the writer has all its bytes
+// still. Where the disk may take it later, the writer waits and writes it again, and what it leaves
+// behind in between is what a crash in the middle of a write leaves. A segment that could not be
+// made is made again from nothing.
 #include "consensus/wal.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -72,6 +77,7 @@ struct spare {
     enum spare_state state;
     struct segment segment; // WANTED: its number; READY: the whole of it
     bool final;             // FAILED: for good
+    int error;              // FAILED: the errno
     char message[512];
 };
 
@@ -97,6 +103,7 @@ struct mf_wal {
     bool untidy; // files may be removed
 
     atomic_bool stop; // ends the preparer in the middle of a file
+    _Atomic int blocked;
     _Atomic uint64_t pending_bytes;
     _Atomic uint64_t moved_us;
     _Atomic uint64_t syncs;
@@ -108,12 +115,14 @@ struct mf_wal {
     struct mf_wal_folder writing;
     struct segment segment;
     struct mf_buf out;
+    uint64_t retry_us; // how long the next failed write waits
     pthread_t writer;
 
     // The preparer's.
     struct mf_wal_folder preparing;
     struct mf_wal_file retired[RETIRED_MAX];
     uint32_t retired_count;
+    bool complained; // that the next segment cannot be made
     pthread_t preparer;
 };
 
@@ -263,6 +272,8 @@ static enum mf_err roll_over(struct mf_wal *wal)
     while (wal->spare.state != SPARE_READY) {
         if (wal->spare.state == SPARE_FAILED && (wal->spare.final || asked)) {
             enum mf_err err = mf_wal_explain(&wal->writing, MF_IO, "%s", wal->spare.message);
+            wal->writing.error = wal->spare.error;
+            wal->writing.sync_failed |= wal->spare.final;
             pthread_mutex_unlock(&wal->lock);
             return err;
         }
@@ -282,11 +293,64 @@ static enum mf_err roll_over(struct mf_wal *wal)
     return MF_OK;
 }
 
+enum mf_wal_block mf_wal_blocked(const struct mf_wal *wal)
+{
+    // Relaxed: a reading of its own.
+    return (enum mf_wal_block)atomic_load_explicit(&wal->blocked, memory_order_relaxed);
+}
+
+static void tell_blocked(struct mf_wal *wal, enum mf_wal_block block)
+{
+    bool flowed = mf_wal_blocked(wal) == MF_WAL_FLOWS;
+    if (flowed && block == MF_WAL_FLOWS)
+        return;
+    atomic_store_explicit(&wal->blocked, (int)block, memory_order_relaxed);
+    if (wal->config.blocked == NULL || (!flowed && block != MF_WAL_FLOWS))
+        return;
+    char message[700] = "";
+    struct statvfs room;
+    if (block != MF_WAL_FLOWS && statvfs(wal->path, &room) == 0)
+        snprintf(message, sizeof message, "%s (%llu KiB free of %llu KiB)", wal->writing.message,
+                 (unsigned long long)(room.f_bavail * room.f_frsize / 1024),
+                 (unsigned long long)(room.f_blocks * room.f_frsize / 1024));
+    else if (block != MF_WAL_FLOWS)
+        snprintf(message, sizeof message, "%s", wal->writing.message);
+    wal->config.blocked(wal->config.arg, block, message);
+}
+
+// The writer: after a failure. True, after a while, when what failed is to be tried again.
+static bool wait_for_disk(struct mf_wal *wal)
+{
+    if (!mf_wal_may_pass(&wal->writing))
+        return false;
+    tell_blocked(wal, mf_wal_no_room(&wal->writing) ? MF_WAL_FULL : MF_WAL_REFUSED);
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    uint64_t until_ns = (uint64_t)until.tv_nsec + wal->retry_us * 1000;
+    until.tv_sec += (time_t)(until_ns / 1000000000);
+    until.tv_nsec = (long)(until_ns % 1000000000);
+    if (wal->retry_us < wal->config.retry_us * MF_WAL_RETRY_TIMES)
+        wal->retry_us *= 2;
+    pthread_mutex_lock(&wal->lock);
+    while (!wal->closing &&
+           pthread_cond_timedwait(&wal->work_changed, &wal->lock, &until) != ETIMEDOUT)
+        ;
+    bool again = !wal->closing;
+    pthread_mutex_unlock(&wal->lock);
+    return again;
+}
+
+// The writer: the disk has taken what it refused.
+static void go_on(struct mf_wal *wal)
+{
+    wal->retry_us = wal->config.retry_us;
+    tell_blocked(wal, MF_WAL_FLOWS);
+}
+
 // The writer: the header of a prepared segment again, now with the link to the one before.
 static enum mf_err write_link(struct mf_wal *wal)
 {
     struct segment *segment = &wal->segment;
-    segment->id.prepared = false;
     struct mf_buf header = {0};
     mf_wal_put_header(&header, &segment->id);
     enum mf_err err =
@@ -333,31 +397,43 @@ static void note_batch(struct mf_wal *wal, const struct mf_wal_batch *batch)
     mf_wal_batch_each(batch, &wal->out, note_record, &noting);
 }
 
+// The writer: what is in wal->out to its place, and with a segment's first batch the link.
+static enum mf_err write_out(struct mf_wal *wal, bool link)
+{
+    enum mf_err err = link ? write_link(wal) : MF_OK;
+    if (err == MF_OK)
+        err = mf_wal_file_write(&wal->writing, wal->segment.fd, wal->segment.name,
+                                mf_buf_view(&wal->out), wal->segment.offset);
+    return err;
+}
+
 // The writer: closes the batch in wal->out and brings it to disk.
 static enum mf_err commit(struct mf_wal *wal, struct mf_wal_batch *batch)
 {
+    enum mf_err err = MF_OK;
     bool fits = wal->segment.offset + wal->out.len <= wal->segment_bytes;
     // A batch that is larger than any segment makes the file longer.
     if (!fits && wal->segment.batches > 0) {
-        enum mf_err err = roll_over(wal);
-        if (err != MF_OK)
-            return err;
+        while ((err = roll_over(wal)) != MF_OK) {
+            if (!wait_for_disk(wal))
+                return err;
+        }
     }
     struct segment *segment = &wal->segment;
     mf_wal_batch_end(batch, &wal->out, segment->id.identity, segment->batches + 1);
     size_t batch_bytes = wal->out.len;
     if (segment->id.recycled && segment->offset + batch_bytes < wal->segment_bytes)
         mf_wal_put_end(&wal->out);
-    enum mf_err err = MF_OK;
-    if (segment->id.prepared)
-        err = write_link(wal);
-    if (err == MF_OK)
-        err = mf_wal_file_write(&wal->writing, segment->fd, segment->name, mf_buf_view(&wal->out),
-                                segment->offset);
-    if (err == MF_OK)
-        err = sync_segment(wal);
+    bool link = segment->id.prepared;
+    segment->id.prepared = false;
+    while ((err = write_out(wal, link)) != MF_OK) {
+        if (!wait_for_disk(wal))
+            return err;
+    }
+    err = sync_segment(wal);
     if (err != MF_OK)
         return err;
+    go_on(wal);
     segment->offset += batch_bytes;
     segment->batches++;
     note_batch(wal, batch);
@@ -370,7 +446,8 @@ static enum mf_err commit(struct mf_wal *wal, struct mf_wal_batch *batch)
     return MF_OK;
 }
 
-// The writer: no more. What is queued is dropped, what comes later is refused.
+// The writer: no more. What is queued is dropped, what comes later is refused. A blocked stream
+// that is closed has not failed.
 static void fail(struct mf_wal *wal)
 {
     pthread_mutex_lock(&wal->lock);
@@ -379,7 +456,11 @@ static void fail(struct mf_wal *wal)
     empty_queue(&wal->queue);
     pthread_mutex_unlock(&wal->lock);
     free_hand_overs(dropped);
-    wal->config.failed(wal->config.arg, wal->writing.message);
+    if (!mf_wal_may_pass(&wal->writing))
+        wal->config.failed(wal->config.arg, wal->writing.message);
+    else
+        mf_log(MF_WARN, "the log ends without what it could not write, none of it acknowledged: %s",
+               wal->writing.message);
 }
 
 static void *write_loop(void *arg)
@@ -448,13 +529,15 @@ static void prepare(struct mf_wal *wal)
     enum mf_err err;
     if (!recycle_segment(wal, &next, &err))
         err = create_segment(wal, &wal->preparing, &next);
-    if (err == MF_IO)
+    if (err == MF_IO && !wal->complained)
         mf_log(MF_WARN, "the next segment of the log cannot be made ahead: %s",
                wal->preparing.message);
+    wal->complained = err == MF_IO;
     pthread_mutex_lock(&wal->lock);
     wal->spare.state = err == MF_OK ? SPARE_READY : SPARE_FAILED;
     wal->spare.segment = next;
     wal->spare.final = wal->preparing.sync_failed;
+    wal->spare.error = wal->preparing.error;
     memcpy(wal->spare.message, wal->preparing.message, sizeof wal->spare.message);
     pthread_cond_broadcast(&wal->spare_changed);
 }
@@ -626,7 +709,14 @@ enum mf_err mf_wal_open_on(const struct mf_wal_disk *disk, const struct mf_wal_c
     wal->filling = new_hand_over();
     empty_queue(&wal->queue);
     pthread_mutex_init(&wal->lock, NULL);
-    pthread_cond_init(&wal->work_changed, NULL);
+    if (wal->config.retry_us == 0)
+        wal->config.retry_us = MF_WAL_RETRY_US;
+    wal->retry_us = wal->config.retry_us;
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&wal->work_changed, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     pthread_cond_init(&wal->spare_changed, NULL);
 
     *out = NULL;

@@ -7,8 +7,18 @@
 // batch and one fdatasync, then reports. The reactor never blocks on the disk.
 //
 // Must: `durable` is reported for a hand-over only after its bytes are on disk (fsync mode), and
-// hand-overs become durable in order. A failed write or sync is reported once through `failed`; the
-// stream then accepts nothing more (a sync that failed may have lost pages: retrying would lie).
+// hand-overs become durable in order. A failed sync is reported once through `failed`; the stream
+// then accepts nothing more (a sync that failed may have lost pages: retrying would lie).
+//
+// A disk that is full, over a quota, or answers a write with an I/O error, *blocks* the stream
+// until it takes the write. Must:
+//   B1  What is not on disk is not durable: the batch at hand waits, and all later ones behind it.
+//   B2  That batch is written again whole, the same bytes at the same place, so that what a failed
+//       write left of it is overwritten. No other is begun before, so a crash meanwhile leaves
+//       nothing of it, all of it, or a torn tail, and never damage.
+//   B3  Only writes, and files made from nothing, are tried again. A failed sync is final.
+//   B4  Tries are retry_us apart at least; a file that could not be made gives back its room in
+//       between. Being closed ends the waiting.
 #ifndef MF_CONSENSUS_WAL_H
 #define MF_CONSENSUS_WAL_H
 
@@ -57,17 +67,33 @@ MF_MUST_USE enum mf_err mf_wal_recover_streams(const char *folder,
                                                const struct mf_wal_reading *reading,
                                                struct mf_wal_recovery *recovery);
 
+// The first try after a write that failed comes after this long, later ones after up to
+// MF_WAL_RETRY_TIMES as long.
+#define MF_WAL_RETRY_US UINT64_C(100000)
+#define MF_WAL_RETRY_TIMES 32u
+
+// What keeps a stream from writing.
+enum mf_wal_block {
+    MF_WAL_FLOWS,   // nothing
+    MF_WAL_FULL,    // the disk is full, or a quota is used up
+    MF_WAL_REFUSED, // the disk answers writes with I/O errors
+};
+
 struct mf_wal_config {
     const char *folder; // created if missing; its parent is fsynced
     uint32_t stream;
     uint64_t segment_bytes; // size of a segment file; a larger batch gets a larger file
     bool sync;              // false: written but never synced
+    uint64_t retry_us;      // 0: MF_WAL_RETRY_US
     // Of all streams of the folder; outlives the log. NULL: files are never removed.
     struct mf_wal_ledger *ledger;
     bool orphans; // tidies up after streams that nobody has opened by then, too
     // Called by the WAL's thread. They must not block; they pass a message to the reactor.
     void (*durable)(void *arg, uint64_t sequence); // all hand-overs up to `sequence`
     void (*failed)(void *arg, const char *message);
+    // The stream is blocked, and message says why and how much room there is; or, with
+    // MF_WAL_FLOWS and an empty message, it goes on. NULL: nobody wants to know.
+    void (*blocked)(void *arg, enum mf_wal_block block, const char *message);
     void *arg;
 };
 
@@ -88,6 +114,8 @@ uint64_t mf_wal_pending_bytes(const struct mf_wal *wal);
 // How long the disk has kept what was handed over waiting without finishing anything, at now_us; 0
 // when nothing is pending. A node whose disk stands still is no leader to rely on. Any thread.
 uint64_t mf_wal_stalled_us(const struct mf_wal *wal, uint64_t now_us);
+// What keeps the stream from writing now. Any thread.
+enum mf_wal_block mf_wal_blocked(const struct mf_wal *wal);
 
 // The owner's thread, at any time: removes, on a thread of the log, the files that the ledger says
 // are not needed, one by one from the oldest, the folder synced after each. It costs next to
@@ -104,8 +132,9 @@ struct mf_wal_stats {
 // Any thread.
 void mf_wal_stats(const struct mf_wal *wal, struct mf_wal_stats *stats);
 
-// The owner's thread: writes and syncs all that was submitted, ends the threads, closes. No
-// callback comes after it. NULL is fine.
+// The owner's thread: writes and syncs all that was submitted, ends the threads, closes. A stream
+// that is blocked gives up what is not written, which was never durable. No callback comes after
+// it. NULL is fine.
 void mf_wal_close(struct mf_wal *wal);
 
 #endif

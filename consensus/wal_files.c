@@ -45,7 +45,18 @@ enum mf_err mf_wal_explain(struct mf_wal_folder *folder, enum mf_err err, const 
     va_start(args, format);
     vsnprintf(folder->message, sizeof folder->message, format, args);
     va_end(args);
+    folder->error = 0;
     return err;
+}
+
+bool mf_wal_no_room(const struct mf_wal_folder *folder)
+{
+    return folder->error == ENOSPC || folder->error == EDQUOT;
+}
+
+bool mf_wal_may_pass(const struct mf_wal_folder *folder)
+{
+    return !folder->sync_failed && (mf_wal_no_room(folder) || folder->error == EIO);
 }
 
 // "cannot VERB FOLDER/NAME: reason"; an empty name is the folder itself.
@@ -53,8 +64,10 @@ static enum mf_err explain_errno(struct mf_wal_folder *folder, const char *verb,
 {
     int error = errno;
     const char *advice = error == ENOSPC || error == EDQUOT ? "; free some space" : "";
-    return mf_wal_explain(folder, MF_IO, "cannot %s %s%s%s: %s%s", verb, folder->path,
-                          name[0] != '\0' ? "/" : "", name, strerror(error), advice);
+    enum mf_err err = mf_wal_explain(folder, MF_IO, "cannot %s %s%s%s: %s%s", verb, folder->path,
+                                     name[0] != '\0' ? "/" : "", name, strerror(error), advice);
+    folder->error = error;
+    return err;
 }
 
 // FOLDER/NAME, to be freed.

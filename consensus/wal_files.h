@@ -38,6 +38,7 @@ struct mf_wal_folder {
     const char *path;
     bool sync;
     bool sync_failed; // some sync failed: what was written may be gone, and no later one can tell
+    int error;        // errno of the call that `message` is about; 0 when it is about none
     char message[512];
 };
 
@@ -45,6 +46,12 @@ struct mf_wal_folder {
 MF_MUST_USE enum mf_err mf_wal_explain(struct mf_wal_folder *folder, enum mf_err err,
                                        const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+// The last failure, which was MF_IO, is one that may pass by itself (no room, a quota, an I/O
+// error), and nothing depends on what it left behind: it was no sync that failed.
+bool mf_wal_may_pass(const struct mf_wal_folder *folder);
+// It is for want of room.
+bool mf_wal_no_room(const struct mf_wal_folder *folder);
 
 // Creates the folder when it is missing and makes that durable. MF_IO.
 MF_MUST_USE enum mf_err mf_wal_folder_make(struct mf_wal_folder *folder);

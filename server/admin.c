@@ -127,6 +127,7 @@ struct totals {
     uint64_t snapshots_sent, snapshots_installed;
     uint64_t wal_syncs, wal_bytes, wal_sync_us_max, wal_sync_us_total, wal_pending_bytes;
     uint64_t keys, bytes, leading, held, ids, log_bytes, evicted;
+    uint64_t full, refused; // logs that are blocked
 };
 
 static void add_reactor(struct totals *totals, struct mf_reactor *reactor)
@@ -152,6 +153,8 @@ static void add_reactor(struct totals *totals, struct mf_reactor *reactor)
     if (stats.sync_us_max > totals->wal_sync_us_max)
         totals->wal_sync_us_max = stats.sync_us_max;
     totals->wal_pending_bytes += mf_wal_pending_bytes(reactor->wal);
+    totals->full += mf_wal_blocked(reactor->wal) == MF_WAL_FULL;
+    totals->refused += mf_wal_blocked(reactor->wal) == MF_WAL_REFUSED;
 }
 
 // One reading of each shard's figures, so that those of one answer agree with each other.
@@ -290,6 +293,8 @@ void mf_admin_stats(struct mf_reactor *reactor, mf_admin_done *done, void *arg)
         {"wal_sync_us_max", totals.wal_sync_us_max},
         {"wal_sync_us_total", totals.wal_sync_us_total},
         {"wal_pending_bytes", totals.wal_pending_bytes},
+        {"disk_full", totals.full > 0},
+        {"disk_failing", totals.refused > 0},
     };
     struct mf_buf out = {0};
     mf_pack_map(&out, sizeof(rows) / sizeof(rows[0]) + 2);

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "server/disk.h"
 #include "server/forming.h"
 #include "server/links_internal.h"
 #include "server/membership.h"
@@ -144,7 +145,8 @@ static void receive_paxos(struct mf_reactor *reactor, struct mf_task *task)
     // Asked again: while this was on its way from reactor to reactor, our replicas may have been
     // told of the next process. Who runs on a node, and by which clock, does not go back.
     if (shard->replica != NULL &&
-        mf_links_is_current(reactor->node, paxos->member, paxos->incarnation)) {
+        mf_links_is_current(reactor->node, paxos->member, paxos->incarnation) &&
+        !mf_disk_sheds(reactor, &paxos->msg)) {
         struct mf_replica_env env = mf_reactor_env(reactor);
         mf_replica_receive(shard->replica, &env, &paxos->msg, paxos->mono_us);
         mf_reactor_touch(shard);

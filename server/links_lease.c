@@ -38,14 +38,15 @@ static bool read_echo(const struct mf_echo *echo, uint64_t incarnation, struct m
     return mf_seq_valid(&echo->version, version) && of == incarnation;
 }
 
-// A node whose disk stands still, or that hears nothing of its followers, could acknowledge
-// nothing. One that stops asks to the end: until then it leads what nobody could take from it.
+// A node whose disk stands still or takes no log, or that hears nothing of its followers, could
+// acknowledge nothing. One that stops asks to the end: until then it leads what nobody could take
+// from it.
 static bool may_ask(const struct mf_links *links, uint32_t member, uint64_t now_us)
 {
     const struct mf_node *node = links->reactor->node;
     uint64_t heard_us = atomic_load_explicit(&node->members[member].heard_us, memory_order_relaxed);
-    return !atomic_load_explicit(&node->disk_stalled, memory_order_relaxed) && heard_us != 0 &&
-           now_us < heard_us + mf_node_lease_us(node);
+    return !atomic_load_explicit(&node->disk_stalled, memory_order_relaxed) &&
+           !mf_node_blocked(node) && heard_us != 0 && now_us < heard_us + mf_node_lease_us(node);
 }
 
 static bool declines(const struct mf_node *node)
@@ -108,6 +109,8 @@ void mf_links_watch_disk(struct mf_links *links, uint64_t now_us)
 {
     struct mf_node *node = links->reactor->node;
     uint64_t stalled_us = 0;
+    if (mf_node_blocked(node))
+        return; // it is known why nothing is written, and has been said
     for (uint32_t i = 0; i < node->reactor_count; i++) {
         const struct mf_wal *wal = node->reactors[i]->wal;
         uint64_t this_us = wal != NULL ? mf_wal_stalled_us(wal, now_us) : 0;
@@ -206,7 +209,7 @@ void mf_links_judge(struct mf_links *links, uint64_t now_us)
         }
         mf_log(MF_WARN,
                heard ? "node %u asks for no lease since %u ms: it stops, does not hear us, or "
-                       "its disk stands still"
+                       "its disk stands still or is full"
                      : "node %u is silent for %u ms",
                member->id, node->config.lease_ms);
         mf_links_suspect_everywhere(links->reactor, i, 0);

@@ -135,12 +135,13 @@ struct mf_node {
 
     _Atomic(const char *) password; // replaced by SIGHUP; old ones are kept until the end
     _Atomic uint32_t clients;
-    _Atomic uint32_t watches;  // of clients
-    _Atomic bool stopping;     // it hands over what it leads, and goes on serving meanwhile
-    _Atomic bool closing;      // it has, or has tried long enough: nothing new is begun
-    _Atomic bool draining;     // it hands over what it leads, and goes on serving for good
-    _Atomic bool disk_stalled; // as reactor 0 judges: the node asks for no leases
-    _Atomic bool failed;       // it stops because it cannot go on: exit 1
+    _Atomic uint32_t watches;      // of clients
+    _Atomic bool stopping;         // it hands over what it leads, and goes on serving meanwhile
+    _Atomic bool closing;          // it has, or has tried long enough: nothing new is begun
+    _Atomic bool draining;         // it hands over what it leads, and goes on serving for good
+    _Atomic bool disk_stalled;     // as reactor 0 judges: the node asks for no leases
+    _Atomic uint32_t blocked_logs; // of the reactors, which the disk does not take (server/disk.h)
+    _Atomic bool failed;           // it stops because it cannot go on: exit 1
     pthread_mutex_t mutex;
 };
 
@@ -177,11 +178,16 @@ static inline uint64_t mf_node_lease_us(const struct mf_node *node)
 {
     return (uint64_t)node->config.lease_ms * 1000;
 }
+// The disk does not take what some log has to write. Any thread.
+static inline bool mf_node_blocked(const struct mf_node *node)
+{
+    return atomic_load_explicit(&node->blocked_logs, memory_order_relaxed) > 0;
+}
 // It hands over what it leads and takes nothing. Any thread.
 static inline bool mf_node_leaving(const struct mf_node *node)
 {
     return atomic_load_explicit(&node->stopping, memory_order_relaxed) ||
-           atomic_load_explicit(&node->draining, memory_order_relaxed);
+           atomic_load_explicit(&node->draining, memory_order_relaxed) || mf_node_blocked(node);
 }
 // Until when this node counts others as holding leases that a process before it may have granted;
 // 0 on a folder that no process has used.

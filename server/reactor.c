@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "server/change.h"
+#include "server/disk.h"
 #include "server/forming.h"
 #include "server/leadership.h"
 #include "server/links.h"
@@ -66,8 +67,10 @@ uint64_t mf_reactor_now_us(const struct mf_reactor *reactor)
 
 struct mf_replica_env mf_reactor_env(struct mf_reactor *reactor)
 {
-    return (struct mf_replica_env){
-        .now_us = mf_mono_us(), .wall_us = mf_wall_us(), .random = mf_rand_next(&reactor->rand)};
+    return (struct mf_replica_env){.now_us = mf_mono_us(),
+                                   .wall_us = mf_wall_us(),
+                                   .random = mf_rand_next(&reactor->rand),
+                                   .log_blocked = mf_node_blocked(reactor->node)};
 }
 
 void mf_reactor_touch(struct mf_owned_shard *shard)
@@ -157,15 +160,6 @@ static void on_durable(void *arg, uint64_t sequence)
     struct mf_reactor *reactor = arg;
     atomic_store_explicit(&reactor->durable, sequence, memory_order_release);
     ev_async_send(reactor->loop, &reactor->wal_wake);
-}
-
-// Without its log a node can promise nothing: it stops, and the others take over.
-static void on_wal_failed(void *arg, const char *message)
-{
-    struct mf_reactor *reactor = arg;
-    mf_log(MF_ERROR, "the write-ahead log failed, the node stops: %s", message);
-    atomic_store(&reactor->node->failed, true);
-    kill(getpid(), SIGTERM);
 }
 
 static struct mf_persist *persist_at(struct mf_reactor *reactor, size_t i)
@@ -695,7 +689,8 @@ enum mf_err mf_reactor_open(struct mf_reactor *reactor, int rpc_fd, int peer_fd,
                                        .ledger = node->ledger,
                                        .orphans = reactor->index == 0,
                                        .durable = on_durable,
-                                       .failed = on_wal_failed,
+                                       .failed = mf_disk_failed,
+                                       .blocked = mf_disk_blocked,
                                        .arg = reactor};
         enum mf_err err = mf_wal_open(&config, &reactor->wal, message, message_size);
         if (err != MF_OK)

@@ -6,6 +6,9 @@
 
 #include "server/replica_internal.h"
 
+// While the disk does not take the log, whether it does again is looked at this often.
+#define BLOCKED_LOOK_US UINT64_C(100000)
+
 struct mf_replica *mf_replica_new(const struct mf_replica_config *config, struct mf_shard *shard,
                                   const struct mf_replica_ops *ops, void *ctx, uint64_t now_us)
 {
@@ -108,6 +111,7 @@ struct mf_paxos_env mf_replica_paxos_env(struct mf_replica *replica,
         .now_us = env->now_us,
         .random = env->random,
         .bound = bound(replica, env->now_us),
+        .log_blocked = env->log_blocked,
         .stamp = {.source = (uint8_t)estimate.source,
                   .log_us = estimate.log_us,
                   .ballot = estimate.source == MF_CLOCK_LIVE ? replica->clock_ballot : 0}};
@@ -154,7 +158,7 @@ void mf_replica_submit(struct mf_replica *replica, const struct mf_replica_env *
         mf_replica_reply(replica, op, MF_INTERNAL);
     else if (op->local)
         mf_replica_answer_local(replica, env, op);
-    else if (mf_paxos_role(replica->paxos) != MF_LEADER)
+    else if (mf_paxos_role(replica->paxos) != MF_LEADER || (op->write && env->log_blocked))
         mf_replica_reply(replica, op, MF_NOT_LEADER);
     else if (replica->pending_ops > replica->cfg.pending_ops_max)
         mf_replica_reply(replica, op, MF_BUSY);
@@ -266,7 +270,7 @@ void mf_replica_tick(struct mf_replica *replica, const struct mf_replica_env *en
 // Notes the log clock beside the wall clock, and the chosen index as a hint for the next start.
 static void write_mark(struct mf_replica *replica, const struct mf_replica_env *env)
 {
-    if (env->now_us < replica->mark_us)
+    if (env->now_us < replica->mark_us || env->log_blocked)
         return;
     struct mf_clock_estimate estimate =
         mf_log_clock_estimate(&replica->clock, env->now_us, env->wall_us);
@@ -394,6 +398,7 @@ void mf_replica_flush(struct mf_replica *replica, const struct mf_replica_env *e
     if (replica->dead)
         return;
     replica->dirty = false;
+    replica->blocked_us = env->log_blocked ? env->now_us + BLOCKED_LOOK_US : 0;
     propose(replica, env);
     while (mf_paxos_has_update(replica->paxos) && !replica->dead) {
         carry_out(replica, env);
@@ -418,8 +423,10 @@ uint64_t mf_replica_next_tick_us(const struct mf_replica *replica, uint64_t now_
     if (replica->dead)
         return MF_NEVER;
     uint64_t next = mf_paxos_next_tick_us(replica->paxos);
-    if (replica->mark_us < next)
-        next = replica->mark_us;
+    uint64_t mark_us =
+        replica->mark_us > replica->blocked_us ? replica->mark_us : replica->blocked_us;
+    if (mark_us < next)
+        next = mark_us;
     if (replica->pending_ops > 0 && replica->sweep_us < next)
         next = replica->sweep_us;
     uint64_t memory_us = mf_replica_memory_due_us(replica, now_us);
@@ -430,6 +437,8 @@ uint64_t mf_replica_next_tick_us(const struct mf_replica *replica, uint64_t now_
         deadline_us != MF_NO_DEADLINE && mf_paxos_window_open(replica->paxos)) {
         uint64_t clock_us = mf_log_clock_now(&replica->clock, now_us);
         uint64_t due_us = now_us + (deadline_us > clock_us ? deadline_us - clock_us : 0);
+        if (due_us < replica->blocked_us)
+            due_us = replica->blocked_us;
         next = due_us < next ? due_us : next;
     }
     return next;

@@ -70,6 +70,9 @@ struct mf_replica_env {
     uint64_t now_us;  // monotonic
     uint64_t wall_us; // for expire_at, and for bridging a stop of the whole cluster
     uint64_t random;
+    // The disk does not take our log for a while: we do not run, take no writes from clients, and
+    // propose none.
+    bool log_blocked;
 };
 
 // Takes over the shard (fresh, or loaded from a snapshot that stands before the first log entry).

@@ -62,6 +62,7 @@ struct mf_replica {
     struct mf_budget_share share;
     uint64_t sweep_us;
     uint64_t mark_us;        // when to note the clock; MF_NEVER = nothing to note
+    uint64_t blocked_us;     // until then the log counts as blocked: no mark and no expiry is due
     uint64_t marked_us;      // when it was noted last; 0 = not since the start
     uint64_t unmarked_bytes; // applied since then
     uint16_t told_leader;    // as last reported by leader_changed

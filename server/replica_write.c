@@ -160,6 +160,8 @@ static bool admit_first(struct mf_replica *replica)
 
 void mf_replica_propose_queued(struct mf_replica *replica, const struct mf_replica_env *env)
 {
+    if (env->log_blocked)
+        return; // whoever leads next does
     while (mf_paxos_window_open(replica->paxos) && admit_first(replica)) {
         uint64_t tag = next_tag(replica);
         mf_batch_begin(&replica->batch, tag);

@@ -131,9 +131,20 @@ static void join_list(const struct request *request, struct mf_result *joined, s
         .kind = MF_RESULT_LIST, .count = request->items, .value = mf_buf_view(out)};
 }
 
+// Where our own disk may be the reason it is told.
+static struct mf_result error_of(const struct mf_reactor *reactor, enum mf_err err)
+{
+    struct mf_result result = {.kind = MF_RESULT_ERROR, .err = err};
+    if (err == MF_NO_QUORUM && mf_node_blocked(reactor->node))
+        result.value =
+            mf_bytes_str("no majority of the shard's replicas takes writes: the disk of the node "
+                         "that was asked is full or fails; nothing happened");
+    return result;
+}
+
 static void finish(struct mf_reactor *reactor, struct request *request)
 {
-    struct mf_result joined = {.kind = MF_RESULT_ERROR, .err = worst(request)};
+    struct mf_result joined = error_of(reactor, worst(request));
     struct mf_buf scratch = {0};
     if (joined.err == MF_OK && request->part_count == 1) {
         struct mf_reader reader = mf_reader_of(mf_buf_view(&request->parts[0].op->result));

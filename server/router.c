@@ -270,11 +270,24 @@ void mf_router_submit(struct mf_reactor *reactor, struct mf_op *op)
     mf_reactor_send(reactor, owner, &op->task);
 }
 
+// A write that we lead and our disk does not take, of a shard that nobody else can lead.
+static bool hopeless(const struct mf_owned_shard *shard, const struct mf_op *op)
+{
+    return op->write && mf_node_blocked(shard->reactor->node) && shard->replica != NULL &&
+           mf_paxos_role(mf_replica_paxos(shard->replica)) == MF_LEADER &&
+           mf_paxos_members(mf_replica_paxos(shard->replica))->voter_count == 1;
+}
+
 void mf_router_outcome(struct mf_owned_shard *shard, struct mf_op *op)
 {
+    uint16_t self = shard->reactor->node->config.id;
+    if (op->status == MF_NOT_LEADER && hopeless(shard, op))
+        op->status = MF_NO_QUORUM;
+    if (op->status == MF_NOT_LEADER && op->leader == self)
+        op->leader = 0; // it leads, but not for long
     bool retry = op->status == MF_NOT_LEADER && op->from_node == 0;
     uint16_t leader = target(shard);
-    if (retry && leader != 0 && leader != shard->reactor->node->config.id)
+    if (retry && leader != 0 && leader != self)
         route(shard, op);
     else if (retry)
         park(shard, op); // leader_changed or the next tick takes it up again

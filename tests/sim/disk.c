@@ -10,6 +10,9 @@
 // Handing a batch to the operating system.
 #define WRITE_US_MAX 100u
 #define SLOW_SYNC_US_MAX 300000u
+// A write that found no room is tried again after up to this long.
+#define RETRY_US_MAX 100000u
+#define PENDING_RECORDS_MAX 40u
 // A node's disk has one stream.
 #define STREAM 1u
 
@@ -160,18 +163,21 @@ static uint64_t draw_sync_us(struct sim_node *node)
     return sync_us;
 }
 
+static void begin_sync(struct sim_node *node)
+{
+    struct sim_disk *disk = &node->disk;
+    uint64_t sync_us = draw_sync_us(node);
+    uint64_t took_us = node->sim->now_us - disk->begun_us + sync_us;
+    if (took_us > disk->sync_us_max)
+        disk->sync_us_max = took_us;
+    sim_schedule(node->sim, node->sim->now_us + sync_us, SIM_SYNCED, node->index, 0, NULL);
+}
+
 void sim_disk_kick(struct sim_node *node)
 {
     struct sim_disk *disk = &node->disk;
     if (disk->busy || disk->gathering.record_count == 0)
         return;
-    if (disk->full_until_us > node->sim->now_us) {
-        disk->busy = true;
-        disk->sync_bytes.len = 0;
-        sim_schedule(node->sim, node->sim->now_us + draw_sync_us(node), SIM_STOP, node->index, 0,
-                     NULL);
-        return;
-    }
     struct sim_batch empty = disk->syncing;
     disk->syncing = disk->gathering;
     disk->gathering = empty;
@@ -183,10 +189,34 @@ void sim_disk_kick(struct sim_node *node)
     const struct sim_file *file = current(disk);
     mf_wal_batch_end(&batch, &disk->sync_bytes, file->id.identity, file->batches + 1);
     disk->busy = true;
-    uint64_t sync_us = draw_sync_us(node);
-    if (sync_us > disk->sync_us_max)
-        disk->sync_us_max = sync_us;
-    sim_schedule(node->sim, node->sim->now_us + sync_us, SIM_SYNCED, node->index, 0, NULL);
+    disk->begun_us = node->sim->now_us;
+    if (disk->full_until_us > node->sim->now_us)
+        sim_schedule(node->sim, node->sim->now_us + sim_between(&disk->rand, 1, WRITE_US_MAX),
+                     SIM_TRIED, node->index, 0, NULL);
+    else
+        begin_sync(node);
+}
+
+void sim_disk_tried(struct sim_node *node)
+{
+    struct sim_disk *disk = &node->disk;
+    bool full = disk->full_until_us > node->sim->now_us;
+    if (full != disk->blocked)
+        sim_trace(node->sim, node->id,
+                  full ? "finds its disk full, and steps down" : "finds room on its disk again");
+    disk->blocked = full;
+    if (!full) {
+        begin_sync(node);
+        return;
+    }
+    node->sim->stats.full_writes++;
+    uint64_t again_us = node->sim->now_us + sim_between(&disk->rand, 1000, RETRY_US_MAX);
+    sim_schedule(node->sim, again_us, SIM_TRIED, node->index, 0, NULL);
+}
+
+bool sim_disk_sheds(const struct sim_disk *disk)
+{
+    return disk->gathering.record_count > PENDING_RECORDS_MAX;
 }
 
 void sim_disk_synced(struct sim_node *node,
@@ -292,6 +322,10 @@ void sim_disk_crash(struct sim_node *node)
     struct mf_buf *bytes = &current(disk)->bytes;
     // Of the batch under way nothing, everything, or some sectors have landed.
     uint64_t fate = mf_rand_below(&disk->rand, 4);
+    if (disk->busy) {
+        struct sim_stats *stats = &node->sim->stats;
+        (*(fate == 0 ? &stats->cut_lost : fate == 1 ? &stats->cut_whole : &stats->cut_torn))++;
+    }
     if (disk->busy && fate > 0) {
         uint32_t landed_permille = (uint32_t)sim_between(&disk->rand, 50, 950);
         for (size_t at = 0; at < disk->sync_bytes.len; at += SECTOR) {
@@ -305,6 +339,7 @@ void sim_disk_crash(struct sim_node *node)
     if (node->sim->plan.preallocated)
         put_zero_sectors(bytes, mf_rand_below(&disk->rand, 8));
     disk->busy = false;
+    disk->blocked = false;
     clear_batch(&disk->syncing);
     clear_batch(&disk->gathering);
     mf_wal_ledger_free(disk->ledger);

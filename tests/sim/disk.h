@@ -2,8 +2,9 @@
 //
 // Records that come in while a sync is running go into the next batch, as in the server. At a crash
 // the batch under way is lost, torn, or there: any of its sectors may have landed, and the others
-// hold zeros, noise, or what an older file left there. Files whose entries are all in a snapshot
-// go, when the ledger of the real log says so.
+// hold zeros, noise, or what an older file left there. A write that finds the disk full is tried
+// again, the same batch at the same place, until there is room or a crash comes. Files whose
+// entries are all in a snapshot go, when the ledger of the real log says so.
 #ifndef MF_SIM_DISK_H
 #define MF_SIM_DISK_H
 
@@ -51,7 +52,9 @@ struct sim_disk {
     struct sim_batch syncing;
     struct mf_buf sync_bytes; // the batch under way
     bool busy;
-    uint64_t sync_us_max; // the longest sync so far
+    bool blocked;         // it has found no room for that batch so far
+    uint64_t begun_us;    // when it was written for the first time
+    uint64_t sync_us_max; // the longest from there to its end, so far
     uint64_t slow_until_us;
     uint64_t full_until_us;
     bool rotten; // a bit has flipped that a restart finds
@@ -72,6 +75,11 @@ void sim_disk_synced(struct sim_node *node,
                      void (*durable_record)(struct sim_node *node,
                                             const struct mf_wal_record *record),
                      void (*durable)(struct sim_node *node, const struct sim_hand_over *hand_over));
+// The write that was under way finds room, and its sync begins, or there is none, and it is tried
+// again in a while.
+void sim_disk_tried(struct sim_node *node);
+// So much waits for the disk that what brings more is dropped.
+bool sim_disk_sheds(const struct sim_disk *disk);
 // A durable snapshot of the group covers the log up to this slot.
 void sim_disk_cover(struct sim_node *node, uint32_t group, uint64_t slot);
 // The copy that it covered is given up.

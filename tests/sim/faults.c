@@ -126,15 +126,16 @@ static void restart_unseen(struct sim *sim, const struct sim_node *node)
     sim_schedule(sim, sim->now_us + down_us, SIM_RESTART, node->index, 0, NULL);
 }
 
-static void crash_node(struct sim *sim, struct sim_node *node)
+// True when the node has no power now.
+static bool crash_node(struct sim *sim, struct sim_node *node)
 {
     bool reboot = sim_chance(rand_of(sim, SIM_CRASH), sim->plan.reboot_permille);
     if (!node->up)
-        return;
+        return reboot;
     bool forgets = sim->plan.durability == SIM_NONE || (sim->plan.durability == SIM_OS && reboot);
     if (forgets && !may_forget(sim, node)) {
         if (sim->plan.durability == SIM_NONE)
-            return;
+            return false;
         reboot = false;
         forgets = false;
     }
@@ -147,14 +148,20 @@ static void crash_node(struct sim *sim, struct sim_node *node)
         restart_unseen(sim, node);
     else
         restart_later(sim, node, SIM_CRASH);
+    return reboot;
 }
 
 static void crash(struct sim *sim)
 {
     struct mf_rand *rand = rand_of(sim, SIM_CRASH);
     if (sim_chance(rand, sim->plan.blackout_permille)) {
-        for (uint16_t i = 0; i < sim->plan.node_count; i++)
-            crash_node(sim, &sim->nodes[i]);
+        bool any = false;
+        bool all = true;
+        for (uint16_t i = 0; i < sim->plan.node_count; i++) {
+            any = any || sim->nodes[i].up;
+            all = crash_node(sim, &sim->nodes[i]) && all;
+        }
+        sim->stats.power_losses += any && all;
         return;
     }
     crash_node(sim, any_node(sim, SIM_CRASH));
@@ -452,18 +459,6 @@ void sim_faults_restart(struct sim *sim, uint16_t index)
         sim_schedule(sim, node->disk.full_until_us, SIM_RESTART, index, 0, NULL);
     else
         sim_node_start(node);
-}
-
-void sim_faults_disk_full(struct sim_node *node)
-{
-    if (node->disk.full_until_us == 0) { // the storm ended before the write got there
-        node->disk.busy = false;
-        sim_disk_kick(node);
-        return;
-    }
-    sim_trace(node->sim, node->id, "cannot write its log: no space left on its disk");
-    sim_node_crash(node, false);
-    restart_later(node->sim, node, SIM_FULL_DISK);
 }
 
 // The core that has to come together keeps a majority of every group; of the others each stays

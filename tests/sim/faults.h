@@ -17,8 +17,6 @@ void sim_faults_start(struct sim *sim);
 void sim_faults_strike(struct sim *sim, const struct sim_event *event);
 // A node that is down starts, unless something keeps it down.
 void sim_faults_restart(struct sim *sim, uint16_t index);
-// A node's disk took no more: its process ends, and starts again when there is room.
-void sim_faults_disk_full(struct sim_node *node);
 // No more faults, and whoever is down comes back; but a minority may stay away for good.
 void sim_faults_heal(struct sim *sim);
 

@@ -45,7 +45,7 @@ struct shared {
 static const char usage[] =
     "usage: mayfly-sim --seeds A..B [--jobs N] [--keep-going] [--twice]\n"
     "       mayfly-sim --seed S [--trace | --minimise] [--twice]\n"
-    "       each with [--lose WAY] [--without NAME,...] [--storm-ms N] [--ops N]\n"
+    "       each with [--lose WAY | --power-loss] [--without NAME,...] [--storm-ms N] [--ops N]\n"
     "\n"
     "Simulates a cluster with faults for each seed and checks it at every step.\n"
     "  --seeds A..B  these seeds\n"
@@ -57,6 +57,7 @@ static const char usage[] =
     "  --minimise    find out what the failure of this seed needs, and print the command for that\n"
     "  --lose WAY    lose most frames, nothing else, and see writes go on; WAY: requests, answers, "
     "both\n"
+    "  --power-loss  the whole cluster loses power, again and again, and nothing else goes wrong\n"
     "  --without ... leave this out of the plan, a list of names with commas; `--without help` "
     "lists them\n"
     "  --storm-ms N  end the storm after this many simulated milliseconds at the latest\n"
@@ -134,19 +135,14 @@ static uint32_t parse_ways(const char *text)
 
 static struct options parse(int argc, char **argv)
 {
-    static const struct option flags[] = {{"seeds", required_argument, NULL, 's'},
-                                          {"seed", required_argument, NULL, 's'},
-                                          {"jobs", required_argument, NULL, 'j'},
-                                          {"trace", no_argument, NULL, 't'},
-                                          {"twice", no_argument, NULL, '2'},
-                                          {"keep-going", no_argument, NULL, 'k'},
-                                          {"minimise", no_argument, NULL, 'm'},
-                                          {"without", required_argument, NULL, 'w'},
-                                          {"storm-ms", required_argument, NULL, 'u'},
-                                          {"ops", required_argument, NULL, 'o'},
-                                          {"lose", required_argument, NULL, 'l'},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {NULL, 0, NULL, 0}};
+    static const struct option flags[] = {
+        {"seeds", required_argument, NULL, 's'},    {"seed", required_argument, NULL, 's'},
+        {"jobs", required_argument, NULL, 'j'},     {"trace", no_argument, NULL, 't'},
+        {"twice", no_argument, NULL, '2'},          {"keep-going", no_argument, NULL, 'k'},
+        {"minimise", no_argument, NULL, 'm'},       {"without", required_argument, NULL, 'w'},
+        {"storm-ms", required_argument, NULL, 'u'}, {"ops", required_argument, NULL, 'o'},
+        {"lose", required_argument, NULL, 'l'},     {"power-loss", no_argument, NULL, 'p'},
+        {"help", no_argument, NULL, 'h'},           {NULL, 0, NULL, 0}};
     struct options options = {.last = 0, .first = 1, .jobs = 1};
     const char *end;
     int flag;
@@ -175,6 +171,9 @@ static struct options parse(int argc, char **argv)
         case 'l':
             options.request.limits.lose = parse_ways(optarg);
             break;
+        case 'p':
+            options.request.limits.power_loss = true;
+            break;
         case 'w':
             options.request.limits.without |= parse_aspects(optarg);
             break;
@@ -193,6 +192,8 @@ static struct options parse(int argc, char **argv)
     }
     if (optind < argc)
         refuse("argument", argv[optind], "none");
+    if (options.request.limits.power_loss && options.request.limits.lose != 0)
+        refuse("--power-loss", "with --lose", "one of the two");
     bool alone = options.last == options.first;
     if (options.minimise && !alone)
         refuse("--minimise", "", "one seed");
@@ -316,11 +317,16 @@ static void report(const struct sim_stats *s, uint64_t real_us)
            "%llu keys expired\n",
            (ull)s->ops, (ull)s->ops_done, (ull)s->ops_refused, (ull)s->ops_unknown, (ull)s->entries,
            (ull)s->expired);
-    printf("%llu leaders, %llu crashes, %llu torn logs, %llu memories lost, %llu full disks, "
-           "%llu pauses, %llu partitions, %llu of %llu frames lost, %llu key histories undecided\n",
+    printf("%llu leaders, %llu crashes, %llu torn logs, %llu memories lost, %llu full disks (%llu "
+           "writes found no room), %llu pauses, %llu partitions, %llu of %llu frames lost, %llu "
+           "key histories undecided\n",
            (ull)s->leaders, (ull)s->crashes, (ull)s->torn, (ull)s->forgot, (ull)s->full_disks,
-           (ull)s->pauses, (ull)s->partitions, (ull)s->frames_lost, (ull)s->frames,
-           (ull)s->undecided);
+           (ull)s->full_writes, (ull)s->pauses, (ull)s->partitions, (ull)s->frames_lost,
+           (ull)s->frames, (ull)s->undecided);
+    printf("%llu losses of power of a whole cluster; %llu writes were cut off by crashes: %llu "
+           "lost, %llu in parts, %llu there\n",
+           (ull)s->power_losses, (ull)(s->cut_lost + s->cut_torn + s->cut_whole), (ull)s->cut_lost,
+           (ull)s->cut_torn, (ull)s->cut_whole);
     printf("%llu configurations, %llu groups handed over, %llu copies given up, %llu snapshots, "
            "%llu of them sent and installed, %llu log files removed\n",
            (ull)s->members, (ull)s->transfers, (ull)s->left, (ull)s->snapshots, (ull)s->installs,

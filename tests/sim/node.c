@@ -59,7 +59,8 @@ struct mf_replica_env sim_node_env(struct sim_node *node)
 {
     return (struct mf_replica_env){.now_us = sim_node_mono_us(node),
                                    .wall_us = sim_node_wall_us(node),
-                                   .random = mf_rand_next(&node->rand)};
+                                   .random = mf_rand_next(&node->rand),
+                                   .log_blocked = node->disk.blocked};
 }
 
 static void on_reply(void *ctx, struct mf_op *op)
@@ -393,6 +394,22 @@ static void suspect(struct sim_node *node, uint16_t peer)
     }
 }
 
+// What the node leads, to whoever can take it.
+static void hand_over(struct sim_node *node)
+{
+    for (uint32_t group = 0; group < node->sim->plan.group_count; group++) {
+        struct mf_replica_env env = sim_node_env(node);
+        uint16_t heir = (uint16_t)(mf_rand_below(&node->rand, node->sim->plan.node_count) + 1);
+        const struct mf_paxos *paxos = mf_replica_paxos(node->replicas[group]);
+        if (mf_paxos_role(paxos) != MF_LEADER || mf_paxos_transferring(paxos))
+            continue;
+        enum mf_err err = mf_replica_transfer(node->replicas[group], &env, heir);
+        sim_trace(node->sim, node->id, "group %u is offered to node %u: %s", group, (unsigned)heir,
+                  mf_err_name(err));
+        node->sim->stats.transfers += err == MF_OK;
+    }
+}
+
 void sim_node_heartbeat(struct sim_node *node)
 {
     uint64_t now_us = sim_node_mono_us(node);
@@ -400,13 +417,15 @@ void sim_node_heartbeat(struct sim_node *node)
         struct sim_peer *peer = &node->peers[i];
         if (i == node->index)
             continue;
-        sim_network_beat(node->sim, node->index, i, node->sim->plan.leases);
+        sim_network_beat(node->sim, node->index, i, node->sim->plan.leases && !node->disk.blocked);
         sim_copies_tell(node, i);
         if (!peer->silent && now_us - peer->heard_us > node->sim->plan.silence_us) {
             peer->silent = true;
             suspect(node, i);
         }
     }
+    if (node->disk.blocked)
+        hand_over(node);
     sim_schedule(node->sim, true_us(node, now_us + HEARTBEAT_US), SIM_HEARTBEAT, node->index, 0,
                  NULL);
     sim_node_touch(node);
@@ -483,6 +502,11 @@ static void handle_message(struct sim_node *node, const struct sim_frame *frame)
     char text[SIM_TEXT_MAX];
     sim_trace(node->sim, node->id, "group %u gets from node %u %s", frame->group, frame->from + 1u,
               sim_message_text(&msg, text, sizeof(text)));
+    if (mf_paxos_brings_records(msg.type) && sim_disk_sheds(&node->disk)) {
+        sim_trace(node->sim, node->id, "drops it: too much waits for its disk");
+        mf_paxos_msg_free(&msg);
+        return;
+    }
     struct mf_replica_env env = sim_node_env(node);
     mf_replica_receive(node->replicas[frame->group], &env, &msg, frame->mono_us);
     sim_clocks_heard(node, frame->group, &msg);
@@ -515,6 +539,12 @@ void sim_node_synced(struct sim_node *node)
     sim_disk_sweep(node);
     sim_node_touch(node);
     sim_disk_kick(node);
+}
+
+void sim_node_tried(struct sim_node *node)
+{
+    sim_disk_tried(node);
+    sim_node_touch(node);
 }
 
 void sim_node_submit(struct sim_node *node, struct mf_op *op)

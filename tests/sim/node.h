@@ -99,6 +99,7 @@ void sim_node_turn(struct sim_node *node);
 void sim_node_heartbeat(struct sim_node *node);
 void sim_node_receive(struct sim_node *node, struct sim_frame *frame);
 void sim_node_synced(struct sim_node *node);
+void sim_node_tried(struct sim_node *node);
 // Takes the op.
 void sim_node_submit(struct sim_node *node, struct mf_op *op);
 

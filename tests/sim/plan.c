@@ -259,10 +259,45 @@ static void leave_out(struct sim_plan *plan, const struct sim_limits *limits)
         plan->op_max = (uint32_t)limits->ops;
 }
 
+// Nothing of what comes by chance goes wrong, but for what a kind of run puts in after this.
+static void calm_down(struct sim_plan *plan)
+{
+    plan->loss_permille = plan->slow_permille = plan->twice_permille = plan->stall_permille = 0;
+    plan->partition_us = plan->link_reset_us = 0;
+    plan->crash_us = plan->pause_us = plan->wall_jump_us = 0;
+    plan->slow_disk_us = plan->full_us = plan->rot_us = plan->wipe_us = 0;
+    plan->transfer_us = plan->members_us = plan->takeover_us = 0;
+    plan->left_behind = false;
+}
+
+// The whole cluster loses power again and again while clients write as fast as they are answered:
+// nearly always a write is under way. Where a loss of power takes memories, as many nodes lose it
+// as the groups can spare, and with `os` the other processes are killed.
+static void only_lose_power(struct sim_plan *plan, struct mf_rand *rand)
+{
+    calm_down(plan);
+    plan->ghosts = false;
+    plan->storm_us = sim_between(rand, 6, 10) * SECOND;
+    plan->crash_us = PICK(rand, 500, 1000, 2000) * MS;
+    plan->blackout_permille = plan->reboot_permille = 1000;
+    plan->down_us_max = PICK(rand, 50, 300, 1000) * MS;
+    plan->op_max = 800;
+    plan->think_us = plan->storm_us * plan->client_count / plan->op_max;
+    plan->timeout_us = PICK(rand, 300, 1000) * MS;
+    plan->value_bytes_max = (uint32_t)PICK(rand, 24, 1500, 1500);
+    plan->durability = (enum sim_durability)PICK(rand, SIM_FSYNC, SIM_FSYNC, SIM_FSYNC, SIM_FSYNC,
+                                                 SIM_FSYNC, SIM_FSYNC, SIM_OS, SIM_NONE);
+    plan->sync_us_min = PICK(rand, 5000, 15000, 40000);
+    plan->rotate_permille = (uint32_t)PICK(rand, 0, 10, 100);
+}
+
 // Frames get lost, and nothing else goes wrong. Timeouts leave room for some twenty attempts.
 static void only_lose(struct sim_plan *plan, uint32_t ways)
 {
     struct mf_paxos_config *paxos = &plan->replica.paxos;
+    uint32_t twice_permille = plan->twice_permille;
+    calm_down(plan);
+    plan->twice_permille = twice_permille;
     if (plan->node_count == 1)
         plan->node_count = 3;
     plan->storm_us = 60 * SECOND;
@@ -272,15 +307,8 @@ static void only_lose(struct sim_plan *plan, uint32_t ways)
     plan->timeout_us = 10 * SECOND;
     paxos->resend_us = 30 * MS;
     plan->lease_us = plan->silence_us = paxos->lease_us = paxos->election_us = 600 * MS;
-    plan->loss_permille = 0;
     plan->request_loss_permille = (ways & SIM_REQUESTS) != 0 ? MOST_PERMILLE : 0;
     plan->answer_loss_permille = (ways & SIM_ANSWERS) != 0 ? MOST_PERMILLE : 0;
-    plan->slow_permille = plan->stall_permille = 0;
-    plan->partition_us = plan->link_reset_us = 0;
-    plan->crash_us = plan->pause_us = plan->wall_jump_us = 0;
-    plan->slow_disk_us = plan->full_us = plan->rot_us = plan->wipe_us = 0;
-    plan->transfer_us = plan->members_us = plan->takeover_us = 0;
-    plan->left_behind = false;
 }
 
 void sim_plan_draw(struct sim_plan *plan, uint64_t seed, const struct sim_limits *limits)
@@ -296,5 +324,7 @@ void sim_plan_draw(struct sim_plan *plan, uint64_t seed, const struct sim_limits
     draw_aims(plan, &rand);
     if (limits->lose != 0)
         only_lose(plan, limits->lose);
+    if (limits->power_loss)
+        only_lose_power(plan, &rand);
     leave_out(plan, limits);
 }

@@ -135,6 +135,8 @@ struct sim_limits {
     // Not 0: no faults but the loss of most frames of these ways, under which every group must go
     // on acknowledging writes.
     uint32_t lose; // of enum sim_way
+    // No faults but losses of power of the whole cluster, several in a run, under load.
+    bool power_loss;
 };
 
 // The two ways of the frames between nodes.

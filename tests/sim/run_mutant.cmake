@@ -2,6 +2,7 @@
 # what may never happen. That a group comes to a standstill is not enough: any mistake can do that.
 # Where a line `Breaks: RULE` stands on top of the patch, it must be that rule.
 # -DBUILD=<build folder> -DMUTANT=<target> -DPATCH=<file> -DSEEDS_MAX=<number> -DJOBS=<number>
+# -DKIND=<flag of another kind of run, or nothing>
 set(CHUNK 50)
 set(STANDSTILL "once faults stop|every op comes back|a timer that fires|can tell all memories")
 
@@ -18,7 +19,7 @@ set(first 1)
 set(other "")
 while(first LESS_EQUAL SEEDS_MAX)
     math(EXPR last "${first} + ${CHUNK} - 1")
-    execute_process(COMMAND ${BUILD}/tests/mutants/${MUTANT} --seeds ${first}..${last}
+    execute_process(COMMAND ${BUILD}/tests/mutants/${MUTANT} ${KIND} --seeds ${first}..${last}
                             --jobs ${JOBS} --keep-going
                     RESULT_VARIABLE status OUTPUT_VARIABLE output ERROR_VARIABLE output)
     if(NOT status MATCHES "^[01]$")

@@ -35,6 +35,8 @@ void sim_replay_text(const struct sim_request *request, char *out, size_t size)
             used += (size_t)snprintf(out + used, size - used, "%s%s", first ? " --without " : ",",
                                      sim_aspect_name(i));
     }
+    if (limits->power_loss && used < size)
+        used += (size_t)snprintf(out + used, size - used, " --power-loss");
     if (limits->lose != 0 && used < size)
         used +=
             (size_t)snprintf(out + used, size - used, " --lose %s", sim_ways_name(limits->lose));

@@ -77,7 +77,7 @@ static bool is_at_node(enum sim_event_kind kind)
 
 static bool is_of_a_life(enum sim_event_kind kind)
 {
-    return kind <= SIM_STOP;
+    return kind <= SIM_TRIED;
 }
 
 static void node_event(struct sim *sim, struct sim_event event)
@@ -106,8 +106,8 @@ static void node_event(struct sim *sim, struct sim_event event)
     case SIM_WRITTEN:
         sim_snapshots_written(node, (uint32_t)event.number);
         break;
-    case SIM_STOP:
-        sim_faults_disk_full(node);
+    case SIM_TRIED:
+        sim_node_tried(node);
         break;
     case SIM_FRAME:
         sim_node_receive(node, event.data);

@@ -25,7 +25,7 @@ enum sim_event_kind {
     SIM_HEARTBEAT,
     SIM_SYNCED,
     SIM_WRITTEN, // number: of the group whose snapshot is durable
-    SIM_STOP,    // there was no room on its disk
+    SIM_TRIED,   // a write, on a full disk
     SIM_FRAME,   // data: struct sim_frame
     SIM_REQUEST, // data: struct sim_copy
     // At a client.
@@ -80,6 +80,10 @@ struct sim_stats {
     uint64_t leaders;
     uint64_t crashes;
     uint64_t torn;
+    uint64_t power_losses; // of all nodes at once
+    uint64_t cut_lost;     // writes under way at a crash of which nothing was left ...
+    uint64_t cut_torn;     // ... some sectors ...
+    uint64_t cut_whole;    // ... or all
     uint64_t forgot;
     uint64_t members; // configurations
     uint64_t transfers;
@@ -88,6 +92,7 @@ struct sim_stats {
     uint64_t removed_files; // of logs
     uint64_t left;          // copies given up
     uint64_t full_disks;
+    uint64_t full_writes; // that found no room
     uint64_t pauses;
     uint64_t partitions;
     uint64_t frames;

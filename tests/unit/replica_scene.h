@@ -35,6 +35,7 @@ struct actor {
     uint64_t applied;
     uint64_t expired;
     uint64_t persist_seq;
+    uint64_t waiting_seq; // while its disk is full: the last that waits
     uint32_t marks;
     struct mf_acceptor snapshot_to; // as last asked for
     struct mf_shard *retired;
@@ -43,6 +44,7 @@ struct actor {
 struct scene {
     struct actor actors[NODES + 1]; // by node id, from 1
     bool cut[NODES + 1];            // neither hears nor is heard
+    bool full[NODES + 1];           // its disk takes no records
     uint64_t uptime_us[NODES + 1];  // what a node's monotonic clock is ahead of the scene's
     struct letter mail[MAIL_MAX];
     uint32_t mail_count;
@@ -183,14 +185,25 @@ static inline struct mf_replica_env env_of(const struct scene *scene)
     return (struct mf_replica_env){.now_us = scene->now_us, .wall_us = WALL_US + scene->now_us};
 }
 
+static inline struct mf_replica_env env_at(const struct scene *scene, uint16_t id)
+{
+    struct mf_replica_env env = env_of(scene);
+    env.log_blocked = scene->full[id];
+    return env;
+}
+
 static inline void flush(struct actor *actor)
 {
-    struct mf_replica_env env = env_of(actor->scene);
+    struct mf_replica_env env = env_at(actor->scene, actor->id);
     do {
         actor->persist_seq = 0;
         mf_replica_flush(actor->replica, &env);
         if (actor->persist_seq != 0)
-            mf_replica_persisted(actor->replica, &env, actor->persist_seq);
+            actor->waiting_seq = actor->persist_seq;
+        if (actor->waiting_seq != 0 && !env.log_blocked) {
+            mf_replica_persisted(actor->replica, &env, actor->waiting_seq);
+            actor->waiting_seq = 0;
+        }
     } while (mf_replica_dirty(actor->replica));
 }
 
@@ -200,7 +213,7 @@ static inline void settle(struct scene *scene)
         flush(&scene->actors[id]);
     for (uint32_t i = 0; i < scene->mail_count; i++) {
         struct letter letter = scene->mail[i];
-        struct mf_replica_env env = env_of(scene);
+        struct mf_replica_env env = env_at(scene, letter.msg.to);
         struct actor *to = &scene->actors[letter.msg.to];
         if (!scene->cut[letter.msg.to] && !scene->cut[letter.msg.from]) {
             mf_replica_receive(to->replica, &env, &letter.msg, letter.mono_us);
@@ -215,8 +228,8 @@ static inline void settle(struct scene *scene)
 static inline void pass(struct scene *scene, uint64_t us)
 {
     for (uint64_t end_us = scene->now_us + us; scene->now_us < end_us; scene->now_us += 1000) {
-        struct mf_replica_env env = env_of(scene);
         for (uint16_t id = 1; id <= NODES; id++) {
+            struct mf_replica_env env = env_at(scene, id);
             struct mf_replica *replica = scene->actors[id].replica;
             if (mf_replica_next_tick_us(replica, env.now_us) <= env.now_us)
                 mf_replica_tick(replica, &env);
@@ -227,8 +240,8 @@ static inline void pass(struct scene *scene, uint64_t us)
 
 static inline void suspect(struct scene *scene, uint16_t lost)
 {
-    struct mf_replica_env env = env_of(scene);
     for (uint16_t id = 1; id <= NODES; id++) {
+        struct mf_replica_env env = env_at(scene, id);
         if (id != lost)
             mf_replica_suspect(scene->actors[id].replica, &env, lost);
     }
@@ -281,7 +294,7 @@ static inline struct mf_op *submit(struct scene *scene, uint16_t id,
 {
     struct mf_op *op = mf_op_new(0, command);
     op->deadline_us = scene->now_us + 5 * SECOND_US;
-    struct mf_replica_env env = env_of(scene);
+    struct mf_replica_env env = env_at(scene, id);
     mf_replica_submit(scene->actors[id].replica, &env, op);
     settle(scene);
     return op;

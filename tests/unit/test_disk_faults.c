@@ -46,6 +46,8 @@ static struct told {
     char message[600];
 } * told;
 
+static enum disk_fault fault_now;
+
 static void complain(const char *what, const char *message)
 {
     told->complained = true;
@@ -202,6 +204,19 @@ static void on_failed(void *arg, const char *message)
     pthread_mutex_unlock(&stream->lock);
 }
 
+// What passes the log waits for, and what stays it would wait for until it is closed.
+static void on_blocked(void *arg, enum mf_wal_block block, const char *message)
+{
+    struct stream *stream = arg;
+    if (block == MF_WAL_FLOWS)
+        return;
+    complain("log", message);
+    pthread_mutex_lock(&stream->lock);
+    stream->failed |= fault_now == DISK_STAYS;
+    pthread_cond_broadcast(&stream->changed);
+    pthread_mutex_unlock(&stream->lock);
+}
+
 static bool is_durable(struct stream *stream, uint64_t sequence)
 {
     pthread_mutex_lock(&stream->lock);
@@ -225,8 +240,10 @@ static bool open_stream(struct mf_node *node, uint32_t number, struct stream *st
                                    .sync = true,
                                    .ledger = node->ledger,
                                    .orphans = number == 0,
+                                   .retry_us = 1000,
                                    .durable = on_durable,
                                    .failed = on_failed,
+                                   .blocked = on_blocked,
                                    .arg = stream};
     enum mf_err err = mf_wal_open(&config, &stream->wal, message, sizeof(message));
     must(err == MF_OK || err == MF_IO, "a failed call is taken for damage");
@@ -454,6 +471,7 @@ static bool survive(void **state, enum disk_call call, enum disk_fault fault, un
              strerrorname_np(error));
     assert_int_equal(mkdir(folder, 0700), 0);
     memset(told, 0, sizeof(*told));
+    fault_now = fault;
     disk_faults_begin(folder, call, fault, at, error);
     assert_true(in_child(run_script, folder, lines, what));
     assert_true(told->finished);

@@ -307,6 +307,63 @@ static void too_many_pending_ops_are_shed_as_busy(void **state)
     }
 }
 
+// The others go on without it, and with it when there is room.
+static void leader_whose_disk_is_full_takes_no_writes_and_hands_over(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_scene(&scene);
+    assert_written(set(&scene, 1, "k", "v", 0));
+    assert_written(set(&scene, 1, "dies", "v", 50000));
+    uint64_t applied = scene.actors[1].applied;
+    scene.full[1] = true;
+    struct mf_op *refused = set(&scene, 1, "k", "w", 0);
+    assert_true(answered(refused));
+    assert_int_equal(refused->status, MF_NOT_LEADER);
+    mf_op_free(refused);
+    pass(&scene, 100000);
+    // A death and a mark are due, and wait without a spin.
+    assert_int_equal(scene.actors[1].applied, applied);
+    assert_true(mf_replica_next_tick_us(scene.actors[1].replica, scene.now_us) > scene.now_us);
+    assert_got(get(&scene, 1, "k", 0), "v");
+
+    struct mf_replica_env env = env_at(&scene, 1);
+    assert_int_equal(mf_replica_transfer(scene.actors[1].replica, &env, 2), MF_OK);
+    pass(&scene, 20000);
+    assert_written(set(&scene, 2, "k", "x", 0));
+    scene.cut[3] = true;
+    struct mf_op *write = set(&scene, 2, "k", "y", 0);
+    pass(&scene, 100000);
+    assert_false(answered(write));
+    scene.full[1] = false;
+    pass(&scene, 100000);
+    assert_written(write);
+    assert_got(get(&scene, 1, "k", MF_READ_LOCAL), "y");
+    close_scene(&scene);
+}
+
+static void follower_whose_disk_is_full_does_not_run_and_its_promise_waits(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_scene(&scene);
+    const struct mf_paxos *second = mf_replica_paxos(scene.actors[2].replica);
+    scene.full[2] = true;
+    scene.cut[1] = true;
+    suspect(&scene, 1);
+    for (int i = 0; i < 100; i++) {
+        pass(&scene, 10000);
+        assert_int_equal(mf_paxos_role(second), MF_FOLLOWER);
+        assert_int_not_equal(mf_paxos_role(mf_replica_paxos(scene.actors[3].replica)), MF_LEADER);
+    }
+    scene.full[2] = false;
+    pass(&scene, SECOND_US);
+    uint16_t leader = mf_paxos_leader(second);
+    assert_in_range(leader, 2, 3);
+    assert_written(set(&scene, leader, "k", "v", 0));
+    close_scene(&scene);
+}
+
 // What is chosen but not noted as chosen has to fit into one promise after a restart.
 // However soon all nodes stop, there is a pair of log and wall time to go on from.
 static void log_clock_is_noted_with_the_first_entry_and_then_once_a_second(void **state)
@@ -468,6 +525,8 @@ int main(void)
         cmocka_unit_test(repeated_id_has_its_effect_once_even_through_another_leader),
         cmocka_unit_test(without_a_majority_a_write_times_out_and_a_read_is_refused),
         cmocka_unit_test(too_many_pending_ops_are_shed_as_busy),
+        cmocka_unit_test(leader_whose_disk_is_full_takes_no_writes_and_hands_over),
+        cmocka_unit_test(follower_whose_disk_is_full_does_not_run_and_its_promise_waits),
         cmocka_unit_test(log_clock_is_noted_with_the_first_entry_and_then_once_a_second),
         cmocka_unit_test(chosen_index_is_noted_after_sixteen_mebibytes),
         cmocka_unit_test(replica_behind_the_log_asks_for_a_snapshot_and_goes_on_from_it),

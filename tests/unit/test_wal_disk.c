@@ -1,5 +1,6 @@
-// The write-ahead log on a disk that fails: every call in turn, for once and for good; short and
-// interrupted writes; a sync that takes as long as the test wants.
+// The write-ahead log on a disk that fails: every call in turn, for once and for good; that is full
+// at any call and has room again after any number; short and interrupted writes; a sync that takes
+// as long as the test wants.
 #include <errno.h>
 #include <fcntl.h>
 
@@ -21,6 +22,7 @@ static struct {
     unsigned fail_at; // the how manieth call of that kind fails; 0: none
     unsigned fail_count;
     int error;
+    bool partly;      // a write that fails has done half of its work
     size_t write_max; // 0: all
     bool interrupts;  // every second write is interrupted
     bool gate_closed; // syncs of files wait
@@ -33,6 +35,7 @@ static void disk_reset(void)
     memset(disk.made, 0, sizeof disk.made);
     disk.fail_at = 0;
     disk.fail_count = 0;
+    disk.partly = false;
     disk.write_max = 0;
     disk.interrupts = false;
     disk.gate_closed = false;
@@ -80,8 +83,13 @@ static int fake_open(const char *path, int flags, mode_t mode)
 
 static ssize_t fake_pwrite(int fd, const void *data, size_t len, off_t offset)
 {
-    if (!goes_well(PWRITE))
+    if (!goes_well(PWRITE)) {
+        int error = errno;
+        if (disk.partly)
+            assert_true(pwrite(fd, data, len / 2, offset) >= 0);
+        errno = error;
         return -1;
+    }
     pthread_mutex_lock(&disk.lock);
     size_t most = disk.write_max;
     bool interrupted = disk.interrupts && disk.made[PWRITE] % 2 == 0;
@@ -193,22 +201,27 @@ static bool live_with_fault(const char *path, enum call call, unsigned at, unsig
     uint64_t submitted = 0;
     enum mf_err err = mf_wal_open_on(&fake_disk, &config, &wal, message, sizeof message);
     if (err == MF_OK) {
-        while (submitted < 8 && sink_wait(&sink, submitted))
+        bool passes = count == 1; // a disk that stays as it is may block the log for good
+        while (submitted < 8 &&
+               (passes ? sink_wait(&sink, submitted) : sink_wait_or_blocked(&sink, submitted)))
             put_accept(wal, 0, ++submitted, THREE_SECTORS);
-        // The disk may be well again. The log stays ended.
+        // The disk may be well again. A log that has ended stays ended.
         for (int i = 0; i < 2; i++) {
             submitted++;
             assert_int_equal(put_accept(wal, 0, submitted, THREE_SECTORS), submitted);
         }
+        if (passes)
+            sink_wait(&sink, submitted);
         mf_wal_close(wal);
         assert_in_range(sink.failures, 0, 1);
-        assert_int_equal(sink.durable == submitted, sink.failures == 0);
+        assert_int_equal(sink.durable == submitted,
+                         sink.failures == 0 && sink.block == MF_WAL_FLOWS);
         snprintf(message, sizeof message, "%s", sink.message);
     } else {
         assert_int_equal(err, MF_IO);
         assert_null(wal);
     }
-    *told = err != MF_OK || sink.failures > 0;
+    *told = err != MF_OK || sink.failures > 0 || sink.blocks > 0;
     assert_int_equal(*told, strstr(message, "Input/output error") != NULL);
     assert_false(sink.out_of_order);
     assert_false(sink.durable_after_failure);
@@ -363,7 +376,14 @@ static void a_full_disk_that_has_room_when_a_segment_is_needed_stops_nothing(voi
     remove_folder(folder.path);
 }
 
-static void a_disk_that_stays_full_ends_the_log_when_its_last_segment_is_full(void **state)
+// The tries that come while nothing changes.
+static void wait_for_tries(enum call call, unsigned tries)
+{
+    while (disk_made(call) < tries)
+        usleep(100);
+}
+
+static void a_disk_that_stays_full_blocks_the_log_which_can_be_closed(void **state)
 {
     (void)state;
     const enum call calls[] = {CREATE, PWRITE};
@@ -377,16 +397,85 @@ static void a_disk_that_stays_full_ends_the_log_when_its_last_segment_is_full(vo
         disk_fail(calls[i], calls[i] == CREATE ? 1 : 3, UINT32_MAX, ENOSPC);
         assert_true(sink_wait(&sink, put_accept(wal, 0, 1, THREE_SECTORS)));
         // With the second, writes fail too, be it the batch's or the preparer's.
-        bool second = sink_wait(&sink, put_accept(wal, 0, 2, THREE_SECTORS));
+        bool second = sink_wait_or_blocked(&sink, put_accept(wal, 0, 2, THREE_SECTORS));
         assert_true(second || calls[i] == PWRITE);
-        assert_false(sink_wait(&sink, put_accept(wal, 0, 3, THREE_SECTORS)));
+        assert_false(sink_wait_or_blocked(&sink, put_accept(wal, 0, 3, THREE_SECTORS)));
+        assert_int_equal(mf_wal_blocked(wal), MF_WAL_FULL);
+        uint64_t pending = mf_wal_pending_bytes(wal);
+        assert_true(pending > 0);
+        // Tries are not without a pause, each longer than the one before.
+        uint64_t since_us = mf_mono_us();
+        unsigned tries = disk_made(calls[i]);
+        wait_for_tries(calls[i], tries + 6);
+        assert_true(mf_mono_us() - since_us >= (1 + 2 + 4) * config.retry_us);
+        assert_int_equal(mf_wal_pending_bytes(wal), pending);
         mf_wal_close(wal);
-        assert_int_equal(sink.failures, 1);
-        assert_non_null(strstr(sink.message, "No space left on device; free some space"));
-        assert_holds(folder.path, sink.durable, 2);
+        assert_int_equal(sink.failures, 0);
+        assert_int_equal(sink.blocks, 1);
+        assert_non_null(strstr(sink.message, "No space left on device; free some space ("));
+        assert_non_null(strstr(sink.message, " KiB free of "));
+        assert_holds(folder.path, sink.durable, 3);
         assert_false(any_temporary(folder.path));
         sink_free(&sink);
         remove_folder(folder.path);
+    }
+}
+
+// One life of a log whose disk is full from the `at`th call of a kind on, until it has been for
+// `count` tries more. Returns whether that call was made.
+static bool live_through_full_disk(enum call call, unsigned at, unsigned count, bool partly)
+{
+    struct folder folder = make_folder();
+    struct sink sink;
+    sink_init(&sink);
+    disk_reset();
+    struct mf_wal_config config = config_of(folder.path, 0, SEGMENT, &sink);
+    struct mf_wal *wal = open_on_fake(&config);
+    disk_fail(call, at, UINT32_MAX, ENOSPC);
+    disk.partly = partly;
+    uint64_t submitted = 0;
+    bool blocked = false;
+    while (submitted < 8) {
+        // One larger than a segment, and some that gather behind it.
+        size_t len = submitted % 4 == 2 ? 2 * SEGMENT : THREE_SECTORS;
+        put_accept(wal, 0, ++submitted, len);
+        put_accept(wal, 0, ++submitted, THREE_SECTORS);
+        if (sink_wait_or_blocked(&sink, submitted))
+            continue;
+        blocked = true;
+        assert_int_equal(sink.failures, 0);
+        assert_int_equal(mf_wal_blocked(wal), MF_WAL_FULL);
+        // What a process leaves that is killed now.
+        assert_holds(folder.path, sink.durable, submitted);
+        wait_for_tries(call, disk_made(call) + count);
+        disk_fail(call, 1, 0, 0);
+        assert_true(sink_wait(&sink, submitted));
+    }
+    assert_int_equal(mf_wal_blocked(wal), MF_WAL_FLOWS);
+    assert_int_equal(mf_wal_pending_bytes(wal), 0);
+    mf_wal_close(wal);
+    assert_int_equal(sink.block, MF_WAL_FLOWS);
+    assert_int_equal(sink.blocks, blocked);
+    assert_int_equal(sink.failures, 0);
+    assert_false(sink.out_of_order);
+    assert_recovers(folder.path, submitted);
+    assert_false(any_temporary(folder.path));
+    sink_free(&sink);
+    remove_folder(folder.path);
+    return blocked;
+}
+
+static void a_full_disk_that_has_room_again_loses_nothing_and_keeps_the_order(void **state)
+{
+    (void)state;
+    const enum call calls[] = {CREATE, PWRITE, PWRITE, RENAME};
+    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
+        for (unsigned count = 0; count <= 3; count++) {
+            unsigned at = 1;
+            while (live_through_full_disk(calls[i], at, count, i == 2))
+                at++;
+            assert_true(at > 2);
+        }
     }
 }
 
@@ -501,7 +590,8 @@ int main(void)
         cmocka_unit_test(nothing_is_durable_before_its_sync_and_one_sync_covers_all_that_gathered),
         cmocka_unit_test(a_failed_sync_is_not_tried_again),
         cmocka_unit_test(a_full_disk_that_has_room_when_a_segment_is_needed_stops_nothing),
-        cmocka_unit_test(a_disk_that_stays_full_ends_the_log_when_its_last_segment_is_full),
+        cmocka_unit_test(a_disk_that_stays_full_blocks_the_log_which_can_be_closed),
+        cmocka_unit_test(a_full_disk_that_has_room_again_loses_nothing_and_keeps_the_order),
         cmocka_unit_test(a_sync_that_failed_while_preparing_is_final),
         cmocka_unit_test(a_new_folder_is_made_durable_in_its_parent),
         cmocka_unit_test(without_sync_records_are_written_and_nothing_is_synced),

@@ -105,7 +105,9 @@ struct sink {
     unsigned failures;
     bool out_of_order;
     bool durable_after_failure;
-    char message[512];
+    enum mf_wal_block block;
+    unsigned blocks; // how often it was told that the stream is blocked
+    char message[700];
 };
 
 static inline void sink_init(struct sink *sink)
@@ -143,6 +145,29 @@ static inline void on_failed(void *arg, const char *message)
     pthread_mutex_unlock(&sink->lock);
 }
 
+static inline void on_blocked(void *arg, enum mf_wal_block block, const char *message)
+{
+    struct sink *sink = arg;
+    pthread_mutex_lock(&sink->lock);
+    sink->block = block;
+    sink->blocks += block != MF_WAL_FLOWS;
+    if (block != MF_WAL_FLOWS)
+        snprintf(sink->message, sizeof sink->message, "%s", message);
+    pthread_cond_broadcast(&sink->changed);
+    pthread_mutex_unlock(&sink->lock);
+}
+
+// Waits until `sequence` is durable or the stream is blocked or has failed; true for durable.
+static inline bool sink_wait_or_blocked(struct sink *sink, uint64_t sequence)
+{
+    pthread_mutex_lock(&sink->lock);
+    while (sink->durable < sequence && sink->failures == 0 && sink->block == MF_WAL_FLOWS)
+        pthread_cond_wait(&sink->changed, &sink->lock);
+    bool durable = sink->durable >= sequence;
+    pthread_mutex_unlock(&sink->lock);
+    return durable;
+}
+
 // Waits until `sequence` is durable or the stream has failed; true for durable.
 static inline bool sink_wait(struct sink *sink, uint64_t sequence)
 {
@@ -162,8 +187,10 @@ static inline struct mf_wal_config config_of(const char *folder, uint32_t stream
         .stream = stream,
         .segment_bytes = segment_bytes,
         .sync = true,
+        .retry_us = 1000,
         .durable = on_durable,
         .failed = on_failed,
+        .blocked = on_blocked,
         .arg = sink,
     };
 }
