@@ -1,6 +1,7 @@
 // A bar on a terminal; see progress.h.
 #include "snapshot/tool/progress.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -31,7 +32,10 @@ static void show(struct progress *progress, uint64_t now_us)
         fprintf(stderr, "[%.*s%*s] %3.0f%%, ", filled,
                 "==============================", BAR_COLUMNS - filled, "", done * 100);
     }
-    fprintf(stderr, "%.1f MB, %.1f MB/s\x1b[K", (double)progress->bytes / 1e6, rate);
+    if (progress->unit != NULL)
+        fprintf(stderr, "%" PRIu64 " %s\x1b[K", progress->bytes, progress->unit);
+    else
+        fprintf(stderr, "%.1f MB, %.1f MB/s\x1b[K", (double)progress->bytes / 1e6, rate);
     fflush(stderr);
     progress->shown = true;
     progress->shown_us = now_us;

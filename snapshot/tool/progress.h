@@ -11,6 +11,7 @@ struct progress {
     const char *doing; // "verifying"
     uint64_t bytes;
     uint64_t bytes_total; // 0: not known
+    const char *unit;     // what is counted instead of bytes, "shards"; or NULL
     uint64_t start_us;
     uint64_t shown_us;
 };

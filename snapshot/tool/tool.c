@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 #include "base/text.h"
 #include "snapshot/tool/crew.h"
@@ -23,6 +24,15 @@ int tool_fail(int status, const char *format, ...)
     }
     fprintf(stderr, "mayfly-snapshot: %s\n", line);
     return status;
+}
+
+bool tool_may_replace(const char *path, char *message, size_t message_size)
+{
+    struct stat about;
+    if (stat(path, &about) != 0 || S_ISREG(about.st_mode))
+        return true;
+    snprintf(message, message_size, "%s is no regular file", path);
+    return false;
 }
 
 struct mf_snapshot_reader *tool_open(const struct tool_args *args)
