@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "snapshot/tool/crew.h"
+#include "snapshot/crew.h"
 
 static const char usage[] =
     "Usage: mayfly-snapshot VERB FILE [FLAG...]\n"
@@ -229,11 +229,11 @@ static bool parse_threads(const char *text, unsigned *threads)
 {
     *threads = 0;
     for (const char *at = text; *at != '\0'; at++) {
-        if (*at < '0' || *at > '9' || *threads > CREW_THREADS_MAX)
+        if (*at < '0' || *at > '9' || *threads > MF_CREW_THREADS_MAX)
             return false;
         *threads = *threads * 10 + (unsigned)(*at - '0');
     }
-    return *threads >= 1 && *threads <= CREW_THREADS_MAX;
+    return *threads >= 1 && *threads <= MF_CREW_THREADS_MAX;
 }
 
 static bool is_one_of(const char *word, const char *a, const char *b, const char *c)
@@ -255,7 +255,7 @@ static int check_all(const struct tool_verb *verb, struct tool_args *args, const
         return tool_fail(EXIT_USAGE, "--format %s: expected json, csv or rdb", args->format);
     if (args->threads_word != NULL && !parse_threads(args->threads_word, &args->threads))
         return tool_fail(EXIT_USAGE, "--threads %s: expected an integer from 1 to %u",
-                         args->threads_word, CREW_THREADS_MAX);
+                         args->threads_word, MF_CREW_THREADS_MAX);
     if (args->ttl_word != NULL && !is_one_of(args->ttl_word, "absolute", "remaining", "none"))
         return tool_fail(EXIT_USAGE, "--ttl %s: expected absolute, remaining or none",
                          args->ttl_word);

@@ -7,8 +7,9 @@
 
 #include "base/log.h"
 #include "server/offline.h"
-#include "snapshot/tool/crew.h"
+#include "snapshot/crew.h"
 #include "snapshot/tool/interrupt.h"
+#include "snapshot/tool/progress.h"
 #include "snapshot/tool/tool.h"
 
 struct showing {
@@ -77,7 +78,7 @@ int tool_dump_offline(const struct tool_args *args)
     char message[1024];
     struct showing showing = {.phase = MF_OFFLINE_CHECKPOINTS};
     struct mf_offline offline = {.data_dir = args->data_dir,
-                                 .threads = crew_threads(args->threads),
+                                 .threads = mf_crew_threads(args->threads),
                                  .progress = show,
                                  .arg = &showing};
     struct mf_offline_result result;

@@ -52,6 +52,11 @@ void progress_add(struct progress *progress, uint64_t bytes)
         show(progress, now_us);
 }
 
+void progress_count(void *arg, uint64_t bytes)
+{
+    progress_add(arg, bytes);
+}
+
 void progress_end(struct progress *progress)
 {
     if (progress->shown)

@@ -21,6 +21,8 @@ void progress_start(struct progress *progress, const char *doing, uint64_t bytes
                     bool to_stdout);
 // NULL is fine. One thread at a time.
 void progress_add(struct progress *progress, uint64_t bytes);
+// The same for who counts through a callback: arg is a struct progress.
+void progress_count(void *arg, uint64_t bytes);
 // Clears the line, so that another can be written.
 void progress_end(struct progress *progress);
 

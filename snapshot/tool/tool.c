@@ -5,7 +5,8 @@
 #include <sys/stat.h>
 
 #include "base/text.h"
-#include "snapshot/tool/crew.h"
+#include "snapshot/crew.h"
+#include "snapshot/tool/progress.h"
 #include "snapshot/tool/tool.h"
 
 int tool_fail(int status, const char *format, ...)
@@ -52,9 +53,11 @@ static enum mf_err check_blocks(struct mf_snapshot_reader *reader, const struct 
     struct progress progress;
     mf_snapshot_summary(reader, &summary);
     progress_start(&progress, "checking", summary.file_bytes, false);
-    struct crew_job job = {
-        .reader = reader, .threads = crew_threads(args->threads), .progress = &progress};
-    enum mf_err err = crew_run(&job, message, message_size);
+    struct mf_crew_job job = {.reader = reader,
+                              .threads = mf_crew_threads(args->threads),
+                              .progress = progress_count,
+                              .progress_arg = &progress};
+    enum mf_err err = mf_crew_run(&job, message, message_size);
     progress_end(&progress);
     return err;
 }
