@@ -222,16 +222,28 @@ static bool is_unfinished(const char *name)
     return *rest != '\0' && strspn(rest, "0123456789") == strlen(rest);
 }
 
-void mf_snapshot_tidy_genesis(const char *data_dir)
+enum mf_err mf_snapshot_tidy_genesis(const char *data_dir, char *message, size_t message_size)
 {
+    enum mf_err err = MF_OK;
     DIR *folder = opendir(data_dir);
-    for (const struct dirent *entry; folder != NULL && (entry = readdir(folder)) != NULL;) {
-        // One that cannot be removed takes room, and is in nobody's way.
-        if (is_unfinished(entry->d_name))
-            (void)unlinkat(dirfd(folder), entry->d_name, 0);
+    if (folder == NULL)
+        return fail_errno("looking into", data_dir, message, message_size);
+    while (err == MF_OK) {
+        errno = 0;
+        const struct dirent *entry = readdir(folder);
+        if (entry == NULL && errno != 0)
+            err = fail_errno("looking into", data_dir, message, message_size);
+        if (entry == NULL)
+            break;
+        if (!is_unfinished(entry->d_name))
+            continue;
+        char *path = join(data_dir, entry->d_name);
+        if (unlink(path) != 0)
+            err = fail_errno("removing what is left unfinished,", path, message, message_size);
+        free(path);
     }
-    if (folder != NULL)
-        closedir(folder);
+    closedir(folder);
+    return err;
 }
 
 static enum mf_err write_into(struct mf_snapshot_reader *source,
@@ -248,7 +260,7 @@ static enum mf_err write_into(struct mf_snapshot_reader *source,
     if (err == MF_OK && !genesis->force)
         err = refuse_old_data(data_dir, message, message_size);
     if (err == MF_OK)
-        mf_snapshot_tidy_genesis(data_dir);
+        err = mf_snapshot_tidy_genesis(data_dir, message, message_size);
     char *path = join(data_dir, genesis->force ? MF_GENESIS_NEW : MF_GENESIS_FILE);
     if (err == MF_OK)
         err = mf_snapshot_reshard(source, &genesis->reading, plan, path, genesis->cluster, totals,

@@ -37,6 +37,8 @@ MF_MUST_USE enum mf_err mf_snapshot_write_genesis(struct mf_snapshot_reader *sou
                                                   size_t message_size);
 
 // Removes what calls that were ended have left unfinished. The caller holds the folder's lock.
-void mf_snapshot_tidy_genesis(const char *data_dir);
+// MF_IO with a message when something stays, which takes room and is in nobody's way.
+MF_MUST_USE enum mf_err mf_snapshot_tidy_genesis(const char *data_dir, char *message,
+                                                 size_t message_size);
 
 #endif
