@@ -21,7 +21,7 @@ static const char usage[] =
     "  dump --data-dir DIR FILE\n"
     "      The same of the shards of one node that is stopped, from its data folder, which stays\n"
     "      as it is. What its log holds and does not prove to be chosen is left out and counted.\n"
-    "  verify FILE\n"
+    "  verify FILE [-o json|table|plain]\n"
     "      Check every byte. A damaged file: one line that says what is wrong and where, exit 1.\n"
     "  inspect FILE [-o json|table|plain]\n"
     "      What the file holds, when and where in the log it was cut, shard by shard, and how "
@@ -56,7 +56,10 @@ static const char usage[] =
 
 static const struct tool_verb verbs[] = {
     {.name = "dump", .run = tool_dump, .flags = "-s --user --password --data-dir --threads"},
-    {.name = "verify", .run = tool_verify, .flags = "--threads"},
+    {.name = "verify",
+     .run = tool_verify,
+     .flags = "-o --threads",
+     .outputs = "json, table or plain"},
     {.name = "inspect",
      .run = tool_inspect,
      .flags = "-o --threads",

@@ -29,7 +29,7 @@ static json_t *hex(uint64_t value)
     return json_string(text);
 }
 
-static json_t *text(const char *bytes)
+json_t *inspect_json_text(const char *bytes)
 {
     json_t *string = json_string(bytes);
     if (string != NULL)
@@ -87,9 +87,9 @@ static void inspect_json(const struct inspected *inspected)
 {
     const struct mf_snapshot_summary *summary = &inspected->summary;
     json_t *json = json_object();
-    json_object_set_new(json, "file", text(inspected->file));
+    json_object_set_new(json, "file", inspect_json_text(inspected->file));
     json_object_set_new(json, "format", number(summary->version));
-    json_object_set_new(json, "cluster", text(summary->cluster));
+    json_object_set_new(json, "cluster", inspect_json_text(summary->cluster));
     json_object_set_new(json, "shard_count", number(summary->shard_count));
     json_object_set_new(json, "created_us", number(summary->created_us));
     json_object_set_new(json, "bytes", number(summary->file_bytes));

@@ -23,7 +23,7 @@ void progress_start(struct progress *progress, const char *doing, uint64_t bytes
 static void show(struct progress *progress, uint64_t now_us)
 {
     double seconds = (double)(now_us - progress->start_us) / 1e6;
-    double rate = (double)progress->bytes / 1e6 / seconds;
+    double rate = seconds > 0 ? (double)progress->bytes / 1e6 / seconds : 0;
     fprintf(stderr, "\r%s ", progress->doing);
     if (progress->bytes_total > 0) {
         double done = (double)progress->bytes / (double)progress->bytes_total;
@@ -47,8 +47,7 @@ void progress_add(struct progress *progress, uint64_t bytes)
         return;
     progress->bytes += bytes;
     uint64_t now_us = mf_mono_us();
-    uint64_t last_us = progress->shown ? progress->shown_us : progress->start_us;
-    if (now_us - last_us >= SHOW_EVERY_US)
+    if (!progress->shown || now_us - progress->shown_us >= SHOW_EVERY_US)
         show(progress, now_us);
 }
 

@@ -83,7 +83,7 @@ out:
 
 static int restore_cluster(const struct tool_args *args)
 {
-    struct mf_snapshot_reader *reader = tool_open_verified(args);
+    struct mf_snapshot_reader *reader = tool_open_verified(args, NULL);
     if (reader == NULL)
         return EXIT_FAILED;
     struct push_totals totals;

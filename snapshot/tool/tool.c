@@ -62,22 +62,30 @@ static enum mf_err check_blocks(struct mf_snapshot_reader *reader, const struct 
     return err;
 }
 
-struct mf_snapshot_reader *tool_open_verified(const struct tool_args *args)
+struct mf_snapshot_reader *tool_open_verified(const struct tool_args *args,
+                                              struct tool_damage *damage)
 {
     struct mf_snapshot_reader *reader = NULL;
-    char message[1024];
-    enum mf_err err = mf_snapshot_open(args->file, &reader, message, sizeof(message));
+    struct tool_damage unasked;
+    if (damage == NULL)
+        damage = &unasked;
+    *damage = (struct tool_damage){.salvageable = false};
+    char *message = damage->message;
+    size_t size = sizeof(damage->message);
+    enum mf_err err = mf_snapshot_open(args->file, &reader, message, size);
     if (err == MF_OK)
-        err = check_blocks(reader, args, message, sizeof(message));
+        err = check_blocks(reader, args, message, size);
     if (err == MF_OK)
         return reader;
     mf_snapshot_close(reader);
-    struct mf_snapshot_salvage whole;
     char ignored[1024];
-    if (err == MF_CORRUPT &&
-        mf_snapshot_salvage(args->file, &whole, NULL, NULL, ignored, sizeof(ignored)) == MF_OK)
+    damage->salvageable =
+        err == MF_CORRUPT && mf_snapshot_salvage(args->file, &damage->whole, NULL, NULL, ignored,
+                                                 sizeof(ignored)) == MF_OK;
+    if (damage->salvageable)
         tool_fail(EXIT_FAILED, "%s (still whole: %llu blocks with %llu records)", message,
-                  (unsigned long long)whole.blocks_whole, (unsigned long long)whole.records);
+                  (unsigned long long)damage->whole.blocks_whole,
+                  (unsigned long long)damage->whole.records);
     else
         tool_fail(EXIT_FAILED, "%s", message);
     return NULL;

@@ -47,8 +47,15 @@ bool tool_may_replace(const char *path, char *message, size_t message_size);
 
 // Opens args->file; NULL after printing why not, for EXIT_FAILED.
 struct mf_snapshot_reader *tool_open(const struct tool_args *args);
-// The same, with every block checked.
-struct mf_snapshot_reader *tool_open_verified(const struct tool_args *args);
+// What was told when a file was not sound.
+struct tool_damage {
+    char message[1024];
+    bool salvageable; // some of it is a snapshot's:
+    struct mf_snapshot_salvage whole;
+};
+// The same, with every block checked. damage may be NULL.
+struct mf_snapshot_reader *tool_open_verified(const struct tool_args *args,
+                                              struct tool_damage *damage);
 // Says on stderr when the file does not hold all shards of its cluster.
 void tool_warn_of_missing_shards(const struct tool_args *args,
                                  const struct mf_snapshot_reader *reader);
