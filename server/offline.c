@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -45,6 +46,11 @@ static enum mf_err fail(enum mf_err err, char *message, size_t size, const char 
 static enum mf_err lock(const char *data_dir, int *fd, char *message, size_t size)
 {
     char path[PATH_BYTES];
+    struct stat about;
+    if (stat(data_dir, &about) == 0 && !S_ISDIR(about.st_mode)) {
+        snprintf(message, size, "%s is no folder: expected a node's data folder", data_dir);
+        return MF_BAD_REQUEST;
+    }
     snprintf(path, sizeof(path), "%s/lock", data_dir);
     *fd = open(path, O_RDONLY | O_CLOEXEC);
     if (*fd < 0)

@@ -79,6 +79,16 @@ static enum mf_err refuse_folder_with_files(const char *data_dir, const char *na
     return err;
 }
 
+static enum mf_err refuse_no_folder(const char *data_dir, char *message, size_t message_size)
+{
+    struct stat about;
+    if (stat(data_dir, &about) != 0 || S_ISDIR(about.st_mode))
+        return MF_OK; // one that is not there is made
+    return mf_snapshot_fail(MF_BAD_REQUEST, message, message_size,
+                            "%s is no folder: expected a data folder, or a place for one",
+                            data_dir);
+}
+
 static enum mf_err refuse_old_data(const char *data_dir, char *message, size_t message_size)
 {
     enum mf_err err = refuse_file(data_dir, MF_GENESIS_FILE, message, message_size);
@@ -278,8 +288,9 @@ enum mf_err mf_snapshot_write_genesis(struct mf_snapshot_reader *source,
                                       struct mf_snapshot_totals *totals, uint64_t *ids_left_out,
                                       char *message, size_t message_size)
 {
-    enum mf_err err =
-        genesis->force ? MF_OK : refuse_old_data(genesis->data_dir, message, message_size);
+    enum mf_err err = refuse_no_folder(genesis->data_dir, message, message_size);
+    if (err == MF_OK && !genesis->force)
+        err = refuse_old_data(genesis->data_dir, message, message_size);
     if (err != MF_OK)
         return err;
     struct mf_snapshot_plan plan;

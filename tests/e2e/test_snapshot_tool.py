@@ -525,3 +525,19 @@ def test_verify_tells_scripts_what_it_tells_people(t):
     told = json.loads(tool(t, "verify", t.dir / "absent", "-o", "json", status=1).stdout)
     equal((told["sound"], told["blocks_whole"]), (False, None), "of no file")
     tool(t, "verify", path, "-o", "csv", status=2)
+
+
+@limit(60)
+def test_what_was_meant_otherwise_is_said_so(t):
+    node = t.cluster(1, shards=2).node(1)
+    path = node.call("snapshot", "snap.mfs", timeout=60)["path"]
+    file = t.dir / "file"
+    file.write_bytes(b"[cluster]\n")
+    cases = [(("import", path, t.dir / "out"), "a snapshot file already"),
+             (("restore", path, "--data-dir", file, "--config", file), "file is no folder"),
+             (("restore", path, "--data-dir", file, "--config", file, "--force-new-cluster"),
+              "file is no folder"),
+             (("dump", "--data-dir", file, t.dir / "out"), "file is no folder")]
+    for args, text in cases:
+        contains(tool(t, *args, status=1).stderr.decode(), text, f"what is said of {args[0]}")
+    nothing_left(t.dir, ["cluster", "file"])
