@@ -351,6 +351,11 @@ uint64_t mf_paxos_first_slot(const struct mf_paxos *paxos)
     return paxos->log.first;
 }
 
+uint64_t mf_paxos_last_slot(const struct mf_paxos *paxos)
+{
+    return mf_entry_log_last(&paxos->log);
+}
+
 const struct mf_log_entry *mf_paxos_entry(const struct mf_paxos *paxos, uint64_t slot)
 {
     return mf_entry_log_get(&paxos->log, slot);

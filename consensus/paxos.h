@@ -211,6 +211,8 @@ uint64_t mf_paxos_first_slot(const struct mf_paxos *paxos);
 uint64_t mf_paxos_log_bytes(const struct mf_paxos *paxos);
 // The entry in a slot, or NULL; for slots <= chosen it is the chosen one.
 const struct mf_log_entry *mf_paxos_entry(const struct mf_paxos *paxos, uint64_t slot);
+// The last slot that has a place in the log; the slot before its first one when it is empty.
+uint64_t mf_paxos_last_slot(const struct mf_paxos *paxos);
 // The configuration in force after the chosen index.
 const struct mf_members *mf_paxos_members(const struct mf_paxos *paxos);
 // The incarnation of the acceptor that runs on a node, as last heard; 0 = never heard.

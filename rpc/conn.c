@@ -48,7 +48,7 @@ void mf_conn_mark_dirty(struct mf_conn *conn)
     struct mf_conn_pool *pool = conn->pool;
     if (conn->state == GONE)
         return;
-    mf_link_append(&pool->dirty, &conn->dirty);
+    mf_conn_list_append(&pool->dirty, &conn->dirty);
     if (pool->flushed_iteration == ev_iteration(pool->loop))
         ev_feed_event(pool->loop, &pool->end_of_turn, EV_CUSTOM);
 }
@@ -221,7 +221,7 @@ void mf_conn_settle(struct mf_conn *conn)
         return;
     }
     if (conn->held && mf_conn_takes_input(conn)) {
-        mf_link_append(&pool->resuming, &conn->resuming);
+        mf_conn_list_append(&pool->resuming, &conn->resuming);
         ev_idle_start(pool->loop, &pool->resume);
     }
     arm(conn);
@@ -231,9 +231,9 @@ void mf_conn_destroy(struct mf_conn *conn)
 {
     struct mf_conn_pool *pool = conn->pool;
     ev_io_stop(pool->loop, &conn->io);
-    mf_link_remove(&conn->all);
-    mf_link_remove(&conn->dirty);
-    mf_link_remove(&conn->resuming);
+    mf_conn_list_remove(&conn->all);
+    mf_conn_list_remove(&conn->dirty);
+    mf_conn_list_remove(&conn->resuming);
     pool->count--;
     conn->state = GONE;
     conn->ops.closed(conn->arg, conn, conn->reason);
@@ -422,10 +422,10 @@ struct mf_conn *mf_conn_new(struct mf_conn_pool *pool, int fd, bool connecting,
         strcpy(conn->peer, "not connected");
     else
         name_peer(conn);
-    mf_link_init(&conn->dirty);
-    mf_link_init(&conn->resuming);
-    mf_link_init(&conn->all);
-    mf_link_append(&pool->all, &conn->all);
+    mf_conn_list_init(&conn->dirty);
+    mf_conn_list_init(&conn->resuming);
+    mf_conn_list_init(&conn->all);
+    mf_conn_list_append(&pool->all, &conn->all);
     pool->count++;
     ev_init(&conn->io, on_io);
     conn->io.data = conn;

@@ -20,7 +20,7 @@
 #define SWEEP_US UINT64_C(1000000)
 #define SWEEP_MIN_US UINT64_C(5000)
 
-void mf_link_init(struct link *link)
+void mf_conn_list_init(struct link *link)
 {
     link->prev = link;
     link->next = link;
@@ -31,14 +31,14 @@ bool mf_linked(const struct link *link)
     return link->next != link;
 }
 
-void mf_link_remove(struct link *link)
+void mf_conn_list_remove(struct link *link)
 {
     link->prev->next = link->next;
     link->next->prev = link->prev;
-    mf_link_init(link);
+    mf_conn_list_init(link);
 }
 
-void mf_link_append(struct link *list, struct link *link)
+void mf_conn_list_append(struct link *list, struct link *link)
 {
     if (mf_linked(link))
         return;
@@ -54,7 +54,7 @@ static void on_end_of_turn(struct ev_loop *loop, ev_prepare *watcher, int revent
     struct mf_conn_pool *pool = watcher->data;
     while (mf_linked(&pool->dirty)) {
         struct mf_conn *conn = CONN_OF(pool->dirty.next, dirty);
-        mf_link_remove(&conn->dirty);
+        mf_conn_list_remove(&conn->dirty);
         if (conn->state == CLOSED) {
             mf_conn_destroy(conn);
             continue;
@@ -77,7 +77,7 @@ static void on_resume(struct ev_loop *loop, ev_idle *watcher, int revents)
     for (bool more = mf_linked(&pool->resuming); more;) {
         struct link *first = pool->resuming.next;
         more = first != last;
-        mf_link_remove(first);
+        mf_conn_list_remove(first);
         struct mf_conn *conn = CONN_OF(first, resuming);
         if (mf_conn_takes_input(conn))
             mf_conn_offer_buffered(conn);
@@ -130,9 +130,9 @@ struct mf_conn_pool *mf_conn_pool_new(struct ev_loop *loop)
 {
     struct mf_conn_pool *pool = mf_calloc(1, sizeof(*pool));
     pool->loop = loop;
-    mf_link_init(&pool->all);
-    mf_link_init(&pool->dirty);
-    mf_link_init(&pool->resuming);
+    mf_conn_list_init(&pool->all);
+    mf_conn_list_init(&pool->dirty);
+    mf_conn_list_init(&pool->resuming);
     ev_prepare_init(&pool->end_of_turn, on_end_of_turn);
     ev_idle_init(&pool->resume, on_resume);
     ev_init(&pool->sweep, on_sweep);

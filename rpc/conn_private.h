@@ -87,10 +87,10 @@ void mf_conn_destroy(struct mf_conn *conn);
 
 // In conn_pool.c.
 
-void mf_link_init(struct link *link);
+void mf_conn_list_init(struct link *link);
 bool mf_linked(const struct link *link);
-void mf_link_remove(struct link *link);
+void mf_conn_list_remove(struct link *link);
 // Appends to the list unless it is on it already.
-void mf_link_append(struct link *list, struct link *link);
+void mf_conn_list_append(struct link *list, struct link *link);
 
 #endif

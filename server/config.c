@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "server/config_paths.h"
 #include "server/config_table.h"
 
 #define VALUE_SHOWN_MAX 140 // bytes of a name or value that a message repeats
@@ -205,6 +206,16 @@ static void resolve_snapshot_dir(struct mf_config *config)
                  (int)sizeof(config->snapshot_dir) - 16, config->data_dir);
 }
 
+static enum mf_err check_snapshot_dir(struct loader *loader)
+{
+    const struct mf_config *config = loader->config;
+    const char *expected =
+        is_given(loader, "snapshot", "dir")
+            ? mf_config_refuse_snapshot_dir(config->data_dir, config->snapshot_dir)
+            : NULL;
+    return expected == NULL ? MF_OK : complain_of(loader, "snapshot", "dir", "%s", expected);
+}
+
 static enum mf_err check_lease(struct loader *loader)
 {
     const struct mf_config *config = loader->config;
@@ -271,6 +282,8 @@ static enum mf_err resolve(struct loader *loader)
     resolve_threads(loader->config);
     resolve_snapshot_dir(loader->config);
     err = check_lease(loader);
+    if (err == MF_OK)
+        err = check_snapshot_dir(loader);
     if (err == MF_OK)
         err = check_listeners(loader);
     return err == MF_OK ? check_tls(loader) : err;

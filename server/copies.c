@@ -128,7 +128,7 @@ enum mf_err mf_copies_load_left(struct mf_node *node, uint32_t shard, struct mf_
     enum mf_err err = read_left(node, shard, left, message, size);
     if (err == MF_NOT_FOUND)
         return MF_OK;
-    if (err == MF_OK && left->gone)
+    if (err == MF_OK && left->gone && node->offline == NULL)
         remove_checkpoint(node, shard);
     return err;
 }

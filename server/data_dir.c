@@ -19,6 +19,7 @@
 #include "server/file.h"
 #include "server/membership.h"
 #include "server/node_meta.h"
+#include "snapshot/genesis.h"
 #include "snapshot/reader.h"
 
 #define PATH_BYTES 4400
@@ -297,6 +298,9 @@ enum mf_err mf_data_dir_open(struct mf_node *node, char *message, size_t message
     enum mf_err err = create_folder(node->config.data_dir, message, message_size);
     if (err == MF_OK)
         err = lock_folder(node->config.data_dir, message, message_size);
+    if (err == MF_OK &&
+        mf_snapshot_tidy_genesis(node->config.data_dir, message, message_size) != MF_OK)
+        mf_log(MF_WARN, "%s", message);
     if (err == MF_OK)
         err = read_genesis(node, message, message_size);
     if (err == MF_OK)

@@ -258,6 +258,8 @@ static void drain(struct mf_node *node)
 static void close_node(struct mf_node *node)
 {
     for (uint32_t i = 0; i < node->reactor_count; i++)
+        mf_recover_note_ends(node->reactors[i]);
+    for (uint32_t i = 0; i < node->reactor_count; i++)
         mf_reactor_close(node->reactors[i]);
     drain(node);
     for (uint32_t i = 0; i < node->reactor_count; i++)

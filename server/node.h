@@ -20,6 +20,7 @@
 
 struct mf_forming;
 struct mf_membership;
+struct mf_offline;
 struct mf_roster;
 struct mf_reactor;
 struct mf_checkpointer;
@@ -103,6 +104,8 @@ struct mf_node {
     bool fresh; // this folder's acceptor has not voted, nor granted a lease, before this start
     char members_text[MF_PEER_TEXT_BYTES_MAX];
     uint64_t started_us;
+    // Not NULL: nobody runs the node. Its data folder is read as at a start, and stays as it is.
+    const struct mf_offline *offline;
 
     struct mf_member members[MF_MEMBERS_MAX];
     _Atomic uint32_t member_count; // release after the member, with the acquire of readers

@@ -16,6 +16,7 @@
 #include "server/checkpoint.h"
 #include "server/copies.h"
 #include "server/data_dir.h"
+#include "server/offline.h"
 #include "server/reactor.h"
 #include "server/roster.h"
 #include "server/watchers.h"
@@ -31,6 +32,7 @@
 #define PENDING_OPS_MAX 100000
 // A start that takes long says this often how far it is.
 #define PROGRESS_MS 3000u
+#define OFFLINE_PROGRESS_MS 200u
 // Records of one shard from several streams take turns; so may those of two.
 #define LOCKS 64u
 
@@ -134,9 +136,18 @@ static enum mf_err replay_record(void *arg, const struct mf_wal_record *record)
     return MF_OK;
 }
 
+static uint32_t progress_ms(const struct mf_node *node)
+{
+    return node->offline != NULL ? OFFLINE_PROGRESS_MS : PROGRESS_MS;
+}
+
 static void tell_progress(void *arg, uint64_t bytes, uint64_t of_bytes)
 {
     const struct replay *replay = arg;
+    if (replay->node->offline != NULL) {
+        mf_offline_tell(replay->node->offline, MF_OFFLINE_LOG, bytes, of_bytes);
+        return;
+    }
     mf_log(MF_INFO, "write-ahead log: %.1f of %.1f MB are read, of %u shards", (double)bytes / 1e6,
            (double)of_bytes / 1e6, replay->node->config.shards);
 }
@@ -156,7 +167,7 @@ static enum mf_err replay_wal(struct mf_node *node, uint64_t *files, char *messa
                                            .threads = node->reactor_count,
                                            .record = replay_record,
                                            .progress = tell_progress,
-                                           .progress_ms = PROGRESS_MS,
+                                           .progress_ms = progress_ms(node),
                                            .arg = &replay};
     enum mf_err err = mf_wal_recover_streams(folder, &reading, &recovery);
     for (uint32_t i = 0; i <= LOCKS; i++)
@@ -240,9 +251,12 @@ static enum mf_err load_one(void *arg, uint32_t i)
 static void tell_loaded(void *arg)
 {
     const struct loading *loading = arg;
-    mf_log(MF_INFO, "checkpoints: %u of %u shards are read",
-           atomic_load_explicit(&loading->loaded, memory_order_relaxed),
-           loading->node->config.shards);
+    uint32_t loaded = atomic_load_explicit(&loading->loaded, memory_order_relaxed);
+    uint32_t shards = loading->node->config.shards;
+    if (loading->node->offline != NULL)
+        mf_offline_tell(loading->node->offline, MF_OFFLINE_CHECKPOINTS, loaded, shards);
+    else
+        mf_log(MF_INFO, "checkpoints: %u of %u shards are read", loaded, shards);
 }
 
 static enum mf_err load_shards(struct mf_node *node, struct mf_snapshot_reader *genesis,
@@ -254,7 +268,7 @@ static enum mf_err load_shards(struct mf_node *node, struct mf_snapshot_reader *
                                      .threads = node->reactor_count,
                                      .run = load_one,
                                      .waiting = tell_loaded,
-                                     .wait_ms = PROGRESS_MS,
+                                     .wait_ms = progress_ms(node),
                                      .arg = &loading};
     uint32_t failed;
     enum mf_err err = mf_parallel_run(&work, &failed);
@@ -268,12 +282,12 @@ static enum mf_err load_shards(struct mf_node *node, struct mf_snapshot_reader *
 static enum mf_err load_states(struct mf_node *node, char *message, size_t size)
 {
     struct mf_snapshot_reader *genesis = NULL;
-    enum mf_err err = mf_checkpoint_prepare(node, message, size);
+    enum mf_err err = node->offline == NULL ? mf_checkpoint_prepare(node, message, size) : MF_OK;
     if (err == MF_OK && node->genesis != 0) {
         char path[sizeof(node->config.data_dir) + 16];
         snprintf(path, sizeof(path), "%s/genesis.mfs", node->config.data_dir);
         err = mf_snapshot_open(path, &genesis, message, size);
-        if (err == MF_CORRUPT)
+        if (err == MF_CORRUPT && node->offline == NULL)
             err = MF_IO; // what the cluster began with is nothing that others could teach
     }
     if (err == MF_OK)
@@ -281,6 +295,17 @@ static enum mf_err load_states(struct mf_node *node, char *message, size_t size)
     mf_snapshot_close(genesis);
     return err;
 }
+
+static void fatal_offline(void *ctx, uint32_t group, const char *what)
+{
+    (void)group;
+    (void)what;
+    const struct mf_owned_shard *shard = ctx;
+    atomic_store(&shard->reactor->node->failed, true);
+}
+
+// All that a recovery calls.
+static const struct mf_replica_ops offline_ops = {.fatal = fatal_offline};
 
 static void make_replica_of(struct mf_owned_shard *shard, bool blank)
 {
@@ -290,8 +315,9 @@ static void make_replica_of(struct mf_owned_shard *shard, bool blank)
     config.paxos.floor = shard->left.floor;
     if (shard->base.members.slot > config.paxos.floor)
         config.paxos.floor = shard->base.members.slot;
-    shard->replica =
-        mf_replica_new(&config, shard->state, &mf_reactor_replica_ops, shard, mf_mono_us());
+    const struct mf_replica_ops *ops =
+        shard->reactor->node->offline != NULL ? &offline_ops : &mf_reactor_replica_ops;
+    shard->replica = mf_replica_new(&config, shard->state, ops, shard, mf_mono_us());
     shard->state = NULL;
     // What the same acceptor has promised in a copy that is gone.
     const struct mf_wal_record promise = {
@@ -439,6 +465,52 @@ enum mf_err mf_recover(struct mf_node *node, char *message, size_t size)
     return err;
 }
 
+// What a sole voter has accepted a majority has accepted. Only in the configuration that the group
+// began with, and below the entry that ends it: nothing there was ever proposed to others.
+static void note_own_majority(struct mf_owned_shard *shard)
+{
+    if (shard->replica == NULL)
+        return;
+    const struct mf_paxos *paxos = mf_replica_paxos(shard->replica);
+    const struct mf_members *members = mf_paxos_members(paxos);
+    struct mf_acceptor self = mf_replica_acceptor(shard->replica);
+    if (members->slot != 0 || members->voter_count != 1 || members->voters[0].node != self.node ||
+        members->voters[0].incarnation != self.incarnation)
+        return;
+    struct mf_wal_record mark = {.type = MF_WAL_MARK, .group = shard->id};
+    const struct mf_log_entry *entry;
+    for (mark.slot = mf_paxos_chosen(paxos); (entry = mf_paxos_entry(paxos, mark.slot + 1)) != NULL;
+         mark.slot++) {
+        if (mf_payload_is_members(entry->payload))
+            break;
+    }
+    mf_replica_restore(shard->replica, &mark);
+}
+
+enum mf_err mf_recover_offline(struct mf_node *node, char *message, size_t size)
+{
+    uint64_t files = 0;
+    enum mf_err err = load_states(node, message, size);
+    each_shard(node, make_replica);
+    if (err == MF_OK)
+        err = replay_wal(node, &files, message, size);
+    if (err == MF_OK && files == 0) {
+        snprintf(message, size, "%s/wal is missing or empty, although the node has run",
+                 node->config.data_dir);
+        err = MF_CORRUPT;
+    }
+    each_shard(node, note_own_majority);
+    each_shard(node, restore_done);
+    for (uint32_t i = 0; i < node->config.shards && err == MF_OK; i++)
+        err = check_whole(node, owned(node, i), message, size);
+    return err;
+}
+
+void mf_recover_drop(struct mf_node *node)
+{
+    each_shard(node, drop);
+}
+
 void mf_recover_forget_first(struct mf_reactor *reactor)
 {
     for (uint32_t i = 0; i < reactor->shard_count; i++) {
@@ -455,4 +527,15 @@ void mf_recover_formed(struct mf_reactor *reactor)
         restore_done(shard);
         mf_reactor_touch(shard);
     }
+}
+
+void mf_recover_note_ends(struct mf_reactor *reactor)
+{
+    struct mf_replica_env env = mf_reactor_env(reactor);
+    for (uint32_t i = 0; i < reactor->shard_count && reactor->wal != NULL; i++) {
+        if (reactor->shards[i].replica != NULL)
+            mf_replica_note_end(reactor->shards[i].replica, &env);
+    }
+    if (reactor->wal != NULL)
+        mf_wal_submit(reactor->wal);
 }

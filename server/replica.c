@@ -288,6 +288,14 @@ static void write_mark(struct mf_replica *replica, const struct mf_replica_env *
     replica->mark_us = has_ttl ? env->now_us + MF_IDLE_MARK_US : MF_NEVER;
 }
 
+void mf_replica_note_end(struct mf_replica *replica, const struct mf_replica_env *env)
+{
+    if (replica->mark_us == MF_NEVER || replica->dead)
+        return;
+    replica->mark_us = 0;
+    write_mark(replica, env);
+}
+
 void mf_replica_restate(struct mf_replica *replica, const struct mf_replica_env *env)
 {
     struct mf_clock_estimate estimate =

@@ -91,6 +91,8 @@ void mf_replica_restore_done(struct mf_replica *replica, uint64_t base_log_us,
                              uint64_t base_wall_us);
 // Hands out promise and mark again, for a WAL that is about to lose the old ones.
 void mf_replica_restate(struct mf_replica *replica, const struct mf_replica_env *env);
+// At an orderly end: notes what is applied and not noted yet.
+void mf_replica_note_end(struct mf_replica *replica, const struct mf_replica_env *env);
 // Drops the log below `first` (at most applied + 1), which a durable snapshot stands in for.
 void mf_replica_compact(struct mf_replica *replica, uint64_t first);
 // The state of a snapshot takes the place of ours, which nobody walks now (see ops.retire); it is

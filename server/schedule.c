@@ -15,7 +15,9 @@
 #include "base/log.h"
 #include "server/snapshotter.h"
 #include "server/worker.h"
+#include "snapshot/source.h"
 
+#define PATH_BYTES (sizeof(((struct mf_config *)NULL)->snapshot_dir) + NAME_MAX + 2)
 #define SECOND_US UINT64_C(1000000)
 // One that failed, or found another under way, is tried again after this long at the latest.
 #define RETRY_US (60 * SECOND_US)
@@ -93,12 +95,27 @@ static int by_age(const void *a, const void *b, void *now_s)
 
 static void drop(const char *folder, const char *name, const char *why)
 {
-    char path[sizeof(((struct mf_config *)NULL)->snapshot_dir) + NAME_MAX + 2];
+    char path[PATH_BYTES];
     snprintf(path, sizeof(path), "%s/%s", folder, name);
     if (unlink(path) == 0)
         mf_log(MF_INFO, "snapshot %s: removed, %s", path, why);
     else if (errno != ENOENT)
         mf_log(MF_ERROR, "snapshot %s: cannot be removed: %s", path, strerror(errno));
+}
+
+// ".tmp-PID"
+static bool is_unfinished(const char *rest)
+{
+    return strncmp(rest, ".tmp-", 5) == 0 && rest[5] != '\0' &&
+           strspn(rest + 5, "0123456789") == strlen(rest + 5);
+}
+
+// Whatever else has such a name is not ours to remove, or to count.
+static bool is_snapshot(const char *folder, const char *name, bool unfinished)
+{
+    char path[PATH_BYTES];
+    snprintf(path, sizeof(path), "%s/%s", folder, name);
+    return mf_snapshot_recognize(path, unfinished) == MF_OK;
 }
 
 // The worker: all of ours in the folder; the caller frees them.
@@ -118,9 +135,10 @@ static struct name *list(const struct mf_schedule *schedule, size_t *count)
     for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
         uint64_t seconds;
         const char *rest = parse(schedule, entry->d_name, &seconds);
-        if (rest != NULL && strncmp(rest, ".tmp-", 5) == 0 && !schedule->swept)
+        if (rest != NULL && is_unfinished(rest) && !schedule->swept &&
+            is_snapshot(folder, entry->d_name, true))
             drop(folder, entry->d_name, "it was never finished");
-        if (rest == NULL || *rest != '\0')
+        if (rest == NULL || *rest != '\0' || !is_snapshot(folder, entry->d_name, false))
             continue;
         if (*count == cap) {
             cap = cap == 0 ? 16 : cap * 2;

@@ -14,6 +14,7 @@
 #include "rpc/msgpack_rpc.h"
 #include "server/node.h"
 #include "server/worker.h"
+#include "snapshot/source.h"
 
 struct piece {
     struct mf_job job;
@@ -51,9 +52,29 @@ static bool read_piece(struct piece *piece, int fd)
     return true;
 }
 
+// False, and the piece is refused, for anything but a snapshot: the folder may hold other files.
+static bool check_content(struct piece *piece, const char *what)
+{
+    switch (mf_snapshot_recognize(piece->path, false)) {
+    case MF_OK:
+        return true;
+    case MF_NOT_FOUND:
+        refuse(piece, MF_BAD_REQUEST, what, "there is none of that name");
+        return false;
+    case MF_BAD_REQUEST:
+        refuse(piece, MF_BAD_REQUEST, what, "the file of that name is no snapshot");
+        return false;
+    default:
+        refuse(piece, MF_INTERNAL, what, strerror(errno));
+        return false;
+    }
+}
+
 static void work_read(struct mf_job *job)
 {
     struct piece *piece = (struct piece *)job;
+    if (!check_content(piece, "reading"))
+        return;
     int fd = open(piece->path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     struct stat about;
     if (fd < 0 && errno == ENOENT) {
@@ -82,6 +103,10 @@ static void work_read(struct mf_job *job)
 static void work_remove(struct mf_job *job)
 {
     struct piece *piece = (struct piece *)job;
+    if (access(piece->path, F_OK) != 0 && errno == ENOENT)
+        return; // and says so
+    if (!check_content(piece, "removing"))
+        return;
     piece->removed = unlink(piece->path) == 0;
     if (!piece->removed && errno != ENOENT)
         refuse(piece, MF_INTERNAL, "removing", strerror(errno));

@@ -13,6 +13,7 @@
 #include "rpc/msgpack_rpc.h"
 #include "server/request.h"
 #include "server/walk.h"
+#include "snapshot/source.h"
 
 // One shard's part of it.
 struct part {
@@ -146,7 +147,12 @@ static enum mf_err find_folder(struct job *job, const char *folder)
         return MF_INTERNAL;
     }
     snprintf(job->path, sizeof(job->path), "%s/%s", absolute, job->name);
-    return MF_OK;
+    enum mf_err err = mf_snapshot_recognize(job->path, false);
+    if (err != MF_BAD_REQUEST)
+        return MF_OK; // what cannot be read is found by who writes
+    snprintf(job->message, sizeof(job->message),
+             "%.400s is there and is no snapshot: it is not replaced", job->path);
+    return MF_BAD_REQUEST;
 }
 
 static void *write_file(void *arg)

@@ -12,10 +12,17 @@
 #include "base/hash.h"
 #include "shards/slots.h"
 
-static const uint8_t header_magic[8] = {'M', 'F', 'S', 'N', 'A', 'P', '\r', '\n'};
+static const uint8_t header_magic[MF_SNAPSHOT_MAGIC_BYTES] = {'M', 'F', 'S',  'N',
+                                                              'A', 'P', '\r', '\n'};
 static const uint8_t trailer_magic[8] = {'M', 'F', 'S', 'N', 'E', 'N', 'D', '\n'};
 static const uint8_t block_magic[4] = {'M', 'F', 'B', 'K'};
 static const uint8_t footer_magic[4] = {'M', 'F', 'F', 'T'};
+
+bool mf_snapshot_begins(struct mf_bytes bytes)
+{
+    size_t len = bytes.len < sizeof(header_magic) ? bytes.len : sizeof(header_magic);
+    return len == 0 || memcmp(bytes.data, header_magic, len) == 0;
+}
 
 static bool begins_with(struct mf_bytes bytes, const uint8_t *magic, size_t len)
 {

@@ -21,6 +21,7 @@
 #ifndef MF_SNAPSHOT_FORMAT_H
 #define MF_SNAPSHOT_FORMAT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -127,5 +128,9 @@ const char *mf_snapshot_record_fault(const struct mf_record *record, uint32_t sh
 // Puts a message together and returns err.
 enum mf_err mf_snapshot_fail(enum mf_err err, char *message, size_t message_size,
                              const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+// Whether a file that begins with these bytes, as far as they go, could be a snapshot.
+#define MF_SNAPSHOT_MAGIC_BYTES 8u
+bool mf_snapshot_begins(struct mf_bytes bytes);
 
 #endif

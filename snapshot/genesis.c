@@ -79,6 +79,16 @@ static enum mf_err refuse_folder_with_files(const char *data_dir, const char *na
     return err;
 }
 
+static enum mf_err refuse_no_folder(const char *data_dir, char *message, size_t message_size)
+{
+    struct stat about;
+    if (stat(data_dir, &about) != 0 || S_ISDIR(about.st_mode))
+        return MF_OK; // one that is not there is made
+    return mf_snapshot_fail(MF_BAD_REQUEST, message, message_size,
+                            "%s is no folder: expected a data folder, or a place for one",
+                            data_dir);
+}
+
 static enum mf_err refuse_old_data(const char *data_dir, char *message, size_t message_size)
 {
     enum mf_err err = refuse_file(data_dir, MF_GENESIS_FILE, message, message_size);
@@ -144,8 +154,9 @@ static enum mf_err lock_folder(const char *data_dir, int *fd, char *message, siz
     if (*fd < 0)
         err = fail_errno("opening", path, message, message_size);
     else if (flock(*fd, LOCK_EX | LOCK_NB) != 0)
-        err = mf_snapshot_fail(MF_BAD_REQUEST, message, message_size,
-                               "%s is in use by a running mayflyd: stop it first", data_dir);
+        err = mf_snapshot_fail(
+            MF_BAD_REQUEST, message, message_size,
+            "%s is in use by a running mayflyd, or another restore: let it end first", data_dir);
     free(path);
     return err;
 }
@@ -165,36 +176,106 @@ static enum mf_err move_aside(const char *data_dir, const char *name, long long 
     return err;
 }
 
-// node.meta goes first: a log without it is taken by no node, should this end half-way.
+// The name stays until another file takes it.
+static enum mf_err keep_old(const char *data_dir, const char *name, long long now_s, char *message,
+                            size_t message_size)
+{
+    char *from = join(data_dir, name);
+    size_t size = strlen(from) + 40;
+    char *to = mf_alloc(size);
+    snprintf(to, size, "%s.replaced-%lld", from, now_s);
+    enum mf_err err = MF_OK;
+    if (link(from, to) != 0 && errno != ENOENT && rename(from, to) != 0)
+        err = fail_errno("keeping", from, message, message_size);
+    free(to);
+    free(from);
+    return err;
+}
+
+// node.meta goes first, and the log last: a log without node.meta is taken by no node, should this
+// end half-way.
 static enum mf_err replace(const char *data_dir, const char *made, char *message,
                            size_t message_size)
 {
-    static const char *const names[] = {"node.meta", "roster", "wal", "checkpoints",
-                                        MF_GENESIS_FILE};
     long long now_s = (long long)time(NULL);
-    enum mf_err err = MF_OK;
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && err == MF_OK; i++)
-        err = move_aside(data_dir, names[i], now_s, message, message_size);
+    enum mf_err err = move_aside(data_dir, "node.meta", now_s, message, message_size);
+    if (err == MF_OK)
+        err = move_aside(data_dir, "roster", now_s, message, message_size);
+    if (err == MF_OK)
+        err = keep_old(data_dir, MF_GENESIS_FILE, now_s, message, message_size);
     char *path = join(data_dir, MF_GENESIS_FILE);
     if (err == MF_OK && (rename(made, path) != 0 || !sync_folder(data_dir)))
         err = fail_errno("putting into its place", path, message, message_size);
     free(path);
+    if (err == MF_OK)
+        err = move_aside(data_dir, "checkpoints", now_s, message, message_size);
+    if (err == MF_OK)
+        err = move_aside(data_dir, "wal", now_s, message, message_size);
+    if (err == MF_OK && !sync_folder(data_dir))
+        err = fail_errno("syncing", data_dir, message, message_size);
+    return err;
+}
+
+// genesis.mfs.new, genesis.mfs.tmp-PID and genesis.mfs.new.tmp-PID
+static bool is_unfinished(const char *name)
+{
+    static const char tmp[] = ".tmp-";
+    if (strncmp(name, MF_GENESIS_FILE, strlen(MF_GENESIS_FILE)) != 0)
+        return false;
+    bool new = strncmp(name, MF_GENESIS_NEW, strlen(MF_GENESIS_NEW)) == 0;
+    const char *rest = name + strlen(new ? MF_GENESIS_NEW : MF_GENESIS_FILE);
+    if (*rest == '\0')
+        return new;
+    if (strncmp(rest, tmp, strlen(tmp)) != 0)
+        return false;
+    rest += strlen(tmp);
+    return *rest != '\0' && strspn(rest, "0123456789") == strlen(rest);
+}
+
+enum mf_err mf_snapshot_tidy_genesis(const char *data_dir, char *message, size_t message_size)
+{
+    enum mf_err err = MF_OK;
+    DIR *folder = opendir(data_dir);
+    if (folder == NULL)
+        return fail_errno("looking into", data_dir, message, message_size);
+    while (err == MF_OK) {
+        errno = 0;
+        const struct dirent *entry = readdir(folder);
+        if (entry == NULL && errno != 0)
+            err = fail_errno("looking into", data_dir, message, message_size);
+        if (entry == NULL)
+            break;
+        if (!is_unfinished(entry->d_name))
+            continue;
+        char *path = join(data_dir, entry->d_name);
+        if (unlink(path) != 0)
+            err = fail_errno("removing what is left unfinished,", path, message, message_size);
+        free(path);
+    }
+    closedir(folder);
     return err;
 }
 
 static enum mf_err write_into(struct mf_snapshot_reader *source,
-                              const struct mf_snapshot_plan *plan, const char *data_dir,
-                              const char *cluster, bool force, struct mf_snapshot_totals *totals,
-                              char *message, size_t message_size)
+                              const struct mf_snapshot_plan *plan,
+                              const struct mf_snapshot_genesis *genesis,
+                              struct mf_snapshot_totals *totals, char *message, size_t message_size)
 {
+    const char *data_dir = genesis->data_dir;
     int lock = -1;
     enum mf_err err = make_folders(data_dir, message, message_size);
-    if (err == MF_OK && force)
-        err = lock_folder(data_dir, &lock, message, message_size);
-    char *path = join(data_dir, force ? MF_GENESIS_FILE ".new" : MF_GENESIS_FILE);
     if (err == MF_OK)
-        err = mf_snapshot_reshard(source, plan, path, cluster, totals, message, message_size);
-    if (err == MF_OK && force)
+        err = lock_folder(data_dir, &lock, message, message_size);
+    // Another restore, or a node, may have come to its end since the first look.
+    if (err == MF_OK && !genesis->force)
+        err = refuse_old_data(data_dir, message, message_size);
+    if (err == MF_OK)
+        err = mf_snapshot_tidy_genesis(data_dir, message, message_size);
+    char *path = join(data_dir, genesis->force ? MF_GENESIS_NEW : MF_GENESIS_FILE);
+    if (err == MF_OK)
+        err = mf_snapshot_reshard(source, &genesis->reading, plan, path, genesis->cluster, totals,
+                                  message, message_size);
+    if (err == MF_OK && genesis->force)
         err = replace(data_dir, path, message, message_size);
     free(path);
     if (lock >= 0)
@@ -202,21 +283,23 @@ static enum mf_err write_into(struct mf_snapshot_reader *source,
     return err;
 }
 
-enum mf_err mf_snapshot_write_genesis(struct mf_snapshot_reader *source, const char *data_dir,
-                                      const char *cluster, uint32_t shard_count,
-                                      enum mf_snapshot_ttl ttl, bool force,
+enum mf_err mf_snapshot_write_genesis(struct mf_snapshot_reader *source,
+                                      const struct mf_snapshot_genesis *genesis,
                                       struct mf_snapshot_totals *totals, uint64_t *ids_left_out,
                                       char *message, size_t message_size)
 {
-    enum mf_err err = force ? MF_OK : refuse_old_data(data_dir, message, message_size);
+    enum mf_err err = refuse_no_folder(genesis->data_dir, message, message_size);
+    if (err == MF_OK && !genesis->force)
+        err = refuse_old_data(genesis->data_dir, message, message_size);
     if (err != MF_OK)
         return err;
     struct mf_snapshot_plan plan;
-    err = mf_snapshot_make_plan(source, shard_count, ttl, &plan, message, message_size);
+    err = mf_snapshot_make_plan(source, &genesis->reading, genesis->shard_count, genesis->ttl,
+                                &plan, message, message_size);
     if (err != MF_OK)
         return err;
     *ids_left_out = plan.ids_left_out;
-    err = write_into(source, &plan, data_dir, cluster, force, totals, message, message_size);
+    err = write_into(source, &plan, genesis, totals, message, message_size);
     mf_snapshot_free_plan(&plan);
     return err;
 }

@@ -60,7 +60,8 @@ MF_MUST_USE enum mf_err mf_snapshot_read(struct mf_snapshot_reader *reader, uint
                                                                const struct mf_record *record),
                                          void *arg, char *message, size_t message_size);
 // The same for one block of section i, 0 to its `blocks` - 1. rooms: this thread's, for as many
-// calls as it makes; mf_snapshot_free_rooms ends them. *bytes: what the block takes in the file.
+// calls as it makes; mf_snapshot_free_rooms ends them. What record() got as views lives until they
+// are used again. *bytes: what the block takes in the file.
 MF_MUST_USE enum mf_err
 mf_snapshot_read_block(struct mf_snapshot_reader *reader, uint32_t i, uint64_t block,
                        struct mf_snapshot_rooms *rooms,

@@ -39,6 +39,28 @@ enum mf_err mf_snapshot_open_source(const char *path, struct mf_snapshot_source 
     return MF_OK;
 }
 
+enum mf_err mf_snapshot_recognize(const char *path, bool unfinished)
+{
+    uint8_t begin[MF_SNAPSHOT_MAGIC_BYTES];
+    struct stat about;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
+    if (fd < 0)
+        return errno == ENOENT ? MF_NOT_FOUND : errno == ELOOP ? MF_BAD_REQUEST : MF_IO;
+    enum mf_err err = fstat(fd, &about) == 0 ? MF_OK : MF_IO;
+    if (err == MF_OK && !S_ISREG(about.st_mode))
+        err = MF_BAD_REQUEST;
+    ssize_t got = err == MF_OK ? pread(fd, begin, sizeof(begin), 0) : 0;
+    if (err == MF_OK && got < 0)
+        err = MF_IO;
+    else if (err == MF_OK && ((got < (ssize_t)sizeof(begin) && !unfinished) ||
+                              !mf_snapshot_begins(mf_bytes_of(begin, (size_t)got))))
+        err = MF_BAD_REQUEST;
+    int saved = errno;
+    close(fd);
+    errno = saved;
+    return err;
+}
+
 void mf_snapshot_close_source(struct mf_snapshot_source *source)
 {
     close(source->fd);

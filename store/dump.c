@@ -193,10 +193,11 @@ static enum mf_err load_record(void *arg, const struct mf_record *record)
         .item_count = 1,
         .one = {.key = record->key, .value = record->value},
     };
-    uint64_t deadline_us = mf_snapshot_absolute_deadline(
-        record->deadline_us, load->from->meta.log_time_us, load->from->wall_us);
+    uint64_t wall_us = load->store->clock.wall_us();
+    uint64_t deadline_us =
+        mf_snapshot_absolute_deadline(record->deadline_us, load->from->meta.log_time_us,
+                                      mf_snapshot_wall_us(load->from, wall_us));
     if (deadline_us != MF_NO_DEADLINE) {
-        uint64_t wall_us = load->store->clock.wall_us();
         if (deadline_us <= wall_us)
             return MF_OK;
         uint64_t left_us = deadline_us - wall_us;
@@ -227,8 +228,9 @@ static enum mf_err load_all(struct load *load, struct mf_snapshot_reader *reader
 {
     // Reads all of it, and so finds all damage, before anything is set.
     struct mf_snapshot_plan plan;
-    enum mf_err err = mf_snapshot_make_plan(reader, load->store->shard_count, MF_SNAPSHOT_ABSOLUTE,
-                                            &plan, load->message, load->message_size);
+    enum mf_err err =
+        mf_snapshot_make_plan(reader, NULL, load->store->shard_count, MF_SNAPSHOT_ABSOLUTE, &plan,
+                              load->message, load->message_size);
     if (err != MF_OK)
         return err;
     skip_versions(load->store, plan.version);

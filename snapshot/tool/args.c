@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "snapshot/tool/crew.h"
+#include "snapshot/crew.h"
 
 static const char usage[] =
     "Usage: mayfly-snapshot VERB FILE [FLAG...]\n"
@@ -18,7 +18,10 @@ static const char usage[] =
     "log.\n"
     "      ADDR is the rpc address of any node. Without the flags, user and password are those of\n"
     "      MAYFLY_USER and MAYFLY_PASSWORD.\n"
-    "  verify FILE\n"
+    "  dump --data-dir DIR FILE\n"
+    "      The same of the shards of one node that is stopped, from its data folder, which stays\n"
+    "      as it is. What its log holds and does not prove to be chosen is left out and counted.\n"
+    "  verify FILE [-o json|table|plain]\n"
     "      Check every byte. A damaged file: one line that says what is wrong and where, exit 1.\n"
     "  inspect FILE [-o json|table|plain]\n"
     "      What the file holds, when and where in the log it was cut, shard by shard, and how "
@@ -44,17 +47,19 @@ static const char usage[] =
     "      to version 11): its strings. FILE may be -, standard input. Without --format, FILE's\n"
     "      first bytes tell what it is.\n"
     "\n"
-    "  --threads N verify, inspect, export, restore -s: read FILE with so many threads; by default "
-    "as\n"
-    "              many as there are CPUs, 8 at most\n"
+    "  --threads N all but import and dump -s: read with so many threads; by default as many as\n"
+    "              there are CPUs, 8 at most\n"
     "  --help      this text\n"
     "  --version   the version\n"
     "\n"
     "Exit status: 0 done, 1 failed, 2 the command line is wrong.\n";
 
 static const struct tool_verb verbs[] = {
-    {.name = "dump", .run = tool_dump, .flags = "-s --user --password"},
-    {.name = "verify", .run = tool_verify, .flags = "--threads"},
+    {.name = "dump", .run = tool_dump, .flags = "-s --user --password --data-dir --threads"},
+    {.name = "verify",
+     .run = tool_verify,
+     .flags = "-o --threads",
+     .outputs = "json, table or plain"},
     {.name = "inspect",
      .run = tool_inspect,
      .flags = "-o --threads",
@@ -204,15 +209,34 @@ static int check_target(const struct tool_args *args)
     return -1;
 }
 
+// dump comes from one of two places. --force-new-cluster is no flag with a value, so nobody else
+// has looked at it.
+static int check_source(const struct tool_args *args)
+{
+    bool cluster = args->endpoints != NULL || args->user != NULL || args->password != NULL;
+    if (args->force_new_cluster)
+        return tool_fail(EXIT_USAGE, "--force-new-cluster: not a flag of dump");
+    if (args->data_dir != NULL && cluster)
+        return tool_fail(EXIT_USAGE, "--data-dir and %s: expected one of -s and --data-dir",
+                         args->endpoints != NULL ? "-s"
+                         : args->user != NULL    ? "--user"
+                                                 : "--password");
+    if (args->data_dir == NULL && args->endpoints == NULL)
+        return tool_fail(EXIT_USAGE, "dump: no source: expected -s ADDR, or --data-dir DIR");
+    if (args->data_dir == NULL && args->threads_word != NULL)
+        return tool_fail(EXIT_USAGE, "--threads: of no use with dump -s: expected --data-dir DIR");
+    return -1;
+}
+
 static bool parse_threads(const char *text, unsigned *threads)
 {
     *threads = 0;
     for (const char *at = text; *at != '\0'; at++) {
-        if (*at < '0' || *at > '9' || *threads > CREW_THREADS_MAX)
+        if (*at < '0' || *at > '9' || *threads > MF_CREW_THREADS_MAX)
             return false;
         *threads = *threads * 10 + (unsigned)(*at - '0');
     }
-    return *threads >= 1 && *threads <= CREW_THREADS_MAX;
+    return *threads >= 1 && *threads <= MF_CREW_THREADS_MAX;
 }
 
 static bool is_one_of(const char *word, const char *a, const char *b, const char *c)
@@ -234,7 +258,7 @@ static int check_all(const struct tool_verb *verb, struct tool_args *args, const
         return tool_fail(EXIT_USAGE, "--format %s: expected json, csv or rdb", args->format);
     if (args->threads_word != NULL && !parse_threads(args->threads_word, &args->threads))
         return tool_fail(EXIT_USAGE, "--threads %s: expected an integer from 1 to %u",
-                         args->threads_word, CREW_THREADS_MAX);
+                         args->threads_word, MF_CREW_THREADS_MAX);
     if (args->ttl_word != NULL && !is_one_of(args->ttl_word, "absolute", "remaining", "none"))
         return tool_fail(EXIT_USAGE, "--ttl %s: expected absolute, remaining or none",
                          args->ttl_word);
@@ -248,8 +272,8 @@ static int check_all(const struct tool_verb *verb, struct tool_args *args, const
     if (args->out == NULL && verb->out == OUT_MUST_BE)
         return tool_fail(EXIT_USAGE, "%s: no OUT: expected the path of the file to make",
                          verb->name);
-    if (verb->run == tool_dump && args->endpoints == NULL)
-        return tool_fail(EXIT_USAGE, "dump: no source: expected -s ADDR");
+    if (verb->run == tool_dump)
+        return check_source(args);
     if (verb->run == tool_restore)
         return check_target(args);
     if (args->force_new_cluster)

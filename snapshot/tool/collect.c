@@ -15,6 +15,7 @@
 #include "snapshot/format.h"
 #include "snapshot/tool/interrupt.h"
 #include "snapshot/tool/outfile.h"
+#include "snapshot/tool/progress.h"
 
 static const char cluster_name[] = "import";
 
@@ -184,6 +185,11 @@ static enum mf_err go_through(struct collect *collect, struct mf_snapshot_reader
                               const uint64_t seeds[2], bool copying)
 {
     enum mf_err err = MF_OK;
+    struct progress progress;
+    progress_start(&progress,
+                   copying ? "writing without repeated keys" : "looking for repeated keys",
+                   COLLECT_SHARDS, false);
+    progress.unit = "shards";
     for (uint32_t i = 0; i < COLLECT_SHARDS && err == MF_OK; i++) {
         struct section section = {.seeds = {seeds[0], seeds[1]}};
         err = find_repeated(collect, reader, i, &section);
@@ -192,7 +198,9 @@ static enum mf_err go_through(struct collect *collect, struct mf_snapshot_reader
         else if (err == MF_OK)
             collect->repeated += section.replaced_count;
         free(section.replaced);
+        progress_add(&progress, 1);
     }
+    progress_end(&progress);
     return err;
 }
 

@@ -1,4 +1,5 @@
-// The verb dump: all shards of a running cluster in one file.
+// The verb dump: all shards of a running cluster in one file, or those of a stopped node
+// (dump_offline.c).
 //
 // As few nodes are asked as hold every shard between them, each once, for a snapshot of what it
 // holds: a shard is cut at one log position, after all that was acknowledged when its node was
@@ -8,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "snapshot/tool/fetch.h"
 #include "snapshot/tool/interrupt.h"
@@ -77,19 +77,9 @@ static bool fetch_all(struct dump *dump)
     return count == 0;
 }
 
-// Replacing a device is never what was meant.
-static bool check_file(struct dump *dump)
-{
-    struct stat about;
-    if (stat(dump->args->file, &about) != 0 || S_ISREG(about.st_mode))
-        return true;
-    snprintf(dump->message, sizeof(dump->message), "%s is no regular file", dump->args->file);
-    return false;
-}
-
 static bool run(struct dump *dump, struct mf_snapshot_totals *totals)
 {
-    if (!check_file(dump) ||
+    if (!tool_may_replace(dump->args->file, dump->message, sizeof(dump->message)) ||
         !layout_ask(&dump->layout, dump->args, dump->message, sizeof(dump->message)))
         return false;
     dump->missing = mf_calloc(dump->layout.shard_count, sizeof(*dump->missing));
@@ -105,7 +95,7 @@ static bool run(struct dump *dump, struct mf_snapshot_totals *totals)
     return merged;
 }
 
-int tool_dump(const struct tool_args *args)
+static int dump_cluster(const struct tool_args *args)
 {
     struct dump dump = {.args = args};
     struct mf_snapshot_totals totals;
@@ -123,4 +113,9 @@ int tool_dump(const struct tool_args *args)
     free(dump.missing);
     layout_free(&dump.layout);
     return status;
+}
+
+int tool_dump(const struct tool_args *args)
+{
+    return args->data_dir != NULL ? tool_dump_offline(args) : dump_cluster(args);
 }

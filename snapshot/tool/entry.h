@@ -20,7 +20,9 @@ struct entry {
 };
 
 // Of a record that is no id; views as the record's. Deadlines become Unix time as they do in a
-// restore, to the millisecond and never early.
-struct entry entry_of(const struct mf_snapshot_shard *section, const struct mf_record *record);
+// restore, to the millisecond and never early. start_us: from when on a deadline counts whose
+// section has no wall time.
+struct entry entry_of(const struct mf_snapshot_shard *section, const struct mf_record *record,
+                      uint64_t start_us);
 
 #endif

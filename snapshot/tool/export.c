@@ -7,16 +7,17 @@
 #include <stdio.h>
 
 #include "base/clock.h"
-#include "snapshot/tool/crew.h"
+#include "snapshot/crew.h"
 #include "snapshot/tool/lines.h"
 #include "snapshot/tool/outfile.h"
+#include "snapshot/tool/progress.h"
 #include "snapshot/tool/tool.h"
 
 #define KEPT_BYTES (4u * 1024u * 1024u)
 
 struct exporting {
     bool csv;
-    uint64_t now_ms;
+    uint64_t now_us;
     struct outfile out;
 };
 
@@ -28,7 +29,7 @@ struct exporter {
     struct mf_buf lines;
 };
 
-static enum mf_err write_lines(struct crew_place *place)
+static enum mf_err write_lines(struct mf_crew_place *place)
 {
     struct exporter *exporter = place->state;
     bool written = outfile_write(&exporter->all->out, mf_buf_view(&exporter->lines));
@@ -36,13 +37,13 @@ static enum mf_err write_lines(struct crew_place *place)
     return written ? MF_OK : MF_IO;
 }
 
-static enum mf_err export_record(struct crew_place *place, const struct mf_record *record)
+static enum mf_err export_record(struct mf_crew_place *place, const struct mf_record *record)
 {
     struct exporter *exporter = place->state;
     if (record->is_id)
         return MF_OK;
-    struct entry entry = entry_of(place->section, record);
-    if (entry.expires && entry.expire_at_ms <= exporter->all->now_ms) {
+    struct entry entry = entry_of(place->section, record, exporter->all->now_us);
+    if (entry.expires && entry.expire_at_ms <= exporter->all->now_us / 1000) {
         exporter->dead += 1;
         return MF_OK;
     }
@@ -55,7 +56,7 @@ static enum mf_err export_record(struct crew_place *place, const struct mf_recor
 }
 
 // What a cluster that began with this file now would go by.
-static uint64_t restored_now_ms(struct mf_snapshot_reader *reader)
+static uint64_t restored_now_us(struct mf_snapshot_reader *reader)
 {
     struct mf_snapshot_summary summary;
     mf_snapshot_summary(reader, &summary);
@@ -64,7 +65,18 @@ static uint64_t restored_now_ms(struct mf_snapshot_reader *reader)
         uint64_t wall_us = mf_snapshot_section(reader, i)->wall_us;
         now_us = now_us > wall_us ? now_us : wall_us;
     }
-    return now_us / 1000;
+    return now_us;
+}
+
+static bool has_no_wall_time(struct mf_snapshot_reader *reader)
+{
+    struct mf_snapshot_summary summary;
+    mf_snapshot_summary(reader, &summary);
+    for (uint32_t i = 0; i < summary.shards; i++) {
+        if (mf_snapshot_section(reader, i)->wall_us == 0)
+            return true;
+    }
+    return false;
 }
 
 static bool to_stdout(const struct tool_args *args)
@@ -87,15 +99,16 @@ static enum mf_err export_all(struct exporting *export, struct mf_snapshot_reade
 {
     struct mf_snapshot_summary summary;
     mf_snapshot_summary(reader, &summary);
-    struct exporter exporters[CREW_THREADS_MAX] = {{.all = NULL}};
-    void *states[CREW_THREADS_MAX];
+    struct exporter exporters[MF_CREW_THREADS_MAX] = {{.all = NULL}};
+    void *states[MF_CREW_THREADS_MAX];
     struct progress progress;
-    struct crew_job job = {.reader = reader,
-                           .threads = crew_threads(args->threads),
-                           .states = states,
-                           .record = export_record,
-                           .give_out = write_lines,
-                           .progress = &progress};
+    struct mf_crew_job job = {.reader = reader,
+                              .threads = mf_crew_threads(args->threads),
+                              .states = states,
+                              .record = export_record,
+                              .give_out = write_lines,
+                              .progress = progress_count,
+                              .progress_arg = &progress};
     for (unsigned i = 0; i < job.threads; i++) {
         exporters[i].all = export;
         states[i] = &exporters[i];
@@ -103,7 +116,7 @@ static enum mf_err export_all(struct exporting *export, struct mf_snapshot_reade
     progress_start(&progress, "exporting", summary.file_bytes, to_stdout(args));
     enum mf_err err = export->csv ? write_names(export) : MF_OK;
     if (err == MF_OK)
-        err = crew_run(&job, message, message_size);
+        err = mf_crew_run(&job, message, message_size);
     progress_end(&progress);
     for (unsigned i = 0; i < job.threads; i++) {
         totals->keys += exporters[i].keys;
@@ -121,7 +134,7 @@ int tool_export(const struct tool_args *args)
     if (reader == NULL)
         return EXIT_FAILED;
     struct exporting export = {.csv = args->output == OUTPUT_CSV,
-                               .now_ms = restored_now_ms(reader)};
+                               .now_us = restored_now_us(reader)};
     struct exporter totals = {.all = &export};
     char message[1024];
     int status = EXIT_FINE;
@@ -135,6 +148,11 @@ int tool_export(const struct tool_args *args)
         status = tool_fail(EXIT_FAILED, "%s", export.out.why);
     } else {
         tool_warn_of_missing_shards(args, reader);
+        if (has_no_wall_time(reader))
+            fprintf(stderr,
+                    "mayfly-snapshot: %s: its deadlines were to count from the first start of a "
+                    "cluster: here they count from now\n",
+                    args->file);
         if (!to_stdout(args))
             printf("%s: %" PRIu64 " keys, %" PRIu64 " dead ones left out\n", args->out, totals.keys,
                    totals.dead);

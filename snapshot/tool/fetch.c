@@ -57,6 +57,22 @@ static void on_made(void *cookie, const struct mayfly_reply *reply)
 }
 
 // A snapshot may take long. A node that cannot be reached is given up all the same.
+static bool wait_for_snapshot(struct fetch *fetch, struct progress *progress)
+{
+    uint64_t start_us = mf_mono_us();
+    uint64_t there_us = start_us;
+    while (!fetch->answered) {
+        (void)mayfly_poll(fetch->client, 500);
+        uint64_t now_us = mf_mono_us();
+        if (mayfly_client_endpoint(fetch->client)[0] != '\0')
+            there_us = now_us;
+        else if (now_us - there_us > GONE_AFTER_US)
+            return fail(fetch, "it is gone, in the middle of its snapshot");
+        progress_add(progress, (now_us - start_us) / 1000000 - progress->bytes);
+    }
+    return fetch->made;
+}
+
 static bool make(struct fetch *fetch)
 {
     struct mayfly_bytes name = {fetch->name, strlen(fetch->name)};
@@ -64,16 +80,15 @@ static bool make(struct fetch *fetch)
     mayfly_client_set_timeout(fetch->client, SNAPSHOT_TIMEOUT_MS);
     if (mayfly_submit(fetch->client, &request, on_made, fetch) != MAYFLY_OK)
         return fail(fetch, mayfly_client_error(fetch->client));
-    uint64_t there_us = mf_mono_us();
-    while (!fetch->answered) {
-        (void)mayfly_poll(fetch->client, 500);
-        if (mayfly_client_endpoint(fetch->client)[0] != '\0')
-            there_us = mf_mono_us();
-        else if (mf_mono_us() - there_us > GONE_AFTER_US)
-            return fail(fetch, "it is gone, in the middle of its snapshot");
-    }
+    char doing[400];
+    snprintf(doing, sizeof(doing), "%s writes its snapshot:", fetch->address);
+    struct progress progress;
+    progress_start(&progress, doing, 0, false);
+    progress.unit = "s";
+    bool made = wait_for_snapshot(fetch, &progress);
+    progress_end(&progress);
     mayfly_client_set_timeout(fetch->client, 0);
-    return fetch->made;
+    return made;
 }
 
 static bool write_all(struct fetch *fetch, struct mayfly_bytes bytes)

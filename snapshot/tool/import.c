@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include "base/clock.h"
+#include "snapshot/format.h"
 #include "snapshot/tool/collect.h"
 #include "snapshot/tool/inspect.h"
 #include "snapshot/tool/progress.h"
@@ -151,6 +152,10 @@ static bool run(struct import *import)
 {
     if (!check_out(import))
         return false;
+    const struct input *input = &import->input;
+    if (input_fill(&import->input, MF_SNAPSHOT_MAGIC_BYTES) &&
+        mf_snapshot_begins(mf_bytes_of(input->at, input->left)))
+        return fail(import, "it is a snapshot file already: restore and export take it as it is");
     const char *format = find_format(import);
     if (import->input.failed)
         return fail(import, import->input.why);

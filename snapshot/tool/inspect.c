@@ -1,13 +1,14 @@
 // The verb inspect: what a file holds, from its header and index, and from its records how long
 // their keys have to live. JSON is printed here, text in inspect_text.c.
 #include "snapshot/tool/inspect.h"
+#include "snapshot/tool/progress.h"
 
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "snapshot/tool/crew.h"
+#include "snapshot/crew.h"
 #include "snapshot/tool/tool.h"
 
 double inspect_ratio(uint64_t raw_bytes, uint64_t stored_bytes)
@@ -28,7 +29,7 @@ static json_t *hex(uint64_t value)
     return json_string(text);
 }
 
-static json_t *text(const char *bytes)
+json_t *inspect_json_text(const char *bytes)
 {
     json_t *string = json_string(bytes);
     if (string != NULL)
@@ -69,7 +70,8 @@ static json_t *section_json(const struct mf_snapshot_shard *section,
     json_object_set_new(json, "keys_with_ttl", number(section->meta.keys - counts->none));
     json_object_set_new(json, "applied", number(section->meta.applied));
     json_object_set_new(json, "log_time_us", number(section->meta.log_time_us));
-    json_object_set_new(json, "wall_us", number(section->wall_us));
+    json_object_set_new(json, "wall_us",
+                        section->wall_us != 0 ? number(section->wall_us) : json_null());
     json_object_set_new(json, "version", number(section->meta.version));
     json_object_set_new(json, "rolling_hash", hex(section->meta.rolling_hash));
     json_object_set_new(json, "members_bytes", number(section->members.len));
@@ -85,9 +87,9 @@ static void inspect_json(const struct inspected *inspected)
 {
     const struct mf_snapshot_summary *summary = &inspected->summary;
     json_t *json = json_object();
-    json_object_set_new(json, "file", text(inspected->file));
+    json_object_set_new(json, "file", inspect_json_text(inspected->file));
     json_object_set_new(json, "format", number(summary->version));
-    json_object_set_new(json, "cluster", text(summary->cluster));
+    json_object_set_new(json, "cluster", inspect_json_text(summary->cluster));
     json_object_set_new(json, "shard_count", number(summary->shard_count));
     json_object_set_new(json, "created_us", number(summary->created_us));
     json_object_set_new(json, "bytes", number(summary->file_bytes));
@@ -106,7 +108,7 @@ static void inspect_json(const struct inspected *inspected)
     json_decref(json);
 }
 
-static enum mf_err count_record(struct crew_place *place, const struct mf_record *record)
+static enum mf_err count_record(struct mf_crew_place *place, const struct mf_record *record)
 {
     struct ttl_counts *counts = place->state;
     if (!record->is_id)
@@ -120,16 +122,17 @@ static enum mf_err count_ttls(struct mf_snapshot_reader *reader, const struct to
 {
     uint32_t sections = inspected->summary.shards;
     struct progress progress;
-    void *states[CREW_THREADS_MAX];
-    struct crew_job job = {.reader = reader,
-                           .threads = crew_threads(args->threads),
-                           .states = states,
-                           .record = count_record,
-                           .progress = &progress};
+    void *states[MF_CREW_THREADS_MAX];
+    struct mf_crew_job job = {.reader = reader,
+                              .threads = mf_crew_threads(args->threads),
+                              .states = states,
+                              .record = count_record,
+                              .progress = progress_count,
+                              .progress_arg = &progress};
     for (unsigned i = 0; i < job.threads; i++)
         states[i] = mf_calloc(sections, sizeof(struct ttl_counts));
     progress_start(&progress, "reading", inspected->summary.file_bytes, false);
-    enum mf_err err = crew_run(&job, message, message_size);
+    enum mf_err err = mf_crew_run(&job, message, message_size);
     progress_end(&progress);
     for (unsigned i = 0; i < job.threads; i++) {
         const struct ttl_counts *counts = states[i];

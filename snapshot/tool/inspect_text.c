@@ -60,7 +60,10 @@ static void put_cells(char cells[COLUMNS][CELL_BYTES], const struct inspected *i
                                        0};
     for (size_t n = 0; n < COLUMNS; n++)
         snprintf(cells[n], CELL_BYTES, "%" PRIu64, numbers[n]);
-    put_time(cells[6], section->wall_us);
+    if (section->wall_us != 0)
+        put_time(cells[6], section->wall_us);
+    else
+        snprintf(cells[6], CELL_BYTES, "at first start");
     snprintf(cells[11], CELL_BYTES, "%.2f",
              inspect_ratio(section->raw_bytes, section->stored_bytes));
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "snapshot/format.h"
+#include "snapshot/tool/progress.h"
 
 struct copying {
     struct mf_snapshot_writer *writer;
@@ -97,10 +98,15 @@ enum mf_err merge_files(struct mf_snapshot_reader *const *readers, uint32_t coun
     err = mf_snapshot_create(path, &info, &copying.writer, message, message_size);
     if (err != MF_OK)
         return err;
+    struct progress progress;
+    progress_start(&progress, "putting together", summary.shard_count, false);
+    progress.unit = "shards";
     for (uint32_t i = 0; i < summary.shard_count && err == MF_OK; i++) {
         copying.shard = i;
         err = copy_shard(readers, count, &copying, message, message_size);
+        progress_add(&progress, 1);
     }
+    progress_end(&progress);
     if (err == MF_OK)
         return mf_snapshot_commit(copying.writer, totals, message, message_size);
     if (mf_snapshot_why(copying.writer)[0] != '\0')

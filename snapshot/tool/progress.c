@@ -1,6 +1,7 @@
 // A bar on a terminal; see progress.h.
 #include "snapshot/tool/progress.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -22,7 +23,7 @@ void progress_start(struct progress *progress, const char *doing, uint64_t bytes
 static void show(struct progress *progress, uint64_t now_us)
 {
     double seconds = (double)(now_us - progress->start_us) / 1e6;
-    double rate = (double)progress->bytes / 1e6 / seconds;
+    double rate = seconds > 0 ? (double)progress->bytes / 1e6 / seconds : 0;
     fprintf(stderr, "\r%s ", progress->doing);
     if (progress->bytes_total > 0) {
         double done = (double)progress->bytes / (double)progress->bytes_total;
@@ -31,7 +32,10 @@ static void show(struct progress *progress, uint64_t now_us)
         fprintf(stderr, "[%.*s%*s] %3.0f%%, ", filled,
                 "==============================", BAR_COLUMNS - filled, "", done * 100);
     }
-    fprintf(stderr, "%.1f MB, %.1f MB/s\x1b[K", (double)progress->bytes / 1e6, rate);
+    if (progress->unit != NULL)
+        fprintf(stderr, "%" PRIu64 " %s\x1b[K", progress->bytes, progress->unit);
+    else
+        fprintf(stderr, "%.1f MB, %.1f MB/s\x1b[K", (double)progress->bytes / 1e6, rate);
     fflush(stderr);
     progress->shown = true;
     progress->shown_us = now_us;
@@ -43,9 +47,13 @@ void progress_add(struct progress *progress, uint64_t bytes)
         return;
     progress->bytes += bytes;
     uint64_t now_us = mf_mono_us();
-    uint64_t last_us = progress->shown ? progress->shown_us : progress->start_us;
-    if (now_us - last_us >= SHOW_EVERY_US)
+    if (!progress->shown || now_us - progress->shown_us >= SHOW_EVERY_US)
         show(progress, now_us);
+}
+
+void progress_count(void *arg, uint64_t bytes)
+{
+    progress_add(arg, bytes);
 }
 
 void progress_end(struct progress *progress)

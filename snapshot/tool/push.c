@@ -3,13 +3,14 @@
 // Absolute deadlines travel as Unix time, worked out as for a new cluster. A key whose time is past
 // is sent all the same: the cluster's clock decides, and it replaces what the cluster had.
 #include "snapshot/tool/push.h"
+#include "snapshot/tool/progress.h"
 
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "mayfly/client.h"
-#include "snapshot/tool/crew.h"
+#include "snapshot/crew.h"
 #include "snapshot/tool/entry.h"
 #include "snapshot/tool/layout.h"
 
@@ -42,18 +43,19 @@ static void take_reply(void *cookie, const struct mayfly_reply *reply)
 }
 
 // To the millisecond and never early. What was dead at the cut is sent as long past.
-static void set_expiry(const struct crew_place *place, const struct mf_record *record,
+static void set_expiry(const struct mf_crew_place *place, const struct mf_record *record,
                        struct mayfly_options *options)
 {
     const struct push *push = place->state;
     if (record->deadline_us == MF_NO_DEADLINE)
         return;
     uint64_t left_us = mf_snapshot_left_us(record->deadline_us, place->section->meta.log_time_us);
-    if (push->ttl == MF_SNAPSHOT_ABSOLUTE || left_us == 0) {
+    bool absolute = push->ttl == MF_SNAPSHOT_ABSOLUTE && place->section->wall_us != 0;
+    if (absolute || left_us == 0) {
         options->flags = MAYFLY_FLAG_EXPIRE_AT;
         options->expire_at_ms =
-            left_us == 0 ? 1 : (int64_t)entry_of(place->section, record).expire_at_ms;
-    } else if (push->ttl == MF_SNAPSHOT_REMAINING) {
+            left_us == 0 ? 1 : (int64_t)entry_of(place->section, record, 0).expire_at_ms;
+    } else if (push->ttl != MF_SNAPSHOT_NO_TTL) {
         uint64_t left_ms = left_us / 1000 + (left_us % 1000 != 0);
         options->flags = MAYFLY_FLAG_TTL;
         options->ttl_ms =
@@ -61,7 +63,7 @@ static void set_expiry(const struct crew_place *place, const struct mf_record *r
     }
 }
 
-static enum mf_err push_record(struct crew_place *place, const struct mf_record *record)
+static enum mf_err push_record(struct mf_crew_place *place, const struct mf_record *record)
 {
     struct push *push = place->state;
     if (record->is_id) {
@@ -89,17 +91,18 @@ static bool push_blocks(struct mf_snapshot_reader *reader, struct push *pushes, 
 {
     struct mf_snapshot_summary summary;
     struct progress progress;
-    void *states[CREW_THREADS_MAX];
-    struct crew_job job = {.reader = reader,
-                           .threads = threads,
-                           .states = states,
-                           .record = push_record,
-                           .progress = &progress};
+    void *states[MF_CREW_THREADS_MAX];
+    struct mf_crew_job job = {.reader = reader,
+                              .threads = threads,
+                              .states = states,
+                              .record = push_record,
+                              .progress = progress_count,
+                              .progress_arg = &progress};
     for (unsigned i = 0; i < threads; i++)
         states[i] = &pushes[i];
     mf_snapshot_summary(reader, &summary);
     progress_start(&progress, "restoring", summary.file_bytes, false);
-    bool good = crew_run(&job, message, message_size) == MF_OK;
+    bool good = mf_crew_run(&job, message, message_size) == MF_OK;
     progress_end(&progress);
     for (unsigned i = threads; i-- > 0;) {
         mayfly_drain(pushes[i].client);
@@ -113,7 +116,7 @@ static bool push_blocks(struct mf_snapshot_reader *reader, struct push *pushes, 
 int push_all(struct mf_snapshot_reader *reader, const struct tool_args *args,
              struct push_totals *totals, char *message, size_t message_size)
 {
-    unsigned threads = crew_threads(args->threads);
+    unsigned threads = mf_crew_threads(args->threads);
     struct push *pushes = mf_calloc(threads, sizeof(*pushes));
     *totals = (struct push_totals){0};
     int status = EXIT_FINE;

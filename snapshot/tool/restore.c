@@ -3,11 +3,51 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "server/config.h"
 #include "snapshot/genesis.h"
+#include "snapshot/tool/interrupt.h"
+#include "snapshot/tool/progress.h"
 #include "snapshot/tool/push.h"
 #include "snapshot/tool/tool.h"
+
+static void guard(const char *data_dir)
+{
+    static const char *const names[] = {MF_GENESIS_FILE, MF_GENESIS_NEW};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        size_t size = strlen(data_dir) + strlen(names[i]) + 2;
+        char *path = mf_alloc(size);
+        snprintf(path, size, "%s/%s", data_dir, names[i]);
+        interrupt_guard_snapshot(path);
+        free(path);
+    }
+}
+
+// The file is read twice: to prove it sound, and to write what is made of it.
+static enum mf_err write_genesis(const struct tool_args *args, struct mf_snapshot_reader *reader,
+                                 const struct mf_config *config, struct mf_snapshot_totals *totals,
+                                 uint64_t *ids_left_out, char *message, size_t message_size)
+{
+    struct mf_snapshot_summary summary;
+    struct progress progress;
+    mf_snapshot_summary(reader, &summary);
+    struct mf_snapshot_genesis genesis = {.data_dir = args->data_dir,
+                                          .cluster = config->name,
+                                          .shard_count = config->shards,
+                                          .ttl = args->ttl,
+                                          .force = args->force_new_cluster,
+                                          .reading = {.threads = mf_crew_threads(args->threads),
+                                                      .progress = progress_count,
+                                                      .arg = &progress}};
+    guard(args->data_dir);
+    progress_start(&progress, "restoring", 2 * summary.file_bytes, false);
+    enum mf_err err =
+        mf_snapshot_write_genesis(reader, &genesis, totals, ids_left_out, message, message_size);
+    progress_end(&progress);
+    interrupt_release();
+    return err;
+}
 
 static int restore_folder(const struct tool_args *args)
 {
@@ -24,9 +64,8 @@ static int restore_folder(const struct tool_args *args)
         goto out;
     struct mf_snapshot_totals totals;
     uint64_t ids_left_out;
-    if (mf_snapshot_write_genesis(reader, args->data_dir, config->name, config->shards, args->ttl,
-                                  args->force_new_cluster, &totals, &ids_left_out, message,
-                                  sizeof(message)) != MF_OK) {
+    if (write_genesis(args, reader, config, &totals, &ids_left_out, message, sizeof(message)) !=
+        MF_OK) {
         tool_fail(EXIT_FAILED, "%s", message);
         goto out;
     }
@@ -44,7 +83,7 @@ out:
 
 static int restore_cluster(const struct tool_args *args)
 {
-    struct mf_snapshot_reader *reader = tool_open_verified(args);
+    struct mf_snapshot_reader *reader = tool_open_verified(args, NULL);
     if (reader == NULL)
         return EXIT_FAILED;
     struct push_totals totals;

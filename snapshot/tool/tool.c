@@ -2,9 +2,11 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 #include "base/text.h"
-#include "snapshot/tool/crew.h"
+#include "snapshot/crew.h"
+#include "snapshot/tool/progress.h"
 #include "snapshot/tool/tool.h"
 
 int tool_fail(int status, const char *format, ...)
@@ -25,6 +27,15 @@ int tool_fail(int status, const char *format, ...)
     return status;
 }
 
+bool tool_may_replace(const char *path, char *message, size_t message_size)
+{
+    struct stat about;
+    if (stat(path, &about) != 0 || S_ISREG(about.st_mode))
+        return true;
+    snprintf(message, message_size, "%s is no regular file", path);
+    return false;
+}
+
 struct mf_snapshot_reader *tool_open(const struct tool_args *args)
 {
     struct mf_snapshot_reader *reader = NULL;
@@ -42,29 +53,39 @@ static enum mf_err check_blocks(struct mf_snapshot_reader *reader, const struct 
     struct progress progress;
     mf_snapshot_summary(reader, &summary);
     progress_start(&progress, "checking", summary.file_bytes, false);
-    struct crew_job job = {
-        .reader = reader, .threads = crew_threads(args->threads), .progress = &progress};
-    enum mf_err err = crew_run(&job, message, message_size);
+    struct mf_crew_job job = {.reader = reader,
+                              .threads = mf_crew_threads(args->threads),
+                              .progress = progress_count,
+                              .progress_arg = &progress};
+    enum mf_err err = mf_crew_run(&job, message, message_size);
     progress_end(&progress);
     return err;
 }
 
-struct mf_snapshot_reader *tool_open_verified(const struct tool_args *args)
+struct mf_snapshot_reader *tool_open_verified(const struct tool_args *args,
+                                              struct tool_damage *damage)
 {
     struct mf_snapshot_reader *reader = NULL;
-    char message[1024];
-    enum mf_err err = mf_snapshot_open(args->file, &reader, message, sizeof(message));
+    struct tool_damage unasked;
+    if (damage == NULL)
+        damage = &unasked;
+    *damage = (struct tool_damage){.salvageable = false};
+    char *message = damage->message;
+    size_t size = sizeof(damage->message);
+    enum mf_err err = mf_snapshot_open(args->file, &reader, message, size);
     if (err == MF_OK)
-        err = check_blocks(reader, args, message, sizeof(message));
+        err = check_blocks(reader, args, message, size);
     if (err == MF_OK)
         return reader;
     mf_snapshot_close(reader);
-    struct mf_snapshot_salvage whole;
     char ignored[1024];
-    if (err == MF_CORRUPT &&
-        mf_snapshot_salvage(args->file, &whole, NULL, NULL, ignored, sizeof(ignored)) == MF_OK)
+    damage->salvageable =
+        err == MF_CORRUPT && mf_snapshot_salvage(args->file, &damage->whole, NULL, NULL, ignored,
+                                                 sizeof(ignored)) == MF_OK;
+    if (damage->salvageable)
         tool_fail(EXIT_FAILED, "%s (still whole: %llu blocks with %llu records)", message,
-                  (unsigned long long)whole.blocks_whole, (unsigned long long)whole.records);
+                  (unsigned long long)damage->whole.blocks_whole,
+                  (unsigned long long)damage->whole.records);
     else
         tool_fail(EXIT_FAILED, "%s", message);
     return NULL;

@@ -36,14 +36,26 @@ int tool_restore(const struct tool_args *args);
 int tool_export(const struct tool_args *args);
 int tool_import(const struct tool_args *args);
 int tool_dump(const struct tool_args *args);
+int tool_dump_offline(const struct tool_args *args); // with --data-dir
 
 // Prints `mayfly-snapshot: ...` on stderr and returns `status`.
 int tool_fail(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+// False with a message when something is at the path that is no regular file: replacing a device is
+// never what was meant.
+bool tool_may_replace(const char *path, char *message, size_t message_size);
+
 // Opens args->file; NULL after printing why not, for EXIT_FAILED.
 struct mf_snapshot_reader *tool_open(const struct tool_args *args);
-// The same, with every block checked.
-struct mf_snapshot_reader *tool_open_verified(const struct tool_args *args);
+// What was told when a file was not sound.
+struct tool_damage {
+    char message[1024];
+    bool salvageable; // some of it is a snapshot's:
+    struct mf_snapshot_salvage whole;
+};
+// The same, with every block checked. damage may be NULL.
+struct mf_snapshot_reader *tool_open_verified(const struct tool_args *args,
+                                              struct tool_damage *damage);
 // Says on stderr when the file does not hold all shards of its cluster.
 void tool_warn_of_missing_shards(const struct tool_args *args,
                                  const struct mf_snapshot_reader *reader);

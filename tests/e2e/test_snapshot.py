@@ -1,6 +1,7 @@
 """Snapshots: taken under load, checked, damaged, and restored into clusters of another shape."""
 
 import json
+import os
 import pathlib
 import shutil
 import sys
@@ -358,15 +359,19 @@ def test_snapshots_at_intervals_replace_the_oldest(t):
     folder = wait_for(lambda: take(cluster, "mine"), 30, "a snapshot on demand").parent
     (folder / "auto-2-20200101T000000Z").write_bytes(b"of another node")
     ahead = folder / "auto-1-29990101T000000Z"
-    ahead.write_bytes(b"made when the clock was wrong")
+    ahead.write_bytes((folder / "mine").read_bytes())  # made when the clock was wrong
+    other = folder / "auto-1-20200101T000000Z"
+    other.write_bytes(b"no snapshot, whatever it is called")
     seen = set()
     def three():
         seen.update(made_at_intervals(folder))
-        return len(seen) >= 3
+        return len(seen - {ahead.name, other.name}) >= 3
     wait_for(three, 60, "three snapshots")
-    seen.discard(ahead.name)
+    seen -= {ahead.name, other.name}
     wait_for(lambda: sorted(seen)[0] not in made_at_intervals(folder), 30, "the oldest to go")
     wait_for(lambda: not ahead.exists(), 30, "the one of a time to come to go")
+    true(other.exists(), "what is no snapshot is never removed")
+    other.unlink()
     true(len(made_at_intervals(folder)) <= 3, "two snapshots, and one that has just been made")
     true((folder / "mine").exists(), "the snapshot on demand")
     true((folder / "auto-2-20200101T000000Z").exists(), "a file of another name")
@@ -384,14 +389,84 @@ def test_the_interval_between_snapshots_counts_on_over_a_restart(t):
     node.terminate()
     (folder / made_at_intervals(folder)[0]).rename(folder / "auto-1-20200101T000000Z")
     unfinished = folder / "auto-1-20200102T000000Z.tmp-77"
-    unfinished.write_bytes(b"a part")
+    unfinished.write_bytes(b"MFSNAP\r\nof which")
+    begun = folder / "auto-1-20200103T000000Z.tmp-78"
+    begun.write_bytes(b"")
+    other = folder / "auto-1-20200104T000000Z.tmp-79"
+    other.write_bytes(b"no part of a snapshot")
     node.restart()
     wait_for(lambda: len(made_at_intervals(folder)) == 2, 30, "the snapshot that is overdue")
     node.terminate()
     made = made_at_intervals(folder)
-    true(not unfinished.exists(), "what was never finished is gone")
+    true(other.exists(), "what is no snapshot is never removed")
+    true(not unfinished.exists() and not begun.exists(), "what was never finished is gone")
     node.restart()
     node.call("set", "key", "value")
     # Had it begun anew, the one that was overdue would have been made again at once.
     wait_for(lambda: node.call("stats")["uptime_ms"] > 500, 30, "half a second")
     equal(made_at_intervals(folder), made, "the snapshots after a restart")
+
+
+@limit(120)
+def test_of_the_files_in_the_folder_only_snapshots_are_read_replaced_and_removed(t):
+    folder = t.dir / "shared"
+    folder.mkdir()
+    files = {"notes": b"not a snapshot", "empty": b"", "short": b"MFSNAP"}
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    (folder / "link").symlink_to(folder / "notes")
+    (folder / "folder").mkdir()
+    cluster = t.cluster(1, overrides={"snapshot.dir": folder})
+    node = cluster.node(1)
+    for name in (*files, "link", "folder"):
+        for call in (("snapshot", name), ("snapshot_read", name, 0), ("snapshot_remove", name)):
+            try:
+                node.call(*call, timeout=60)
+                true(False, f"{call} was carried out")
+            except RpcError as error:
+                equal(error.code, "BAD_REQUEST", f"the code of {call}")
+                contains(error.message, "no snapshot", f"what is said of {call}")
+    equal({name: (folder / name).read_bytes() for name in files}, files, "the other files")
+    true((folder / "link").is_symlink() and (folder / "folder").is_dir(), "link and folder")
+    node.call("snapshot", "mine", timeout=60)
+    node.call("snapshot", "mine", timeout=60)
+    true(len(node.call("snapshot_read", "mine", 0)["data"]) > 0, "a snapshot is read")
+    equal([node.call("snapshot_remove", "mine") for _ in range(2)], [True, False], "removals")
+
+
+@limit(120)
+def test_a_folder_for_snapshots_that_a_node_keeps_its_state_in_is_refused(t):
+    cluster = t.cluster(1)
+    node = cluster.node(1)
+    node.call("set", "k", "v")
+    equal(node.terminate(), 0, "exit status")
+    data = node.data_dir
+    (t.dir / "link").symlink_to(data)
+    other = t.dir / "other"
+    other.mkdir()
+    (other / "node.meta").write_text("mayfly-node 2\n")
+    fine = (data / "snapshots", data / "elsewhere", t.dir, t.dir / "not" / "there", data.parent)
+    bad = (data, f"{data}/", f"{data}/./snapshots/..", f"{data}//", t.dir / "link", data / "wal",
+           data / "checkpoints" / "deep" / "er", t.dir / "link" / "wal", other, other / "wal",
+           os.path.relpath(data, t.dir))
+    def check(folder):
+        return t.run("mayflyd", "--config", node.config, f"--snapshot.dir={folder}",
+                     "--check-config")
+    for folder in fine:
+        equal(check(folder).status, 0, f"exit status of {folder}")
+    for folder in bad:
+        finished = check(folder)
+        one_line(finished, 2)
+        contains(finished.stderr.decode(), "--snapshot.dir = ", "the key that is named")
+        contains(finished.stderr.decode(), ": expected a", "what was expected")
+    # Before the data folder is there, too.
+    fresh = t.dir / "fresh"
+    for folder, status in ((fresh, 2), (fresh / "wal", 2), (fresh / "s", 0)):
+        finished = t.run("mayflyd", f"--node.data_dir={fresh}", f"--snapshot.dir={folder}",
+                         "--check-config")
+        equal(finished.status, status, f"exit status of {folder} before the first start")
+    # And at a start.
+    node.settings["snapshot.dir"] = data
+    node.start()
+    equal(node.wait_end(20), 2, "exit status of a start")
+    contains(node.log_text(), "snapshot.dir", "what the start says")

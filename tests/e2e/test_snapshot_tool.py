@@ -445,3 +445,99 @@ def test_a_bar_is_shown_on_a_terminal_only(t):
         equal(running.wait(60), 0, "exit status")
     os.close(terminal)
     equal(tool(t, "import", t.dir / "in", t.dir / "out.mfs").stderr, b"", "stderr elsewhere")
+
+
+def on_a_terminal(t, *args):
+    """What is written to the terminal that stderr is."""
+    terminal, theirs = os.openpty()
+    with subprocess.Popen([t.bin("mayfly-snapshot"), *map(str, args)], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.DEVNULL, stderr=theirs) as running:
+        os.close(theirs)
+        seen = b""
+        try:
+            while piece := os.read(terminal, 4096):
+                seen += piece
+        except OSError:  # nobody holds the other end any more
+            pass
+        equal(running.wait(60), 0, f"exit status of {args}: {seen}")
+    os.close(terminal)
+    return seen
+
+
+@limit(240)
+def test_what_may_take_long_shows_on_a_terminal_how_far_it_is(t):
+    node = t.cluster(1, shards=4).node(1)
+    put_entries(node, {b"key:%d" % i: (b"v" * 100, None) for i in range(500)})
+    path = node.call("snapshot", "snap.mfs", timeout=60)["path"]
+    lines = t.dir / "lines"
+    lines.write_bytes(tool(t, "export", path).stdout)
+    address = "{}:{}".format(*node.rpc)
+    config = t.dir / "new.ini"
+    config.write_text("[cluster]\nshards = 3\n")
+    cases = [(("verify", path), ["checking"]), (("inspect", path), ["reading"]),
+             (("export", path, t.dir / "out"), ["exporting"]),
+             (("import", lines, t.dir / "in.mfs"), ["importing", "looking for repeated keys"]),
+             (("restore", path, "-s", address), ["checking", "restoring"]),
+             (("dump", "-s", address, t.dir / "d.mfs"),
+              [f"{address} writes its snapshot", "fetching", "putting together"]),
+             (("restore", path, "--data-dir", t.dir / "new", "--config", config), ["restoring"])]
+
+    def check(args, bars):
+        seen = on_a_terminal(t, *args)
+        for bar in bars:
+            contains(seen, b"\r" + bar.encode(), f"the terminal of {args[0]}")
+        true(seen.endswith(b"\r\x1b[K"), f"what stays on the terminal of {args[0]}: {seen}")
+        equal(seen.count(b"\n"), 0, f"lines on the terminal of {args[0]}")
+    for args, bars in cases:
+        if args[0] != "restore" or "-s" in args:
+            equal(tool(t, *args).stderr, b"", f"stderr of {args[0]} elsewhere")
+        check(args, bars)
+    node.kill9()
+    args = ("dump", "--data-dir", node.data_dir, t.dir / "offline.mfs")
+    equal(tool(t, *args).stderr, b"", "stderr of a dump elsewhere")
+    check(args, ["writing"])
+
+
+@limit(120)
+def test_verify_tells_scripts_what_it_tells_people(t):
+    node = t.cluster(1, shards=4).node(1)
+    put_entries(node, {b"key:%d" % i: (b"v" * 100, None) for i in range(500)})
+    path = node.call("snapshot", "snap.mfs", timeout=60)["path"]
+    told = json.loads(tool(t, "verify", path, "-o", "json").stdout)
+    inspected = summary(t, path)
+    equal(told, {"file": path, "sound": True, **{name: inspected[name] for name in (
+        "shards", "shard_count", "keys", "ids", "bytes", "identity")}}, "what verify tells")
+    plain = dict(line.split("\t") for line in
+                 tool(t, "verify", path, "-o", "plain").stdout.decode().splitlines())
+    equal(plain, {name: "true" if value is True else str(value) for name, value in told.items()},
+          "what verify tells line by line")
+    equal(tool(t, "verify", path, "-o", "table").stdout, tool(t, "verify", path).stdout, "the table")
+    bad = t.dir / "bad.mfs"
+    content = bytearray(open(path, "rb").read())
+    content[200] ^= 1
+    bad.write_bytes(content)
+    finished = tool(t, "verify", bad, "-o", "json", status=1)
+    told = json.loads(finished.stdout)
+    equal((told["sound"], told["blocks_whole"]), (False, 3), "of a damaged file")
+    contains(finished.stderr.decode(), told["damage"], "the line for people")
+    for args in (["verify", bad], ["verify", bad, "-o", "plain"], ["verify", bad, "-o", "table"]):
+        equal(tool(t, *args, status=1).stdout, b"", f"stdout of {args[2:]} of a damaged file")
+    told = json.loads(tool(t, "verify", t.dir / "absent", "-o", "json", status=1).stdout)
+    equal((told["sound"], told["blocks_whole"]), (False, None), "of no file")
+    tool(t, "verify", path, "-o", "csv", status=2)
+
+
+@limit(60)
+def test_what_was_meant_otherwise_is_said_so(t):
+    node = t.cluster(1, shards=2).node(1)
+    path = node.call("snapshot", "snap.mfs", timeout=60)["path"]
+    file = t.dir / "file"
+    file.write_bytes(b"[cluster]\n")
+    cases = [(("import", path, t.dir / "out"), "a snapshot file already"),
+             (("restore", path, "--data-dir", file, "--config", file), "file is no folder"),
+             (("restore", path, "--data-dir", file, "--config", file, "--force-new-cluster"),
+              "file is no folder"),
+             (("dump", "--data-dir", file, t.dir / "out"), "file is no folder")]
+    for args, text in cases:
+        contains(tool(t, *args, status=1).stderr.decode(), text, f"what is said of {args[0]}")
+    nothing_left(t.dir, ["cluster", "file"])

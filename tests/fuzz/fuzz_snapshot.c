@@ -110,8 +110,8 @@ static bool verify_all(uint64_t *records)
     *records = summary.keys + summary.ids;
     bool sound = mf_snapshot_verify(reader, message, sizeof(message)) == MF_OK;
     struct mf_snapshot_plan plan;
-    enum mf_err err =
-        mf_snapshot_make_plan(reader, 5, MF_SNAPSHOT_ABSOLUTE, &plan, message, sizeof(message));
+    enum mf_err err = mf_snapshot_make_plan(reader, NULL, 5, MF_SNAPSHOT_ABSOLUTE, &plan, message,
+                                            sizeof(message));
     assert((err == MF_OK) == sound);
     if (sound)
         mf_snapshot_free_plan(&plan);

@@ -110,12 +110,12 @@ static void a_deadline_is_unix_time_by_the_cut_and_never_early(void **state)
                  {4000, 999},  {0, 995},     {MF_NO_DEADLINE - 1, ENTRY_EXPIRE_AT_MAX}};
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct mf_record record = {.deadline_us = cases[i].deadline_us};
-        struct entry entry = entry_of(&section, &record);
+        struct entry entry = entry_of(&section, &record, 1);
         assert_true(entry.expires);
         assert_int_equal(entry.expire_at_ms, cases[i].expire_at_ms);
     }
     struct mf_record record = {.deadline_us = MF_NO_DEADLINE};
-    assert_false(entry_of(&section, &record).expires);
+    assert_false(entry_of(&section, &record, 1).expires);
 }
 
 int main(void)

@@ -51,7 +51,11 @@ static enum mf_err restore(const char *path, const char *to, uint32_t shard_coun
     struct mf_snapshot_totals totals;
     uint64_t ids_left_out;
     enum mf_err err =
-        mf_snapshot_write_genesis(source, to, "new", shard_count, MF_SNAPSHOT_ABSOLUTE, false,
+        mf_snapshot_write_genesis(source,
+                                  &(struct mf_snapshot_genesis){.data_dir = to,
+                                                                .cluster = "new",
+                                                                .shard_count = shard_count,
+                                                                .ttl = MF_SNAPSHOT_ABSOLUTE},
                                   &totals, &ids_left_out, message, message_size);
     if (err == MF_OK) {
         struct mf_snapshot_summary summary;
@@ -167,11 +171,11 @@ static void deadlines_are_kept_counted_on_or_dropped(void **state)
         struct mf_snapshot_plan plan;
         struct mf_snapshot_totals totals;
         char message[512];
-        assert_int_equal(mf_snapshot_make_plan(source, 1, (enum mf_snapshot_ttl)ttl, &plan, message,
-                                               sizeof(message)),
+        assert_int_equal(mf_snapshot_make_plan(source, NULL, 1, (enum mf_snapshot_ttl)ttl, &plan,
+                                               message, sizeof(message)),
                          MF_OK);
         assert_int_equal(
-            mf_snapshot_reshard(source, &plan, to, "new", &totals, message, sizeof(message)),
+            mf_snapshot_reshard(source, NULL, &plan, to, "new", &totals, message, sizeof(message)),
             MF_OK);
         mf_snapshot_free_plan(&plan);
         struct mf_snapshot_reader *reader = open_sound(to);
@@ -212,6 +216,131 @@ static void two_nodes_make_the_same_bytes_of_one_file(void **state)
     free(bytes[0]);
     free(bytes[1]);
     model_free(&model);
+}
+
+static void count_bytes(void *arg, uint64_t bytes)
+{
+    *(uint64_t *)arg += bytes;
+}
+
+// Returns what the progress came to.
+static uint64_t reshard(const char *from, const char *to, uint32_t shard_count,
+                        enum mf_snapshot_ttl ttl, unsigned threads)
+{
+    struct mf_snapshot_reader *source = open_sound(from);
+    struct mf_snapshot_plan plan;
+    struct mf_snapshot_totals totals;
+    char message[512];
+    uint64_t bytes = 0;
+    struct mf_snapshot_reading reading = {
+        .threads = threads, .progress = count_bytes, .arg = &bytes};
+    assert_int_equal(
+        mf_snapshot_make_plan(source, &reading, shard_count, ttl, &plan, message, sizeof(message)),
+        MF_OK);
+    assert_int_equal(
+        mf_snapshot_reshard(source, &reading, &plan, to, "new", &totals, message, sizeof(message)),
+        MF_OK);
+    mf_snapshot_free_plan(&plan);
+    mf_snapshot_close(source);
+    return bytes;
+}
+
+static void any_number_of_threads_makes_the_same_bytes(void **state)
+{
+    struct model model = model_new(6);
+    model_fill(&model, 3000, 2000, 21);
+    const char *from = path_in(state, "old.mfs");
+    const char *to = path_in(state, "new.mfs");
+    model_write(&model, from);
+    struct mf_snapshot_reader *source = open_sound(from);
+    uint64_t stored = 0;
+    for (uint32_t i = 0; i < 6; i++) {
+        assert_true(mf_snapshot_section(source, i)->blocks > 1);
+        stored += mf_snapshot_section(source, i)->stored_bytes;
+    }
+    mf_snapshot_close(source);
+    size_t first_size = 0;
+    uint8_t *first = NULL;
+    for (unsigned threads = 1; threads <= 16; threads *= 2) {
+        size_t size;
+        assert_int_equal(reshard(from, to, 64, MF_SNAPSHOT_ABSOLUTE, threads), 2 * stored);
+        uint8_t *bytes = read_whole(to, &size);
+        if (first == NULL) {
+            first = bytes;
+            first_size = size;
+            continue;
+        }
+        assert_int_equal(size, first_size);
+        assert_memory_equal(bytes, first, size);
+        free(bytes);
+    }
+    free(first);
+    model_free(&model);
+}
+
+// What is to begin with remaining deadlines has no wall time, and is not of 1970.
+static void remaining_deadlines_that_have_not_begun_stay_remaining(void **state)
+{
+    struct model model = model_new(1);
+    const uint64_t log_time_us = model.metas[0].log_time_us;
+    const uint64_t deadlines[] = {MF_NO_DEADLINE, log_time_us + 7, log_time_us};
+    const uint64_t expected[] = {MF_NO_DEADLINE, 8, 1};
+    const uint64_t without[] = {MF_NO_DEADLINE, MF_NO_DEADLINE, 1};
+    for (size_t i = 0; i < 3; i++) {
+        char key[] = {(char)('0' + i), '\0'};
+        struct mf_record record = {.key = mf_bytes_str(key), .deadline_us = deadlines[i]};
+        model_add(&model, &record, 0);
+    }
+    const char *old = path_in(state, "old.mfs");
+    const char *first = path_in(state, "first.mfs");
+    const char *second = path_in(state, "second.mfs");
+    model_write(&model, old);
+    (void)reshard(old, first, 1, MF_SNAPSHOT_REMAINING, 1);
+    for (int ttl = MF_SNAPSHOT_ABSOLUTE; ttl <= MF_SNAPSHOT_NO_TTL; ttl++) {
+        (void)reshard(first, second, 1, (enum mf_snapshot_ttl)ttl, 1);
+        struct mf_snapshot_reader *reader = open_sound(second);
+        char message[512];
+        uint64_t found[3] = {0};
+        assert_int_equal(mf_snapshot_section(reader, 0)->wall_us, 0);
+        assert_int_equal(mf_snapshot_wall_us(mf_snapshot_section(reader, 0), 123), 123);
+        assert_int_equal(mf_snapshot_section(reader, 0)->meta.log_time_us, 1);
+        assert_int_equal(
+            mf_snapshot_read(reader, 0, find_deadline, found, message, sizeof(message)), MF_OK);
+        assert_memory_equal(found, ttl == MF_SNAPSHOT_NO_TTL ? without : expected, sizeof(found));
+        mf_snapshot_close(reader);
+    }
+    model_free(&model);
+}
+
+static void what_an_ended_restore_has_left_is_removed_by_the_next_one_and_nothing_else(void **state)
+{
+    static const char *const left[] = {"genesis.mfs.tmp-1", "genesis.mfs.new",
+                                       "genesis.mfs.new.tmp-4711"};
+    static const char *const others[] = {"genesis.mfs.tmp-", "genesis.mfs.tmp-12a",
+                                         "genesis.mfs.old", "genesis.mfs.replaced-1700000000",
+                                         "other.tmp-1"};
+    const char *path = path_in(state, "old.mfs");
+    char message[512];
+    char name[64];
+    commit(create(path, 1));
+    assert_int_equal(mkdir(path_in(state, "node"), 0700), 0);
+    for (size_t i = 0; i < 3; i++) {
+        snprintf(name, sizeof(name), "node/%s", left[i]);
+        write_whole(path_in(state, name), "old", 3);
+    }
+    for (size_t i = 0; i < 5; i++) {
+        snprintf(name, sizeof(name), "node/%s", others[i]);
+        write_whole(path_in(state, name), "old", 3);
+    }
+    assert_int_equal(restore(path, path_in(state, "node"), 2, message, sizeof(message)), MF_OK);
+    for (size_t i = 0; i < 3; i++) {
+        snprintf(name, sizeof(name), "node/%s", left[i]);
+        assert_int_equal(access(path_in(state, name), F_OK), -1);
+    }
+    for (size_t i = 0; i < 5; i++) {
+        snprintf(name, sizeof(name), "node/%s", others[i]);
+        assert_int_equal(access(path_in(state, name), F_OK), 0);
+    }
 }
 
 static void a_snapshot_without_sections_becomes_an_empty_cluster_of_its_creation_time(void **state)
@@ -312,19 +441,19 @@ static void a_source_that_changes_between_the_readings_leaves_no_genesis(void **
     struct mf_snapshot_reader *source = open_sound(path);
     struct mf_snapshot_plan plan;
     struct mf_snapshot_totals totals;
-    assert_int_equal(
-        mf_snapshot_make_plan(source, 4, MF_SNAPSHOT_ABSOLUTE, &plan, message, sizeof(message)),
-        MF_OK);
+    assert_int_equal(mf_snapshot_make_plan(source, NULL, 4, MF_SNAPSHOT_ABSOLUTE, &plan, message,
+                                           sizeof(message)),
+                     MF_OK);
     plan.keys[2] += 1;
     assert_int_equal(
-        mf_snapshot_reshard(source, &plan, to, "new", &totals, message, sizeof(message)),
+        mf_snapshot_reshard(source, NULL, &plan, to, "new", &totals, message, sizeof(message)),
         MF_CORRUPT);
     assert_non_null(strstr(message, "shard 2"));
     assert_int_equal(files_in(*state), 1);
     plan.keys[2] -= 1;
     assert_int_equal(truncate(path, 100), 0);
     assert_int_equal(
-        mf_snapshot_reshard(source, &plan, to, "new", &totals, message, sizeof(message)),
+        mf_snapshot_reshard(source, NULL, &plan, to, "new", &totals, message, sizeof(message)),
         MF_CORRUPT);
     assert_int_equal(files_in(*state), 1);
     mf_snapshot_free_plan(&plan);
@@ -340,6 +469,9 @@ int main(void)
         TEST(every_key_moves_to_its_new_shard_with_its_deadline),
         TEST(deadlines_are_kept_counted_on_or_dropped),
         TEST(two_nodes_make_the_same_bytes_of_one_file),
+        TEST(any_number_of_threads_makes_the_same_bytes),
+        TEST(remaining_deadlines_that_have_not_begun_stay_remaining),
+        TEST(what_an_ended_restore_has_left_is_removed_by_the_next_one_and_nothing_else),
         TEST(a_snapshot_without_sections_becomes_an_empty_cluster_of_its_creation_time),
         TEST(a_folder_that_has_data_is_refused_and_left_alone),
         TEST(an_empty_folder_for_the_log_is_no_data),

@@ -3,7 +3,7 @@
 // Shared, under the mutex: the next block to be handed out, how many were given out, the first
 // error. Tickets number the blocks in their order. A thread that has failed keeps later tickets
 // from being handed out; earlier ones are all taken, and are finished, so the first error is found.
-#include "snapshot/tool/crew.h"
+#include "snapshot/crew.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -13,7 +13,7 @@
 #include "snapshot/format.h"
 
 struct crew {
-    const struct crew_job *job;
+    const struct mf_crew_job *job;
     pthread_mutex_t mutex;
     pthread_cond_t turn;
     uint32_t sections;
@@ -29,7 +29,7 @@ struct crew {
 
 struct hand {
     struct crew *crew;
-    struct crew_place place;
+    struct mf_crew_place place;
     struct mf_snapshot_rooms rooms;
     pthread_t thread;
 };
@@ -88,7 +88,8 @@ static void end_turn(struct crew *crew, uint64_t bytes)
 {
     pthread_mutex_lock(&crew->mutex);
     crew->given_out += 1;
-    progress_add(crew->job->progress, bytes);
+    if (crew->job->progress != NULL)
+        crew->job->progress(crew->job->progress_arg, bytes);
     pthread_cond_broadcast(&crew->turn);
     pthread_mutex_unlock(&crew->mutex);
 }
@@ -97,7 +98,7 @@ static void *work(void *arg)
 {
     struct hand *hand = arg;
     struct crew *crew = hand->crew;
-    const struct crew_job *job = crew->job;
+    const struct mf_crew_job *job = crew->job;
     uint64_t ticket;
     uint64_t block;
     char message[1024];
@@ -121,7 +122,7 @@ static void *work(void *arg)
     return NULL;
 }
 
-enum mf_err crew_run(const struct crew_job *job, char *message, size_t message_size)
+enum mf_err mf_crew_run(const struct mf_crew_job *job, char *message, size_t message_size)
 {
     struct mf_snapshot_summary summary;
     mf_snapshot_summary(job->reader, &summary);
@@ -151,7 +152,7 @@ enum mf_err crew_run(const struct crew_job *job, char *message, size_t message_s
     return crew.err;
 }
 
-unsigned crew_threads(unsigned given)
+unsigned mf_crew_threads(unsigned given)
 {
     if (given > 0)
         return given;

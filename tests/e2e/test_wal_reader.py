@@ -1,0 +1,128 @@
+"""The log as docs/wal-format.md describes it: examples/read_wal.py beside the programs."""
+
+import json
+import pathlib
+import re
+import shutil
+import sys
+
+from mayfly_test import process
+from mayfly_test.check import contains, equal, true
+from mayfly_test.context import limit
+from mayfly_test.wait import wait_for
+
+READER = pathlib.Path(__file__).resolve().parents[2] / "examples" / "read_wal.py"
+
+
+def read_by_example(folder, status=0):
+    """The batches (file, number, records) and the files (name, end, bytes, batches)."""
+    finished = process.run([sys.executable, READER, folder])
+    equal(finished.status, status, f"exit status of\n{finished}\n")
+    lines = [json.loads(line) for line in finished.stdout.splitlines()]
+    return [line for line in lines if len(line) == 3], [line for line in lines if len(line) == 4]
+
+
+def told_by_node(node):
+    """Records, files and a torn tail, as the node's last start found them."""
+    found = re.findall(r"write-ahead log: (\d+) records in (\d+) files, ([0-9.]+) MB, read in (.*)",
+                       node.log_text())
+    records, files, megabytes, rest = found[-1]
+    return int(records), int(files), megabytes, "unfinished" in rest
+
+
+@limit(240)
+def test_a_reader_made_from_the_page_alone_reads_what_nodes_write(t):
+    cluster = t.cluster(1, shards=5, overrides={"node.threads": 2})
+    node = cluster.node(1)
+    written = [f"key:{i}" for i in range(500)]
+    for key in written:
+        node.call("set", key, "a value", {"ttl": 3_600_000})
+    folder = node.data_dir / "wal"
+    # Until files have been filled, and made again of those that checkpoints let go.
+    flags = set()
+    def recycled():
+        for i in range(8):
+            node.call("set", f"large:{i}", bytes([len(flags)]) * (1 << 20), timeout=60)
+        flags.update(path.read_bytes()[56] for path in folder.glob("*.wal"))
+        return flags == {0, 1}
+    wait_for(recycled, 120, "a file that was recycled")
+    for i in range(300):
+        node.call("set", f"late:{i}", "at the end")
+    node.kill9()
+
+    batches, files = read_by_example(folder)
+    ends = {name: (end, count) for name, end, _, count in files}
+    equal(sorted(ends), sorted(path.name for path in folder.glob("*.wal")), "the files")
+    true({end for end, _ in ends.values()} <= {"clean", "torn"}, f"how files end: {ends}")
+    for name, (_, count) in ends.items():
+        equal([number for file, number, _ in batches if file == name], list(range(1, count + 1)),
+              f"the batches of {name}")
+    records = [record for _, _, part in batches for record in part]
+    payloads = [record[5] for record in records if record[0] == "accept"]
+    for i in range(300):
+        true(any(f"late:{i}" in payload for payload in payloads), f"the set of late:{i}")
+    true({record[1] for record in records} == set(range(5)), "groups")
+    true({record[0] for record in records} == {"promise", "accept", "mark"}, "kinds")
+
+    node.restart()
+    wholly = sum(length for _, _, length, _ in files)
+    equal(told_by_node(node), (len(records), len(files), f"{wholly / 1e6:.1f}",
+                               any(end == "torn" for end, _ in ends.values())),
+          "what the node found in the same files")
+
+
+@limit(240)
+def test_the_reader_and_the_programs_judge_damage_alike(t):
+    cluster = t.cluster(1, shards=3, overrides={"node.threads": 1})
+    node = cluster.node(1)
+    for round_ in range(3):  # each start begins a file
+        for i in range(40):
+            node.call("set", f"key:{round_}:{i}", "v" * t.rng.randrange(2000))
+        node.kill9()
+        if round_ < 2:
+            node.restart()
+    folder = t.dir / "flipped"
+    shutil.copytree(node.data_dir, folder)
+    _, told = read_by_example(folder / "wal")
+    used = {name: length for name, _, length, _ in told}
+    files = {}
+    for path in sorted(folder.glob("wal/*.wal")):
+        # A file may end anywhere behind its batches; there is less to read over and over.
+        files[path] = path.read_bytes()[:used[path.name] + 8192]
+        path.write_bytes(files[path])
+    true(len(files) >= 3, f"files: {sorted(files)}")
+    damaged = 0
+    for _ in range(60 if t.quick else 300):
+        path = t.rng.choice(list(files))
+        content = bytearray(files[path])
+        content[t.rng.choice((t.rng.randrange(80), t.rng.randrange(used[path.name])))] ^= (
+            1 << t.rng.randrange(8))
+        path.write_bytes(content)
+        judged = t.run("mayfly-snapshot", "dump", "--data-dir", folder, t.dir / "out.mfs")
+        _, told = read_by_example(folder / "wal", judged.status)
+        bad = [name for name, end, _, _ in told if end.startswith("damaged")]
+        equal(len(bad) > 0, judged.status == 1, f"the reader's verdict {told}, beside\n{judged}\n")
+        if bad:
+            contains(judged.stderr.decode(), bad[0], "the file that both name")
+        damaged += len(bad) > 0
+        path.write_bytes(files[path])
+    true(damaged > 10, f"{damaged} of the flips were damage")
+    # A file in the middle that is gone.
+    first, second = list(files)[:2]
+    second.unlink()
+    read_by_example(folder / "wal", 1)
+    equal(t.run("mayfly-snapshot", "dump", "--data-dir", folder, t.dir / "out.mfs").status, 1,
+          "exit status without a file")
+    second.write_bytes(files[second])
+    # The last write, cut off in the middle.
+    last = list(files)[-1]
+    end = used[last.name]
+    begin = files[last].rindex(b"MFBH", 0, end)
+    content = files[last]
+    last.write_bytes(content[:begin + 600] + bytes(len(content) - begin - 600)
+                     if end - begin > 600 else
+                     content[:begin + 100] + bytes(len(content) - begin - 100))
+    _, told = read_by_example(folder / "wal")
+    equal([told[-1][1], told[-1][2]], ["torn", begin], "a cut-off write")
+    equal(t.run("mayfly-snapshot", "dump", "--data-dir", folder, t.dir / "out.mfs").status, 0,
+          "exit status with a torn tail")
