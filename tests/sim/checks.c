@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "checks_internal.h"
 #include "shards/batch.h"
 #include "world.h"
 
@@ -15,12 +16,12 @@
 
 typedef unsigned long long ull;
 
-static struct sim_group_checks *group_of(struct sim *sim, uint32_t group)
+struct sim_group_checks *sim_checks_group(struct sim *sim, uint32_t group)
 {
     return &sim->checks.groups[group];
 }
 
-static struct sim_slot *slot_at(struct sim_group_checks *checks, uint64_t slot)
+struct sim_slot *sim_checks_slot(struct sim_group_checks *checks, uint64_t slot)
 {
     while (slot > checks->slot_cap) {
         uint64_t cap = checks->slot_cap == 0 ? 64 : checks->slot_cap * 2;
@@ -37,7 +38,7 @@ static struct sim_slot *slot_at(struct sim_group_checks *checks, uint64_t slot)
 void sim_checks_begin(struct sim *sim, const struct mf_members *members)
 {
     for (uint32_t group = 0; group < sim->plan.group_count; group++) {
-        struct sim_group_checks *checks = group_of(sim, group);
+        struct sim_group_checks *checks = sim_checks_group(sim, group);
         checks->members = mf_calloc(1, sizeof(*checks->members));
         checks->members[0] = *members;
         checks->members_count = 1;
@@ -93,7 +94,7 @@ bool sim_checks_members_open(const struct sim *sim, uint32_t group)
 static bool has_majority(struct sim *sim, uint32_t group, uint64_t slot,
                          const struct sim_vote *vote)
 {
-    const struct sim_group_checks *checks = group_of(sim, group);
+    const struct sim_group_checks *checks = sim_checks_group(sim, group);
     uint32_t i = checks->members_count - 1;
     while (checks->members[i].slot >= slot && i > 0)
         i--;
@@ -115,7 +116,7 @@ static void free_slot(struct sim_slot *slot)
 void sim_checks_free(struct sim *sim)
 {
     for (uint32_t group = 0; group < SIM_GROUPS_MAX; group++) {
-        struct sim_group_checks *checks = group_of(sim, group);
+        struct sim_group_checks *checks = sim_checks_group(sim, group);
         for (uint64_t i = 0; i < checks->slot_count; i++)
             free_slot(&checks->slots[i]);
         free(checks->slots);
@@ -135,7 +136,7 @@ static uint64_t value_of_record(const struct mf_wal_record *record)
     return value_of(record->payload, record->log_time_us, record->type == MF_WAL_MEMBERS);
 }
 
-static uint64_t value_of_payload(const struct mf_payload *payload, uint64_t log_time_us)
+uint64_t sim_checks_value(const struct mf_payload *payload, uint64_t log_time_us)
 {
     return value_of(mf_payload_bytes(payload), log_time_us, mf_payload_is_members(payload));
 }
@@ -145,11 +146,10 @@ static bool is_acceptance(const struct mf_wal_record *record)
     return record->type == MF_WAL_ACCEPT || record->type == MF_WAL_MEMBERS;
 }
 
-// The vote for this value at this ballot, made if it is new. A ballot with two values is broken.
-static struct sim_vote *vote_for(struct sim *sim, uint32_t group, uint64_t slot, mf_ballot_t ballot,
-                                 uint64_t value, bool *is_new)
+struct sim_vote *sim_checks_vote_for(struct sim *sim, uint32_t group, uint64_t slot,
+                                     mf_ballot_t ballot, uint64_t value, bool *is_new)
 {
-    struct sim_slot *at = slot_at(group_of(sim, group), slot);
+    struct sim_slot *at = sim_checks_slot(sim_checks_group(sim, group), slot);
     char text[32];
     *is_new = true;
     for (uint32_t i = 0; i < at->vote_count; i++) {
@@ -201,7 +201,7 @@ static void see_commands(struct sim *sim, uint32_t group, uint64_t slot, struct 
         struct mf_command command;
         err = mf_batch_next(&reader, &command);
         if (err == MF_OK)
-            see_command(sim, slot, group_of(sim, group)->log_time_us, &command);
+            see_command(sim, slot, sim_checks_group(sim, group)->log_time_us, &command);
     }
     mf_batch_close(&reader);
     if (err != MF_NOT_FOUND)
@@ -210,7 +210,7 @@ static void see_commands(struct sim *sim, uint32_t group, uint64_t slot, struct 
 
 static void see_members(struct sim *sim, uint32_t group, uint64_t slot, struct mf_bytes payload)
 {
-    struct sim_group_checks *checks = group_of(sim, group);
+    struct sim_group_checks *checks = sim_checks_group(sim, group);
     struct mf_members members;
     if (mf_members_decode(payload, slot, &members) != MF_OK)
         sim_fail(sim, "a chosen entry can be read", "group %u, slot %llu", group, (ull)slot);
@@ -226,8 +226,8 @@ static void see_members(struct sim *sim, uint32_t group, uint64_t slot, struct m
 
 static void choose(struct sim *sim, uint32_t group, uint64_t slot, const struct sim_vote *vote)
 {
-    struct sim_group_checks *checks = group_of(sim, group);
-    struct sim_slot *at = slot_at(checks, slot);
+    struct sim_group_checks *checks = sim_checks_group(sim, group);
+    struct sim_slot *at = sim_checks_slot(checks, slot);
     char text[32];
     at->chosen = true;
     at->value = vote->value;
@@ -246,11 +246,11 @@ static void choose(struct sim *sim, uint32_t group, uint64_t slot, const struct 
 // Slots are looked at in order: the configuration of each is known when all before it are chosen.
 static void choose_more(struct sim *sim, uint32_t group)
 {
-    struct sim_group_checks *checks = group_of(sim, group);
+    struct sim_group_checks *checks = sim_checks_group(sim, group);
     bool found = true;
     while (found && checks->chosen < checks->slot_count) {
         uint64_t slot = checks->chosen + 1;
-        const struct sim_slot *at = slot_at(checks, slot);
+        const struct sim_slot *at = sim_checks_slot(checks, slot);
         found = false;
         for (uint32_t i = 0; i < at->vote_count && !found; i++) {
             found = has_majority(sim, group, slot, &at->votes[i]);
@@ -265,8 +265,8 @@ void sim_checks_written(struct sim_node *node, const struct mf_wal_record *recor
     if (!is_acceptance(record))
         return;
     bool is_new;
-    vote_for(node->sim, record->group, record->slot, record->ballot, value_of_record(record),
-             &is_new);
+    sim_checks_vote_for(node->sim, record->group, record->slot, record->ballot,
+                        value_of_record(record), &is_new);
     bool own = mf_ballot_node(record->ballot) == node->id;
     if (is_new && own && record->payload.len > 0)
         sim_clocks_proposed(node, record->group, record->ballot, record->log_time_us);
@@ -283,7 +283,7 @@ static mf_ballot_t bound_by(const struct sim_node *node, const struct mf_wal_rec
 void sim_checks_durable(struct sim_node *node, const struct mf_wal_record *record)
 {
     struct sim *sim = node->sim;
-    struct sim_group_checks *checks = group_of(sim, record->group);
+    struct sim_group_checks *checks = sim_checks_group(sim, record->group);
     if (record->type == MF_WAL_MARK) {
         uint64_t *marked = &checks->marked[node->index];
         *marked = record->slot > *marked ? record->slot : *marked;
@@ -297,14 +297,14 @@ void sim_checks_durable(struct sim_node *node, const struct mf_wal_record *recor
     bool is_new;
     uint64_t value = value_of_record(record);
     struct sim_vote *vote =
-        vote_for(sim, record->group, record->slot, record->ballot, value, &is_new);
+        sim_checks_vote_for(sim, record->group, record->slot, record->ballot, value, &is_new);
     if (vote->acceptors == 0) {
         vote->is_members = record->type == MF_WAL_MEMBERS;
         vote->log_time_us = record->log_time_us;
         mf_buf_put(&vote->payload, record->payload.data, record->payload.len);
     }
     vote->acceptors |= UINT64_C(1) << node->acceptor;
-    struct sim_slot *at = slot_at(checks, record->slot);
+    struct sim_slot *at = sim_checks_slot(checks, record->slot);
     struct sim_accepted *accepted = &at->accepted[node->index];
     if (record->ballot >= accepted->ballot)
         *accepted = (struct sim_accepted){.ballot = record->ballot, .value = value};
@@ -317,211 +317,11 @@ void sim_checks_durable(struct sim_node *node, const struct mf_wal_record *recor
     choose_more(sim, record->group);
 }
 
-static void check_prepare(struct sim_node *node, uint32_t group, mf_ballot_t ballot)
-{
-    struct sim_group_checks *checks = group_of(node->sim, group);
-    char text[32];
-    for (uint32_t i = checks->ballot_count; i-- > 0;) {
-        if (checks->ballots[i].ballot != ballot)
-            continue;
-        struct sim_ballot *used = &checks->ballots[i];
-        // Another memory may prepare it again (consensus/members.h); that it gives no slot another
-        // value is a rule of its own.
-        if (used->life != node->life && used->incarnation == node->incarnation)
-            sim_fail(node->sim, "a ballot is used by one life of its node",
-                     "node %u, group %u uses ballot %s again after a restart", (unsigned)node->id,
-                     group, sim_ballot_text(ballot, text, sizeof(text)));
-        if (used->incarnation != node->incarnation)
-            used->promisers = 0;
-        used->promisers |= UINT64_C(1) << node->acceptor;
-        used->life = node->life;
-        used->incarnation = node->incarnation;
-        return;
-    }
-    if (checks->ballot_count == checks->ballot_cap) {
-        checks->ballot_cap = checks->ballot_cap == 0 ? 16 : checks->ballot_cap * 2;
-        checks->ballots =
-            mf_realloc(checks->ballots, checks->ballot_cap * sizeof(*checks->ballots));
-    }
-    checks->ballots[checks->ballot_count++] =
-        (struct sim_ballot){.ballot = ballot,
-                            .life = node->life,
-                            .incarnation = node->incarnation,
-                            .promisers = UINT64_C(1) << node->acceptor};
-}
-
-static struct sim_ballot *find_ballot(struct sim_group_checks *checks, mf_ballot_t ballot,
-                                      uint64_t incarnation)
-{
-    for (uint32_t i = checks->ballot_count; i-- > 0;) {
-        struct sim_ballot *used = &checks->ballots[i];
-        if (used->ballot == ballot && used->incarnation == incarnation)
-            return used;
-    }
-    return NULL;
-}
-
-// A leader has a majority's promises in the configuration that it proposes in, as it knows it. What
-// it had queued before it stepped down, or before it was another configuration's, is of no use.
-static void check_proposal(struct sim_node *node, uint32_t group, const struct mf_paxos_msg *msg)
-{
-    struct sim *sim = node->sim;
-    const struct mf_paxos *paxos = mf_replica_paxos(node->replicas[group]);
-    const struct mf_members *members = mf_paxos_members(paxos);
-    if (mf_paxos_role(paxos) != MF_LEADER || mf_paxos_ballot(paxos) != msg->ballot ||
-        msg->entry_count == 0 || msg->entries[msg->entry_count - 1].slot <= members->slot)
-        return;
-    const struct sim_ballot *used =
-        find_ballot(group_of(sim, group), msg->ballot, node->incarnation);
-    uint32_t count = 0;
-    for (uint8_t voter = 0; voter < members->voter_count && used != NULL; voter++) {
-        uint32_t acceptor = sim_checks_acceptor(sim, members->voters[voter]);
-        count += (used->promisers >> acceptor & 1) != 0;
-    }
-    char text[32];
-    if (count < mf_members_quorum(members))
-        sim_fail(sim, "a leader proposes where a majority has promised its ballot",
-                 "node %u, group %u, slot %llu, ballot %s: %u of %u voters have",
-                 (unsigned)node->id, group, (ull)msg->entries[msg->entry_count - 1].slot,
-                 sim_ballot_text(msg->ballot, text, sizeof(text)), count,
-                 (unsigned)members->voter_count);
-}
-
-// A copy that is made anew votes, and supports a lease, from its first state on; and whom a restart
-// would bind to somebody else supports nobody.
-static void check_voice(struct sim_node *node, uint32_t group, const struct mf_paxos_msg *msg)
-{
-    struct sim *sim = node->sim;
-    bool accepts = msg->type == MF_PAXOS_ACCEPTED && msg->slot <= msg->last;
-    bool votes = msg->type == MF_PAXOS_VOTE && msg->last != 0;
-    bool voice = accepts || votes || msg->type == MF_PAXOS_PROMISE ||
-                 msg->type == MF_PAXOS_READ_ACK || msg->type == MF_PAXOS_PREPARE;
-    if (voice && node->left[group].gone)
-        sim_fail(sim, "who has no copy has no voice", "node %u, group %u sends %s",
-                 (unsigned)node->id, group, mf_paxos_type_name(msg->type));
-    char text[32];
-    if (msg->support != 0 && group_of(sim, group)->promised[node->index] < msg->ballot)
-        sim_fail(sim, "a lease is supported by a promise that is durable",
-                 "node %u, group %u supports ballot %s", (unsigned)node->id, group,
-                 sim_ballot_text(msg->ballot, text, sizeof(text)));
-}
-
-static void check_promise(struct sim_node *node, uint32_t group, const struct mf_paxos_msg *msg)
-{
-    struct sim_group_checks *checks = group_of(node->sim, group);
-    char text[32];
-    struct sim_ballot *used = find_ballot(checks, msg->ballot, msg->read_seq);
-    if (used != NULL)
-        used->promisers |= UINT64_C(1) << node->acceptor;
-    if (checks->promised[node->index] < msg->ballot)
-        sim_fail(node->sim, "a promise is answered when it is durable",
-                 "node %u, group %u promises %s", (unsigned)node->id, group,
-                 sim_ballot_text(msg->ballot, text, sizeof(text)));
-    for (uint32_t i = 0; i < msg->entry_count; i++) {
-        const struct sim_accepted *accepted =
-            &slot_at(checks, msg->entries[i].slot)->accepted[node->index];
-        // A PREPARE that comes twice may find values of its own ballot. They tell its sender
-        // nothing.
-        bool earlier = msg->entries[i].ballot < msg->ballot;
-        if (earlier && accepted->ballot < msg->entries[i].ballot)
-            sim_fail(node->sim, "a promise reports what is durable", "node %u, group %u, slot %llu",
-                     (unsigned)node->id, group, (ull)msg->entries[i].slot);
-    }
-    // What the candidate calls chosen it need not be told of.
-    uint64_t known = msg->chosen > checks->chosen ? msg->chosen : checks->chosen;
-    uint32_t told = 0;
-    for (uint64_t slot = known + 1; slot <= checks->slot_count; slot++) {
-        mf_ballot_t accepted = checks->slots[slot - 1].accepted[node->index].ballot;
-        while (told < msg->entry_count && msg->entries[told].slot < slot)
-            told++;
-        bool reported = told < msg->entry_count && msg->entries[told].slot == slot;
-        if (accepted != 0 && accepted < msg->ballot && !reported)
-            sim_fail(node->sim, "a promise reports all that is accepted",
-                     "node %u, group %u, slot %llu", (unsigned)node->id, group, (ull)slot);
-    }
-}
-
-static void check_accepted(struct sim_node *node, uint32_t group, const struct mf_paxos_msg *msg)
-{
-    struct sim_group_checks *checks = group_of(node->sim, group);
-    uint64_t first = mf_paxos_first_slot(mf_replica_paxos(node->replicas[group]));
-    // A snapshot stands in for what is below.
-    for (uint64_t slot = msg->slot > first ? msg->slot : first; slot <= msg->last; slot++) {
-        const struct sim_slot *at = slot_at(checks, slot);
-        const struct sim_accepted *accepted = &at->accepted[node->index];
-        bool known =
-            slot <= checks->chosen && accepted->ballot != 0 && accepted->value == at->value;
-        if (accepted->ballot < msg->ballot && !known)
-            sim_fail(node->sim, "an acceptance is answered when it is durable",
-                     "node %u, group %u, slot %llu", (unsigned)node->id, group, (ull)slot);
-    }
-}
-
-static void check_learned(struct sim_node *node, uint32_t group, const struct mf_paxos_msg *msg)
-{
-    struct sim_group_checks *checks = group_of(node->sim, group);
-    for (uint32_t i = 0; i < msg->entry_count; i++) {
-        const struct mf_paxos_entry *entry = &msg->entries[i];
-        const struct sim_slot *at = slot_at(checks, entry->slot);
-        uint64_t value = value_of_payload(entry->payload, entry->log_time_us);
-        if (!at->chosen || at->value != value)
-            sim_fail(node->sim, "only chosen values are taught", "node %u, group %u, slot %llu",
-                     (unsigned)node->id, group, (ull)entry->slot);
-    }
-}
-
-void sim_checks_sent(struct sim_node *node, uint32_t group, const struct mf_paxos_msg *msg)
-{
-    struct sim *sim = node->sim;
-    bool is_new;
-    if (msg->incarnation != node->incarnation)
-        sim_fail(sim, "a message tells whose memory it speaks for", "node %u, group %u sends %s",
-                 (unsigned)node->id, group, mf_paxos_type_name(msg->type));
-    if (msg->chosen > group_of(sim, group)->chosen)
-        sim_fail(sim, "what is called chosen is durable on a majority",
-                 "node %u, group %u says that slots up to %llu are chosen; %llu are",
-                 (unsigned)node->id, group, (ull)msg->chosen, (ull)group_of(sim, group)->chosen);
-    check_voice(node, group, msg);
-    switch (msg->type) {
-    case MF_PAXOS_PREPARE:
-        check_prepare(node, group, msg->ballot);
-        break;
-    case MF_PAXOS_PROMISE:
-        check_promise(node, group, msg);
-        break;
-    case MF_PAXOS_ACCEPT:
-        check_proposal(node, group, msg);
-        for (uint32_t i = 0; i < msg->entry_count; i++) {
-            const struct mf_paxos_entry *entry = &msg->entries[i];
-            vote_for(sim, group, entry->slot, msg->ballot,
-                     value_of_payload(entry->payload, entry->log_time_us), &is_new);
-        }
-        break;
-    case MF_PAXOS_ACCEPTED:
-        check_accepted(node, group, msg);
-        break;
-    case MF_PAXOS_LEARNED:
-        check_learned(node, group, msg);
-        break;
-    case MF_PAXOS_REJECT:
-    case MF_PAXOS_CHOSEN:
-    case MF_PAXOS_LEARN:
-    case MF_PAXOS_READ_PROBE:
-    case MF_PAXOS_READ_ACK:
-    case MF_PAXOS_ASK_VOTE:
-    case MF_PAXOS_VOTE:
-    case MF_PAXOS_TRANSFER:
-    case MF_PAXOS_ASK_RELEASE:
-    case MF_PAXOS_RELEASE:
-        break;
-    }
-}
-
 // Replicas are equal at every slot, by the rolling hash; now and then all of the state is hashed.
 void sim_checks_applied(struct sim_node *node, uint32_t group, uint64_t slot, uint64_t log_time_us)
 {
     struct sim *sim = node->sim;
-    struct sim_slot *at = slot_at(group_of(sim, group), slot);
+    struct sim_slot *at = sim_checks_slot(sim_checks_group(sim, group), slot);
     struct mf_shard *shard = mf_replica_shard(node->replicas[group]);
     uint64_t rolling_hash = mf_shard_rolling_hash(shard);
     if (!at->applied) {
@@ -548,21 +348,10 @@ void sim_checks_applied(struct sim_node *node, uint32_t group, uint64_t slot, ui
                  (unsigned)node->id, group, (ull)slot);
 }
 
-void sim_checks_leads(struct sim_node *node, uint32_t group, mf_ballot_t ballot)
-{
-    char text[32];
-    node->sim->stats.leaders++;
-    if (mf_ballot_node(ballot) != node->id)
-        sim_fail(node->sim, "a ballot has one leader", "node %u, group %u leads with ballot %s",
-                 (unsigned)node->id, group, sim_ballot_text(ballot, text, sizeof(text)));
-    check_prepare(node, group, ballot);
-    sim_clocks_leads(node, group, ballot);
-}
-
 // The state that a snapshot has brought must be the one that others had there.
 static void check_state(struct sim_node *node, uint32_t group)
 {
-    const struct sim_group_checks *checks = group_of(node->sim, group);
+    const struct sim_group_checks *checks = sim_checks_group(node->sim, group);
     struct mf_shard_meta meta;
     mf_shard_meta(mf_replica_shard(node->replicas[group]), &meta);
     if (meta.applied == 0)
@@ -575,13 +364,13 @@ static void check_state(struct sim_node *node, uint32_t group)
 
 static void check_slot(struct sim_node *node, uint32_t group, uint64_t slot)
 {
-    const struct sim_slot *at = slot_at(group_of(node->sim, group), slot);
+    const struct sim_slot *at = sim_checks_slot(sim_checks_group(node->sim, group), slot);
     const struct mf_paxos *paxos = mf_replica_paxos(node->replicas[group]);
     if (slot < mf_paxos_first_slot(paxos))
         return; // a snapshot stands in for it
     const struct mf_log_entry *entry = mf_paxos_entry(paxos, slot);
     if (entry == NULL || !at->chosen ||
-        value_of_payload(entry->payload, entry->log_time_us) != at->value)
+        sim_checks_value(entry->payload, entry->log_time_us) != at->value)
         sim_fail(node->sim, "every replica has the chosen value in a slot",
                  "node %u, group %u, slot %llu: %s", (unsigned)node->id, group, (ull)slot,
                  entry == NULL ? "nothing is there"
@@ -591,7 +380,7 @@ static void check_slot(struct sim_node *node, uint32_t group, uint64_t slot)
 
 void sim_checks_installed(struct sim_node *node, uint32_t group)
 {
-    uint64_t *marked = &group_of(node->sim, group)->marked[node->index];
+    uint64_t *marked = &sim_checks_group(node->sim, group)->marked[node->index];
     uint64_t chosen = mf_paxos_chosen(mf_replica_paxos(node->replicas[group]));
     *marked = chosen > *marked ? chosen : *marked; // the snapshot says so
     check_state(node, group);
@@ -600,7 +389,7 @@ void sim_checks_installed(struct sim_node *node, uint32_t group)
 void sim_checks_forgot(struct sim_node *node)
 {
     for (uint32_t group = 0; group < node->sim->plan.group_count; group++) {
-        struct sim_group_checks *checks = group_of(node->sim, group);
+        struct sim_group_checks *checks = sim_checks_group(node->sim, group);
         checks->promised[node->index] = 0;
         checks->chosen_seen[node->index] = 0;
         checks->marked[node->index] = 0;
@@ -611,7 +400,7 @@ void sim_checks_forgot(struct sim_node *node)
 
 void sim_checks_gave_up(struct sim_node *node, uint32_t group)
 {
-    struct sim_group_checks *checks = group_of(node->sim, group);
+    struct sim_group_checks *checks = sim_checks_group(node->sim, group);
     if (sim_checks_votes(node, group))
         sim_fail(node->sim, "no voter gives up its copy",
                  "node %u votes in group %u from slot %llu on", (unsigned)node->id, group,
@@ -626,18 +415,19 @@ void sim_checks_restored(struct sim_node *node)
 {
     struct sim *sim = node->sim;
     for (uint32_t group = 0; group < sim->plan.group_count; group++) {
-        struct sim_group_checks *checks = group_of(sim, group);
+        struct sim_group_checks *checks = sim_checks_group(sim, group);
         const struct mf_paxos *paxos = mf_replica_paxos(node->replicas[group]);
         if (mf_paxos_ballot(paxos) < checks->promised[node->index])
             sim_fail(sim, "a promise outlives a restart", "node %u, group %u", (unsigned)node->id,
                      group);
         uint64_t first = mf_paxos_first_slot(paxos);
         for (uint64_t slot = first; slot <= checks->slot_count; slot++) {
-            const struct sim_accepted *accepted = &slot_at(checks, slot)->accepted[node->index];
+            const struct sim_accepted *accepted =
+                &sim_checks_slot(checks, slot)->accepted[node->index];
             const struct mf_log_entry *entry = mf_paxos_entry(paxos, slot);
             mf_ballot_t ballot = entry != NULL ? entry->ballot : 0;
             bool same = ballot == 0 ||
-                        value_of_payload(entry->payload, entry->log_time_us) == accepted->value;
+                        sim_checks_value(entry->payload, entry->log_time_us) == accepted->value;
             if (ballot != accepted->ballot || !same)
                 sim_fail(sim, "an acceptance outlives a restart", "node %u, group %u, slot %llu",
                          (unsigned)node->id, group, (ull)slot);
@@ -685,7 +475,7 @@ void sim_checks_turn(struct sim_node *node)
 {
     struct sim *sim = node->sim;
     for (uint32_t group = 0; group < sim->plan.group_count; group++) {
-        struct sim_group_checks *checks = group_of(sim, group);
+        struct sim_group_checks *checks = sim_checks_group(sim, group);
         uint64_t *seen = &checks->chosen_seen[node->index];
         uint64_t chosen = mf_paxos_chosen(mf_replica_paxos(node->replicas[group]));
         if (chosen < *seen)
@@ -723,7 +513,7 @@ void sim_checks_end(struct sim *sim)
             if (node->left_behind || !sim_checks_votes(node, group))
                 continue;
             struct mf_shard *shard = mf_replica_shard(node->replicas[group]);
-            for (uint64_t slot = 1; slot <= group_of(sim, group)->chosen_seen[i]; slot++)
+            for (uint64_t slot = 1; slot <= sim_checks_group(sim, group)->chosen_seen[i]; slot++)
                 check_slot(node, group, slot);
             if (!mf_shard_valid(shard))
                 sim_fail(sim, "a shard's map, heap and ids are consistent", "node %u, group %u",

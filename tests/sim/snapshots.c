@@ -123,14 +123,13 @@ void sim_snapshots_make(struct sim_node *node, uint32_t group)
     start_writing(node, group, false);
 }
 
-static void install(struct sim_node *node, uint32_t group)
+static void install(struct sim_node *node, uint32_t group, const struct sim_snapshot *snapshot)
 {
-    const struct sim_snapshot *kept = &node->snapshots[group].kept;
     struct mf_replica_env env = sim_node_env(node);
-    struct mf_shard *shard = load(node, group, kept);
-    bool taken = mf_replica_install(node->replicas[group], &env, shard, &kept->members);
+    struct mf_shard *shard = load(node, group, snapshot);
+    bool taken = mf_replica_install(node->replicas[group], &env, shard, &snapshot->members);
     sim_trace(node->sim, node->id, "group %u %s the snapshot of slot %llu", group,
-              taken ? "installs" : "has no use for", (unsigned long long)kept->meta.applied);
+              taken ? "installs" : "has no use for", (unsigned long long)snapshot->meta.applied);
     node->sim->stats.installs += taken;
     node->left[group].gone = false; // as durable as the snapshot
     if (taken)
@@ -146,8 +145,11 @@ void sim_snapshots_written(struct sim_node *node, uint32_t group)
     struct sim_snapshot written = at->writing;
     at->writing = (struct sim_snapshot){0};
     uint64_t floor = mf_paxos_floor(mf_replica_paxos(node->replicas[group]));
-    if (written.meta.applied <= at->kept.meta.applied ||
-        (at->installs && written.meta.applied < floor)) {
+    bool fits = !at->installs || written.meta.applied >= floor;
+    if (!fits || written.meta.applied <= at->kept.meta.applied) {
+        // What came while we led was kept, but not installed: as in the server, it may be now.
+        if (fits && at->installs)
+            install(node, group, &written);
         drop(&written);
         return;
     }
@@ -156,7 +158,7 @@ void sim_snapshots_written(struct sim_node *node, uint32_t group)
     node->sim->stats.snapshots++;
     sim_disk_cover(node, group, written.meta.applied);
     if (at->installs) {
-        install(node, group);
+        install(node, group, &at->kept);
         return;
     }
     uint64_t tail = mf_rand_below(&node->disk.rand, node->sim->plan.tail_max + 1);
