@@ -39,6 +39,12 @@ def files_of(folder):
     return found
 
 
+def states_of(t, path):
+    sections = json.loads(tool(t, "inspect", path, "-o", "json").stdout)["sections"]
+    return [[section[name] for name in ("shard", "keys", "ids", "version", "rolling_hash", "applied",
+                                        "log_time_us")] for section in sections]
+
+
 def dump_folder(t, node, name="dump.mfs", lines=0, args=()):
     before = files_of(node.data_dir)
     finished = tool(t, "dump", "--data-dir", node.data_dir, t.dir / name, *args, lines=lines)
@@ -98,8 +104,10 @@ def test_all_that_a_killed_node_alone_has_acknowledged_is_in_a_dump_of_its_folde
     contains(finished.stderr.decode(), "in use by a running mayflyd", "a folder in use")
     true(not (t.dir / "none.mfs").exists(), "nothing is made of a folder in use")
 
+    live = node.call("snapshot", "live.mfs", timeout=60)["path"]
     node.kill9()
     path, finished = dump_folder(t, node)
+    equal(states_of(t, path), states_of(t, live), "the state of each shard, its history included")
     check_content(content_of(t, path), entries, "the dump of a killed node's folder")
     contains(finished.stdout.decode(), "from node 1", "what a dump tells")
     inspected = json.loads(tool(t, "inspect", path, "-o", "json").stdout)
