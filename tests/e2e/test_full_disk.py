@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+import time
 
 from mayfly_test.check import contains, equal, true
 from mayfly_test.client import RpcError
@@ -102,8 +103,10 @@ def test_a_node_with_a_full_disk_hands_over_and_comes_back_when_there_is_room(t)
         equal(stat(full, "disk_full"), 0, "disk_full of a disk with room")
         disks[full.id].fails("ENOSPC")
         wait_for(lambda: stat(full, "disk_full") == 1, 90, "the disk to be full")
+        since = time.monotonic()
         wait_for(lambda: full.id not in leaders(others[0]) and 0 not in leaders(others[0]), 20,
                  "the others to lead")
+        t.note(f"the others led {(time.monotonic() - since) * 1000:.0f} ms after the disk was full")
         equal(stat(full, "disk_failing"), 0, "disk_failing of a full disk")
         writer.wait_for_more(60)  # through the full node too
         equal(full.call("get", "key-0", {"read": "local"}), writer.acknowledged[b"key-0"],
