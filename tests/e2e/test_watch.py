@@ -5,7 +5,7 @@ import time
 
 from mayfly_test.api import everywhere, on
 from mayfly_test.check import equal, true
-from mayfly_test.client import RpcError
+from mayfly_test.client import RpcError, pack_request
 from mayfly_test.proxy import Network
 from mayfly_test.wait import wait_for
 
@@ -169,6 +169,25 @@ def test_refusals(api):
     api.refused("BAD_REQUEST", "unwatch")
     api.refused("BAD_REQUEST", "unwatch", "x")
     api.refused("TOO_LARGE", "watch", {"key": b"k" * 65537})
+
+
+@everywhere
+def test_a_map_that_names_a_shard_twice_is_refused(api):
+    request = pack_request(7, "watch", [{"prefix": b"", "from_version": {0: 5, 1: 6}}])
+    api.connection.send_raw(request.replace(b"\x00\x05\x01\x06", b"\x00\x05\x00\x06"))
+    msgid, error, _ = api.connection.receive()
+    equal((msgid, error and error.code), (7, "BAD_REQUEST"), f"the answer ({error})")
+
+
+def test_a_watch_from_version_0_has_all_that_has_ever_been(t):
+    cluster = t.cluster(1, shards=1)
+    with cluster.node(1).connect() as connection:
+        for options in ({"key": b"k", "from_version": 0}, {"prefix": b"", "from_version": {0: 0}}):
+            with cluster.node(1).connect() as early:
+                watch = early.call("watch", options)
+                if options.get("key"):
+                    connection.call("set", b"k", b"v")
+                next_event(early, watch, "set", b"k", b"v")
 
 
 @on(1, 3)

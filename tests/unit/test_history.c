@@ -43,6 +43,8 @@ static void nothing_is_missing_at_first(void **state)
     (void)state;
     struct mf_history history;
     mf_history_init(&history, 4096);
+    mf_history_restart(&history, 0);
+    assert_int_equal(history.complete_from, 0);
     mf_history_restart(&history, 41);
     assert_int_equal(history.complete_from, 42);
     assert_int_equal(mf_history_bytes(&history), 0);
