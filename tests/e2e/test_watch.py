@@ -1,6 +1,7 @@
 """Watches: every change, once and in order, from the moment on that was asked for, or a word that it
 is not so."""
 
+import contextlib
 import time
 
 from mayfly_test.api import everywhere, on
@@ -284,6 +285,24 @@ def test_a_watch_is_lost_where_a_snapshot_takes_the_place_of_what_it_missed(t):
             watch = connection.call("watch", {"key": "k"})
             away.call("set", "k", "seen")
             next_event(connection, watch, "set", b"k", b"seen")
+
+
+def test_many_who_begin_far_back_at_once_do_not_crowd_each_other_out(t):
+    cluster = t.cluster(1, shards=8, overrides={"node.threads": 1})
+    node = cluster.node(1)
+    count = 6000
+    with node.connect() as writer, contextlib.ExitStack() as stack:
+        writer.pipeline([("set", b"f%d" % i, b"x" * 1000) for i in range(count)])
+        clients = [stack.enter_context(node.connect(timeout=PATIENCE)) for _ in range(6)]
+        node.pause()  # so that all of them come in one turn
+        for client in clients:
+            client.send("watch", {"prefix": b"f", "from_version": {i: 1 for i in range(8)}})
+        node.resume()
+        for client in clients:
+            client.receive()
+            seen = [client.event() for _ in range(count)]
+            equal({event[1] for event in seen}, {"set"}, "what came")
+            equal(len({event[2] for event in seen}), count, "keys of the events")
 
 
 def test_an_idle_watcher_is_not_cut_off(t):
