@@ -7,6 +7,8 @@
 
 // Larger lists of shards are not kept for the next request.
 #define FROMS_KEPT_MAX 1024u
+// No cluster has more shards than this.
+#define FROMS_MAX 16384u
 
 static bool take_pattern(struct parser *p, const struct mf_msgpack_token *value, bool by_prefix)
 {
@@ -67,7 +69,7 @@ bool mf_parse_option_from_version(struct parser *p, uint32_t flag,
         watch->from_version = value->uinteger;
         return true;
     }
-    if (value->type != MF_MP_MAP)
+    if (value->type != MF_MP_MAP || value->count > FROMS_MAX)
         return false;
     for (uint32_t i = 0; i < value->count; i++) {
         struct mf_msgpack_token shard;

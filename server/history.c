@@ -20,7 +20,7 @@ void mf_history_free(struct mf_history *history)
 void mf_history_restart(struct mf_history *history, uint64_t version)
 {
     mf_history_free(history);
-    history->complete_from = version + 1;
+    history->complete_from = version > 0 ? version + 1 : 0;
 }
 
 // The keys of a flush share a version: one that is not all here does not count.

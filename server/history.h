@@ -27,7 +27,8 @@ struct mf_history {
 
 void mf_history_init(struct mf_history *history, size_t bytes_max);
 void mf_history_free(struct mf_history *history);
-// Forgets all: the state is another one now, at this version.
+// Forgets all: the state is another one now, at this version. No change has version 0: of a state
+// that has seen none, every event from 0 on is here.
 void mf_history_restart(struct mf_history *history, uint64_t version);
 // Versions never fall. An event that is larger than half of the history empties it.
 void mf_history_add(struct mf_history *history, const struct mf_event *event);

@@ -234,19 +234,34 @@ static void on_watch_lost(void *arg, uint64_t id)
 static const struct mf_watch_sink watch_sink = {
     .begun = on_watch_begun, .event = on_watch_event, .lost = on_watch_lost};
 
+// NULL, or what is wrong with the versions that a map names.
+static const char *take_map(const struct mf_node *node, const struct mf_rpc_watch *given,
+                            struct mf_watch_from *froms)
+{
+    const char *wrong = NULL;
+    bool *named = mf_calloc(node->config.shards, sizeof(*named));
+    for (uint32_t i = 0; i < given->from_count && wrong == NULL; i++) {
+        uint32_t shard = given->froms[i].shard;
+        froms[i] = (struct mf_watch_from){shard, given->froms[i].version};
+        if (shard >= node->config.shards)
+            wrong = "watch: from_version names a shard that there is not";
+        else if (named[shard])
+            wrong = "watch: from_version names a shard twice";
+        else
+            named[shard] = true;
+    }
+    free(named);
+    return wrong;
+}
+
 // NULL, or what is wrong with the versions to begin from.
 static const char *take_froms(const struct mf_node *node, const struct mf_rpc_watch *given,
                               struct mf_watch_want *want, struct mf_watch_from *froms)
 {
     want->froms = froms;
     want->from_count = given->from_count;
-    for (uint32_t i = 0; i < given->from_count; i++) {
-        froms[i] = (struct mf_watch_from){given->froms[i].shard, given->froms[i].version};
-        if (froms[i].shard >= node->config.shards)
-            return "watch: from_version names a shard that there is not";
-    }
     if (!given->has_from)
-        return NULL;
+        return given->from_count > 0 ? take_map(node, given, froms) : NULL;
     if (!want->one_shard)
         return "watch: from_version is one version, expected a map of shard to version for a "
                "prefix without a whole {tag}";

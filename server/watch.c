@@ -6,8 +6,10 @@
 #include "server/reactor.h"
 #include "server/watchers.h"
 
-// Events that come before all owners have begun wait here, up to this much.
+// Events that come before all owners have begun wait here, up to this much for one watch, and for
+// all of a reactor.
 #define HELD_BYTES_MAX (16u << 20)
+#define HELD_ALL_BYTES_MAX (64u << 20)
 
 // An id is the watch's place in the table, and how often that has been used: news of a watch that
 // has ended finds nothing.
@@ -28,6 +30,7 @@ struct mf_watches {
     struct watch *table;
     uint32_t cap;
     uint32_t free_head; // UINT32_MAX: none
+    size_t held_bytes;  // of all
 };
 
 struct mf_watches *mf_watches_new(void)
@@ -77,12 +80,18 @@ static struct watch *find(const struct mf_watches *watches, uint64_t id)
     return watch->used && id_of(watch, place) == id ? watch : NULL;
 }
 
+static void drop_held(struct mf_watches *watches, struct watch *watch)
+{
+    watches->held_bytes -= watch->held.len;
+    mf_buf_free(&watch->held);
+}
+
 static void drop(struct mf_watches *watches, struct watch *watch)
 {
     uint32_t place = (uint32_t)(watch - watches->table);
     uint32_t generation = watch->generation + 1;
     mf_buf_free(&watch->pattern);
-    mf_buf_free(&watch->held);
+    drop_held(watches, watch);
     *watch = (struct watch){.generation = generation, .next_free = watches->free_head};
     watches->free_head = place;
 }
@@ -169,6 +178,17 @@ static void take_refusal(struct mf_reactor *reactor, uint64_t id, enum mf_err er
         sink->begun(arg, id, err, NULL);
 }
 
+// What has been held of a watch that is lost anyway is of no use to anybody.
+static void hold(struct mf_watches *watches, struct watch *watch, const struct mf_event *event)
+{
+    size_t before = watch->held.len;
+    mf_event_put(&watch->held, event);
+    watches->held_bytes += watch->held.len - before;
+    watch->lost = watch->held.len > HELD_BYTES_MAX || watches->held_bytes > HELD_ALL_BYTES_MAX;
+    if (watch->lost)
+        drop_held(watches, watch);
+}
+
 static void take_event(struct mf_reactor *reactor, uint64_t id, const struct mf_event *event)
 {
     struct watch *watch = find(reactor->watches, id);
@@ -179,8 +199,7 @@ static void take_event(struct mf_reactor *reactor, uint64_t id, const struct mf_
             lose(reactor, id, watch);
         return;
     }
-    mf_event_put(&watch->held, event);
-    watch->lost = watch->held.len > HELD_BYTES_MAX;
+    hold(reactor->watches, watch, event);
 }
 
 static void take_begun(struct mf_reactor *reactor, uint64_t id)
@@ -190,6 +209,7 @@ static void take_begun(struct mf_reactor *reactor, uint64_t id)
         return;
     watch->sink->begun(watch->arg, id, MF_OK, NULL);
     struct mf_buf held = watch->held;
+    reactor->watches->held_bytes -= held.len;
     bool lost = watch->lost;
     watch->held = (struct mf_buf){0};
     watch->lost = false;

@@ -17,6 +17,9 @@
 // More than this, in one turn or not taken yet by another reactor, and the watch is lost.
 #define TURN_BYTES_MAX (16u << 20)
 #define UNDER_WAY_BYTES_MAX (32u << 20)
+// Watches that begin with a version wait while a reactor has more than this to take: what they
+// missed shall not crowd out what others hear now.
+#define REPLAY_BYTES_MAX (4u << 20)
 #define BUCKETS_FIRST 64u
 
 // A shard of this reactor that a watch is about to cover.
@@ -58,7 +61,8 @@ struct mf_watchers {
     struct watcher **keys; // chains by hash
     uint32_t bucket_count;
     uint32_t key_count;
-    bool litter; // some watcher is gone
+    bool litter;   // some watcher is gone
+    bool answered; // some watcher has had all its answers
     // What matches one change.
     struct watcher **matches;
     uint32_t match_count;
@@ -185,6 +189,9 @@ static void sweep_all(struct mf_watchers *watchers)
 void mf_watchers_flush(struct mf_reactor *reactor)
 {
     struct mf_watchers *watchers = reactor->watchers;
+    if (watchers->answered)
+        mf_watchers_tick(reactor);
+    watchers->answered = false;
     if (watchers->litter)
         sweep_all(watchers);
     for (uint16_t i = 0; i < reactor->node->reactor_count; i++) {
@@ -242,12 +249,16 @@ static void add_match(struct mf_watchers *watchers, struct watcher *watcher)
     watchers->matches[watchers->match_count++] = watcher;
 }
 
+static size_t under_way(const struct out *out)
+{
+    return atomic_load_explicit(&out->under_way, memory_order_relaxed);
+}
+
 // One copy of the event for all watches of a home.
 static void send_matches(struct mf_watchers *watchers, uint16_t home, const struct mf_event *event)
 {
     struct out *out = &watchers->homes[home];
-    bool full = out->items.len > TURN_BYTES_MAX ||
-                atomic_load_explicit(&out->under_way, memory_order_relaxed) > UNDER_WAY_BYTES_MAX;
+    bool full = out->items.len > TURN_BYTES_MAX || under_way(out) > UNDER_WAY_BYTES_MAX;
     uint32_t count = 0;
     for (uint32_t i = 0; i < watchers->match_count; i++) {
         bool here = watchers->matches[i]->order->home == home;
@@ -438,12 +449,20 @@ static bool caught_up(struct watcher *watcher)
     return true;
 }
 
+static bool has_to_queue(const struct mf_watchers *watchers, const struct watcher *watcher)
+{
+    const struct out *out = &watchers->homes[watcher->order->home];
+    return watcher->order->want.from_count > 0 &&
+           out->items.len + under_way(out) > REPLAY_BYTES_MAX;
+}
+
 // False while it has to wait.
 static bool settle(struct mf_watchers *watchers, struct watcher *watcher)
 {
     if (watcher->waiting > 0)
         return false;
-    if (watcher->err == MF_OK && !watcher->gone && !caught_up(watcher)) {
+    if (watcher->err == MF_OK && !watcher->gone &&
+        (!caught_up(watcher) || has_to_queue(watchers, watcher))) {
         if (mf_reactor_now_us(watchers->reactor) < watcher->until_us)
             return false;
         watcher->err = MF_TIMEOUT;
@@ -476,7 +495,8 @@ static void on_index(void *arg, const struct mf_result *result)
         watcher->err = result->err;
     else
         ask->index = (uint64_t)result->integer;
-    watcher->waiting--;
+    if (--watcher->waiting == 0)
+        ask->shard->reactor->watchers->answered = true;
 }
 
 static void ask_leaders(struct mf_watchers *watchers, struct watcher *watcher)

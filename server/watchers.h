@@ -16,7 +16,7 @@ void mf_watchers_free(struct mf_watchers *watchers);
 void mf_watchers_attach(struct mf_owned_shard *shard);
 // The shard's copy is about to go.
 void mf_watchers_detach(struct mf_owned_shard *shard);
-// At the end of a turn: sends home what has come together.
+// At the end of a turn: begins what has had its answers, and sends home what has come together.
 void mf_watchers_flush(struct mf_reactor *reactor);
 // Every few tens of milliseconds: looks whether replicas have caught up.
 void mf_watchers_tick(struct mf_reactor *reactor);

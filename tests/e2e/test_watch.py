@@ -1,11 +1,12 @@
 """Watches: every change, once and in order, from the moment on that was asked for, or a word that it
 is not so."""
 
+import contextlib
 import time
 
 from mayfly_test.api import everywhere, on
 from mayfly_test.check import equal, true
-from mayfly_test.client import RpcError
+from mayfly_test.client import RpcError, pack_request
 from mayfly_test.proxy import Network
 from mayfly_test.wait import wait_for
 
@@ -171,6 +172,25 @@ def test_refusals(api):
     api.refused("TOO_LARGE", "watch", {"key": b"k" * 65537})
 
 
+@everywhere
+def test_a_map_that_names_a_shard_twice_is_refused(api):
+    request = pack_request(7, "watch", [{"prefix": b"", "from_version": {0: 5, 1: 6}}])
+    api.connection.send_raw(request.replace(b"\x00\x05\x01\x06", b"\x00\x05\x00\x06"))
+    msgid, error, _ = api.connection.receive()
+    equal((msgid, error and error.code), (7, "BAD_REQUEST"), f"the answer ({error})")
+
+
+def test_a_watch_from_version_0_has_all_that_has_ever_been(t):
+    cluster = t.cluster(1, shards=1)
+    with cluster.node(1).connect() as connection:
+        for options in ({"key": b"k", "from_version": 0}, {"prefix": b"", "from_version": {0: 0}}):
+            with cluster.node(1).connect() as early:
+                watch = early.call("watch", options)
+                if options.get("key"):
+                    connection.call("set", b"k", b"v")
+                next_event(early, watch, "set", b"k", b"v")
+
+
 @on(1, 3)
 def test_a_version_that_is_too_old_is_refused_and_never_a_gap(api):
     key = api.key()
@@ -265,6 +285,24 @@ def test_a_watch_is_lost_where_a_snapshot_takes_the_place_of_what_it_missed(t):
             watch = connection.call("watch", {"key": "k"})
             away.call("set", "k", "seen")
             next_event(connection, watch, "set", b"k", b"seen")
+
+
+def test_many_who_begin_far_back_at_once_do_not_crowd_each_other_out(t):
+    cluster = t.cluster(1, shards=8, overrides={"node.threads": 1})
+    node = cluster.node(1)
+    count = 6000
+    with node.connect() as writer, contextlib.ExitStack() as stack:
+        writer.pipeline([("set", b"f%d" % i, b"x" * 1000) for i in range(count)])
+        clients = [stack.enter_context(node.connect(timeout=PATIENCE)) for _ in range(6)]
+        node.pause()  # so that all of them come in one turn
+        for client in clients:
+            client.send("watch", {"prefix": b"f", "from_version": {i: 1 for i in range(8)}})
+        node.resume()
+        for client in clients:
+            client.receive()
+            seen = [client.event() for _ in range(count)]
+            equal({event[1] for event in seen}, {"set"}, "what came")
+            equal(len({event[2] for event in seen}), count, "keys of the events")
 
 
 def test_an_idle_watcher_is_not_cut_off(t):
