@@ -287,6 +287,30 @@ def test_a_watch_is_lost_where_a_snapshot_takes_the_place_of_what_it_missed(t):
             next_event(connection, watch, "set", b"k", b"seen")
 
 
+def test_a_watch_is_lost_where_the_copy_is_given_up_and_no_other(t):
+    cluster = t.cluster(3, shards=8)
+    node = cluster.node(1)
+    with node.connect(timeout=PATIENCE) as connection:
+        keys = {}
+        while len(keys) < 8:
+            key = t.key(f"k{len(keys)}-{t.rng.randrange(10**6)}")
+            keys.setdefault(cluster.shard_of(key), key)
+        every = connection.call("watch", {"prefix": b""})
+        single = {connection.call("watch", {"key": key}): shard for shard, key in keys.items()}
+        cluster.add(cluster.newcomer(4), node)
+        held = {shard["id"] for shard in node.call("cluster")["shards"] if node.id in
+                shard["replicas"]}
+        true(len(held) < 8, "a copy has gone from the node")
+        gone = {every: None} | {watch: shard for watch, shard in single.items() if shard not in held}
+        lost = [connection.event() for _ in gone]
+        equal({event[0] for event in lost}, set(gone), "the watches that have ended")
+        equal({event[1] for event in lost}, {"lost"}, "how they ended")
+        for watch, shard in single.items():
+            if watch not in gone:
+                connection.call("set", keys[shard], b"v")
+                next_event(connection, watch, "set", keys[shard], b"v")
+
+
 def test_many_who_begin_far_back_at_once_do_not_crowd_each_other_out(t):
     cluster = t.cluster(1, shards=8, overrides={"node.threads": 1})
     node = cluster.node(1)
