@@ -355,3 +355,19 @@ def test_a_connection_may_have_many_watches_and_no_more(t):
         equal(connection.event()[2], b"k1023", "the key of the event")
     wait_for(lambda: cluster.node(1).call("stats")["watches"] == 0, PATIENCE,
              "the watches to end with their connection")
+
+
+def test_what_a_connection_watches_is_bounded_in_bytes(t):
+    cluster = t.cluster(1)
+    with cluster.node(1).connect() as connection:
+        def watch(i):
+            return connection.call("watch", {"prefix": b"%05d" % i + b"p" * 65531})
+        watches = [watch(i) for i in range(64)]
+        for _ in range(2):
+            try:
+                watch(64)
+                true(False, "more than 4 MiB of prefixes")
+            except RpcError as error:
+                equal(error.code, "BUSY", str(error))
+        connection.call("unwatch", watches[7])
+        watch(64)
