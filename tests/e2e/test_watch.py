@@ -78,6 +78,24 @@ def test_a_prefix_in_one_shard_and_in_all(api):
 
 
 @everywhere
+def test_each_prefix_of_a_key_tells_of_it_once(api):
+    key = api.key("{t}abc")
+    prefixes = [key[:n] for n in range(len(key) + 1)] * 2
+    others = [key + b"d", key[:-1] + b"C", b"a" + key]
+    wanted = {api.call("watch", {"prefix": prefix}) for prefix in prefixes}
+    wanted.add(api.call("watch", {"key": key}))
+    for other in others:
+        api.call("watch", {"prefix": other})
+        api.call("watch", {"key": other})
+    gone = [api.call("watch", {"prefix": prefix}) for prefix in prefixes]
+    for watch in gone:
+        api.gives(True, "unwatch", watch)
+    api.written("set", key, b"v")
+    equal(sorted(api.connection.event()[0] for _ in wanted), sorted(wanted), "the watches")
+    true(api.connection.no_event(), "nothing else")
+
+
+@everywhere
 def test_only_the_events_that_are_wanted(api):
     key = api.key()
     watch = api.call("watch", {"key": key, "events": ["del", "expire"]})
