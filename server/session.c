@@ -32,9 +32,11 @@
 #define OUTPUT_SPARE_BYTES (16u << 20)
 #define TXN_ANSWER_BYTES (1u << 20)
 
-// Watches of one connection, and what may wait to be sent on it before one is lost. Less than what
-// the connection may have unsent, so that it is a watch that goes and not the client.
+// Watches of one connection and the bytes of what they watch, of which every reactor has a copy.
 #define WATCHES_MAX 1024u
+#define WATCH_PATTERNS_BYTES_MAX (4u << 20)
+// What may wait to be sent on it before one is lost. Less than what the connection may have unsent,
+// so that it is a watch that goes and not the client.
 #define WATCH_UNSENT_BYTES_MAX (12u << 20)
 
 struct session {
@@ -47,6 +49,7 @@ struct session {
     bool authorized;
     struct client_watch *watches;
     uint32_t watch_count;
+    size_t watch_bytes; // of their patterns
     struct mf_msgpack_scan scan;
     struct mf_rpc_request request; // being parsed
 };
@@ -63,6 +66,7 @@ struct client_watch {
     struct session *session;
     struct call *call; // until it has begun
     uint64_t id;
+    size_t bytes; // of its pattern
 };
 
 static void release(struct session *session)
@@ -169,6 +173,7 @@ static void add_watch(struct session *session, struct client_watch *watch)
     watch->next = session->watches;
     session->watches = watch;
     session->watch_count++;
+    session->watch_bytes += watch->bytes;
     atomic_fetch_add_explicit(&session->reactor->node->watches, 1, memory_order_relaxed);
     mf_conn_keep(session->conn, true);
 }
@@ -186,6 +191,7 @@ static void remove_watch(struct client_watch *watch)
     struct session *session = watch->session;
     *find_watch(session, watch->id) = watch->next;
     session->watch_count--;
+    session->watch_bytes -= watch->bytes;
     atomic_fetch_sub_explicit(&session->reactor->node->watches, 1, memory_order_relaxed);
     mf_conn_keep(session->conn, session->watch_count > 0);
     free(watch);
@@ -282,8 +288,10 @@ static void watch(struct session *session, size_t bytes)
     };
     if (want.one_shard)
         want.shard = mf_shard_of_key(given->pattern, reactor->node->config.shards);
-    if (session->watch_count == WATCHES_MAX) {
-        reply_error(session, MF_BUSY, "watch: this connection has 1024 watches");
+    if (session->watch_count == WATCHES_MAX ||
+        session->watch_bytes + given->pattern.len > WATCH_PATTERNS_BYTES_MAX) {
+        reply_error(session, MF_BUSY,
+                    "watch: this connection has 1024 watches, or 4 MiB of keys and prefixes");
         return;
     }
     struct mf_watch_from *froms =
@@ -294,6 +302,7 @@ static void watch(struct session *session, size_t bytes)
     } else {
         struct client_watch *fresh = mf_calloc(1, sizeof(*fresh));
         fresh->session = session;
+        fresh->bytes = given->pattern.len;
         fresh->call = begin_call(session, bytes);
         fresh->id = mf_watch_begin(reactor, &want, &watch_sink, fresh);
         add_watch(session, fresh);

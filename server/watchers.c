@@ -57,10 +57,13 @@ struct mf_watchers {
     struct out *homes;
     uint64_t seed;
     struct watcher *beginning;
-    struct watcher *prefixes;
-    struct watcher **keys; // chains by hash
+    struct watcher **table; // those that have begun: chains by hash of their patterns
     uint32_t bucket_count;
-    uint32_t key_count;
+    uint32_t count;
+    // How many of them are for a prefix of each length: a change costs one look for each length
+    // that there is, however many watch.
+    uint32_t *with_length;
+    size_t lengths;
     bool litter;   // some watcher is gone
     bool answered; // some watcher has had all its answers
     // What matches one change.
@@ -96,7 +99,7 @@ struct mf_watchers *mf_watchers_new(struct mf_reactor *reactor)
         mf_history_init(&watchers->shards[i].history, bytes);
     watchers->homes = mf_calloc(reactor->node->reactor_count, sizeof(*watchers->homes));
     watchers->bucket_count = BUCKETS_FIRST;
-    watchers->keys = mf_calloc(BUCKETS_FIRST, sizeof(struct watcher *));
+    watchers->table = mf_calloc(BUCKETS_FIRST, sizeof(struct watcher *));
     return watchers;
 }
 
@@ -112,16 +115,16 @@ static void free_list(struct watcher *first)
 void mf_watchers_free(struct mf_watchers *watchers)
 {
     free_list(watchers->beginning);
-    free_list(watchers->prefixes);
     for (uint32_t i = 0; i < watchers->bucket_count; i++)
-        free_list(watchers->keys[i]);
+        free_list(watchers->table[i]);
     for (uint32_t i = 0; i < watchers->reactor->shard_count; i++)
         mf_history_free(&watchers->shards[i].history);
     for (uint16_t i = 0; i < watchers->reactor->node->reactor_count; i++)
         mf_buf_free(&watchers->homes[i].items);
     free(watchers->shards);
     free(watchers->homes);
-    free(watchers->keys);
+    free(watchers->table);
+    free(watchers->with_length);
     free(watchers->matches);
     free(watchers);
 }
@@ -161,10 +164,9 @@ static void lose(struct mf_watchers *watchers, struct watcher *watcher)
     watchers->litter = true;
 }
 
-// Returns how many were taken out of the list.
-static uint32_t sweep(struct watcher **at)
+// Takes those that are gone out of the chain.
+static void sweep(struct mf_watchers *watchers, struct watcher **at)
 {
-    uint32_t count = 0;
     while (*at != NULL) {
         struct watcher *watcher = *at;
         if (!watcher->gone) {
@@ -172,17 +174,17 @@ static uint32_t sweep(struct watcher **at)
             continue;
         }
         *at = watcher->next;
+        watchers->count--;
+        if (watcher->order->want.by_prefix)
+            watchers->with_length[watcher->order->want.pattern.len]--;
         free_watcher(watcher);
-        count++;
     }
-    return count;
 }
 
 static void sweep_all(struct mf_watchers *watchers)
 {
-    (void)sweep(&watchers->prefixes);
     for (uint32_t i = 0; i < watchers->bucket_count; i++)
-        watchers->key_count -= sweep(&watchers->keys[i]);
+        sweep(watchers, &watchers->table[i]);
     watchers->litter = false;
 }
 
@@ -279,7 +281,20 @@ static void send_matches(struct mf_watchers *watchers, uint16_t home, const stru
 
 static struct watcher **bucket_of(const struct mf_watchers *watchers, uint64_t hash)
 {
-    return &watchers->keys[hash & (watchers->bucket_count - 1)];
+    return &watchers->table[hash & (watchers->bucket_count - 1)];
+}
+
+// Adds those whose pattern is the key's first `len` bytes.
+static void find_matches(struct mf_watchers *watchers, uint32_t shard, const struct mf_event *event,
+                         bool by_prefix, size_t len)
+{
+    uint64_t hash = mf_hash64(mf_bytes_of(event->key.data, len), watchers->seed);
+    for (struct watcher *at = *bucket_of(watchers, hash); at != NULL; at = at->next) {
+        const struct mf_watch_want *want = &at->order->want;
+        if (at->hash == hash && want->by_prefix == by_prefix && want->pattern.len == len &&
+            matches(at, shard, event))
+            add_match(watchers, at);
+    }
 }
 
 static void on_change(void *arg, enum mf_change_event kind, struct mf_bytes key, uint64_t version,
@@ -289,18 +304,14 @@ static void on_change(void *arg, enum mf_change_event kind, struct mf_bytes key,
     struct mf_watchers *watchers = shard->reactor->watchers;
     struct mf_event event = {kind, key, version, value};
     mf_history_add(&listened_of(shard)->history, &event);
-    if (watchers->prefixes == NULL && watchers->key_count == 0)
+    if (watchers->count == 0)
         return;
     watchers->match_count = 0;
-    for (struct watcher *at = watchers->prefixes; at != NULL; at = at->next) {
-        if (matches(at, shard->id, &event))
-            add_match(watchers, at);
+    for (size_t len = 0; len < watchers->lengths && len <= key.len; len++) {
+        if (watchers->with_length[len] > 0)
+            find_matches(watchers, shard->id, &event, true, len);
     }
-    struct watcher *chain = *bucket_of(watchers, mf_hash64(key, watchers->seed));
-    for (struct watcher *at = chain; at != NULL; at = at->next) {
-        if (matches(at, shard->id, &event))
-            add_match(watchers, at);
-    }
+    find_matches(watchers, shard->id, &event, false, key.len);
     for (uint16_t i = 0; i < shard->reactor->node->reactor_count && watchers->match_count > 0; i++)
         send_matches(watchers, i, &event);
 }
@@ -328,9 +339,8 @@ void mf_watchers_detach(struct mf_owned_shard *shard)
     if (listened->state == NULL)
         return;
     listened->state = NULL;
-    lose_all(watchers, watchers->prefixes, shard->id);
     for (uint32_t i = 0; i < watchers->bucket_count; i++)
-        lose_all(watchers, watchers->keys[i], shard->id);
+        lose_all(watchers, watchers->table[i], shard->id);
 }
 
 void mf_watchers_attach(struct mf_owned_shard *shard)
@@ -357,12 +367,12 @@ static void refuse(struct mf_watchers *watchers, struct watcher *watcher)
     free_watcher(watcher);
 }
 
-static void grow_keys(struct mf_watchers *watchers)
+static void grow_table(struct mf_watchers *watchers)
 {
     uint32_t old_count = watchers->bucket_count;
-    struct watcher **old = watchers->keys;
+    struct watcher **old = watchers->table;
     watchers->bucket_count *= 2;
-    watchers->keys = mf_calloc(watchers->bucket_count, sizeof(struct watcher *));
+    watchers->table = mf_calloc(watchers->bucket_count, sizeof(struct watcher *));
     for (uint32_t i = 0; i < old_count; i++) {
         while (old[i] != NULL) {
             struct watcher *watcher = old[i];
@@ -373,6 +383,29 @@ static void grow_keys(struct mf_watchers *watchers)
         }
     }
     free(old);
+}
+
+static void count_length(struct mf_watchers *watchers, size_t len)
+{
+    if (len >= watchers->lengths) {
+        watchers->with_length =
+            mf_realloc(watchers->with_length, (len + 1) * sizeof(*watchers->with_length));
+        for (size_t i = watchers->lengths; i <= len; i++)
+            watchers->with_length[i] = 0;
+        watchers->lengths = len + 1;
+    }
+    watchers->with_length[len]++;
+}
+
+static void add_watcher(struct mf_watchers *watchers, struct watcher *watcher)
+{
+    if (++watchers->count > watchers->bucket_count)
+        grow_table(watchers);
+    if (watcher->order->want.by_prefix)
+        count_length(watchers, watcher->order->want.pattern.len);
+    struct watcher **bucket = bucket_of(watchers, watcher->hash);
+    watcher->next = *bucket;
+    *bucket = watcher;
 }
 
 struct replay {
@@ -412,14 +445,7 @@ static void go(struct mf_watchers *watchers, struct watcher *watcher)
         return;
     }
     tell(watchers, watcher, MF_WATCH_BEGUN);
-    struct watcher **list = &watchers->prefixes;
-    if (!watcher->order->want.by_prefix) {
-        if (++watchers->key_count > watchers->bucket_count)
-            grow_keys(watchers);
-        list = bucket_of(watchers, watcher->hash);
-    }
-    watcher->next = *list;
-    *list = watcher;
+    add_watcher(watchers, watcher);
     for (uint32_t i = 0; i < watcher->ask_count; i++) {
         struct mf_owned_shard *shard = watcher->asks[i].shard;
         struct replay replay = {watchers, watcher, shard->id};
@@ -555,13 +581,12 @@ static void end(struct mf_watchers *watchers, const struct mf_watch_order *order
         return;
     }
     uint64_t hash = mf_hash64(order->want.pattern, watchers->seed);
-    struct watcher **list = order->want.by_prefix ? &watchers->prefixes : bucket_of(watchers, hash);
-    watcher = find(*list, order);
+    struct watcher **bucket = bucket_of(watchers, hash);
+    watcher = find(*bucket, order);
     if (watcher == NULL)
         return;
     watcher->gone = true;
-    uint32_t count = sweep(list);
-    watchers->key_count -= order->want.by_prefix ? 0 : count;
+    sweep(watchers, bucket);
 }
 
 static void run_order(struct mf_reactor *reactor, struct mf_task *task)

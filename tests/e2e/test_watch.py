@@ -78,6 +78,24 @@ def test_a_prefix_in_one_shard_and_in_all(api):
 
 
 @everywhere
+def test_each_prefix_of_a_key_tells_of_it_once(api):
+    key = api.key("{t}abc")
+    prefixes = [key[:n] for n in range(len(key) + 1)] * 2
+    others = [key + b"d", key[:-1] + b"C", b"a" + key]
+    wanted = {api.call("watch", {"prefix": prefix}) for prefix in prefixes}
+    wanted.add(api.call("watch", {"key": key}))
+    for other in others:
+        api.call("watch", {"prefix": other})
+        api.call("watch", {"key": other})
+    gone = [api.call("watch", {"prefix": prefix}) for prefix in prefixes]
+    for watch in gone:
+        api.gives(True, "unwatch", watch)
+    api.written("set", key, b"v")
+    equal(sorted(api.connection.event()[0] for _ in wanted), sorted(wanted), "the watches")
+    true(api.connection.no_event(), "nothing else")
+
+
+@everywhere
 def test_only_the_events_that_are_wanted(api):
     key = api.key()
     watch = api.call("watch", {"key": key, "events": ["del", "expire"]})
@@ -355,3 +373,19 @@ def test_a_connection_may_have_many_watches_and_no_more(t):
         equal(connection.event()[2], b"k1023", "the key of the event")
     wait_for(lambda: cluster.node(1).call("stats")["watches"] == 0, PATIENCE,
              "the watches to end with their connection")
+
+
+def test_what_a_connection_watches_is_bounded_in_bytes(t):
+    cluster = t.cluster(1)
+    with cluster.node(1).connect() as connection:
+        def watch(i):
+            return connection.call("watch", {"prefix": b"%05d" % i + b"p" * 65531})
+        watches = [watch(i) for i in range(64)]
+        for _ in range(2):
+            try:
+                watch(64)
+                true(False, "more than 4 MiB of prefixes")
+            except RpcError as error:
+                equal(error.code, "BUSY", str(error))
+        connection.call("unwatch", watches[7])
+        watch(64)

@@ -191,37 +191,6 @@ static void a_watch_is_for_one_key_or_one_prefix(void **state)
     CHECK(cases);
 }
 
-// A shard and a version are two bytes on the wire and sixteen in memory.
-static void versions_to_begin_from_are_no_more_than_there_may_be_shards(void **state)
-{
-    (void)state;
-    for (uint32_t count = 16384; count <= 16385; count++) {
-        struct mf_buf message = {0};
-        mf_pack_array(&message, 4);
-        mf_pack_uint(&message, 0);
-        mf_pack_uint(&message, 7);
-        mf_pack_str(&message, "watch");
-        mf_pack_array(&message, 1);
-        mf_pack_map(&message, 2);
-        mf_pack_str(&message, "prefix");
-        mf_pack_str(&message, "p");
-        mf_pack_str(&message, "from_version");
-        mf_pack_map(&message, count);
-        for (uint32_t i = 0; i < count; i++) {
-            mf_pack_uint(&message, i);
-            mf_pack_uint(&message, 1);
-        }
-        struct mf_rpc_request request = {0};
-        uint8_t *copy;
-        parse_bytes(mf_buf_view(&message), &request, &copy);
-        assert_int_equal(request.err, count <= 16384 ? MF_OK : MF_BAD_REQUEST);
-        assert_int_equal(request.watch.from_count, count <= 16384 ? count : 0);
-        free(copy);
-        mf_rpc_request_free(&request);
-        mf_buf_free(&message);
-    }
-}
-
 static void integers_may_come_in_any_width(void **state)
 {
     (void)state;
@@ -705,7 +674,6 @@ int main(void)
         cmocka_unit_test(every_method_with_every_option_is_understood),
         cmocka_unit_test(an_option_given_as_false_counts_as_absent),
         cmocka_unit_test(a_watch_is_for_one_key_or_one_prefix),
-        cmocka_unit_test(versions_to_begin_from_are_no_more_than_there_may_be_shards),
         cmocka_unit_test(integers_may_come_in_any_width),
         cmocka_unit_test(times_are_taken_to_their_bounds_and_not_beyond),
         cmocka_unit_test(options_that_contradict_each_other_are_refused),
