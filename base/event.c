@@ -1,6 +1,9 @@
 // Changes of keys; see event.h.
 #include "base/event.h"
 
+#include <endian.h>
+#include <string.h>
+
 const char *mf_change_event_name(enum mf_change_event event)
 {
     static const char *const names[MF_EVENTS] = {[MF_EVENT_SET] = "set",
@@ -20,12 +23,25 @@ bool mf_change_event_find(struct mf_bytes name, enum mf_change_event *out)
     return false;
 }
 
+static uint8_t *put_blob(uint8_t *to, struct mf_bytes bytes)
+{
+    uint32_t len = htole32((uint32_t)bytes.len);
+    memcpy(to, &len, sizeof(len));
+    if (bytes.len > 0)
+        memcpy(to + sizeof(len), bytes.data, bytes.len);
+    return to + sizeof(len) + bytes.len;
+}
+
+// For every change of a key there is: room is looked for once.
 void mf_event_put(struct mf_buf *out, const struct mf_event *event)
 {
-    mf_buf_u8(out, (uint8_t)event->event);
-    mf_buf_u64(out, event->version);
-    mf_buf_blob(out, event->key);
-    mf_buf_blob(out, event->value);
+    size_t bytes = mf_event_bytes(event);
+    uint64_t version = htole64(event->version);
+    uint8_t *to = mf_buf_reserve(out, bytes);
+    to[0] = (uint8_t)event->event;
+    memcpy(to + 1, &version, sizeof(version));
+    put_blob(put_blob(to + 1 + sizeof(version), event->key), event->value);
+    out->len += bytes;
 }
 
 void mf_event_take(struct mf_reader *reader, struct mf_event *out)

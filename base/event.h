@@ -23,7 +23,11 @@ struct mf_event {
     struct mf_bytes value; // of SET, else empty
 };
 
-// Its bytes, within a process: u8 event, u64 version, blob key, blob value.
+// Its bytes, within a process: u8 event, u64 version, blob key, blob value (each below 4 GiB).
+static inline size_t mf_event_bytes(const struct mf_event *event)
+{
+    return 1 + 8 + 4 + event->key.len + 4 + event->value.len;
+}
 void mf_event_put(struct mf_buf *out, const struct mf_event *event);
 // From what mf_event_put wrote; the views point there.
 void mf_event_take(struct mf_reader *reader, struct mf_event *out);

@@ -1,14 +1,13 @@
 // The recent changes of a shard; see history.h.
 #include "server/history.h"
 
-static size_t bytes_of(const struct mf_event *event)
-{
-    return 1 + 8 + 4 + event->key.len + 4 + event->value.len;
-}
-
+// Buffers double as they grow, so a half is a power of two.
 void mf_history_init(struct mf_history *history, size_t bytes_max)
 {
-    *history = (struct mf_history){.half_bytes = bytes_max / 2};
+    size_t half_bytes = 1;
+    while (half_bytes <= bytes_max / 4)
+        half_bytes *= 2;
+    *history = (struct mf_history){.half_bytes = half_bytes};
 }
 
 void mf_history_free(struct mf_history *history)
@@ -37,7 +36,7 @@ static void turn_over(struct mf_history *history)
 
 void mf_history_add(struct mf_history *history, const struct mf_event *event)
 {
-    size_t bytes = bytes_of(event);
+    size_t bytes = mf_event_bytes(event);
     if (bytes > history->half_bytes) {
         mf_history_restart(history, event->version);
         return;
