@@ -345,7 +345,8 @@ static void restore_done(struct mf_owned_shard *shard)
     if (shard->replica == NULL)
         return;
     mf_replica_restore_done(shard->replica, shard->base.log_us, shard->base.wall_us);
-    mf_watchers_attach(shard);
+    if (shard->reactor->node->offline == NULL)
+        mf_watchers_attach(shard);
 }
 
 // A mark says how far the log had been applied. All of that was in the log or in a checkpoint.

@@ -702,7 +702,7 @@ def test_bad_requests_are_refused_before_any_effect(api):
 def test_an_effect_before_a_bad_method_does_not_stay(api):
     key = api.key()
     for last, code in [(["get"], "BAD_REQUEST"), (["bogus"], "UNKNOWN_METHOD"),
-                       (["GET", key], "UNKNOWN_METHOD"), (["watch", {}], "UNKNOWN_METHOD"),
+                       (["GET", key], "UNKNOWN_METHOD"), (["watch", {}], "BAD_REQUEST"),
                        (["get", b"k" * (MAX_KEY + 1)], "TOO_LARGE"),
                        (["set", key, b"v" * (MAX_VALUE + 1)], "TOO_LARGE")]:
         api.refused(code, "txn", {"if": [], "then": [["set", key, "x"], last]})
