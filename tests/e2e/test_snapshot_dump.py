@@ -4,12 +4,11 @@ import json
 import pathlib
 import threading
 
-from mayfly_test.check import between, contains, equal, true
+from mayfly_test.check import contains, equal, same_content, true
 from mayfly_test.client import RpcError
 from mayfly_test.context import limit
 from mayfly_test.wait import wait_for
 
-TTL_TOLERANCE_MS = 2000
 
 
 def tool(t, *args, status=0, **options):
@@ -41,18 +40,6 @@ def content_of(t, path):
     return {entry["key"]: (entry["value"], entry["expire_at"]) for entry in entries}
 
 
-def check_content(found, entries, what):
-    """Deadlines go from the wall clock to the log's and back, each read a moment later."""
-    equal({key: value for key, (value, _) in found.items()},
-          {key: value for key, (value, _) in entries.items()}, what)
-    for key, (_, expire_at) in entries.items():
-        if expire_at is None:
-            equal(found[key][1], None, f"{what}: expire_at of {key}")
-        else:
-            between(expire_at - TTL_TOLERANCE_MS, found[key][1], expire_at + TTL_TOLERANCE_MS,
-                    f"{what}: expire_at of {key}")
-
-
 def dump(t, endpoints, name="dump.mfs", **options):
     path = t.dir / name
     finished = tool(t, "dump", "-s", endpoints, path, **options)
@@ -79,7 +66,7 @@ def test_a_dump_is_restored_into_clusters_of_other_shapes(t):
     path, finished, inspected = dump(t, source.endpoints())
     contains(finished.stdout.decode(), "from node", "what a dump tells")
     equal((inspected["keys"], inspected["shard_count"]), (len(entries), 16), "what inspect tells")
-    check_content(content_of(t, path), entries, "the content of the dump")
+    same_content(content_of(t, path), entries, "the content of the dump")
     nothing_left(t, source, ["dump.mfs"])
     equal(source.stop(), None, "trouble while stopping")
     for n, shards in ((1, 4), (3, 64), (5, 7)):
@@ -87,7 +74,8 @@ def test_a_dump_is_restored_into_clusters_of_other_shapes(t):
         target.start_with(lambda node: restore_folder(t, path, node))
         target.wait_settled()
         again, _, _ = dump(t, target.endpoints(), f"again-{n}.mfs")
-        check_content(content_of(t, again), entries, f"the content of {n} nodes with {shards} shards")
+        same_content(content_of(t, again), entries,
+                     f"the content of {n} nodes with {shards} shards")
         equal(target.stop(), None, "trouble while stopping")
 
 
@@ -102,7 +90,7 @@ def test_shards_that_lie_on_different_nodes_are_put_together(t):
     entries = fill(cluster)
     # Any one node leads to the others.
     path, finished, _ = dump(t, address_of(cluster.node(2)))
-    check_content(content_of(t, path), entries, "the content of the dump")
+    same_content(content_of(t, path), entries, "the content of the dump")
     contains(finished.stdout.decode().replace("1", "").replace("2", "").replace("3", ""), "node , , ",
              "the nodes that were asked")
     nothing_left(t, cluster, ["dump.mfs"])
@@ -120,7 +108,7 @@ def test_a_node_that_is_down_is_not_needed_where_others_have_its_shards(t):
     cluster.node(1).kill9()
     wait_for(lambda: cluster.node(2).call("size") == len(entries), 20, "the others to lead")
     path, _, _ = dump(t, cluster.endpoints())
-    check_content(content_of(t, path), entries, "the content of the dump")
+    same_content(content_of(t, path), entries, "the content of the dump")
 
 
 def test_a_dump_needs_the_password_and_says_what_is_wrong(t):

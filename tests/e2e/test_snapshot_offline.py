@@ -5,12 +5,11 @@ import json
 import shutil
 import time
 
-from mayfly_test.check import between, contains, equal, true
+from mayfly_test.check import contains, equal, same_content, true
 from mayfly_test.context import limit
 from mayfly_test.wait import wait_for
 
 HOUR_MS = 3_600_000
-TTL_TOLERANCE_MS = 2000
 
 
 def tool(t, *args, status=0, lines=None):
@@ -66,17 +65,6 @@ def fill(node, first, count, deadline_ms):
             for i in range(first, first + count)}
 
 
-def check_content(found, entries, what):
-    equal({key: value for key, (value, _) in found.items()},
-          {key: value for key, (value, _) in entries.items()}, what)
-    for key, (_, expire_at) in entries.items():
-        if expire_at is None:
-            equal(found[key][1], None, f"{what}: expire_at of {key}")
-        else:
-            between(expire_at - TTL_TOLERANCE_MS, found[key][1], expire_at + TTL_TOLERANCE_MS,
-                    f"{what}: expire_at of {key}")
-
-
 def checkpointed(node):
     return list(node.data_dir.glob("checkpoints/*.mfs"))
 
@@ -108,20 +96,20 @@ def test_all_that_a_killed_node_alone_has_acknowledged_is_in_a_dump_of_its_folde
     node.kill9()
     path, finished = dump_folder(t, node)
     equal(states_of(t, path), states_of(t, live), "the state of each shard, its history included")
-    check_content(content_of(t, path), entries, "the dump of a killed node's folder")
+    same_content(content_of(t, path), entries, "the dump of a killed node's folder")
     contains(finished.stdout.decode(), "from node 1", "what a dump tells")
     inspected = json.loads(tool(t, "inspect", path, "-o", "json").stdout)
     equal((inspected["cluster"], inspected["keys"], inspected["ids"]),
           (node.settings["cluster.name"], len(entries), 1), "what inspect tells")
     again, _ = dump_folder(t, node, "again.mfs", args=("--threads", "1"))
-    check_content(content_of(t, again), entries, "a dump with one thread")
+    same_content(content_of(t, again), entries, "a dump with one thread")
 
     # Every key is where the node itself finds it, at the same position of the log.
     node.restart()
     equal(node.call("size"), len(entries), "keys of the node")
     equal(node.terminate(), 0, "exit status")
     stopped, _ = dump_folder(t, node, "stopped.mfs")
-    check_content(content_of(t, stopped), entries, "the dump of a stopped node's folder")
+    same_content(content_of(t, stopped), entries, "the dump of a stopped node's folder")
 
     target = t.cluster(1, shards=7, name="target", start=False)
     target.start_with(lambda other: restore_folder(t, stopped, other))
@@ -145,7 +133,7 @@ def test_a_dump_of_one_of_three_nodes_has_what_it_knows_to_be_chosen_and_counts_
     # An orderly stop leaves nothing open.
     for node_id in (1, 2, 3):
         path, _ = dump_folder(t, cluster.node(node_id), f"node-{node_id}.mfs")
-        check_content(content_of(t, path), entries, f"the dump of node {node_id}'s folder")
+        same_content(content_of(t, path), entries, f"the dump of node {node_id}'s folder")
 
     # What a leader without a majority has taken is in its log, and was never chosen.
     cluster.restart()
@@ -164,7 +152,7 @@ def test_a_dump_of_one_of_three_nodes_has_what_it_knows_to_be_chosen_and_counts_
         node.kill9()
     path, finished = dump_folder(t, leader, "open.mfs", lines=1)
     contains(finished.stderr.decode(), "log entries are left out", "what is said of open entries")
-    check_content(content_of(t, path), entries, "the dump without what was not chosen")
+    same_content(content_of(t, path), entries, "the dump without what was not chosen")
 
 
 def in_log(node, text):

@@ -3,6 +3,7 @@
 // as long as the test wants.
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -380,7 +381,7 @@ static void a_full_disk_that_has_room_when_a_segment_is_needed_stops_nothing(voi
 static void wait_for_tries(enum call call, unsigned tries)
 {
     while (disk_made(call) < tries)
-        usleep(100);
+        sched_yield();
 }
 
 static void a_disk_that_stays_full_blocks_the_log_which_can_be_closed(void **state)
