@@ -15,6 +15,11 @@ uint64_t mf_mono_us(void)
     return read_us(CLOCK_MONOTONIC);
 }
 
+uint64_t mf_thread_cpu_us(void)
+{
+    return read_us(CLOCK_THREAD_CPUTIME_ID);
+}
+
 uint64_t mf_wall_us(void)
 {
     return read_us(CLOCK_REALTIME);

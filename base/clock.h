@@ -1,4 +1,4 @@
-// The two clocks of a process. Pure code takes them as arguments and never reads them itself.
+// The clocks of a process. Pure code takes them as arguments and never reads them itself.
 #ifndef MF_BASE_CLOCK_H
 #define MF_BASE_CLOCK_H
 
@@ -6,6 +6,9 @@
 
 // CLOCK_MONOTONIC in microseconds: for every interval and timeout.
 uint64_t mf_mono_us(void);
+
+// Processor time of the calling thread in microseconds: what work cost, whoever else was running.
+uint64_t mf_thread_cpu_us(void);
 
 // Microseconds since the Unix epoch: for log lines, and for absolute times given by users.
 uint64_t mf_wall_us(void);

@@ -144,11 +144,14 @@ static enum mf_err place_items(struct mf_reader *r, const struct shape *shape,
     return MF_OK;
 }
 
-// A log entry whose expiry means nothing could not be applied by any replica, ever; so none is
-// taken from another node. Unix time is never negative: what lies before 1970 is written as 0.
-static bool expiry_fits(const struct mf_command *command)
+// A log entry whose expiry means nothing, or a roster that does not say which it follows, could not
+// be applied by any replica, ever; so none is taken from another node. Unix time is never negative:
+// what lies before 1970 is written as 0.
+static bool head_fits(const struct mf_command *command)
 {
     if (command->expiry == MF_EXPIRY_AT && command->expire_us < 0)
+        return false;
+    if (command->op == MF_OP_ROSTER && (command->flags & MF_IF_VERSION) == 0)
         return false;
     return command->op != MF_OP_EXPIRE || command->expiry != MF_EXPIRY_NONE;
 }
@@ -188,7 +191,7 @@ static enum mf_err decode_head(struct mf_reader *r, struct mf_command *command, 
     command->item_count = shape->keys == KEYS_ONE ? 1 : 0;
     if (shape->keys == KEYS_MANY)
         command->item_count = mf_read_u32(r);
-    return r->failed || !expiry_fits(command) ? MF_CORRUPT : MF_OK;
+    return r->failed || !head_fits(command) ? MF_CORRUPT : MF_OK;
 }
 
 enum mf_err mf_command_decode(struct mf_reader *r, struct mf_command *command,

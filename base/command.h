@@ -112,7 +112,8 @@ size_t mf_command_size(const struct mf_command *command);
 
 // Reads one command. Views point into the reader's input. Items beyond one are put into *items,
 // an array that this function grows with realloc and the caller frees (start with NULL and 0;
-// reuse it for the next call). MF_CORRUPT for anything mf_command_encode would not have written.
+// reuse it for the next call). MF_CORRUPT for anything mf_command_encode would not have written,
+// and for what no replica could apply.
 MF_MUST_USE enum mf_err mf_command_decode(struct mf_reader *r, struct mf_command *command,
                                           struct mf_item **items, uint32_t *items_cap);
 

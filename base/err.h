@@ -1,6 +1,6 @@
 // Error codes: one enum for the whole project, one table with their names and texts.
 //
-// The first group is what clients see on the wire (docs/wire-protocol.md); the second never leaves
+// The first group is what clients see on the wire (docs/protocol.md); the second never leaves
 // the process. 0 is success. Functions that can fail return enum mf_err and are MF_MUST_USE.
 #ifndef MF_BASE_ERR_H
 #define MF_BASE_ERR_H

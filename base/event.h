@@ -23,7 +23,14 @@ struct mf_event {
     struct mf_bytes value; // of SET, else empty
 };
 
-// Its bytes, within a process: u8 event, u64 version, blob key, blob value (each below 4 GiB).
+// One version of one shard.
+struct mf_shard_version {
+    uint32_t shard;
+    uint64_t version;
+};
+
+// An event's bytes, within a process: u8 event, u64 version, blob key, blob value (each below 4
+// GiB).
 static inline size_t mf_event_bytes(const struct mf_event *event)
 {
     return 1 + 8 + 4 + event->key.len + 4 + event->value.len;

@@ -20,6 +20,7 @@ mf_dependency(lz4 liblz4 liblz4-dev)
 mf_dependency(inih inih libinih-dev)
 mf_dependency(crypto libcrypto libssl-dev)
 mf_dependency(jansson jansson libjansson-dev)
+mf_dependency(edit libedit libedit-dev)
 mf_dependency(cmocka cmocka libcmocka-dev)
 
 # libev ships no pkg-config file.

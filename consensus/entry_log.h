@@ -39,15 +39,32 @@ struct mf_log_entry {
     struct mf_payload *payload;
     uint64_t persist_seq; // the hand-over that carries this acceptance to disk
     uint32_t acks;        // leader: bit i = voter i has accepted it at the leader's ballot
+    uint32_t bytes;       // of the payload
 };
 
-// Slots first .. first + count - 1 have a place. first is 1 in a new log.
+#define MF_LOG_BLOCK_SLOTS 32u
+
+struct mf_log_block {
+    struct mf_log_entry entries[MF_LOG_BLOCK_SLOTS];
+};
+
+// Places, in blocks, so that to grow copies no entry. Slot s is in block s / MF_LOG_BLOCK_SLOTS,
+// which has its place in a ring by its number.
+struct mf_log_ring {
+    struct mf_log_block **blocks;
+    uint64_t cap;  // of the ring, in blocks; 0 or a power of 2
+    uint64_t from; // the slots from .. end - 1 have places
+    uint64_t end;
+};
+
+// Slots first .. first + count - 1 have a place. first is 1 in a new log. What is cut off is freed
+// little by little, since a cut may take millions of slots.
 struct mf_entry_log {
-    struct mf_log_entry *entries; // a ring
+    struct mf_log_ring ring; // its slots below `first` are cut off and still to be freed
+    struct mf_log_ring left; // all of these are
     uint64_t first;
     uint64_t count;
-    uint64_t cap;
-    uint64_t bytes; // of payloads
+    uint64_t bytes; // of payloads, also of those still to be freed
 };
 
 void mf_entry_log_init(struct mf_entry_log *log, uint64_t first);
@@ -60,7 +77,12 @@ struct mf_log_entry *mf_entry_log_get(const struct mf_entry_log *log, uint64_t s
 // there before is dropped. Returns the entry, with persist_seq and acks 0.
 struct mf_log_entry *mf_entry_log_put(struct mf_entry_log *log, uint64_t slot, mf_ballot_t ballot,
                                       uint64_t log_time_us, struct mf_payload *payload);
-// Drops the slots below `first`; the log may become empty, and goes on from there.
+// Cuts off the slots below `first`; the log may become empty, and goes on from there. What a cut
+// before this one has left is freed at once when both have left nothing of the log.
 void mf_entry_log_cut(struct mf_entry_log *log, uint64_t first);
+// Frees what at most so many of the slots took that are cut off.
+void mf_entry_log_reclaim(struct mf_entry_log *log, uint64_t slots);
+// Some slots that are cut off are still to be freed.
+bool mf_entry_log_litter(const struct mf_entry_log *log);
 
 #endif

@@ -190,6 +190,10 @@ uint64_t mf_paxos_floor(const struct mf_paxos *paxos);
 // Drops the log below `first`, which is at most chosen + 1: a durable snapshot has it. Whoever asks
 // for it gets the snapshot (update.snapshot_to).
 void mf_paxos_compact(struct mf_paxos *paxos, uint64_t first);
+// Frees a little of what compacting or installing has cut off: 1024 slots.
+void mf_paxos_reclaim(struct mf_paxos *paxos);
+// There is more to free.
+bool mf_paxos_litter(const struct mf_paxos *paxos);
 // A snapshot of the state after `slot` is durable here and stands in for the log up to it. False,
 // and nothing changes, when we are at or past it.
 bool mf_paxos_install(struct mf_paxos *paxos, const struct mf_paxos_env *env, uint64_t slot,
@@ -207,7 +211,7 @@ uint16_t mf_paxos_leader(const struct mf_paxos *paxos);    // 0 = unknown
 mf_ballot_t mf_paxos_ballot(const struct mf_paxos *paxos); // promised
 uint64_t mf_paxos_chosen(const struct mf_paxos *paxos);
 uint64_t mf_paxos_first_slot(const struct mf_paxos *paxos);
-// Payload bytes of the log in memory.
+// Payload bytes of the log in memory, with what is still to be freed.
 uint64_t mf_paxos_log_bytes(const struct mf_paxos *paxos);
 // The entry in a slot, or NULL; for slots <= chosen it is the chosen one.
 const struct mf_log_entry *mf_paxos_entry(const struct mf_paxos *paxos, uint64_t slot);

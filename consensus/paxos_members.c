@@ -4,6 +4,8 @@
 
 #include "consensus/paxos_internal.h"
 
+#define RECLAIM_SLOTS 1024u
+
 int mf_paxos_peer_index(const struct mf_paxos *paxos, struct mf_acceptor acceptor)
 {
     for (uint32_t i = 0; i < paxos->peer_count; i++) {
@@ -290,6 +292,16 @@ void mf_paxos_compact(struct mf_paxos *paxos, uint64_t first)
 {
     assert(first <= paxos->chosen + 1);
     mf_entry_log_cut(&paxos->log, first);
+}
+
+void mf_paxos_reclaim(struct mf_paxos *paxos)
+{
+    mf_entry_log_reclaim(&paxos->log, RECLAIM_SLOTS);
+}
+
+bool mf_paxos_litter(const struct mf_paxos *paxos)
+{
+    return mf_entry_log_litter(&paxos->log);
 }
 
 bool mf_paxos_install(struct mf_paxos *paxos, const struct mf_paxos_env *env, uint64_t slot,

@@ -150,6 +150,7 @@ static const struct {
     [OPTION_EVENTS] = {"an array of set, del, expire, evict", mf_parse_option_events, 0},
     [OPTION_FROM_VERSION] = {"a version, or a map of shard to version",
                              mf_parse_option_from_version, 0},
+    [OPTION_PROGRESS] = {"a boolean", mf_parse_option_progress, 0},
 };
 
 static const char *name_of(unsigned option)
@@ -162,7 +163,8 @@ static const char *name_of(unsigned option)
                                                     [OPTION_KEY] = "key",
                                                     [OPTION_PREFIX] = "prefix",
                                                     [OPTION_EVENTS] = "events",
-                                                    [OPTION_FROM_VERSION] = "from_version"};
+                                                    [OPTION_FROM_VERSION] = "from_version",
+                                                    [OPTION_PROGRESS] = "progress"};
     return option < MF_OPTIONS ? mf_option_name((enum mf_option)option) : names[option];
 }
 

@@ -21,6 +21,7 @@ enum option {
     OPTION_PREFIX,
     OPTION_EVENTS,
     OPTION_FROM_VERSION,
+    OPTION_PROGRESS,
     OPTION_COUNT
 };
 
@@ -79,6 +80,8 @@ bool mf_parse_option_prefix(struct parser *p, uint32_t flag, const struct mf_msg
 bool mf_parse_option_events(struct parser *p, uint32_t flag, const struct mf_msgpack_token *value);
 bool mf_parse_option_from_version(struct parser *p, uint32_t flag,
                                   const struct mf_msgpack_token *value);
+bool mf_parse_option_progress(struct parser *p, uint32_t flag,
+                              const struct mf_msgpack_token *value);
 bool mf_parse_check_watch(struct parser *p);
 void mf_parse_clear_watch(struct mf_rpc_watch *watch);
 void mf_parse_free_watch(struct mf_rpc_watch *watch);

@@ -108,7 +108,7 @@ static bool take_watch_id(struct parser *p)
 }
 
 #define HELLO_OPTIONS (BIT(CLIENT) | BIT(USER) | BIT(PASSWORD) | BIT(SESSION))
-#define WATCH_OPTIONS (BIT(KEY) | BIT(PREFIX) | BIT(EVENTS) | BIT(FROM_VERSION))
+#define WATCH_OPTIONS (BIT(KEY) | BIT(PREFIX) | BIT(EVENTS) | BIT(FROM_VERSION) | BIT(PROGRESS))
 
 // One row a method that is no command. `parameters` names the positional ones for messages; `take`
 // reads them, `check` looks at it all.
@@ -125,6 +125,7 @@ static const struct method {
     {"hello", MF_METHOD_HELLO, 0, "none", take_nothing, HELLO_OPTIONS, NULL},
     {"cluster", MF_METHOD_CLUSTER, 0, "none", take_nothing, 0, NULL},
     {"stats", MF_METHOD_STATS, 0, "none", take_nothing, 0, NULL},
+    {"hotkeys", MF_METHOD_HOTKEYS, 0, "none", take_nothing, MF_OPTION_BIT(COUNT), NULL},
     {"snapshot", MF_METHOD_SNAPSHOT, 1, "name", take_name, 0, NULL},
     {"snapshot_read", MF_METHOD_SNAPSHOT_READ, 2, "name, offset", take_name_offset, 0, NULL},
     {"snapshot_remove", MF_METHOD_SNAPSHOT_REMOVE, 1, "name", take_name, 0, NULL},

@@ -1,7 +1,7 @@
 // MessagePack-RPC, the server's side: one whole message in, one parsed request out; and replies.
 //
 // Parsing allocates nothing but the item array of multi-key commands and copies nothing: views
-// point into the message. docs/wire-protocol.md lists methods, options and errors.
+// point into the message. docs/protocol.md lists methods, options and errors.
 #ifndef MF_RPC_MSGPACK_RPC_H
 #define MF_RPC_MSGPACK_RPC_H
 
@@ -20,6 +20,7 @@ enum mf_method {
     MF_METHOD_COMMAND, // a row of base/command_table.h: see `command`
     MF_METHOD_CLUSTER,
     MF_METHOD_STATS,
+    MF_METHOD_HOTKEYS, // how many: limit of `command`, 0 if it was not said
     MF_METHOD_SNAPSHOT,
     MF_METHOD_SNAPSHOT_READ,
     MF_METHOD_SNAPSHOT_REMOVE,
@@ -37,11 +38,6 @@ struct mf_rpc_limits {
     size_t answer_bytes_max; // of the results of a txn
 };
 
-struct mf_rpc_from {
-    uint32_t shard;
-    uint64_t version;
-};
-
 // What `watch` wants. Whether a number may stand for all shards is not known here.
 struct mf_rpc_watch {
     uint32_t patterns; // how many were given: one, if it is accepted
@@ -50,9 +46,10 @@ struct mf_rpc_watch {
     uint32_t events; // a set, see base/event.h
     bool has_from;   // from_version as a number ...
     uint64_t from_version;
-    struct mf_rpc_from *froms; // ... or as a map; freed by mf_rpc_request_free
+    struct mf_shard_version *froms; // ... or as a map; freed by mf_rpc_request_free
     uint32_t from_count;
     uint32_t froms_cap;
+    bool progress;
 };
 
 struct mf_rpc_request {
@@ -60,9 +57,9 @@ struct mf_rpc_request {
     bool has_msgid;
     uint32_t msgid;
     enum mf_method method;
-    struct mf_command
-        command; // COMMAND, its flags also DRAIN_NODE; items point to `items` or command.one
-    struct mf_item *items; // grown as needed, freed by mf_rpc_request_free
+    struct mf_command command; // COMMAND, its flags also DRAIN_NODE, its limit HOTKEYS; items point
+                               // to `items` or command.one
+    struct mf_item *items;     // grown as needed, freed by mf_rpc_request_free
     uint32_t items_cap;
     struct mf_buf txn;          // the body of a txn, freed by mf_rpc_request_free
     struct mf_bytes hello_user; // HELLO; empty when absent
@@ -86,6 +83,8 @@ void mf_rpc_request_free(struct mf_rpc_request *request);
 
 // Notifications of a watch are appended to out.
 void mf_rpc_event(struct mf_buf *out, uint64_t id, const struct mf_event *event);
+void mf_rpc_progress(struct mf_buf *out, uint64_t id, const struct mf_shard_version *versions,
+                     uint32_t count);
 void mf_rpc_lost(struct mf_buf *out, uint64_t id);
 
 // Replies are appended to out.

@@ -56,7 +56,7 @@ static void add_from(struct mf_rpc_watch *watch, uint32_t shard, uint64_t versio
         watch->froms_cap = watch->froms_cap == 0 ? 16 : watch->froms_cap * 2;
         watch->froms = mf_realloc(watch->froms, watch->froms_cap * sizeof(*watch->froms));
     }
-    watch->froms[watch->from_count++] = (struct mf_rpc_from){shard, version};
+    watch->froms[watch->from_count++] = (struct mf_shard_version){shard, version};
 }
 
 bool mf_parse_option_from_version(struct parser *p, uint32_t flag,
@@ -80,6 +80,13 @@ bool mf_parse_option_from_version(struct parser *p, uint32_t flag,
         add_from(watch, (uint32_t)shard.uinteger, version.uinteger);
     }
     return true;
+}
+
+bool mf_parse_option_progress(struct parser *p, uint32_t flag, const struct mf_msgpack_token *value)
+{
+    (void)flag;
+    p->request->watch.progress = true;
+    return value->type == MF_MP_BOOL;
 }
 
 bool mf_parse_check_watch(struct parser *p)
@@ -131,6 +138,19 @@ void mf_rpc_event(struct mf_buf *out, uint64_t id, const struct mf_event *event)
         mf_pack_bin(out, event->value);
     else
         mf_pack_nil(out);
+}
+
+void mf_rpc_progress(struct mf_buf *out, uint64_t id, const struct mf_shard_version *versions,
+                     uint32_t count)
+{
+    pack_head(out, id, "progress");
+    mf_pack_nil(out);
+    mf_pack_uint(out, 0);
+    mf_pack_map(out, count);
+    for (uint32_t i = 0; i < count; i++) {
+        mf_pack_uint(out, versions[i].shard);
+        mf_pack_uint(out, versions[i].version);
+    }
 }
 
 void mf_rpc_lost(struct mf_buf *out, uint64_t id)

@@ -24,7 +24,7 @@
 #define MF_PEER_TEXT_BYTES_MAX 512u
 #define MF_PEER_NONCE_BYTES 32u
 #define MF_PEER_PROOF_BYTES 32u
-#define MF_PEER_PROTOCOL 3u
+#define MF_PEER_PROTOCOL 4u
 #define MF_PEER_FRAME_HEAD_BYTES 12u
 
 enum mf_peer_item_kind {
@@ -38,8 +38,13 @@ enum mf_peer_item_kind {
     MF_PEER_SNAPSHOT_ACK = 7,
     MF_PEER_ROSTER = 8, // mf_roster_encode; the shard is 0
     MF_PEER_PLACES = 9, // of a shard's leader: u64 slot, u64 round, u64 ballot, mf_members_encode
+    // Watches that one node keeps for another, see peer_watch.h.
+    MF_PEER_WATCH_ORDER = 10,
+    MF_PEER_WATCH_ALIVE = 11,
+    MF_PEER_WATCH_NEWS = 12,
+    MF_PEER_WATCH_GONE = 13,
 };
-#define MF_PEER_ITEM_KIND_MAX MF_PEER_PLACES
+#define MF_PEER_ITEM_KIND_MAX MF_PEER_WATCH_GONE
 
 struct mf_peer_item {
     enum mf_peer_item_kind kind;

@@ -6,11 +6,11 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/slots.h"
 #include "rpc/msgpack_rpc.h"
 #include "server/request.h"
 #include "server/roster.h"
 #include "server/snapshotter.h"
-#include "shards/slots.h"
 
 #define LOAD(value) atomic_load_explicit(&(value), memory_order_relaxed)
 
@@ -125,10 +125,16 @@ void mf_admin_cluster(struct mf_reactor *reactor, mf_admin_done *done, void *arg
 struct totals {
     uint64_t requests, errors, forwarded, crossed, shared_reads, turns, expired, elections_won;
     uint64_t snapshots_sent, snapshots_installed;
+    uint64_t turn_us_max, walk_steps, walk_step_us_max, walk_steps_over_1ms;
     uint64_t wal_syncs, wal_bytes, wal_sync_us_max, wal_sync_us_total, wal_pending_bytes;
     uint64_t keys, bytes, leading, held, ids, log_bytes, evicted;
     uint64_t full, refused; // logs that are blocked
 };
+
+static uint64_t larger(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
 
 static void add_reactor(struct totals *totals, struct mf_reactor *reactor)
 {
@@ -143,6 +149,10 @@ static void add_reactor(struct totals *totals, struct mf_reactor *reactor)
     totals->elections_won += LOAD(counters->elections_won);
     totals->snapshots_sent += LOAD(counters->snapshots_sent);
     totals->snapshots_installed += LOAD(counters->snapshots_installed);
+    totals->turn_us_max = larger(totals->turn_us_max, LOAD(counters->turn_us_max));
+    totals->walk_steps += LOAD(counters->walk_steps);
+    totals->walk_steps_over_1ms += LOAD(counters->walk_steps_over_1ms);
+    totals->walk_step_us_max = larger(totals->walk_step_us_max, LOAD(counters->walk_step_us_max));
     if (reactor->wal == NULL)
         return;
     struct mf_wal_stats stats;
@@ -150,8 +160,7 @@ static void add_reactor(struct totals *totals, struct mf_reactor *reactor)
     totals->wal_syncs += stats.syncs;
     totals->wal_bytes += stats.bytes;
     totals->wal_sync_us_total += stats.sync_us_total;
-    if (stats.sync_us_max > totals->wal_sync_us_max)
-        totals->wal_sync_us_max = stats.sync_us_max;
+    totals->wal_sync_us_max = larger(totals->wal_sync_us_max, stats.sync_us_max);
     totals->wal_pending_bytes += mf_wal_pending_bytes(reactor->wal);
     totals->full += mf_wal_blocked(reactor->wal) == MF_WAL_FULL;
     totals->refused += mf_wal_blocked(reactor->wal) == MF_WAL_REFUSED;
@@ -274,11 +283,15 @@ void mf_admin_stats(struct mf_reactor *reactor, mf_admin_done *done, void *arg)
         {"crossed_reactors", totals.crossed},
         {"shared_reads", totals.shared_reads},
         {"turns", totals.turns},
+        {"turn_us_max", totals.turn_us_max},
         {"shards_held", totals.held},
         {"shards_leading", totals.leading},
         {"elections_won", totals.elections_won},
         {"snapshots_sent", totals.snapshots_sent},
         {"snapshots_installed", totals.snapshots_installed},
+        {"walk_steps", totals.walk_steps},
+        {"walk_steps_over_1ms", totals.walk_steps_over_1ms},
+        {"walk_step_us_max", totals.walk_step_us_max},
         {"keys", totals.keys},
         {"ids", totals.ids},
         {"store_bytes", totals.bytes},

@@ -215,7 +215,8 @@ static enum mf_err write_file(struct job *job)
     enum mf_err err = mf_snapshot_create(path, &info, &writer, message, sizeof(message));
     if (err == MF_OK) {
         mf_reactor_post(job->walk.shard->reactor, &job->task);
-        err = mf_walk_write(&job->walk, writer);
+        bool ended = mf_walk_write(job->walk.pipe, writer) != NULL;
+        err = ended ? job->walk.outcome : MF_SHUTTING_DOWN;
         if (err != MF_OK) {
             const char *why = mf_snapshot_why(writer);
             snprintf(message, sizeof(message), "%.500s", why[0] != '\0' ? why : mf_err_text(err));
@@ -240,7 +241,7 @@ static uint64_t needed(const struct mf_owned_shard *shard, uint64_t first)
         return first;
     uint64_t bytes = 0;
     for (uint64_t slot = wanted; slot < first; slot++)
-        bytes += mf_payload_bytes(mf_paxos_entry(paxos, slot)->payload).len;
+        bytes += mf_paxos_entry(paxos, slot)->bytes;
     return bytes <= NEEDED_BYTES ? wanted : first;
 }
 
@@ -282,6 +283,7 @@ static void *write_files(void *arg)
     struct mf_checkpointer *checkpointer = arg;
     struct mf_node *node = checkpointer->node;
     uint32_t id;
+    mf_walk_step_back();
     while (next_shard(checkpointer, &id)) {
         struct mf_reactor *owner = node->reactors[mf_reactor_of_shard(node, id)];
         struct job *job = mf_calloc(1, sizeof(*job));
@@ -333,7 +335,7 @@ uint64_t mf_checkpoint_tail(const struct mf_paxos *paxos, uint64_t slot)
         const struct mf_log_entry *entry = mf_paxos_entry(paxos, first - 1);
         if (entry == NULL)
             break;
-        bytes += mf_payload_bytes(entry->payload).len;
+        bytes += entry->bytes;
         if (bytes > TAIL_BYTES)
             break;
         first--;
@@ -346,7 +348,7 @@ void mf_checkpoint_applied(struct mf_owned_shard *shard, uint64_t index)
     const struct mf_log_entry *entry = mf_paxos_entry(mf_replica_paxos(shard->replica), index);
     shard->checkpoint.log_bytes += ENTRY_BYTES;
     if (entry != NULL)
-        shard->checkpoint.log_bytes += mf_payload_bytes(entry->payload).len;
+        shard->checkpoint.log_bytes += entry->bytes;
 }
 
 void mf_checkpoint_consider(struct mf_owned_shard *shard, uint64_t now_us)

@@ -12,6 +12,8 @@
 #include "server/placer.h"
 #include "server/router.h"
 #include "server/streams.h"
+#include "server/watch_peers.h"
+#include "server/watch_relay.h"
 #include "ttl/log_clock.h"
 
 // With this much unsent to a peer, Paxos messages to it are dropped: it is not reading, and what
@@ -110,6 +112,13 @@ struct mf_buf *mf_links_open_frame(struct mf_link *link)
     return &link->frame;
 }
 
+// What was on its way to the member may be lost, and what it has sent.
+static void lose_watches(struct mf_reactor *reactor, uint32_t member)
+{
+    mf_watch_relay_lost(reactor->watch_relay, member);
+    mf_watch_peers_lost(reactor->watch_peers, member);
+}
+
 // The listener's welcome: the peer has proved itself, and frames may flow.
 static enum mf_err on_welcome(struct mf_link *link, struct mf_bytes body)
 {
@@ -179,6 +188,7 @@ static void on_closed(void *arg, struct mf_conn *conn, const char *reason)
     if (link->state == LINK_READY) {
         mf_log(MF_INFO, "link to node %u at %s closed: %s", member->id, member->peer, reason);
         mf_router_link_lost(reactor, member->id);
+        lose_watches(reactor, link->member);
     } else {
         mf_log(MF_DEBUG, "no link to node %u at %s: %s", member->id, member->peer, reason);
     }
@@ -306,6 +316,19 @@ bool mf_links_bulk_room(struct mf_links *links, uint16_t node)
     return link != NULL && has_bulk_room(link);
 }
 
+bool mf_links_reaches(const struct mf_links *links, uint32_t member)
+{
+    return links->out[member].state == LINK_READY;
+}
+
+bool mf_links_has_room(const struct mf_links *links, uint32_t member, uint64_t incarnation,
+                       size_t unsent_bytes_max)
+{
+    const struct mf_link *link = &links->out[member];
+    return link->state == LINK_READY && (incarnation == 0 || link->incarnation == incarnation) &&
+           mf_links_unsent_bytes(link) < unsent_bytes_max;
+}
+
 bool mf_links_send_item(struct mf_links *links, uint16_t node, enum mf_peer_item_kind kind,
                         uint32_t shard, struct mf_bytes content, bool bulk)
 {
@@ -356,6 +379,7 @@ static void suspect_here(struct mf_reactor *reactor, struct mf_task *task)
         reactor->links->incarnations[notice->member] = notice->incarnation;
     each_replica(reactor, notice->member, suspect);
     mf_router_node_lost(reactor, id);
+    lose_watches(reactor, notice->member);
     // A link that leads to the new process already may carry answers to it, and stays.
     bool fresh = link->state == LINK_READY && link->incarnation == notice->incarnation;
     if (fresh)

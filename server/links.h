@@ -63,6 +63,11 @@ void mf_links_introduce_to(struct mf_links *links, struct mf_owned_shard *shard)
 bool mf_links_send_item(struct mf_links *links, uint16_t node, enum mf_peer_item_kind kind,
                         uint32_t shard, struct mf_bytes content, bool bulk);
 bool mf_links_bulk_room(struct mf_links *links, uint16_t node);
+// A link to the member stands.
+bool mf_links_reaches(const struct mf_links *links, uint32_t member);
+// It does, to this process (0: to any), and less than that is unsent on it.
+bool mf_links_has_room(const struct mf_links *links, uint32_t member, uint64_t incarnation,
+                       size_t unsent_bytes_max);
 
 // See struct mf_replica_ops.
 uint64_t mf_links_node_mono_us(struct mf_links *links, uint16_t node, uint64_t now_us);

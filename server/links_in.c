@@ -12,6 +12,8 @@
 #include "server/placer.h"
 #include "server/router.h"
 #include "server/streams.h"
+#include "server/watch_peers.h"
+#include "server/watch_relay.h"
 
 #define GREETING_BYTES_MAX (MF_PEER_HELLO_BYTES_MAX + 4)
 // A caller that has not proved itself within this time is dropped.
@@ -213,6 +215,12 @@ static enum mf_err take_item(struct mf_in_link *in, const struct mf_peer_item *i
     case MF_PEER_SNAPSHOT_CHUNK:
     case MF_PEER_SNAPSHOT_ACK:
         return mf_streams_take(reactor, from, item);
+    case MF_PEER_WATCH_ORDER:
+    case MF_PEER_WATCH_ALIVE:
+        return mf_watch_peers_take(reactor, in->member, in->incarnation, item);
+    case MF_PEER_WATCH_NEWS:
+    case MF_PEER_WATCH_GONE:
+        return mf_watch_relay_take(reactor, in->member, in->incarnation, item);
     }
     return MF_CORRUPT;
 }

@@ -17,6 +17,7 @@
 #include "server/change.h"
 #include "server/disk.h"
 #include "server/forming.h"
+#include "server/hotkeys.h"
 #include "server/leadership.h"
 #include "server/links.h"
 #include "server/membership.h"
@@ -27,8 +28,11 @@
 #include "server/router.h"
 #include "server/schedule.h"
 #include "server/session.h"
+#include "server/status.h"
 #include "server/streams.h"
 #include "server/watch.h"
+#include "server/watch_peers.h"
+#include "server/watch_relay.h"
 #include "server/watchers.h"
 
 #define INBOX_SLOTS 4096
@@ -344,39 +348,6 @@ const struct mf_replica_ops mf_reactor_replica_ops = {.reply = replica_reply,
 
 // The turn.
 
-static void publish_memory(struct mf_shard_status *status, const struct mf_shard *shard)
-{
-    struct mf_shard_memory memory;
-    struct mf_shard_counters counters;
-    mf_shard_memory(shard, &memory);
-    mf_shard_counters(shard, &counters);
-    atomic_store_explicit(&status->keys, memory.keys, memory_order_relaxed);
-    atomic_store_explicit(&status->ids, memory.ids, memory_order_relaxed);
-    atomic_store_explicit(&status->bytes, memory.bytes, memory_order_relaxed);
-    atomic_store_explicit(&status->key_bytes, memory.key_bytes, memory_order_relaxed);
-    atomic_store_explicit(&status->id_bytes, memory.id_bytes, memory_order_relaxed);
-    atomic_store_explicit(&status->table_bytes, memory.table_bytes, memory_order_relaxed);
-    atomic_store_explicit(&status->heap_bytes, memory.heap_bytes, memory_order_relaxed);
-    atomic_store_explicit(&status->evicted, counters.evicted, memory_order_relaxed);
-}
-
-static void publish(struct mf_owned_shard *shard, const struct mf_replica_env *env)
-{
-    struct mf_shard_status *status = &shard->reactor->node->shards[shard->id];
-    struct mf_replica_info info;
-    mf_replica_info(shard->replica, env, &info);
-    atomic_store_explicit(&status->leader, info.leader, memory_order_relaxed);
-    atomic_store_explicit(&status->ballot, info.ballot, memory_order_relaxed);
-    atomic_store_explicit(&status->chosen, info.chosen, memory_order_relaxed);
-    atomic_store_explicit(&status->applied, info.applied, memory_order_relaxed);
-    atomic_store_explicit(&status->first, info.first, memory_order_relaxed);
-    atomic_store_explicit(&status->log_bytes, mf_paxos_log_bytes(mf_replica_paxos(shard->replica)),
-                          memory_order_relaxed);
-    publish_memory(status, mf_replica_shard(shard->replica));
-    atomic_store_explicit(&status->hash, mf_shard_rolling_hash(mf_replica_shard(shard->replica)),
-                          memory_order_relaxed);
-}
-
 // Before the turn's messages leave: see read_gate.h.
 static void publish_gate(struct mf_owned_shard *shard)
 {
@@ -438,7 +409,7 @@ static bool flush_dirty(struct mf_reactor *reactor, uint64_t turn_us)
         now_us = env.now_us;
         mf_replica_flush(shard->replica, &env);
         set_timer_of(shard, env.now_us);
-        publish(shard, &env);
+        mf_status_publish(shard, &env);
         mf_placer_publish(shard);
         publish_gate(shard);
         mf_checkpoint_consider(shard, env.now_us);
@@ -461,6 +432,14 @@ static void arm_timer(struct mf_reactor *reactor, bool soon)
     ev_timer_again(reactor->loop, &reactor->timer);
 }
 
+static void on_awake(struct ev_loop *loop, ev_check *watcher, int events)
+{
+    (void)loop;
+    (void)events;
+    struct mf_reactor *reactor = watcher->data;
+    reactor->awake_us = mf_mono_us();
+}
+
 static void on_turn(struct ev_loop *loop, ev_prepare *watcher, int events)
 {
     (void)loop;
@@ -480,10 +459,14 @@ static void on_turn(struct ev_loop *loop, ev_prepare *watcher, int events)
         mf_watchers_flush(reactor);
         more = reactor->dirty != NULL || reactor->out_first[reactor->index] != NULL;
     }
+    mf_watch_peers_flush(reactor->watch_peers);
+    mf_watch_relay_flush(reactor->watch_relay);
     mf_streams_flush(reactor->streams);
     mf_links_flush(reactor->links);
     bool sent = send_chains(reactor);
     arm_timer(reactor, !sent);
+    if (reactor->awake_us != 0)
+        mf_counter_max(&reactor->counters.turn_us_max, mf_mono_us() - reactor->awake_us);
     bool again = more || reactor->expire_left == 0;
     (again ? ev_idle_start : ev_idle_stop)(reactor->loop, &reactor->again);
 }
@@ -584,6 +567,10 @@ static void on_sweep(struct ev_loop *loop, ev_timer *watcher, int events)
     mf_placer_tick(reactor);
     mf_changes_tick(reactor);
     mf_watchers_tick(reactor);
+    mf_watches_tick(reactor);
+    mf_watch_peers_tick(reactor->watch_peers, mf_reactor_now_us(reactor));
+    mf_watch_relay_tick(reactor->watch_relay, mf_reactor_now_us(reactor));
+    mf_hotkeys_tick(reactor->hotkeys, mf_reactor_now_us(reactor));
     make_room(reactor);
     mf_leadership_tell(reactor);
     if (reactor->stop_by_us != 0)
@@ -627,6 +614,10 @@ static void init_watchers(struct mf_reactor *reactor)
     ev_async_init(&reactor->wal_wake, on_wal_wake);
     reactor->wal_wake.data = reactor;
     ev_async_start(reactor->loop, &reactor->wal_wake);
+    ev_check_init(&reactor->awake, on_awake);
+    ev_set_priority(&reactor->awake, EV_MAXPRI);
+    reactor->awake.data = reactor;
+    ev_check_start(reactor->loop, &reactor->awake);
     ev_prepare_init(&reactor->turn, on_turn);
     reactor->turn.data = reactor;
     ev_prepare_start(reactor->loop, &reactor->turn);
@@ -671,6 +662,11 @@ struct mf_reactor *mf_reactor_new(struct mf_node *node, uint16_t index)
     reactor->streams = mf_streams_new(reactor);
     reactor->watchers = mf_watchers_new(reactor);
     reactor->watches = mf_watches_new();
+    reactor->watch_relay = mf_watch_relay_new(reactor);
+    reactor->watch_peers = mf_watch_peers_new(reactor);
+    reactor->hotkeys = mf_alloc(sizeof(*reactor->hotkeys));
+    mf_hotkeys_init(reactor->hotkeys, node->incarnation, mf_rand_next(&reactor->rand),
+                    mf_mono_us());
     init_watchers(reactor);
     return reactor;
 }
@@ -762,7 +758,10 @@ void mf_reactor_end_ops(struct mf_reactor *reactor)
 
 void mf_reactor_free(struct mf_reactor *reactor)
 {
+    free(reactor->hotkeys);
     mf_changes_free(reactor->changes);
+    mf_watch_peers_free(reactor->watch_peers);
+    mf_watch_relay_free(reactor->watch_relay);
     mf_watches_free(reactor->watches);
     mf_watchers_free(reactor->watchers);
     mf_streams_free(reactor->streams);

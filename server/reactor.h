@@ -26,6 +26,7 @@
 #include "ttl/heap.h"
 
 struct mf_changes;
+struct mf_hotkeys;
 struct mf_links;
 struct mf_mover;
 struct mf_placer;
@@ -34,6 +35,8 @@ struct mf_read_gate_reader;
 struct mf_router;
 struct mf_sessions;
 struct mf_streams;
+struct mf_watch_peers;
+struct mf_watch_relay;
 struct mf_watchers;
 struct mf_watches;
 
@@ -119,7 +122,17 @@ struct mf_reactor_counters {
     _Atomic uint64_t elections_won;
     _Atomic uint64_t snapshots_sent; // checkpoints streamed to others
     _Atomic uint64_t snapshots_installed;
+    _Atomic uint64_t turn_us_max;
+    _Atomic uint64_t walk_steps;       // of checkpoints and snapshots, see walk.c
+    _Atomic uint64_t walk_step_us_max; // processor time of one
+    _Atomic uint64_t walk_steps_over_1ms;
 };
+// On the reactor's own thread.
+static inline void mf_counter_max(_Atomic uint64_t *counter, uint64_t value)
+{
+    if (value > atomic_load_explicit(counter, memory_order_relaxed))
+        atomic_store_explicit(counter, value, memory_order_relaxed);
+}
 
 #define MF_WAL_SEGMENT_BYTES (UINT64_C(16) << 20)
 #define MF_EXPIRE_BATCH 256u // keys that one entry takes out, at most
@@ -138,6 +151,7 @@ struct mf_reactor {
     struct ev_loop *loop;
     ev_async wake;     // the inbox has something
     ev_async wal_wake; // `durable` has grown
+    ev_check awake;    // first of what a turn calls
     ev_prepare turn;
     ev_idle again;  // active: a turn has left work, the next one follows without waiting
     ev_timer timer; // the earliest replica timer
@@ -178,7 +192,11 @@ struct mf_reactor {
     struct mf_streams *streams;
     struct mf_watchers *watchers;
     struct mf_watches *watches;
+    struct mf_watch_relay *watch_relay;
+    struct mf_watch_peers *watch_peers;
+    struct mf_hotkeys *hotkeys;
     struct mf_reactor_counters counters;
+    uint64_t awake_us; // when this turn began
     // Groups of ours most of whose voters have lost their memory (relaxed), and the first of them.
     _Atomic uint32_t lost_groups;
     _Atomic uint32_t lost_group;

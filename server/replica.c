@@ -8,6 +8,8 @@
 
 // While the disk does not take the log, whether it does again is looked at this often.
 #define BLOCKED_LOOK_US UINT64_C(100000)
+// The next part of a log that was cut off is freed after this.
+#define RECLAIM_US 500u
 
 struct mf_replica *mf_replica_new(const struct mf_replica_config *config, struct mf_shard *shard,
                                   const struct mf_replica_ops *ops, void *ctx, uint64_t now_us)
@@ -418,6 +420,7 @@ void mf_replica_flush(struct mf_replica *replica, const struct mf_replica_env *e
     write_mark(replica, env);
     tell_leader(replica);
     mf_shard_reclaim(replica->shard);
+    mf_paxos_reclaim(replica->paxos);
     mf_replica_report_memory(replica);
 }
 
@@ -440,6 +443,8 @@ uint64_t mf_replica_next_tick_us(const struct mf_replica *replica, uint64_t now_
     uint64_t memory_us = mf_replica_memory_due_us(replica, now_us);
     if (memory_us < next)
         next = memory_us;
+    if (mf_paxos_litter(replica->paxos) && now_us + RECLAIM_US < next)
+        next = now_us + RECLAIM_US;
     uint64_t deadline_us = mf_shard_next_deadline(replica->shard);
     if (replica->lead_slot != 0 && replica->clock.leading && replica->expire_slot == 0 &&
         deadline_us != MF_NO_DEADLINE && mf_paxos_window_open(replica->paxos)) {

@@ -5,10 +5,10 @@
 #include <stdlib.h>
 
 #include "base/command_table.h"
+#include "base/slots.h"
 #include "base/txn.h"
 #include "server/router.h"
 #include "server/scan.h"
-#include "shards/slots.h"
 
 // One shard's part: the items order[first .. first + count - 1] of the command.
 struct part {
@@ -81,14 +81,15 @@ static void join_sum(const struct request *request, struct mf_result *joined)
     for (uint32_t i = 0; i < request->part_count; i++) {
         struct mf_reader reader = mf_reader_of(mf_buf_view(&request->parts[i].op->result));
         struct mf_result result;
-        if (mf_result_decode(&reader, &result) != MF_OK ||
-            (result.kind != MF_RESULT_INT && result.kind != MF_RESULT_ERROR))
+        if (mf_result_decode(&reader, &result) != MF_OK)
             result = broken_result;
         if (result.kind == MF_RESULT_ERROR) {
             *joined = result;
             return;
         }
-        joined->integer += result.integer;
+        // Another kind: the id stands for another command in this shard, which did nothing now.
+        if (result.kind == MF_RESULT_INT)
+            joined->integer += result.integer;
     }
 }
 

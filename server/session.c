@@ -9,14 +9,16 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/slots.h"
 #include "rpc/msgpack_rpc.h"
 #include "rpc/msgpack_scan.h"
 #include "server/admin.h"
 #include "server/change.h"
+#include "server/hotkeys.h"
+#include "server/hotkeys_ask.h"
 #include "server/request.h"
 #include "server/snapshot_files.h"
 #include "server/watch.h"
-#include "shards/slots.h"
 
 // Requests that one connection may have under way, and their bytes (one larger request may be
 // alone); more wait in its socket. A new connection begins with fewer, because nobody knows yet how
@@ -31,10 +33,13 @@
 #define OUTPUT_PAUSE_BYTES (1u << 20)
 #define OUTPUT_SPARE_BYTES (16u << 20)
 #define TXN_ANSWER_BYTES (1u << 20)
+// How many hot keys are told unless the client says otherwise.
+#define HOTKEYS_COUNT 10u
 
-// Watches of one connection and the bytes of what they watch, of which every reactor has a copy.
+// Watches of one connection, and the bytes of what they watch and of the versions that they begin
+// from, of which every reactor has a copy.
 #define WATCHES_MAX 1024u
-#define WATCH_PATTERNS_BYTES_MAX (4u << 20)
+#define WATCH_BYTES_MAX (4u << 20)
 // What may wait to be sent on it before one is lost. Less than what the connection may have unsent,
 // so that it is a watch that goes and not the client.
 #define WATCH_UNSENT_BYTES_MAX (12u << 20)
@@ -49,7 +54,7 @@ struct session {
     bool authorized;
     struct client_watch *watches;
     uint32_t watch_count;
-    size_t watch_bytes; // of their patterns
+    size_t watch_bytes; // of what is kept of them
     struct mf_msgpack_scan scan;
     struct mf_rpc_request request; // being parsed
 };
@@ -66,7 +71,7 @@ struct client_watch {
     struct session *session;
     struct call *call; // until it has begun
     uint64_t id;
-    size_t bytes; // of its pattern
+    size_t bytes; // of what is kept of it
 };
 
 static void release(struct session *session)
@@ -228,6 +233,18 @@ static bool on_watch_event(void *arg, uint64_t id, const struct mf_event *event)
     return true;
 }
 
+static bool on_watch_progress(void *arg, uint64_t id, const struct mf_shard_version *versions,
+                              uint32_t count)
+{
+    const struct client_watch *watch = arg;
+    struct mf_conn *conn = watch->session->conn;
+    if (mf_conn_unsent_bytes(conn) > WATCH_UNSENT_BYTES_MAX)
+        return false;
+    mf_rpc_progress(mf_conn_output(conn), id, versions, count);
+    mf_conn_wrote(conn);
+    return true;
+}
+
 static void on_watch_lost(void *arg, uint64_t id)
 {
     struct client_watch *watch = arg;
@@ -237,18 +254,20 @@ static void on_watch_lost(void *arg, uint64_t id)
     mf_conn_wrote(conn);
 }
 
-static const struct mf_watch_sink watch_sink = {
-    .begun = on_watch_begun, .event = on_watch_event, .lost = on_watch_lost};
+static const struct mf_watch_sink watch_sink = {.begun = on_watch_begun,
+                                                .event = on_watch_event,
+                                                .progress = on_watch_progress,
+                                                .lost = on_watch_lost};
 
 // NULL, or what is wrong with the versions that a map names.
 static const char *take_map(const struct mf_node *node, const struct mf_rpc_watch *given,
-                            struct mf_watch_from *froms)
+                            struct mf_shard_version *froms)
 {
     const char *wrong = NULL;
     bool *named = mf_calloc(node->config.shards, sizeof(*named));
     for (uint32_t i = 0; i < given->from_count && wrong == NULL; i++) {
         uint32_t shard = given->froms[i].shard;
-        froms[i] = (struct mf_watch_from){shard, given->froms[i].version};
+        froms[i] = given->froms[i];
         if (shard >= node->config.shards)
             wrong = "watch: from_version names a shard that there is not";
         else if (named[shard])
@@ -262,7 +281,7 @@ static const char *take_map(const struct mf_node *node, const struct mf_rpc_watc
 
 // NULL, or what is wrong with the versions to begin from.
 static const char *take_froms(const struct mf_node *node, const struct mf_rpc_watch *given,
-                              struct mf_watch_want *want, struct mf_watch_from *froms)
+                              struct mf_watch_want *want, struct mf_shard_version *froms)
 {
     want->froms = froms;
     want->from_count = given->from_count;
@@ -271,7 +290,7 @@ static const char *take_froms(const struct mf_node *node, const struct mf_rpc_wa
     if (!want->one_shard)
         return "watch: from_version is one version, expected a map of shard to version for a "
                "prefix without a whole {tag}";
-    froms[0] = (struct mf_watch_from){want->shard, given->from_version};
+    froms[0] = (struct mf_shard_version){want->shard, given->from_version};
     want->from_count = 1;
     return NULL;
 }
@@ -284,17 +303,20 @@ static void watch(struct session *session, size_t bytes)
         .by_prefix = given->by_prefix,
         .pattern = given->pattern,
         .events = given->events,
+        .progress = given->progress,
         .one_shard = !given->by_prefix || mf_slot_by_tag(given->pattern),
     };
     if (want.one_shard)
         want.shard = mf_shard_of_key(given->pattern, reactor->node->config.shards);
+    size_t kept_bytes = given->pattern.len + given->from_count * sizeof(*given->froms);
     if (session->watch_count == WATCHES_MAX ||
-        session->watch_bytes + given->pattern.len > WATCH_PATTERNS_BYTES_MAX) {
-        reply_error(session, MF_BUSY,
-                    "watch: this connection has 1024 watches, or 4 MiB of keys and prefixes");
+        session->watch_bytes + kept_bytes > WATCH_BYTES_MAX) {
+        reply_error(
+            session, MF_BUSY,
+            "watch: this connection has 1024 watches, or 4 MiB of keys, prefixes and versions");
         return;
     }
-    struct mf_watch_from *froms =
+    struct mf_shard_version *froms =
         mf_calloc(given->from_count + (size_t)given->has_from + 1, sizeof(*froms));
     const char *wrong = take_froms(reactor->node, given, &want, froms);
     if (wrong != NULL) {
@@ -302,7 +324,7 @@ static void watch(struct session *session, size_t bytes)
     } else {
         struct client_watch *fresh = mf_calloc(1, sizeof(*fresh));
         fresh->session = session;
-        fresh->bytes = given->pattern.len;
+        fresh->bytes = kept_bytes;
         fresh->call = begin_call(session, bytes);
         fresh->id = mf_watch_begin(reactor, &want, &watch_sink, fresh);
         add_watch(session, fresh);
@@ -433,6 +455,7 @@ static void dispatch(struct session *session, size_t bytes)
         hello(session);
         break;
     case MF_METHOD_COMMAND:
+        mf_hotkeys_note(reactor->hotkeys, &request->command);
         mf_request_start(reactor, &request->command, on_result, begin_call(session, bytes));
         break;
     case MF_METHOD_CLUSTER:
@@ -440,6 +463,10 @@ static void dispatch(struct session *session, size_t bytes)
         break;
     case MF_METHOD_STATS:
         mf_admin_stats(reactor, on_packed, begin_call(session, bytes));
+        break;
+    case MF_METHOD_HOTKEYS:
+        mf_hotkeys_ask(reactor, request->command.limit > 0 ? request->command.limit : HOTKEYS_COUNT,
+                       on_packed, begin_call(session, bytes));
         break;
     case MF_METHOD_SNAPSHOT:
         mf_admin_snapshot(reactor, request->name, on_packed, begin_call(session, bytes));

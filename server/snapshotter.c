@@ -81,29 +81,75 @@ static void begin_part(struct mf_reactor *reactor, struct mf_task *task)
 
 // The file, on its own thread.
 
+// The shards of one reactor, one after the other.
+struct lane {
+    uint32_t next;     // shard that comes next
+    struct part *part; // under way; NULL: none is
+};
+
+// Begins the lane's next shard that is held here, if there is one.
+static void begin_next(struct job *job, struct lane *lane)
+{
+    struct mf_node *node = job->snapshotter->node;
+    while (lane->next < node->config.shards && !mf_node_holds(node, lane->next))
+        lane->next += node->reactor_count;
+    lane->part = NULL;
+    if (lane->next >= node->config.shards)
+        return;
+    struct mf_reactor *owner = node->reactors[mf_reactor_of_shard(node, lane->next)];
+    lane->part = mf_calloc(1, sizeof(*lane->part));
+    lane->part->task.run = begin_part;
+    lane->part->walk.pipe = &job->pipe;
+    lane->part->walk.shard = mf_reactor_shard(owner, lane->next);
+    lane->next += node->reactor_count;
+    mf_reactor_post(owner, &lane->part->task);
+}
+
+static void free_part(struct part *part)
+{
+    mf_walk_free(&part->walk);
+    free(part);
+}
+
+// The reactors have ended. What had begun is left to us, any other task frees itself.
+static void drop_lanes(struct lane *lanes, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (lanes[i].part != NULL && lanes[i].part->walk.begun)
+            free_part(lanes[i].part);
+    }
+}
+
+// All reactors at once. After a failure nothing new is begun, and what is under way is waited for.
 static enum mf_err write_shards(struct job *job)
 {
     struct mf_node *node = job->snapshotter->node;
-    for (uint32_t i = 0; i < node->config.shards; i++) {
-        if (!mf_node_holds(node, i))
-            continue;
-        struct mf_reactor *owner = node->reactors[mf_reactor_of_shard(node, i)];
-        struct part *part = mf_calloc(1, sizeof(*part));
-        part->task.run = begin_part;
-        part->walk.pipe = &job->pipe;
-        part->walk.shard = mf_reactor_shard(owner, i);
-        mf_reactor_post(owner, &part->task);
-        enum mf_err err = mf_walk_write(&part->walk, job->writer);
-        if (err == MF_SHUTTING_DOWN && !part->walk.begun)
-            return err; // the task is still on its way, and frees it
-        mf_walk_free(&part->walk);
-        free(part);
-        if (err == MF_AGAIN && !mf_node_holds(node, i))
-            continue; // the copy was given up meanwhile, before it was cut
-        if (err != MF_OK)
-            return err;
+    struct lane lanes[MF_THREADS_MAX];
+    uint32_t under_way = 0;
+    for (uint32_t i = 0; i < node->reactor_count; i++) {
+        lanes[i].next = i;
+        begin_next(job, &lanes[i]);
+        under_way += lanes[i].part != NULL;
     }
-    return MF_OK;
+    enum mf_err err = MF_OK;
+    while (under_way > 0) {
+        struct mf_walk *walk = mf_walk_write(&job->pipe, job->writer);
+        if (walk == NULL) {
+            drop_lanes(lanes, node->reactor_count);
+            return MF_SHUTTING_DOWN;
+        }
+        struct lane *lane = &lanes[mf_reactor_of_shard(node, walk->shard->id)];
+        // Given up meanwhile, before it was cut: then it is no part of this node's snapshot.
+        bool gone = walk->outcome == MF_AGAIN && !mf_node_holds(node, walk->shard->id);
+        if (err == MF_OK && !gone)
+            err = walk->outcome;
+        free_part(lane->part);
+        lane->part = NULL;
+        if (err == MF_OK)
+            begin_next(job, lane);
+        under_way -= lane->part == NULL;
+    }
+    return err;
 }
 
 static void tell(struct mf_reactor *reactor, struct mf_task *task)
@@ -160,6 +206,7 @@ static void *write_file(void *arg)
     struct job *job = arg;
     struct mf_snapshotter *snapshotter = job->snapshotter;
     const struct mf_config *config = &snapshotter->node->config;
+    mf_walk_step_back();
     struct mf_snapshot_info info = {
         .cluster = config->name, .shard_count = config->shards, .created_us = mf_wall_us()};
     job->err = find_folder(job, config->snapshot_dir);

@@ -3,24 +3,32 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "base/clock.h"
+#include "shards/entry.h"
 
-#define CHUNK_BYTES (256u << 10)
-#define CHUNKS_AHEAD 8
+#define CHUNK_BYTES (64u << 10)
+#define AHEAD_BYTES (2u << 20)
+#define CHUNK_SPARE_BYTES (8u << 10) // for the record that makes it full, as a rule
 #define CHUNK_SLOTS 64
 // One step visits this many buckets of the map, of about 8 records each, or fewer when these bytes
 // have come together, and the next step comes this much later.
-#define STEP_BUCKETS 32
+#define STEP_BUCKETS 16
 #define STEP_BYTES CHUNK_BYTES
 #define STEP_S 0.0005
+// Compressing a chunk takes longer than a step: it may not keep a reactor from its processor.
+#define FILE_THREAD_NICE 10
 // A replica that is behind by more than it can make up in this time cannot be cut.
 #define CATCH_UP_US UINT64_C(30000000)
 
 struct chunk {
+    struct mf_walk *walk;
     bool last;
-    enum mf_err err; // the shard could not be cut
-    struct mf_buf records;
+    enum mf_err err;       // the shard could not be cut
+    struct mf_buf records; // see take_record
+    size_t bytes;          // with the values that they only point to
 };
 
 void mf_walk_pipe_init(struct mf_walk_pipe *pipe)
@@ -29,17 +37,46 @@ void mf_walk_pipe_init(struct mf_walk_pipe *pipe)
     sem_init(&pipe->ready, 0, 0);
 }
 
-static void free_chunk(struct chunk *chunk)
+// Hands out the records of a chunk until there is an error, and gives back what they have kept: so
+// each chunk comes here once, if only with an error.
+static enum mf_err hand_out(struct mf_buf *records, enum mf_err err,
+                            struct mf_snapshot_writer *writer, uint32_t shard)
 {
-    mf_buf_free(&chunk->records);
-    free(chunk);
+    struct mf_reader r = mf_reader_of(mf_buf_view(records));
+    while (mf_reader_left(&r) > 0) {
+        struct mf_record record;
+        record.is_id = mf_read_u8(&r) != 0;
+        record.version = mf_read_u64(&r);
+        record.deadline_us = mf_read_u64(&r);
+        record.key = mf_read_blob(&r);
+        bool kept = mf_read_u8(&r) != 0;
+        if (kept) {
+            const void *data = (const void *)(uintptr_t)mf_read_u64(&r);
+            record.value = mf_bytes_of(data, (size_t)mf_read_u64(&r));
+        } else {
+            record.value = mf_read_blob(&r);
+        }
+        if (err == MF_OK)
+            err = mf_snapshot_put(writer, shard, &record);
+        if (kept)
+            mf_entry_release_value(record.value);
+    }
+    mf_buf_free(records);
+    return err;
+}
+
+static void drop(struct mf_buf *records)
+{
+    (void)hand_out(records, MF_SHUTTING_DOWN, NULL, 0);
 }
 
 void mf_walk_pipe_free(struct mf_walk_pipe *pipe)
 {
     struct chunk *chunk;
-    while ((chunk = mf_ring_pop(pipe->chunks)) != NULL)
-        free_chunk(chunk);
+    while ((chunk = mf_ring_pop(pipe->chunks)) != NULL) {
+        drop(&chunk->records);
+        free(chunk);
+    }
     mf_ring_free(pipe->chunks);
     sem_destroy(&pipe->ready);
 }
@@ -55,13 +92,18 @@ static bool push_chunk(struct mf_walk *walk, bool last)
 {
     struct mf_walk_pipe *pipe = walk->pipe;
     struct chunk *chunk = mf_alloc(sizeof(*chunk));
-    *chunk = (struct chunk){.last = last, .err = walk->err, .records = walk->records};
+    size_t kept_bytes = walk->kept_bytes;
+    size_t bytes = walk->records.len + kept_bytes;
+    *chunk = (struct chunk){
+        .walk = walk, .last = last, .err = walk->err, .records = walk->records, .bytes = bytes};
     // Once pushed, the last chunk's walk may be gone.
     walk->records = (struct mf_buf){0};
-    atomic_fetch_add_explicit(&pipe->ahead, 1, memory_order_relaxed);
+    walk->kept_bytes = 0;
+    atomic_fetch_add_explicit(&pipe->ahead_bytes, bytes, memory_order_relaxed);
     if (!mf_ring_push(pipe->chunks, chunk)) {
-        atomic_fetch_sub_explicit(&pipe->ahead, 1, memory_order_relaxed);
+        atomic_fetch_sub_explicit(&pipe->ahead_bytes, bytes, memory_order_relaxed);
         walk->records = chunk->records;
+        walk->kept_bytes = kept_bytes;
         free(chunk);
         return false; // what is here waits for the next step
     }
@@ -69,16 +111,29 @@ static bool push_chunk(struct mf_walk *walk, bool last)
     return true;
 }
 
+// A large value stays where it is, whatever becomes of its key: nothing is copied that could make
+// this step long.
 static void take_record(void *arg, const struct mf_record *record)
 {
     struct mf_walk *walk = arg;
+    // All at once: a buffer that grows is copied, and its pages are touched anew.
+    if (walk->records.cap == 0)
+        (void)mf_buf_reserve(&walk->records, CHUNK_BYTES + CHUNK_SPARE_BYTES);
     mf_buf_u8(&walk->records, record->is_id);
     mf_buf_u64(&walk->records, record->version);
     mf_buf_u64(&walk->records, record->deadline_us);
     mf_buf_blob(&walk->records, record->key);
-    mf_buf_blob(&walk->records, record->value);
+    bool kept = mf_entry_keep_value(record->value);
+    mf_buf_u8(&walk->records, kept);
+    if (kept) {
+        mf_buf_u64(&walk->records, (uintptr_t)record->value.data);
+        mf_buf_u64(&walk->records, record->value.len);
+        walk->kept_bytes += record->value.len;
+    } else {
+        mf_buf_blob(&walk->records, record->value);
+    }
     walk->taken += record->key.len + record->value.len;
-    if (walk->records.len >= CHUNK_BYTES)
+    if (walk->records.len + walk->kept_bytes >= CHUNK_BYTES)
         (void)push_chunk(walk, false);
 }
 
@@ -105,15 +160,16 @@ static bool cut(struct mf_walk *walk)
         walk->err = env.now_us < walk->until_us ? MF_OK : MF_TIMEOUT;
         return walk->err != MF_OK;
     }
-    if (mf_shard_walk_begin(mf_replica_shard(replica), &walk->meta, take_record, walk) != MF_OK)
+    struct mf_shard *state = mf_replica_shard(replica);
+    if (!mf_shard_walk_settle(state) ||
+        mf_shard_walk_begin(state, &walk->meta, take_record, walk) != MF_OK)
         return false;
-    walk->state = mf_replica_shard(replica);
+    walk->state = state;
     if (walk->with_members) {
         const struct mf_members *members = mf_replica_members(replica);
         mf_buf_u64(&walk->members, members->slot);
         mf_buf_u64(&walk->members, members->round);
         mf_members_encode(members, &walk->members);
-        const struct mf_shard *state = mf_replica_shard(replica);
         struct mf_bytes roster = mf_shard_roster(state);
         if (roster.len > 0) {
             mf_buf_u64(&walk->members, mf_shard_roster_version(state));
@@ -127,10 +183,8 @@ static bool cut(struct mf_walk *walk)
     return true;
 }
 
-static void on_step(struct ev_loop *loop, ev_timer *timer, int events)
+static void step(struct ev_loop *loop, struct mf_walk *walk)
 {
-    (void)events;
-    struct mf_walk *walk = timer->data;
     struct mf_replica *replica = walk->shard->replica;
     struct mf_shard *shard = replica != NULL ? mf_replica_shard(replica) : NULL;
     if (replica == NULL && !walk->cut)
@@ -142,16 +196,32 @@ static void on_step(struct ev_loop *loop, ev_timer *timer, int events)
     if (walk->err != MF_OK)
         walk->walked = true;
     if (!walk->walked &&
-        atomic_load_explicit(&walk->pipe->ahead, memory_order_relaxed) < CHUNKS_AHEAD)
+        atomic_load_explicit(&walk->pipe->ahead_bytes, memory_order_relaxed) < AHEAD_BYTES) {
         walk->walked = !walk_on(walk, shard);
+        atomic_fetch_add_explicit(&walk->shard->reactor->counters.walk_steps, 1,
+                                  memory_order_relaxed);
+    }
     if (!walk->walked)
         return;
     if (walk->cut && shard == walk->state)
         mf_shard_walk_end(shard);
-    ev_timer_stop(loop, timer);
+    ev_timer_stop(loop, &walk->timer);
     // With its last chunk the walk belongs to the file's thread, which frees it.
     if (!push_chunk(walk, true))
-        ev_timer_start(loop, timer);
+        ev_timer_start(loop, &walk->timer);
+}
+
+static void on_step(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    (void)events;
+    struct mf_walk *walk = timer->data;
+    struct mf_reactor_counters *counters = &walk->shard->reactor->counters;
+    uint64_t began_us = mf_thread_cpu_us();
+    step(loop, walk); // it may give the walk away
+    uint64_t took_us = mf_thread_cpu_us() - began_us;
+    mf_counter_max(&counters->walk_step_us_max, took_us);
+    if (took_us > 1000)
+        atomic_fetch_add_explicit(&counters->walk_steps_over_1ms, 1, memory_order_relaxed);
 }
 
 static void begin(struct mf_walk *walk)
@@ -177,22 +247,10 @@ void mf_walk_refuse(struct mf_walk *walk, enum mf_err err)
 
 // The file's thread.
 
-static enum mf_err write_records(struct mf_snapshot_writer *writer, uint32_t shard,
-                                 struct mf_bytes records)
+void mf_walk_step_back(void)
 {
-    struct mf_reader r = mf_reader_of(records);
-    while (mf_reader_left(&r) > 0) {
-        struct mf_record record;
-        record.is_id = mf_read_u8(&r) != 0;
-        record.version = mf_read_u64(&r);
-        record.deadline_us = mf_read_u64(&r);
-        record.key = mf_read_blob(&r);
-        record.value = mf_read_blob(&r);
-        enum mf_err err = mf_snapshot_put(writer, shard, &record);
-        if (err != MF_OK)
-            return err;
-    }
-    return MF_OK;
+    // On Linux the number of a thread stands for it alone. Where it is refused, nothing is lost.
+    (void)setpriority(PRIO_PROCESS, (id_t)gettid(), FILE_THREAD_NICE);
 }
 
 static enum mf_err begin_section(struct mf_walk *walk, struct mf_snapshot_writer *writer)
@@ -204,33 +262,40 @@ static enum mf_err begin_section(struct mf_walk *walk, struct mf_snapshot_writer
     return err;
 }
 
-// Takes all chunks, written or not: the walk must come to its end.
-enum mf_err mf_walk_write(struct mf_walk *walk, struct mf_snapshot_writer *writer)
+// True when it was the walk's last. Chunks of a walk that has failed are taken all the same.
+static bool write_chunk(struct chunk *chunk, struct mf_snapshot_writer *writer)
 {
-    enum mf_err err = MF_OK;
-    bool begun = false;
-    for (bool last = false; !last;) {
-        while (sem_wait(&walk->pipe->ready) != 0 && errno == EINTR)
+    struct mf_walk *walk = chunk->walk;
+    if (chunk->err != MF_OK)
+        walk->outcome = chunk->err;
+    else if (!walk->in_file && walk->outcome == MF_OK)
+        walk->outcome = begin_section(walk, writer);
+    walk->in_file = true;
+    walk->outcome = hand_out(&chunk->records, walk->outcome, writer, walk->shard->id);
+    if (chunk->last && walk->outcome == MF_OK)
+        walk->outcome = mf_snapshot_end_shard(writer, walk->shard->id);
+    return chunk->last;
+}
+
+struct mf_walk *mf_walk_write(struct mf_walk_pipe *pipe, struct mf_snapshot_writer *writer)
+{
+    struct mf_walk *ended = NULL;
+    while (ended == NULL) {
+        while (sem_wait(&pipe->ready) != 0 && errno == EINTR)
             continue;
-        struct chunk *chunk = mf_ring_pop(walk->pipe->chunks);
+        struct chunk *chunk = mf_ring_pop(pipe->chunks);
         if (chunk == NULL)
-            return MF_SHUTTING_DOWN;
-        atomic_fetch_sub_explicit(&walk->pipe->ahead, 1, memory_order_relaxed);
-        if (chunk->err != MF_OK)
-            err = chunk->err;
-        else if (!begun)
-            err = begin_section(walk, writer);
-        begun = true;
-        if (err == MF_OK)
-            err = write_records(writer, walk->shard->id, mf_buf_view(&chunk->records));
-        last = chunk->last;
-        free_chunk(chunk);
+            return NULL;
+        atomic_fetch_sub_explicit(&pipe->ahead_bytes, chunk->bytes, memory_order_relaxed);
+        if (write_chunk(chunk, writer))
+            ended = chunk->walk;
+        free(chunk);
     }
-    return err != MF_OK ? err : mf_snapshot_end_shard(writer, walk->shard->id);
+    return ended;
 }
 
 void mf_walk_free(struct mf_walk *walk)
 {
-    mf_buf_free(&walk->records);
+    drop(&walk->records);
     mf_buf_free(&walk->members);
 }

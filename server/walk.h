@@ -1,6 +1,7 @@
 // One shard's state on its way into a snapshot file: cut and walked by its reactor in small steps
 // between commands, and written by the thread that owns the file. Chunks of records go from one to
-// the other, at most a few ahead of the disk.
+// the other through a pipe, at most a few ahead of the disk. The walks of several reactors may
+// share it and go on at once.
 //
 // The walk belongs to the reactor from mf_walk_begin until its last chunk, and to the file's thread
 // after that. A shard has one walk at a time: another waits for its end.
@@ -15,11 +16,11 @@
 #include "snapshot/format.h"
 #include "snapshot/writer.h"
 
-// One thread's end of it; one walk at a time.
+// The file's thread's end of it.
 struct mf_walk_pipe {
     struct mf_ring *chunks;
     sem_t ready;
-    _Atomic uint32_t ahead; // relaxed: it bounds memory, the ring orders the content
+    _Atomic size_t ahead_bytes; // relaxed: it bounds memory, the ring orders the content
 };
 void mf_walk_pipe_init(struct mf_walk_pipe *pipe);
 void mf_walk_pipe_free(struct mf_walk_pipe *pipe);
@@ -43,6 +44,10 @@ struct mf_walk {
     enum mf_err err;
     size_t taken; // bytes, in this step
     struct mf_buf records;
+    size_t kept_bytes; // of values that `records` only points to
+    // The file's thread.
+    bool in_file;        // its section has begun
+    enum mf_err outcome; // so far
 };
 
 // On the shard's reactor: cuts the shard as soon as its replica has applied `index`, and hands over
@@ -51,11 +56,14 @@ void mf_walk_begin(struct mf_walk *walk, uint64_t index);
 // On the shard's reactor, instead: the shard cannot be cut, which mf_walk_write then returns.
 void mf_walk_refuse(struct mf_walk *walk, enum mf_err err);
 
-// The file's thread: one whole section. The walk has come to its end when this returns, except that
-// with MF_SHUTTING_DOWN, after mf_walk_pipe_wake, the reactor may still have it (see `begun`).
-// MF_TIMEOUT when the replica did not get to `index` in time, MF_AGAIN when another state took the
-// place of the one that was walked.
-MF_MUST_USE enum mf_err mf_walk_write(struct mf_walk *walk, struct mf_snapshot_writer *writer);
+// The file's thread, at its start: reactors come first on the processors from now on.
+void mf_walk_step_back(void);
+// The file's thread: writes what comes until some walk of the pipe has come to its end, and returns
+// that one with its outcome: MF_OK when its section is whole, MF_TIMEOUT when the replica did not
+// get to `index` in time, MF_AGAIN when another state took the place of the one that was walked.
+// NULL after mf_walk_pipe_wake: then reactors may still have walks (see `begun`). Every walk must
+// be waited for, also when the file has failed.
+struct mf_walk *mf_walk_write(struct mf_walk_pipe *pipe, struct mf_snapshot_writer *writer);
 void mf_walk_free(struct mf_walk *walk);
 
 #endif

@@ -6,12 +6,21 @@
 // from then on send home what matches; so a watch that has begun misses no write that was asked for
 // later. A change is sent when this node's replica applies it, whoever leads.
 //
+// What this node has no copy of another node keeps (watch_relay.h); to the home it is one more
+// owner. Where nobody can be reached who has a copy, the watch waits up to the request timeout.
+//
 // With a version to begin from, the owner first sends what it has in its history (history.h), which
 // has to reach back that far.
 //
+// Who wants progress hears how far each shard is: at first of all that the watch covers, and then
+// about once a second of those that have moved, whatever has changed in them. It goes the way of
+// the events and behind those that it stands for, and a shard's version is looked at between two
+// entries of its log: so what comes after it begins exactly one version later, even where a flush
+// has given many events one version.
+//
 // Nothing is left out silently. Where events are too many for what carries them (between reactors,
-// or to the client), or where the replica takes over another state or is given up, the watch ends,
-// and its client hears that it is lost.
+// or to the client), or where the replica takes over another state or is given up, or another node
+// that keeps it is lost, the watch ends, and its client hears that it is lost.
 //
 // Everything here runs on the home's thread; watchers.h is the owners' side.
 #ifndef MF_SERVER_WATCH_H
@@ -26,19 +35,17 @@
 
 struct mf_reactor;
 
-struct mf_watch_from {
-    uint32_t shard;
-    uint64_t version;
-};
-
 struct mf_watch_want {
     bool by_prefix;
     struct mf_bytes pattern;
     uint32_t events; // a set of them
     bool one_shard;  // all that matches is in `shard`
     uint32_t shard;
-    const struct mf_watch_from *froms; // events of shards not named here begin now
+    const uint32_t *shards; // those that are meant, ascending; shard_count 0: every one
+    uint32_t shard_count;
+    const struct mf_shard_version *froms; // events of shards not named here begin now
     uint32_t from_count;
+    bool progress; // tell how far it is
 };
 
 // How a watch speaks to its client. None of these may call mf_watch_end for the watch itself.
@@ -47,6 +54,9 @@ struct mf_watch_sink {
     void (*begun)(void *arg, uint64_t id, enum mf_err err, const char *message);
     // False: the client cannot take any more, and the watch is lost.
     bool (*event)(void *arg, uint64_t id, const struct mf_event *event);
+    // Every event of these shards up to and including these versions has been told. The same.
+    bool (*progress)(void *arg, uint64_t id, const struct mf_shard_version *versions,
+                     uint32_t count);
     // It has ended, because it would have had to leave something out.
     void (*lost)(void *arg, uint64_t id);
 };
@@ -60,5 +70,7 @@ uint64_t mf_watch_begin(struct mf_reactor *reactor, const struct mf_watch_want *
                         const struct mf_watch_sink *sink, void *arg);
 // Ends it without a word. False when there is no such watch of `arg`.
 bool mf_watch_end(struct mf_reactor *reactor, uint64_t id, const void *arg);
+// Every few tens of milliseconds: looks whether somebody can keep what nobody could.
+void mf_watches_tick(struct mf_reactor *reactor);
 
 #endif

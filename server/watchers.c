@@ -1,88 +1,67 @@
-// Who watches this reactor's shards; see watchers.h.
+// The owners' side of watches; see watchers.h.
 #include "server/watchers.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/clock.h"
-#include "base/hash.h"
 #include "server/history.h"
 #include "server/request.h"
-#include "shards/slots.h"
+#include "server/watch_table.h"
 
 // The histories of all shards of a node have this much together, each a part between the bounds.
 #define HISTORY_BYTES (8u << 20)
 #define HISTORY_MIN_BYTES (8u << 10)
 #define HISTORY_MAX_BYTES (1u << 20)
-// More than this, in one turn or not taken yet by another reactor, and the watch is lost.
-#define TURN_BYTES_MAX (16u << 20)
-#define UNDER_WAY_BYTES_MAX (32u << 20)
 // Watches that begin with a version wait while a reactor has more than this to take: what they
 // missed shall not crowd out what others hear now.
 #define REPLAY_BYTES_MAX (4u << 20)
-#define BUCKETS_FIRST 64u
+// More than this for another reactor in one turn, and the watch is lost.
+#define TURN_BYTES_MAX (16u << 20)
+#define PROGRESS_US UINT64_C(1000000)
+
+struct beginning;
 
 // A shard of this reactor that a watch is about to cover.
 struct ask {
-    struct watcher *watcher;
+    struct beginning *beginning;
     struct mf_owned_shard *shard;
     uint64_t index; // the replica here has to apply this first
 };
 
-struct watcher {
-    struct watcher *next; // in its list or bucket
-    struct mf_watch_order *order;
-    uint64_t hash;    // of the pattern
-    struct ask *asks; // until it has begun
+// A watch that has not begun.
+struct beginning {
+    struct beginning *next;
+    struct mf_watcher *watcher;
+    struct ask *asks;
     uint32_t ask_count;
     uint32_t waiting; // answers to come
     uint64_t until_us;
     enum mf_err err;
-    bool gone; // ended or lost: freed as soon as nothing holds it
 };
 
 struct listened {
     const struct mf_shard *state; // whose changes are heard; NULL: none
     struct mf_history history;
-};
-
-struct out {
-    struct mf_buf items; // of this turn
-    _Atomic size_t under_way;
+    uint64_t told; // the version that those who want progress have heard of
 };
 
 struct mf_watchers {
     struct mf_reactor *reactor;
     struct listened *shards; // as reactor->shards
-    struct out *homes;
-    uint64_t seed;
-    struct watcher *beginning;
-    struct watcher **table; // those that have begun: chains by hash of their patterns
-    uint32_t bucket_count;
-    uint32_t count;
-    // How many of them are for a prefix of each length: a change costs one look for each length
-    // that there is, however many watch.
-    uint32_t *with_length;
-    size_t lengths;
+    struct mf_watch_outbox *outboxes;
+    struct mf_watch_table table;
+    struct beginning *beginning; // the first that came first
+    struct beginning **beginning_last;
     bool litter;   // some watcher is gone
     bool answered; // some watcher has had all its answers
-    // What matches one change.
-    struct watcher **matches;
-    uint32_t match_count;
-    uint32_t match_cap;
+    uint64_t progress_us;
+    struct mf_shard_version *moved; // room for all shards
+    struct mf_shard_version *some;  // the same
 };
 
-static void free_order(struct mf_watch_order *order)
+static void free_watcher(struct mf_watcher *watcher)
 {
-    mf_buf_free(&order->pattern);
-    free(order->froms);
-    free(order);
-}
-
-static void free_watcher(struct watcher *watcher)
-{
-    free_order(watcher->order);
-    free(watcher->asks);
+    mf_watch_order_free(watcher->order);
     free(watcher);
 }
 
@@ -90,42 +69,45 @@ struct mf_watchers *mf_watchers_new(struct mf_reactor *reactor)
 {
     struct mf_watchers *watchers = mf_calloc(1, sizeof(*watchers));
     watchers->reactor = reactor;
-    watchers->seed = mf_rand_next(&reactor->rand);
+    mf_watch_table_init(&watchers->table, mf_rand_next(&reactor->rand));
     watchers->shards = mf_calloc(reactor->shard_count, sizeof(*watchers->shards));
+    watchers->moved = mf_calloc(reactor->shard_count, sizeof(*watchers->moved));
+    watchers->some = mf_calloc(reactor->shard_count, sizeof(*watchers->some));
     size_t bytes = HISTORY_BYTES / reactor->node->config.shards;
     bytes = bytes < HISTORY_MIN_BYTES ? HISTORY_MIN_BYTES : bytes;
     bytes = bytes > HISTORY_MAX_BYTES ? HISTORY_MAX_BYTES : bytes;
     for (uint32_t i = 0; i < reactor->shard_count; i++)
         mf_history_init(&watchers->shards[i].history, bytes);
-    watchers->homes = mf_calloc(reactor->node->reactor_count, sizeof(*watchers->homes));
-    watchers->bucket_count = BUCKETS_FIRST;
-    watchers->table = mf_calloc(BUCKETS_FIRST, sizeof(struct watcher *));
+    watchers->outboxes = mf_calloc(reactor->node->reactor_count, sizeof(*watchers->outboxes));
+    for (uint16_t i = 0; i < reactor->node->reactor_count; i++)
+        mf_watch_outbox_init(&watchers->outboxes[i], TURN_BYTES_MAX, NULL);
+    watchers->beginning_last = &watchers->beginning;
     return watchers;
 }
 
-static void free_list(struct watcher *first)
+static void free_beginning(struct beginning *beginning)
 {
-    while (first != NULL) {
-        struct watcher *next = first->next;
-        free_watcher(first);
-        first = next;
-    }
+    free(beginning->asks);
+    free(beginning);
 }
 
 void mf_watchers_free(struct mf_watchers *watchers)
 {
-    free_list(watchers->beginning);
-    for (uint32_t i = 0; i < watchers->bucket_count; i++)
-        free_list(watchers->table[i]);
+    while (watchers->beginning != NULL) {
+        struct beginning *first = watchers->beginning;
+        watchers->beginning = first->next;
+        free_watcher(first->watcher);
+        free_beginning(first);
+    }
+    mf_watch_table_free(&watchers->table, free_watcher);
     for (uint32_t i = 0; i < watchers->reactor->shard_count; i++)
         mf_history_free(&watchers->shards[i].history);
     for (uint16_t i = 0; i < watchers->reactor->node->reactor_count; i++)
-        mf_buf_free(&watchers->homes[i].items);
+        mf_watch_outbox_free(&watchers->outboxes[i]);
     free(watchers->shards);
-    free(watchers->homes);
-    free(watchers->table);
-    free(watchers->with_length);
-    free(watchers->matches);
+    free(watchers->outboxes);
+    free(watchers->moved);
+    free(watchers->some);
     free(watchers);
 }
 
@@ -135,57 +117,48 @@ static struct listened *listened_of(const struct mf_owned_shard *shard)
     return &reactor->watchers->shards[shard - reactor->shards];
 }
 
-// News.
-
-void mf_watch_news_free(struct mf_watch_news *news)
+// All that have begun.
+static struct mf_watcher *first_from(const struct mf_watchers *watchers, uint32_t bucket)
 {
-    // Relaxed: it bounds memory, the ring between the reactors orders the content.
-    atomic_fetch_sub_explicit(news->under_way, news->items.len, memory_order_relaxed);
-    mf_buf_free(&news->items);
-    free(news);
+    while (bucket < watchers->table.bucket_count && watchers->table.buckets[bucket] == NULL)
+        bucket++;
+    return bucket < watchers->table.bucket_count ? watchers->table.buckets[bucket] : NULL;
 }
 
-static void tell(struct mf_watchers *watchers, const struct watcher *watcher,
-                 enum mf_watch_news_kind kind)
+static struct mf_watcher *first(const struct mf_watchers *watchers)
 {
-    struct mf_buf *items = &watchers->homes[watcher->order->home].items;
-    mf_buf_u8(items, (uint8_t)kind);
-    mf_buf_u64(items, watcher->order->id);
-    if (kind == MF_WATCH_REFUSED)
-        mf_buf_u16(items, (uint16_t)watcher->err);
+    return first_from(watchers, 0);
 }
 
-static void lose(struct mf_watchers *watchers, struct watcher *watcher)
+static struct mf_watcher *next(const struct mf_watchers *watchers, const struct mf_watcher *at)
+{
+    uint32_t bucket = (uint32_t)at->hash & (watchers->table.bucket_count - 1);
+    return at->next != NULL ? at->next : first_from(watchers, bucket + 1);
+}
+
+static bool is_everywhere(const struct mf_watcher *watcher)
+{
+    return !watcher->order->want.one_shard && watcher->order->want.shard_count == 0;
+}
+
+static void lose(struct mf_watchers *watchers, struct mf_watcher *watcher)
 {
     if (watcher->gone)
         return;
-    tell(watchers, watcher, MF_WATCH_LOST);
+    mf_watch_put_lost(watcher->outbox, watcher->order->id);
     watcher->gone = true;
     watchers->litter = true;
 }
 
-// Takes those that are gone out of the chain.
-static void sweep(struct mf_watchers *watchers, struct watcher **at)
+// The next event or progress is for this watch. False: it is lost instead.
+static bool address(struct mf_watchers *watchers, struct mf_watcher *watcher)
 {
-    while (*at != NULL) {
-        struct watcher *watcher = *at;
-        if (!watcher->gone) {
-            at = &watcher->next;
-            continue;
-        }
-        *at = watcher->next;
-        watchers->count--;
-        if (watcher->order->want.by_prefix)
-            watchers->with_length[watcher->order->want.pattern.len]--;
-        free_watcher(watcher);
+    if (mf_watch_outbox_full(watcher->outbox)) {
+        lose(watchers, watcher);
+        return false;
     }
-}
-
-static void sweep_all(struct mf_watchers *watchers)
-{
-    for (uint32_t i = 0; i < watchers->bucket_count; i++)
-        sweep(watchers, &watchers->table[i]);
-    watchers->litter = false;
+    mf_buf_u64(&watcher->outbox->ids, watcher->order->id);
+    return true;
 }
 
 void mf_watchers_flush(struct mf_reactor *reactor)
@@ -195,142 +168,121 @@ void mf_watchers_flush(struct mf_reactor *reactor)
         mf_watchers_tick(reactor);
     watchers->answered = false;
     if (watchers->litter)
-        sweep_all(watchers);
+        mf_watch_table_sweep_all(&watchers->table, free_watcher);
+    watchers->litter = false;
     for (uint16_t i = 0; i < reactor->node->reactor_count; i++) {
-        struct out *out = &watchers->homes[i];
-        if (out->items.len == 0)
-            continue;
-        struct mf_watch_news *news = mf_calloc(1, sizeof(*news));
-        news->task.run = mf_watches_take;
-        news->items = out->items;
-        news->under_way = &out->under_way;
-        atomic_fetch_add_explicit(&out->under_way, news->items.len, memory_order_relaxed);
-        out->items = (struct mf_buf){0};
-        mf_reactor_send(reactor, i, &news->task);
+        struct mf_watch_outbox *outbox = &watchers->outboxes[i];
+        if (outbox->items.len > 0)
+            mf_reactor_send(reactor, i, &mf_watch_news_of(outbox)->task);
     }
 }
 
 // Changes.
-
-static int compare_from(const void *left, const void *right)
-{
-    const struct mf_watch_from *a = left;
-    const struct mf_watch_from *b = right;
-    return (a->shard > b->shard) - (a->shard < b->shard);
-}
-
-static const struct mf_watch_from *from_of(const struct watcher *watcher, uint32_t shard)
-{
-    const struct mf_watch_want *want = &watcher->order->want;
-    struct mf_watch_from wanted = {.shard = shard};
-    if (want->from_count == 0)
-        return NULL;
-    return bsearch(&wanted, want->froms, want->from_count, sizeof(wanted), compare_from);
-}
-
-static bool matches(const struct watcher *watcher, uint32_t shard, const struct mf_event *event)
-{
-    const struct mf_watch_want *want = &watcher->order->want;
-    if (watcher->gone || (want->events & 1u << event->event) == 0)
-        return false;
-    if (want->by_prefix ? event->key.len < want->pattern.len ||
-                              memcmp(event->key.data, want->pattern.data, want->pattern.len) != 0
-                        : !mf_bytes_equal(event->key, want->pattern))
-        return false;
-    const struct mf_watch_from *from = from_of(watcher, shard);
-    return from == NULL || event->version >= from->version;
-}
-
-static void add_match(struct mf_watchers *watchers, struct watcher *watcher)
-{
-    if (watchers->match_count == watchers->match_cap) {
-        watchers->match_cap = watchers->match_cap == 0 ? 16 : watchers->match_cap * 2;
-        watchers->matches =
-            mf_realloc(watchers->matches, watchers->match_cap * sizeof(*watchers->matches));
-    }
-    watchers->matches[watchers->match_count++] = watcher;
-}
-
-static size_t under_way(const struct out *out)
-{
-    return atomic_load_explicit(&out->under_way, memory_order_relaxed);
-}
-
-// One copy of the event for all watches of a home.
-static void send_matches(struct mf_watchers *watchers, uint16_t home, const struct mf_event *event)
-{
-    struct out *out = &watchers->homes[home];
-    bool full = out->items.len > TURN_BYTES_MAX || under_way(out) > UNDER_WAY_BYTES_MAX;
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < watchers->match_count; i++) {
-        bool here = watchers->matches[i]->order->home == home;
-        if (here && full)
-            lose(watchers, watchers->matches[i]);
-        count += here;
-    }
-    if (count == 0 || full)
-        return;
-    mf_buf_u8(&out->items, MF_WATCH_EVENT);
-    mf_buf_u32(&out->items, count);
-    for (uint32_t i = 0; i < watchers->match_count; i++) {
-        if (watchers->matches[i]->order->home == home)
-            mf_buf_u64(&out->items, watchers->matches[i]->order->id);
-    }
-    mf_event_put(&out->items, event);
-}
-
-static struct watcher **bucket_of(const struct mf_watchers *watchers, uint64_t hash)
-{
-    return &watchers->table[hash & (watchers->bucket_count - 1)];
-}
-
-// Adds those whose pattern is the key's first `len` bytes.
-static void find_matches(struct mf_watchers *watchers, uint32_t shard, const struct mf_event *event,
-                         bool by_prefix, size_t len)
-{
-    uint64_t hash = mf_hash64(mf_bytes_of(event->key.data, len), watchers->seed);
-    for (struct watcher *at = *bucket_of(watchers, hash); at != NULL; at = at->next) {
-        const struct mf_watch_want *want = &at->order->want;
-        if (at->hash == hash && want->by_prefix == by_prefix && want->pattern.len == len &&
-            matches(at, shard, event))
-            add_match(watchers, at);
-    }
-}
 
 static void on_change(void *arg, enum mf_change_event kind, struct mf_bytes key, uint64_t version,
                       struct mf_bytes value)
 {
     struct mf_owned_shard *shard = arg;
     struct mf_watchers *watchers = shard->reactor->watchers;
+    struct mf_watch_table *table = &watchers->table;
     struct mf_event event = {kind, key, version, value};
     mf_history_add(&listened_of(shard)->history, &event);
-    if (watchers->count == 0)
+    if (table->count == 0)
         return;
-    watchers->match_count = 0;
-    for (size_t len = 0; len < watchers->lengths && len <= key.len; len++) {
-        if (watchers->with_length[len] > 0)
-            find_matches(watchers, shard->id, &event, true, len);
+    mf_watch_table_match(table, shard->id, &event);
+    // One copy of the event for all watches of a home.
+    for (uint32_t i = 0; i < table->match_count; i++)
+        (void)address(watchers, table->matches[i]);
+    for (uint32_t i = 0; i < table->match_count; i++)
+        mf_watch_put_event(table->matches[i]->outbox, &event);
+}
+
+// Progress.
+
+static uint64_t version_of(const struct mf_owned_shard *shard)
+{
+    struct mf_shard_meta meta;
+    mf_shard_meta(mf_replica_shard(shard->replica), &meta);
+    return meta.version;
+}
+
+static void tell_one(struct mf_watchers *watchers, struct mf_watcher *watcher,
+                     const struct mf_shard_version *versions, uint32_t count)
+{
+    if (!watcher->gone && address(watchers, watcher))
+        mf_watch_put_progress(watcher->outbox, versions, count);
+}
+
+// The version of a shard that is in `moved`, or NULL.
+static const struct mf_shard_version *find_moved(const struct mf_watchers *watchers, uint32_t count,
+                                                 uint32_t shard)
+{
+    uint32_t low = 0;
+    uint32_t high = count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (watchers->moved[middle].shard < shard)
+            low = middle + 1;
+        else
+            high = middle;
     }
-    find_matches(watchers, shard->id, &event, false, key.len);
-    for (uint16_t i = 0; i < shard->reactor->node->reactor_count && watchers->match_count > 0; i++)
-        send_matches(watchers, i, &event);
+    return low < count && watchers->moved[low].shard == shard ? &watchers->moved[low] : NULL;
+}
+
+static uint32_t gather_moved(struct mf_watchers *watchers)
+{
+    const struct mf_reactor *reactor = watchers->reactor;
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < reactor->shard_count; i++) {
+        struct listened *listened = &watchers->shards[i];
+        if (listened->state == NULL)
+            continue;
+        uint64_t version = version_of(&reactor->shards[i]);
+        if (version != listened->told)
+            watchers->moved[count++] = (struct mf_shard_version){reactor->shards[i].id, version};
+        listened->told = version;
+    }
+    return count;
+}
+
+// For a watch that is not of all shards here, and has what it is told for itself alone.
+static void tell_some(struct mf_watchers *watchers, struct mf_watcher *watcher, uint32_t count)
+{
+    const struct mf_watch_want *want = &watcher->order->want;
+    uint32_t found = 0;
+    for (uint32_t i = 0; i < (want->one_shard ? 1 : want->shard_count); i++) {
+        uint32_t shard = want->one_shard ? want->shard : want->shards[i];
+        const struct mf_shard_version *moved = find_moved(watchers, count, shard);
+        if (moved != NULL)
+            watchers->some[found++] = *moved;
+    }
+    if (found > 0)
+        tell_one(watchers, watcher, watchers->some, found);
+}
+
+// Nothing where nobody wants it. Watches of all shards share what is said.
+static void tell_progress(struct mf_watchers *watchers)
+{
+    uint64_t now_us = mf_reactor_now_us(watchers->reactor);
+    if (watchers->table.progress_count == 0 || now_us < watchers->progress_us)
+        return;
+    watchers->progress_us = now_us + PROGRESS_US;
+    uint32_t count = gather_moved(watchers);
+    if (count == 0)
+        return;
+    for (struct mf_watcher *at = first(watchers); at != NULL; at = next(watchers, at)) {
+        if (at->order->want.progress && !is_everywhere(at))
+            tell_some(watchers, at, count);
+    }
+    for (struct mf_watcher *at = first(watchers); at != NULL; at = next(watchers, at)) {
+        if (at->order->want.progress && is_everywhere(at) && !at->gone)
+            (void)address(watchers, at);
+    }
+    for (struct mf_watcher *at = first(watchers); at != NULL; at = next(watchers, at))
+        mf_watch_put_progress(at->outbox, watchers->moved, count);
 }
 
 // States that come and go.
-
-static bool covers(const struct watcher *watcher, uint32_t shard)
-{
-    const struct mf_watch_want *want = &watcher->order->want;
-    return !want->one_shard || want->shard == shard;
-}
-
-static void lose_all(struct mf_watchers *watchers, struct watcher *first, uint32_t shard)
-{
-    for (struct watcher *at = first; at != NULL; at = at->next) {
-        if (covers(at, shard))
-            lose(watchers, at);
-    }
-}
 
 void mf_watchers_detach(struct mf_owned_shard *shard)
 {
@@ -339,8 +291,10 @@ void mf_watchers_detach(struct mf_owned_shard *shard)
     if (listened->state == NULL)
         return;
     listened->state = NULL;
-    for (uint32_t i = 0; i < watchers->bucket_count; i++)
-        lose_all(watchers, watchers->table[i], shard->id);
+    for (struct mf_watcher *at = first(watchers); at != NULL; at = next(watchers, at)) {
+        if (mf_watcher_covers(at, shard->id))
+            lose(watchers, at);
+    }
 }
 
 void mf_watchers_attach(struct mf_owned_shard *shard)
@@ -359,263 +313,252 @@ void mf_watchers_attach(struct mf_owned_shard *shard)
 
 // Beginning.
 
-// The watcher does not begin, and nothing else knows of it.
-static void refuse(struct mf_watchers *watchers, struct watcher *watcher)
+// The watch does not begin, and nothing else knows of it.
+static void refuse(struct beginning *beginning)
 {
+    struct mf_watcher *watcher = beginning->watcher;
     if (!watcher->gone)
-        tell(watchers, watcher, MF_WATCH_REFUSED);
+        mf_watch_put_refused(watcher->outbox, watcher->order->id, beginning->err);
     free_watcher(watcher);
-}
-
-static void grow_table(struct mf_watchers *watchers)
-{
-    uint32_t old_count = watchers->bucket_count;
-    struct watcher **old = watchers->table;
-    watchers->bucket_count *= 2;
-    watchers->table = mf_calloc(watchers->bucket_count, sizeof(struct watcher *));
-    for (uint32_t i = 0; i < old_count; i++) {
-        while (old[i] != NULL) {
-            struct watcher *watcher = old[i];
-            old[i] = watcher->next;
-            struct watcher **bucket = bucket_of(watchers, watcher->hash);
-            watcher->next = *bucket;
-            *bucket = watcher;
-        }
-    }
-    free(old);
-}
-
-static void count_length(struct mf_watchers *watchers, size_t len)
-{
-    if (len >= watchers->lengths) {
-        watchers->with_length =
-            mf_realloc(watchers->with_length, (len + 1) * sizeof(*watchers->with_length));
-        for (size_t i = watchers->lengths; i <= len; i++)
-            watchers->with_length[i] = 0;
-        watchers->lengths = len + 1;
-    }
-    watchers->with_length[len]++;
-}
-
-static void add_watcher(struct mf_watchers *watchers, struct watcher *watcher)
-{
-    if (++watchers->count > watchers->bucket_count)
-        grow_table(watchers);
-    if (watcher->order->want.by_prefix)
-        count_length(watchers, watcher->order->want.pattern.len);
-    struct watcher **bucket = bucket_of(watchers, watcher->hash);
-    watcher->next = *bucket;
-    *bucket = watcher;
 }
 
 struct replay {
     struct mf_watchers *watchers;
-    struct watcher *watcher;
+    struct mf_watcher *watcher;
     uint32_t shard;
 };
 
 static void replay_one(void *arg, const struct mf_event *event)
 {
     struct replay *replay = arg;
-    struct mf_watchers *watchers = replay->watchers;
-    if (!matches(replay->watcher, replay->shard, event))
-        return;
-    watchers->match_count = 0;
-    add_match(watchers, replay->watcher);
-    send_matches(watchers, replay->watcher->order->home, event);
+    struct mf_watcher *watcher = replay->watcher;
+    if (mf_watcher_wants(watcher, replay->shard, event) && address(replay->watchers, watcher))
+        mf_watch_put_event(watcher->outbox, event);
 }
 
-static bool reaches_back(const struct watcher *watcher)
+static bool reaches_back(const struct beginning *beginning)
 {
-    for (uint32_t i = 0; i < watcher->ask_count; i++) {
-        const struct mf_owned_shard *shard = watcher->asks[i].shard;
-        const struct mf_watch_from *from = from_of(watcher, shard->id);
+    for (uint32_t i = 0; i < beginning->ask_count; i++) {
+        const struct mf_owned_shard *shard = beginning->asks[i].shard;
+        const struct mf_shard_version *from = mf_watcher_from(beginning->watcher, shard->id);
         if (from != NULL && from->version < listened_of(shard)->history.complete_from)
             return false;
     }
     return true;
 }
 
-// All replicas are there: from this moment on changes are sent.
-static void go(struct mf_watchers *watchers, struct watcher *watcher)
+// The first that is heard of progress names every shard.
+static void begin_progress(struct mf_watchers *watchers, const struct beginning *beginning)
 {
-    if (!reaches_back(watcher)) {
-        watcher->err = MF_COMPACTED;
-        refuse(watchers, watcher);
+    if (!beginning->watcher->order->want.progress)
+        return;
+    if (watchers->table.progress_count == 1) {
+        (void)gather_moved(watchers);
+        watchers->progress_us = mf_reactor_now_us(watchers->reactor) + PROGRESS_US;
+    }
+    for (uint32_t i = 0; i < beginning->ask_count; i++) {
+        const struct mf_owned_shard *shard = beginning->asks[i].shard;
+        watchers->moved[i] = (struct mf_shard_version){shard->id, version_of(shard)};
+    }
+    tell_one(watchers, beginning->watcher, watchers->moved, beginning->ask_count);
+}
+
+// Versions to begin from that have been say nothing of what is to come.
+static void forget_froms(const struct beginning *beginning)
+{
+    struct mf_watch_order *order = beginning->watcher->order;
+    for (uint32_t i = 0; i < beginning->ask_count; i++) {
+        const struct mf_owned_shard *shard = beginning->asks[i].shard;
+        const struct mf_shard_version *from = mf_watcher_from(beginning->watcher, shard->id);
+        if (from != NULL && from->version > version_of(shard) + 1)
+            return;
+    }
+    free(order->froms);
+    order->froms = NULL;
+    order->want.froms = NULL;
+    order->want.from_count = 0;
+}
+
+// All replicas are there: from this moment on changes are sent.
+static void go(struct mf_watchers *watchers, struct beginning *beginning)
+{
+    struct mf_watcher *watcher = beginning->watcher;
+    if (!reaches_back(beginning)) {
+        beginning->err = MF_COMPACTED;
+        refuse(beginning);
         return;
     }
-    tell(watchers, watcher, MF_WATCH_BEGUN);
-    add_watcher(watchers, watcher);
-    for (uint32_t i = 0; i < watcher->ask_count; i++) {
-        struct mf_owned_shard *shard = watcher->asks[i].shard;
+    mf_watch_put_begun(watcher->outbox, watcher->order->id, beginning->ask_count);
+    mf_watch_table_add(&watchers->table, watcher);
+    for (uint32_t i = 0; i < beginning->ask_count; i++) {
+        struct mf_owned_shard *shard = beginning->asks[i].shard;
         struct replay replay = {watchers, watcher, shard->id};
-        const struct mf_watch_from *from = from_of(watcher, shard->id);
+        const struct mf_shard_version *from = mf_watcher_from(watcher, shard->id);
         if (from != NULL)
             mf_history_visit(&listened_of(shard)->history, from->version, replay_one, &replay);
     }
-    free(watcher->asks);
-    watcher->asks = NULL;
-    watcher->ask_count = 0;
+    begin_progress(watchers, beginning);
+    forget_froms(beginning);
 }
 
 // Have the replicas applied what the leaders had applied? Yes, with an error, when one is gone.
-static bool caught_up(struct watcher *watcher)
+static bool caught_up(struct beginning *beginning)
 {
-    for (uint32_t i = 0; i < watcher->ask_count; i++) {
-        const struct mf_owned_shard *shard = watcher->asks[i].shard;
+    for (uint32_t i = 0; i < beginning->ask_count; i++) {
+        const struct mf_owned_shard *shard = beginning->asks[i].shard;
         if (shard->replica == NULL) {
-            watcher->err = MF_NOT_FOUND;
+            beginning->err = MF_NOT_FOUND;
             return true;
         }
         struct mf_shard_meta meta;
         mf_shard_meta(mf_replica_shard(shard->replica), &meta);
-        if (meta.applied < watcher->asks[i].index)
+        if (meta.applied < beginning->asks[i].index)
             return false;
     }
     return true;
 }
 
-static bool has_to_queue(const struct mf_watchers *watchers, const struct watcher *watcher)
+static bool has_to_queue(const struct mf_watcher *watcher)
 {
-    const struct out *out = &watchers->homes[watcher->order->home];
     return watcher->order->want.from_count > 0 &&
-           out->items.len + under_way(out) > REPLAY_BYTES_MAX;
+           watcher->outbox->items.len + mf_watch_under_way(watcher->outbox) > REPLAY_BYTES_MAX;
 }
 
 // False while it has to wait.
-static bool settle(struct mf_watchers *watchers, struct watcher *watcher)
+static bool settle(struct mf_watchers *watchers, struct beginning *beginning)
 {
-    if (watcher->waiting > 0)
+    struct mf_watcher *watcher = beginning->watcher;
+    if (beginning->waiting > 0)
         return false;
-    if (watcher->err == MF_OK && !watcher->gone &&
-        (!caught_up(watcher) || has_to_queue(watchers, watcher))) {
-        if (mf_reactor_now_us(watchers->reactor) < watcher->until_us)
+    if (beginning->err == MF_OK && !watcher->gone &&
+        (!caught_up(beginning) || has_to_queue(watcher))) {
+        if (mf_reactor_now_us(watchers->reactor) < beginning->until_us)
             return false;
-        watcher->err = MF_TIMEOUT;
+        beginning->err = MF_TIMEOUT;
     }
-    if (watcher->err != MF_OK || watcher->gone)
-        refuse(watchers, watcher);
+    if (beginning->err != MF_OK || watcher->gone)
+        refuse(beginning);
     else
-        go(watchers, watcher);
+        go(watchers, beginning);
     return true;
 }
 
 void mf_watchers_tick(struct mf_reactor *reactor)
 {
     struct mf_watchers *watchers = reactor->watchers;
-    for (struct watcher **at = &watchers->beginning; *at != NULL;) {
-        struct watcher *watcher = *at;
-        struct watcher *next = watcher->next;
-        if (settle(watchers, watcher))
-            *at = next;
-        else
-            at = &watcher->next;
+    struct beginning **at = &watchers->beginning;
+    while (*at != NULL) {
+        struct beginning *beginning = *at;
+        if (!settle(watchers, beginning)) {
+            at = &beginning->next;
+            continue;
+        }
+        *at = beginning->next;
+        free_beginning(beginning);
     }
+    watchers->beginning_last = at;
+    tell_progress(watchers);
 }
 
 static void on_index(void *arg, const struct mf_result *result)
 {
     struct ask *ask = arg;
-    struct watcher *watcher = ask->watcher;
+    struct beginning *beginning = ask->beginning;
     if (result->kind == MF_RESULT_ERROR)
-        watcher->err = result->err;
+        beginning->err = result->err;
     else
         ask->index = (uint64_t)result->integer;
-    if (--watcher->waiting == 0)
+    if (--beginning->waiting == 0)
         ask->shard->reactor->watchers->answered = true;
 }
 
-static void ask_leaders(struct mf_watchers *watchers, struct watcher *watcher)
+static void ask_leaders(struct mf_watchers *watchers, struct beginning *beginning)
 {
     struct mf_reactor *reactor = watchers->reactor;
     struct mf_command index = {.op = MF_OP_INDEX};
     // What has no copy here is not asked for: its changes would not be heard.
     for (uint32_t i = 0; i < reactor->shard_count; i++) {
         const struct mf_owned_shard *shard = &reactor->shards[i];
-        if (covers(watcher, shard->id) && shard->replica == NULL && shard->state == NULL)
-            watcher->err = MF_NOT_FOUND;
+        if (mf_watcher_covers(beginning->watcher, shard->id) && shard->replica == NULL &&
+            shard->state == NULL)
+            beginning->err = MF_NOT_FOUND;
     }
-    if (watcher->err != MF_OK)
+    if (beginning->err != MF_OK)
         return;
-    watcher->asks = mf_calloc(reactor->shard_count, sizeof(*watcher->asks));
+    beginning->asks = mf_calloc(reactor->shard_count, sizeof(*beginning->asks));
     for (uint32_t i = 0; i < reactor->shard_count; i++) {
-        if (covers(watcher, reactor->shards[i].id))
-            watcher->asks[watcher->ask_count++] =
-                (struct ask){.watcher = watcher, .shard = &reactor->shards[i]};
+        if (mf_watcher_covers(beginning->watcher, reactor->shards[i].id))
+            beginning->asks[beginning->ask_count++] =
+                (struct ask){.beginning = beginning, .shard = &reactor->shards[i]};
     }
-    watcher->waiting = watcher->ask_count;
-    for (uint32_t i = 0; i < watcher->ask_count; i++)
-        mf_request_start_on(reactor, watcher->asks[i].shard->id, &index, on_index,
-                            &watcher->asks[i]);
+    beginning->waiting = beginning->ask_count;
+    for (uint32_t i = 0; i < beginning->ask_count; i++)
+        mf_request_start_on(reactor, beginning->asks[i].shard->id, &index, on_index,
+                            &beginning->asks[i]);
 }
 
-static void begin(struct mf_watchers *watchers, struct mf_watch_order *order)
+void mf_watchers_begin(struct mf_watchers *watchers, struct mf_watch_order *order,
+                       struct mf_watch_outbox *outbox)
 {
     const struct mf_reactor *reactor = watchers->reactor;
-    struct watcher *watcher = mf_calloc(1, sizeof(*watcher));
+    struct mf_watcher *watcher = mf_calloc(1, sizeof(*watcher));
     watcher->order = order;
-    watcher->hash = mf_hash64(order->want.pattern, watchers->seed);
-    watcher->until_us =
+    watcher->outbox = outbox;
+    watcher->hash = mf_watch_table_hash(&watchers->table, order->want.pattern);
+    mf_watch_sort_froms(order);
+    struct beginning *beginning = mf_calloc(1, sizeof(*beginning));
+    beginning->watcher = watcher;
+    beginning->until_us =
         mf_reactor_now_us(reactor) + (uint64_t)reactor->node->config.request_timeout_ms * 1000;
-    if (order->want.from_count > 1)
-        qsort(order->froms, order->want.from_count, sizeof(*order->froms), compare_from);
-    ask_leaders(watchers, watcher);
-    if (settle(watchers, watcher))
-        return;
-    watcher->next = watchers->beginning;
-    watchers->beginning = watcher;
+    *watchers->beginning_last = beginning;
+    watchers->beginning_last = &beginning->next;
+    ask_leaders(watchers, beginning);
+    if (beginning->waiting == 0)
+        watchers->answered = true;
 }
 
-static struct watcher *find(struct watcher *first, const struct mf_watch_order *order)
+void mf_watchers_end(struct mf_watchers *watchers, const struct mf_watch_order *order,
+                     const struct mf_watch_outbox *outbox)
 {
-    while (first != NULL && (first->order->id != order->id || first->order->home != order->home))
-        first = first->next;
-    return first;
-}
-
-static void end(struct mf_watchers *watchers, const struct mf_watch_order *order)
-{
-    struct watcher *watcher = find(watchers->beginning, order);
-    if (watcher != NULL) {
-        watcher->gone = true; // the answers that are still to come point to it
-        return;
+    for (struct beginning *at = watchers->beginning; at != NULL; at = at->next) {
+        const struct mf_watcher *watcher = at->watcher;
+        if (!watcher->gone && watcher->order->id == order->id && watcher->outbox == outbox) {
+            at->watcher->gone = true; // the answers that are still to come point to it
+            return;
+        }
     }
-    uint64_t hash = mf_hash64(order->want.pattern, watchers->seed);
-    struct watcher **bucket = bucket_of(watchers, hash);
-    watcher = find(*bucket, order);
+    struct mf_watcher *watcher = mf_watch_table_find(&watchers->table, order, outbox);
     if (watcher == NULL)
         return;
     watcher->gone = true;
-    sweep(watchers, bucket);
+    mf_watch_table_sweep(&watchers->table, watcher->hash, free_watcher);
+}
+
+void mf_watchers_forget(struct mf_watchers *watchers, const struct mf_watch_outbox *outbox)
+{
+    for (struct beginning *at = watchers->beginning; at != NULL; at = at->next)
+        at->watcher->gone = at->watcher->gone || at->watcher->outbox == outbox;
+    for (struct mf_watcher *at = first(watchers); at != NULL; at = next(watchers, at))
+        at->gone = at->gone || at->outbox == outbox;
+    mf_watch_table_sweep_all(&watchers->table, free_watcher);
 }
 
 static void run_order(struct mf_reactor *reactor, struct mf_task *task)
 {
     struct mf_watch_order *order = (struct mf_watch_order *)task;
+    struct mf_watch_outbox *outbox = &reactor->watchers->outboxes[order->home];
     if (!order->end) {
-        begin(reactor->watchers, order);
+        mf_watchers_begin(reactor->watchers, order, outbox);
         return;
     }
-    end(reactor->watchers, order);
-    free_order(order);
+    mf_watchers_end(reactor->watchers, order, outbox);
+    mf_watch_order_free(order);
 }
 
-struct mf_watch_order *mf_watch_order_new(uint64_t id, uint16_t home, bool end,
-                                          const struct mf_watch_want *want)
+void mf_watchers_order(struct mf_reactor *home, uint16_t owner, uint64_t id, bool end,
+                       const struct mf_watch_want *want)
 {
-    struct mf_watch_order *order = mf_calloc(1, sizeof(*order));
+    struct mf_watch_order *order = mf_watch_order_new(id, home->index, end, want);
     order->task.run = run_order;
-    order->id = id;
-    order->home = home;
-    order->end = end;
-    order->want = *want;
-    mf_buf_put(&order->pattern, want->pattern.data, want->pattern.len);
-    order->want.pattern = mf_buf_view(&order->pattern);
-    order->want.from_count = end ? 0 : want->from_count;
-    if (order->want.from_count > 0) {
-        order->froms = mf_calloc(want->from_count, sizeof(*order->froms));
-        memcpy(order->froms, want->froms, want->from_count * sizeof(*order->froms));
-    }
-    order->want.froms = order->froms;
-    return order;
+    mf_reactor_send(home, owner, &order->task);
 }

@@ -4,8 +4,7 @@
 #define MF_SERVER_WATCHERS_H
 
 #include "server/reactor.h"
-#include "server/task.h"
-#include "server/watch.h"
+#include "server/watch_news.h"
 
 struct mf_watchers;
 struct mf_watchers *mf_watchers_new(struct mf_reactor *reactor);
@@ -18,39 +17,19 @@ void mf_watchers_attach(struct mf_owned_shard *shard);
 void mf_watchers_detach(struct mf_owned_shard *shard);
 // At the end of a turn: begins what has had its answers, and sends home what has come together.
 void mf_watchers_flush(struct mf_reactor *reactor);
-// Every few tens of milliseconds: looks whether replicas have caught up.
+// Every few tens of milliseconds: looks whether replicas have caught up, and tells of progress.
 void mf_watchers_tick(struct mf_reactor *reactor);
 
-// From a watch to an owner.
-struct mf_watch_order {
-    struct mf_task task; // runs on the owner, which frees the order
-    uint64_t id;
-    uint16_t home;
-    bool end; // else it begins; an end names the pattern again
-    struct mf_watch_want want;
-    // What want's views point to.
-    struct mf_buf pattern;
-    struct mf_watch_from *froms;
-};
-// Copies `want`, of which an end needs no froms.
-struct mf_watch_order *mf_watch_order_new(uint64_t id, uint16_t home, bool end,
-                                          const struct mf_watch_want *want);
+// What a watch's home sends to an owner; want's views need not live on.
+void mf_watchers_order(struct mf_reactor *home, uint16_t owner, uint64_t id, bool end,
+                       const struct mf_watch_want *want);
 
-// From an owner to a home: one after the other, in the order in which they happened. The home is
-// handed this as a task and calls mf_watch_news_free.
-enum mf_watch_news_kind {
-    MF_WATCH_BEGUN,   // u64 id: this owner sends events from now on
-    MF_WATCH_REFUSED, // u64 id, u16 err: it does not (NOT_FOUND: there is no copy here)
-    MF_WATCH_EVENT,   // u32 n, n times u64 id, and an event
-    MF_WATCH_LOST,    // u64 id: it sends no more
-};
-struct mf_watch_news {
-    struct mf_task task;       // run: mf_watches_take
-    struct mf_buf items;       // each u8 kind and what it says above
-    _Atomic size_t *under_way; // the owner's count of the bytes that this home has not taken yet
-};
-void mf_watch_news_free(struct mf_watch_news *news);
-// watch.c: takes what has come, on the home.
-void mf_watches_take(struct mf_reactor *reactor, struct mf_task *task);
+// The same from another node, whose news go into this outbox. Begin takes the order over.
+void mf_watchers_begin(struct mf_watchers *watchers, struct mf_watch_order *order,
+                       struct mf_watch_outbox *outbox);
+void mf_watchers_end(struct mf_watchers *watchers, const struct mf_watch_order *order,
+                     const struct mf_watch_outbox *outbox);
+// All watches of the outbox end without a word: it may be freed.
+void mf_watchers_forget(struct mf_watchers *watchers, const struct mf_watch_outbox *outbox);
 
 #endif

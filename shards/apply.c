@@ -233,6 +233,9 @@ enum mf_err mf_apply_command(struct mf_shard *shard, const struct mf_command *co
         apply_roster(shard, command, out);
         return MF_OK;
     case MF_OP_NONE:
+    case MF_OP_TRANSFER:
+    case MF_OP_DRAIN:
+        return MF_CORRUPT; // in no log
     case MF_OP_GET:
     case MF_OP_MGET:
     case MF_OP_HAS:
@@ -241,8 +244,6 @@ enum mf_err mf_apply_command(struct mf_shard *shard, const struct mf_command *co
     case MF_OP_INDEX:
     case MF_OP_SCAN:
     case MF_OP_TXN_READ:
-    case MF_OP_TRANSFER:
-    case MF_OP_DRAIN:
         break;
     }
     // A read that went through the log: the state at this entry.

@@ -2,6 +2,7 @@
 #include "shards/entry.h"
 
 #include <assert.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,9 +16,10 @@
 
 #define NARROW_LEN_MAX 255u
 
-// A large value. Only the owner's thread counts references: entries are freed there too.
+// A large value. The owner's thread takes references, and whoever writes a snapshot gives some
+// back: with release, and who sees none left acquires, so that nobody reads what has been freed.
 struct block {
-    uint32_t refs;
+    _Atomic uint32_t refs;
     size_t len;
     uint8_t bytes[];
 };
@@ -131,8 +133,14 @@ static struct mf_entry *new_without_value(const struct mf_record *record, size_t
 
 static void point_at_block(struct mf_entry *entry, const struct layout *at, struct block *block)
 {
-    block->refs++;
+    atomic_fetch_add_explicit(&block->refs, 1, memory_order_relaxed);
     memcpy((uint8_t *)entry + at->value_len_at, &block, sizeof(struct block *));
+}
+
+static void release(struct block *block)
+{
+    if (atomic_fetch_sub_explicit(&block->refs, 1, memory_order_acq_rel) == 1)
+        free(block);
 }
 
 static void copy_joined(uint8_t *to, struct mf_bytes head, struct mf_bytes tail)
@@ -151,7 +159,7 @@ struct mf_entry *mf_entry_joined(const struct mf_record *record, struct mf_bytes
     struct mf_entry *entry = new_without_value(record, len, bits, &at);
     if ((bits & BIT_APART) != 0) {
         struct block *block = mf_alloc(sizeof(*block) + len);
-        block->refs = 0;
+        atomic_init(&block->refs, 0);
         block->len = len;
         copy_joined(block->bytes, record->value, tail);
         point_at_block(entry, &at, block);
@@ -188,11 +196,27 @@ void mf_entry_free(struct mf_entry *entry)
 {
     if ((bits_of(entry) & BIT_APART) != 0) {
         struct layout at = layout_of(bits_of(entry));
-        struct block *block = block_of(entry, &at);
-        if (--block->refs == 0)
-            free(block);
+        release(block_of(entry, &at));
     }
     free(entry);
+}
+
+static struct block *block_of_value(struct mf_bytes value)
+{
+    return (struct block *)(void *)((uintptr_t)value.data - offsetof(struct block, bytes));
+}
+
+bool mf_entry_keep_value(struct mf_bytes value)
+{
+    if (value.len <= MF_ENTRY_APART_BYTES)
+        return false;
+    atomic_fetch_add_explicit(&block_of_value(value)->refs, 1, memory_order_relaxed);
+    return true;
+}
+
+void mf_entry_release_value(struct mf_bytes value)
+{
+    release(block_of_value(value));
 }
 
 struct mf_bytes mf_entry_key(const struct mf_entry *entry)

@@ -7,7 +7,7 @@
 //
 // so a key of 14 bytes with a value of 32 takes 64 bytes with a TTL and 54 without. A value over
 // MF_ENTRY_APART_BYTES stands in a block of its own that is shared between versions of the entry
-// which differ in their TTL only: to change the TTL of a large value does not copy it.
+// which differ in their TTL only, and with snapshots that are being written: neither copies it.
 //
 // Threads: the shard's owner writes. What others may read once the map has published the entry
 // never changes: key, value, version, deadline. A change makes a new entry. Two fields do change,
@@ -53,6 +53,11 @@ void mf_entry_set_parity(struct mf_entry *entry, bool parity);
 // The heap node of an entry with a TTL, NULL without; and back.
 struct mf_heap_node *mf_entry_node(struct mf_entry *entry);
 struct mf_entry *mf_entry_of_node(struct mf_heap_node *node);
+
+// [owner] Keeps the value of an entry beyond it, without a copy: only large ones, which stand in a
+// block, can be kept; false for others. [any] Gives such a value back.
+bool mf_entry_keep_value(struct mf_bytes value);
+void mf_entry_release_value(struct mf_bytes value);
 
 // What it takes from the allocator; a block that versions share counts in each.
 size_t mf_entry_bytes(const struct mf_entry *entry);

@@ -482,14 +482,15 @@ static void visit_counting(void *arg, uintptr_t slot)
     counting->visit(counting->arg, mf_slot_entry(slot));
 }
 
-uint64_t mf_map_walk(struct mf_map *map, uint64_t cursor, size_t entries_min,
+uint64_t mf_map_walk(struct mf_map *map, uint64_t cursor, size_t work,
                      void (*visit)(void *arg, struct mf_entry *entry), void *arg)
 {
     struct counting_visit counting = {0, visit, arg};
-    while (cursor < mf_map_bucket_count(map)) {
+    size_t buckets = 0;
+    while (cursor < mf_map_bucket_count(map) &&
+           (buckets == 0 || (counting.visited < work && buckets < work))) {
         visit_chain(mf_map_bucket_at(map, cursor++), visit_counting, &counting);
-        if (counting.visited >= entries_min)
-            break;
+        buckets++;
     }
     return cursor < mf_map_bucket_count(map) ? cursor : 0;
 }

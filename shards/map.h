@@ -68,13 +68,13 @@ size_t mf_map_waiting_bytes(const struct mf_map *map);
 // the table is.
 uint64_t mf_map_work(const struct mf_map *map);
 
-// [writer] Walks the table in bucket order: calls visit for every entry of the next buckets, at
-// least `entries_min` entries unless the end comes first, and returns the cursor to go on from; 0
-// starts a walk and 0 is returned at its end. visit may not change the map. An entry that is there
-// through the whole walk is visited at least once however the table grows in between; it can be
-// visited twice. While mf_map_hold_shrink(true) holds, the table does not shrink, which a walk
-// over several turns needs.
-uint64_t mf_map_walk(struct mf_map *map, uint64_t cursor, size_t entries_min,
+// [writer] Walks the table in bucket order: calls visit for every entry of the next buckets, until
+// there were `work` entries or `work` buckets (but one at least), and returns the cursor to go on
+// from; 0 starts a walk and 0 is returned at its end. visit may not change the map. An entry that
+// is there through the whole walk is visited at least once however the table grows in between; it
+// can be visited twice. While mf_map_hold_shrink(true) holds, the table does not shrink, which a
+// walk over several turns needs.
+uint64_t mf_map_walk(struct mf_map *map, uint64_t cursor, size_t work,
                      void (*visit)(void *arg, struct mf_entry *entry), void *arg);
 void mf_map_hold_shrink(struct mf_map *map, bool hold);
 

@@ -12,7 +12,6 @@
 
 #define FIXED_SEED UINT64_C(0x6d6179666c79)
 // Entries that a turn sets right after a walk that was ended early.
-#define SETTLE_PER_TURN 256u
 // Changes of a txn for which memory is kept.
 #define JOURNAL_KEPT_MAX 1024u
 
@@ -451,7 +450,7 @@ struct mf_map *mf_shard_map(struct mf_shard *shard)
 
 void mf_shard_reclaim(struct mf_shard *shard)
 {
-    mf_walk_settle(shard, SETTLE_PER_TURN);
+    (void)mf_shard_walk_settle(shard);
     mf_map_reclaim(shard->keys);
     mf_map_reclaim(shard->ids);
 }

@@ -62,7 +62,8 @@ void mf_shard_free(struct mf_shard *shard);
 
 // Applies log entry `index` (exactly one after the last). For each command of the batch,
 // done(arg, n, result) gets its number and encoded result, valid during the call; done may be NULL.
-// A payload that cannot be decoded is MF_CORRUPT and leaves the state unusable: the caller stops.
+// A payload that cannot be decoded, or holds what is in no log, is MF_CORRUPT and leaves the state
+// unusable: the caller stops.
 MF_MUST_USE enum mf_err mf_shard_apply(struct mf_shard *shard, uint64_t index, uint64_t log_time_us,
                                        struct mf_bytes payload,
                                        void (*done)(void *arg, uint32_t n, struct mf_bytes result),
@@ -151,13 +152,16 @@ bool mf_shard_valid(const struct mf_shard *shard);
 MF_MUST_USE enum mf_err mf_shard_walk_begin(struct mf_shard *shard, struct mf_shard_meta *meta,
                                             void (*sink)(void *arg, const struct mf_record *record),
                                             void *arg);
-// Visits about `records` more; true while there are more to come, false once the walk is complete.
+// Visits about `records` more, or as many empty buckets; true while there are more to come, false
+// once the walk is complete.
 bool mf_shard_walk_step(struct mf_shard *shard, size_t records);
 // True from begin until every record has been handed out, or until end.
 bool mf_shard_walking(const struct mf_shard *shard);
 // Ends the walk early (or after its end, without effect). What it has not reached is set right in
-// small steps by mf_shard_reclaim, or at once by the next begin.
+// small steps by mf_shard_reclaim and mf_shard_walk_settle, or at once by the next begin.
 void mf_shard_walk_end(struct mf_shard *shard);
+// Such a step; true when nothing is left to be set right.
+bool mf_shard_walk_settle(struct mf_shard *shard);
 
 // Loading into a fresh shard: begin, every record, end. Records may come in any order.
 void mf_shard_load_begin(struct mf_shard *shard);

@@ -166,7 +166,5 @@ MF_MUST_USE enum mf_err mf_shard_answer(const struct mf_shard *shard,
 
 // Before an entry is changed or taken out: hands it to the walk that has not reached it yet.
 void mf_walk_save(struct mf_shard *shard, struct mf_entry *entry);
-// Goes on with a walk that was ended early; returns false when there is nothing to do.
-bool mf_walk_settle(struct mf_shard *shard, size_t records);
 
 #endif

@@ -13,6 +13,8 @@
 
 #include "shards/shard_internal.h"
 
+#define SETTLE_RECORDS 256
+
 void mf_walk_save(struct mf_shard *shard, struct mf_entry *entry)
 {
     struct mf_walk *walk = &shard->walk;
@@ -56,13 +58,19 @@ static bool step(struct mf_shard *shard, size_t records)
     return false;
 }
 
+// Goes on with a walk that was ended early; false when there is none.
+static bool settle(struct mf_shard *shard, size_t records)
+{
+    return shard->walk.sink == NULL && step(shard, records);
+}
+
 enum mf_err mf_shard_walk_begin(struct mf_shard *shard, struct mf_shard_meta *meta,
                                 void (*sink)(void *arg, const struct mf_record *record), void *arg)
 {
     struct mf_walk *walk = &shard->walk;
     if (walk->sink != NULL)
         return MF_BUSY;
-    while (mf_walk_settle(shard, SIZE_MAX))
+    while (settle(shard, SIZE_MAX))
         continue;
     mf_shard_meta(shard, meta);
     *walk = (struct mf_walk){
@@ -90,9 +98,9 @@ void mf_shard_walk_end(struct mf_shard *shard)
     shard->walk.sink = NULL;
 }
 
-bool mf_walk_settle(struct mf_shard *shard, size_t records)
+bool mf_shard_walk_settle(struct mf_shard *shard)
 {
-    return shard->walk.sink == NULL && step(shard, records);
+    return !settle(shard, SETTLE_RECORDS);
 }
 
 void mf_shard_load_begin(struct mf_shard *shard)

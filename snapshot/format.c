@@ -10,7 +10,7 @@
 
 #include "base/command.h"
 #include "base/hash.h"
-#include "shards/slots.h"
+#include "base/slots.h"
 
 static const uint8_t header_magic[MF_SNAPSHOT_MAGIC_BYTES] = {'M', 'F', 'S',  'N',
                                                               'A', 'P', '\r', '\n'};

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 #include "base/hash.h"
-#include "shards/slots.h"
+#include "base/slots.h"
 #include "snapshot/format.h"
 
 // Of one thread, by new shard.

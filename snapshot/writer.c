@@ -15,7 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "shards/slots.h"
+#include "base/slots.h"
 #include "snapshot/block.h"
 #include "snapshot/calls.h"
 #include "snapshot/format.h"

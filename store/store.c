@@ -12,7 +12,7 @@
 
 #include "base/clock.h"
 #include "base/rand.h"
-#include "shards/slots.h"
+#include "base/slots.h"
 
 // So much may wait for readers before a writer looks whether they have left.
 #define TIDY_BYTES ((size_t)256 << 10)

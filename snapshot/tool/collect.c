@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "base/hash.h"
-#include "shards/slots.h"
+#include "base/slots.h"
 #include "snapshot/format.h"
 #include "snapshot/tool/interrupt.h"
 #include "snapshot/tool/outfile.h"

@@ -1,5 +1,5 @@
 // Keys to slots to shards; see slots.h.
-#include "shards/slots.h"
+#include "base/slots.h"
 
 #include <assert.h>
 #include <string.h>

@@ -3,8 +3,8 @@
 // Slots are Redis Cluster's: CRC16 of the key, or of the part between the first '{' and the next
 // '}' when that is not empty, modulo 16384. Shard i of n owns the contiguous slots
 // [i * 16384 / n, (i + 1) * 16384 / n).
-#ifndef MF_SHARDS_SLOTS_H
-#define MF_SHARDS_SLOTS_H
+#ifndef MF_BASE_SLOTS_H
+#define MF_BASE_SLOTS_H
 
 #include <stdbool.h>
 #include <stdint.h>

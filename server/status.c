@@ -1,0 +1,35 @@
+// A shard's figures on their way to other threads; see status.h.
+#include "server/status.h"
+
+static void publish_memory(struct mf_shard_status *status, const struct mf_shard *shard)
+{
+    struct mf_shard_memory memory;
+    struct mf_shard_counters counters;
+    mf_shard_memory(shard, &memory);
+    mf_shard_counters(shard, &counters);
+    atomic_store_explicit(&status->keys, memory.keys, memory_order_relaxed);
+    atomic_store_explicit(&status->ids, memory.ids, memory_order_relaxed);
+    atomic_store_explicit(&status->bytes, memory.bytes, memory_order_relaxed);
+    atomic_store_explicit(&status->key_bytes, memory.key_bytes, memory_order_relaxed);
+    atomic_store_explicit(&status->id_bytes, memory.id_bytes, memory_order_relaxed);
+    atomic_store_explicit(&status->table_bytes, memory.table_bytes, memory_order_relaxed);
+    atomic_store_explicit(&status->heap_bytes, memory.heap_bytes, memory_order_relaxed);
+    atomic_store_explicit(&status->evicted, counters.evicted, memory_order_relaxed);
+}
+
+void mf_status_publish(struct mf_owned_shard *shard, const struct mf_replica_env *env)
+{
+    struct mf_shard_status *status = &shard->reactor->node->shards[shard->id];
+    struct mf_replica_info info;
+    mf_replica_info(shard->replica, env, &info);
+    atomic_store_explicit(&status->leader, info.leader, memory_order_relaxed);
+    atomic_store_explicit(&status->ballot, info.ballot, memory_order_relaxed);
+    atomic_store_explicit(&status->chosen, info.chosen, memory_order_relaxed);
+    atomic_store_explicit(&status->applied, info.applied, memory_order_relaxed);
+    atomic_store_explicit(&status->first, info.first, memory_order_relaxed);
+    atomic_store_explicit(&status->log_bytes, mf_paxos_log_bytes(mf_replica_paxos(shard->replica)),
+                          memory_order_relaxed);
+    publish_memory(status, mf_replica_shard(shard->replica));
+    atomic_store_explicit(&status->hash, mf_shard_rolling_hash(mf_replica_shard(shard->replica)),
+                          memory_order_relaxed);
+}
