@@ -4,6 +4,7 @@
 // sleep, because the cluster goes on forgetting ids meanwhile.
 #include "rpc/client_internal.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,6 +47,7 @@ static const struct {
     [MAYFLY_ERR_IO] = {"IO", "a file could not be read or written"},
     [MAYFLY_ERR_CORRUPT] = {"CORRUPT", "the file is damaged, or no snapshot"},
     [MAYFLY_ERR_FORKED] = {"FORKED", "the store belongs to the parent process"},
+    [MAYFLY_ERR_LOST] = {"LOST", "the watch could not go on without a gap"},
 };
 
 #define ERROR_COUNT (sizeof errors / sizeof errors[0])
@@ -118,6 +120,11 @@ static bool take_options(struct mayfly_client *client, const struct mayfly_clien
     return !failed;
 }
 
+static uint32_t connections_of(const struct mayfly_client_options *given)
+{
+    return given->connections > 0 ? given->connections : 1;
+}
+
 struct mayfly_client *mayfly_client_new(const struct mayfly_client_options *options, char *message,
                                         size_t message_size)
 {
@@ -128,7 +135,7 @@ struct mayfly_client *mayfly_client_new(const struct mayfly_client_options *opti
     if (client == NULL)
         goto fail;
     client->clock_us = boot_us;
-    client->link.fd = -1;
+    client->loop = (struct mf_loop){.epoll_fd = -1, .timer_fd = -1};
     mf_entropy(client->id_prefix, sizeof client->id_prefix);
     mf_entropy(&client->jitter, sizeof client->jitter);
     if (!take_options(client, given))
@@ -139,11 +146,27 @@ struct mayfly_client *mayfly_client_new(const struct mayfly_client_options *opti
         client->window = 0;
         goto fail;
     }
-    const char *endpoints = given->endpoints != NULL ? given->endpoints : MAYFLY_ENDPOINTS_DEFAULT;
-    if (!mf_endpoints_parse(&client->link, endpoints, why, sizeof why))
+    if (given->connections > MAYFLY_CONNECTIONS_MAX) {
+        snprintf(why, sizeof why, "connections is %u, expected at most %d", given->connections,
+                 MAYFLY_CONNECTIONS_MAX);
         goto fail;
-    if (mf_calls_init(client) == MAYFLY_OK && mf_link_init(client) == MAYFLY_OK)
+    }
+    const char *endpoints = given->endpoints != NULL ? given->endpoints : MAYFLY_ENDPOINTS_DEFAULT;
+    if (mf_loop_init(client) != MAYFLY_OK) {
+        snprintf(why, sizeof why, "no descriptor to wait on: %s", strerror(errno));
+        goto fail;
+    }
+    client->endpoints = strdup(endpoints);
+    if (client->endpoints == NULL)
+        goto fail;
+    client->links[0] = mf_link_new(client, endpoints, why, sizeof why);
+    if (client->links[0] == NULL)
+        goto fail;
+    client->link_count = MF_LINKS_RESERVED;
+    if (mf_calls_init(client) == MAYFLY_OK &&
+        (given->route == MAYFLY_ROUTE_NONE || mf_route_init(client, connections_of(given))))
         return client;
+    snprintf(why, sizeof why, "out of memory");
 fail:
     if (message != NULL && message_size > 0)
         snprintf(message, message_size, "%s", why);
@@ -156,9 +179,14 @@ void mayfly_client_free(struct mayfly_client *client)
     if (client == NULL)
         return;
     mf_calls_free(client);
-    mf_link_free(client);
+    mf_client_watches_free(client);
+    for (size_t i = 0; i < client->link_count; i++)
+        mf_link_free(client->links[i]);
+    mf_route_free(client);
+    mf_loop_free(client);
     mf_value_space_free(&client->space);
     free(client->held.data);
+    free(client->endpoints);
     free(client->user);
     if (client->password != NULL)
         explicit_bzero(client->password, strlen(client->password));
@@ -169,7 +197,7 @@ void mayfly_client_free(struct mayfly_client *client)
 
 enum mayfly_err mayfly_client_connect(struct mayfly_client *client)
 {
-    struct mf_link *link = &client->link;
+    struct mf_link *link = client->links[0];
     if (client->in_callback)
         return mf_client_refuse(client, MAYFLY_ERR_BAD_REQUEST, "called from a callback");
     if (link->state != MF_LINK_READY) {
@@ -181,7 +209,7 @@ enum mayfly_err mayfly_client_connect(struct mayfly_client *client)
     client->wanted = true;
     while (link->state != MF_LINK_READY && link->rounds == rounds &&
            client->greeting_err == MAYFLY_OK)
-        (void)mf_link_turn(client, LONG_WAIT_US);
+        (void)mf_loop_turn(client, LONG_WAIT_US);
     client->wanted = false;
     if (link->state == MF_LINK_READY)
         return MAYFLY_OK;
@@ -204,7 +232,7 @@ const char *mayfly_client_error(const struct mayfly_client *client)
 
 const char *mayfly_client_endpoint(const struct mayfly_client *client)
 {
-    const struct mf_link *link = &client->link;
+    const struct mf_link *link = client->links[0];
     return link->state == MF_LINK_READY ? link->endpoints[link->at].name : "";
 }
 
@@ -224,6 +252,11 @@ size_t mayfly_pending(const struct mayfly_client *client)
     return mf_calls_pending(client);
 }
 
+static bool is_idle(const struct mayfly_client *client)
+{
+    return mf_calls_pending(client) == 0 && !mf_client_watches_wanted(client);
+}
+
 size_t mayfly_poll(struct mayfly_client *client, int timeout_ms)
 {
     if (client->in_callback)
@@ -233,11 +266,10 @@ size_t mayfly_poll(struct mayfly_client *client, int timeout_ms)
     uint64_t until_us = timeout_ms < 0 ? UINT64_MAX : now_us + (uint64_t)timeout_ms * 1000;
     bool uninterrupted = true;
     do {
-        uint64_t left_us = until_us > now_us ? until_us - now_us : 0;
-        uninterrupted = mf_link_turn(client, left_us < LONG_WAIT_US ? left_us : LONG_WAIT_US);
+        uint64_t left_us = until_us > now_us && !is_idle(client) ? until_us - now_us : 0;
+        uninterrupted = mf_loop_turn(client, left_us < LONG_WAIT_US ? left_us : LONG_WAIT_US);
         now_us = client->clock_us();
-    } while (uninterrupted && client->completed == before && now_us < until_us &&
-             mf_calls_pending(client) > 0);
+    } while (uninterrupted && client->completed == before && now_us < until_us && !is_idle(client));
     return client->completed - before;
 }
 

@@ -44,11 +44,20 @@ void mf_call_list_remove(struct mf_call_list *list, struct mf_call *call)
     call->next = NULL;
 }
 
+void mf_call_retire(struct mf_call *call)
+{
+    call->state = MF_CALL_FREE;
+    if (!call->once)
+        return;
+    free(call->bytes);
+    free(call);
+}
+
 static struct mf_call_list *list_of(struct mayfly_client *client, const struct mf_call *call)
 {
-    if (call->state == MF_CALL_QUEUED)
-        return &client->queue;
-    return call->state == MF_CALL_SENT ? &client->sent : &client->resting;
+    if (call->state == MF_CALL_RESTING)
+        return &client->resting;
+    return call->state == MF_CALL_QUEUED ? &call->link->queue : &call->link->sent;
 }
 
 static void move_to(struct mayfly_client *client, struct mf_call *call, enum mf_call_state state)
@@ -123,8 +132,10 @@ enum mayfly_err mf_calls_add(struct mayfly_client *client, const struct mayfly_r
     };
     client->free_count--;
     client->pending_bytes += call->len;
-    mf_call_list_append(&client->queue, call);
+    call->link = mf_route_call(client, mf_request_slot(client, request));
+    mf_call_list_append(&call->link->queue, call);
     wake_at(client, call->deadline_us);
+    mf_loop_wake(client);
     return MAYFLY_OK;
 }
 
@@ -177,7 +188,7 @@ static void give_up(struct mayfly_client *client, struct mf_call *call)
     char tried[MF_CLIENT_TEXT_MAX / 2];
     char text[MF_CLIENT_TEXT_MAX];
     enum mayfly_err err = MAYFLY_ERR_UNREACHABLE;
-    mf_endpoints_describe(&client->link, tried, sizeof tried);
+    mf_endpoints_describe(client->links[0], tried, sizeof tried);
     if (call->state == MF_CALL_SENT || call->unsure)
         err = MAYFLY_ERR_TIMEOUT;
     else if (call->attempts > 0)
@@ -189,7 +200,10 @@ static void give_up(struct mayfly_client *client, struct mf_call *call)
 
 static void queue_again(struct mayfly_client *client, struct mf_call *call)
 {
-    move_to(client, call, MF_CALL_QUEUED);
+    mf_call_list_remove(list_of(client, call), call);
+    call->state = MF_CALL_QUEUED;
+    call->link = client->links[0];
+    mf_call_list_append(&call->link->queue, call);
     wake_at(client, mf_call_limit_us(call));
 }
 
@@ -212,29 +226,64 @@ void mf_calls_timers(struct mayfly_client *client, uint64_t now_us)
     }
 }
 
-void mf_calls_requeue_sent(struct mayfly_client *client)
+// The calls of one list to the end of the first connection's queue.
+static void take_back(struct mayfly_client *client, struct mf_call_list *list)
 {
-    // Before what is queued already: those are the longest waiting.
-    struct mf_call_list later = client->queue;
-    client->queue = (struct mf_call_list){0};
-    while (client->sent.head != NULL) {
-        client->sent.head->unsure = true;
-        queue_again(client, client->sent.head);
-    }
-    while (later.head != NULL) {
-        struct mf_call *call = later.head;
-        mf_call_list_remove(&later, call);
-        mf_call_list_append(&client->queue, call);
+    while (list->head != NULL) {
+        struct mf_call *call = list->head;
+        mf_call_list_remove(list, call);
+        if (call->own) {
+            mf_call_retire(call);
+            continue;
+        }
+        call->unsure = call->unsure || call->state == MF_CALL_SENT;
+        call->state = MF_CALL_QUEUED;
+        call->link = client->links[0];
+        mf_call_list_append(&call->link->queue, call);
+        wake_at(client, mf_call_limit_us(call));
     }
 }
 
-void mf_calls_mark_sent(struct mayfly_client *client, uint64_t now_us)
+struct mf_call *mf_calls_half_written(const struct mf_link *link)
 {
-    struct mf_call *call = client->queue.head;
+    return link->state == MF_LINK_READY && link->sent_of_head > 0 ? link->queue.head : NULL;
+}
+
+void mf_calls_requeue(struct mf_link *link)
+{
+    struct mayfly_client *client = link->client;
+    struct mf_link *first = client->links[0];
+    struct mf_call *half = first != link ? mf_calls_half_written(first) : NULL;
+    // Before what waits there already: these have been waiting longer.
+    struct mf_call_list sent = link->sent;
+    struct mf_call_list queued = link->queue;
+    struct mf_call_list later = first->queue;
+    link->sent = (struct mf_call_list){0};
+    link->queue = (struct mf_call_list){0};
+    first->queue = (struct mf_call_list){0};
+    if (half != NULL) {
+        mf_call_list_remove(&later, half);
+        mf_call_list_append(&first->queue, half);
+    }
+    take_back(client, &sent);
+    take_back(client, &queued);
+    if (first == link || later.head == NULL)
+        return;
+    later.head->prev = first->queue.tail;
+    if (first->queue.tail != NULL)
+        first->queue.tail->next = later.head;
+    else
+        first->queue.head = later.head;
+    first->queue.tail = later.tail;
+}
+
+void mf_calls_mark_sent(struct mf_link *link, uint64_t now_us)
+{
+    struct mf_call *call = link->queue.head;
     if (call->attempts++ == 0)
         call->first_sent_us = now_us;
     call->sent_us = now_us;
-    move_to(client, call, MF_CALL_SENT);
+    move_to(link->client, call, MF_CALL_SENT);
 }
 
 // Doubling, with a random half so that the clients of a busy node do not come back together.
@@ -246,28 +295,30 @@ static uint64_t rest_us(struct mayfly_client *client, const struct mf_call *call
     return whole_us / 2 + mf_rand_below(&client->jitter, whole_us / 2);
 }
 
-static struct mf_call *find_sent(struct mayfly_client *client, uint32_t msgid)
+static struct mf_call *find_sent(const struct mf_link *link, uint32_t msgid)
 {
     uint32_t index = msgid & ((1u << SLOT_BITS) - 1);
-    if (index >= client->window)
+    if (index >= link->client->window)
         return NULL;
-    struct mf_call *call = &client->calls[index];
-    return call->state == MF_CALL_SENT && call->msgid == msgid ? call : NULL;
+    struct mf_call *call = &link->client->calls[index];
+    return call->state == MF_CALL_SENT && call->link == link && call->msgid == msgid ? call : NULL;
 }
 
-bool mf_calls_answer(struct mayfly_client *client, uint32_t msgid, enum mayfly_err err,
-                     const char *text, const struct mayfly_value *value)
+bool mf_calls_answer(struct mf_link *link, uint32_t msgid, enum mayfly_err err, const char *text,
+                     const struct mayfly_value *value)
 {
-    struct mf_call *call = find_sent(client, msgid);
+    struct mayfly_client *client = link->client;
+    struct mf_call *call = find_sent(link, msgid);
     if (call == NULL)
         return false;
     uint64_t now_us = client->clock_us();
     if (!mf_err_is_retried(err)) {
-        client->link.failures = 0;
-        client->link.served_us = now_us;
+        link->failures = 0;
+        link->served_us = now_us;
         finish(client, call, err, text, value);
         return false;
     }
+    mf_route_trouble(client);
     call->unsure = call->unsure || err == MAYFLY_ERR_TIMEOUT;
     call->refusal = err;
     call->rest_until_us = now_us + rest_us(client, call);

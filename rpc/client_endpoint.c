@@ -79,6 +79,7 @@ bool mf_endpoints_parse(struct mf_link *link, const char *text, char *message, s
         return false;
     }
     link->endpoint_count = count;
+    link->given_count = count;
     for (size_t i = 0; i < count; i++) {
         size_t len = strcspn(text, ",");
         if (!parse_one(&link->endpoints[i], text, len)) {
@@ -92,16 +93,61 @@ bool mf_endpoints_parse(struct mf_link *link, const char *text, char *message, s
     return true;
 }
 
+static void free_one(struct mf_endpoint *endpoint)
+{
+    free(endpoint->name);
+    free(endpoint->host);
+    free(endpoint->port);
+}
+
 void mf_endpoints_free(struct mf_link *link)
 {
     if (link->addresses != NULL)
         freeaddrinfo(link->addresses);
-    for (size_t i = 0; i < link->endpoint_count; i++) {
-        free(link->endpoints[i].name);
-        free(link->endpoints[i].host);
-        free(link->endpoints[i].port);
-    }
+    for (size_t i = 0; i < link->endpoint_count; i++)
+        free_one(&link->endpoints[i]);
     free(link->endpoints);
+}
+
+static size_t find(const struct mf_endpoint *endpoints, size_t count, const char *name)
+{
+    size_t at = 0;
+    while (at < count && strcmp(endpoints[at].name, name) != 0)
+        at++;
+    return at;
+}
+
+bool mf_endpoint_is_learned(const struct mf_link *link)
+{
+    return link->at >= link->given_count;
+}
+
+void mf_endpoints_learn(struct mf_link *link, const char *const *addresses, size_t count)
+{
+    size_t used = link->given_count;
+    bool keep = mf_endpoint_is_learned(link);
+    struct mf_endpoint *all = calloc(used + count + 1, sizeof all[0]);
+    if (all == NULL)
+        return;
+    memcpy(all, link->endpoints, used * sizeof all[0]);
+    if (keep) {
+        all[used] = link->endpoints[link->at];
+        link->endpoints[link->at] = (struct mf_endpoint){0};
+        link->at = used++;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (find(all, used, addresses[i]) < used)
+            continue;
+        if (parse_one(&all[used], addresses[i], strlen(addresses[i])))
+            used++;
+        else
+            free_one(&all[used]);
+    }
+    for (size_t i = link->given_count; i < link->endpoint_count; i++)
+        free_one(&link->endpoints[i]);
+    free(link->endpoints);
+    link->endpoints = all;
+    link->endpoint_count = used;
 }
 
 void mf_endpoint_resolve(struct mf_link *link)
@@ -110,9 +156,17 @@ void mf_endpoint_resolve(struct mf_link *link)
     if (link->addresses != NULL)
         freeaddrinfo(link->addresses);
     link->addresses = NULL;
-    struct addrinfo hints = {
-        .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
+    // Numbers first: they need no file of the system's, and nothing that could wait. Names are
+    // looked up only when the caller gave them: one that a node advertises may lead nowhere,
+    // slowly.
+    struct addrinfo hints = {.ai_family = AF_UNSPEC,
+                             .ai_socktype = SOCK_STREAM,
+                             .ai_flags = AI_NUMERICSERV | AI_NUMERICHOST};
     int failed = getaddrinfo(endpoint->host, endpoint->port, &hints, &link->addresses);
+    if (failed == EAI_NONAME && link->node == 0 && !mf_endpoint_is_learned(link)) {
+        hints.ai_flags = AI_NUMERICSERV;
+        failed = getaddrinfo(endpoint->host, endpoint->port, &hints, &link->addresses);
+    }
     if (failed != 0) {
         link->addresses = NULL;
         mf_endpoint_note(link, gai_strerror(failed));

@@ -435,6 +435,20 @@ enum mayfly_err mayfly_stats(struct mayfly_client *client, const struct mayfly_v
     return call_for_map(client, &request, "stats", out);
 }
 
+enum mayfly_err mayfly_hotkeys(struct mayfly_client *client, uint64_t count,
+                               const struct mayfly_value **out)
+{
+    struct mayfly_request request = {.method = MAYFLY_METHOD_HOTKEYS, .options = {.count = count}};
+    const struct mayfly_value *value;
+    enum mayfly_err err = call(client, &request, &value);
+    if (err != MAYFLY_OK)
+        return err;
+    if (value->type != MAYFLY_TYPE_ARRAY)
+        return unexpected(client, "hotkeys");
+    *out = value;
+    return MAYFLY_OK;
+}
+
 enum mayfly_err mayfly_snapshot(struct mayfly_client *client, const char *name,
                                 const struct mayfly_value **out)
 {

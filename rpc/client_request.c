@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/slots.h"
+
 #define COUNT_MAX ((size_t)1 << 20) // keys in one request, as the server has it
 
 enum layout {
@@ -71,6 +73,7 @@ static const struct method_row methods[MAYFLY_METHOD_COUNT] = {
     [MAYFLY_METHOD_SCAN] = {"scan", LAYOUT_CURSOR, MAYFLY_FLAG_MATCH, false},
     [MAYFLY_METHOD_SNAPSHOT_READ] = {"snapshot_read", LAYOUT_NAME_AT, 0, false},
     [MAYFLY_METHOD_SNAPSHOT_REMOVE] = {"snapshot_remove", LAYOUT_NAME, 0, false},
+    [MAYFLY_METHOD_HOTKEYS] = {"hotkeys", LAYOUT_NONE, 0, false},
     [MAYFLY_METHOD_TXN] = {"txn", LAYOUT_TXN, 0, true},
 };
 
@@ -129,12 +132,9 @@ static bool sizes_fit(const struct mayfly_request *request, bool values)
     return request->options.id.len <= UINT32_MAX && request->options.match.len <= UINT32_MAX;
 }
 
-// Methods that may stand in a txn are those of keys; whether the node takes them all is its to say.
-static bool fits_inside(const struct mayfly_request *request)
+static bool is_of_keys(enum layout layout)
 {
-    if ((unsigned)request->method >= MAYFLY_METHOD_COUNT || request->options.id.len > 0)
-        return false;
-    switch (methods[request->method].layout) {
+    switch (layout) {
     case LAYOUT_KEY:
     case LAYOUT_KEY_VALUE:
     case LAYOUT_KEY_TTL:
@@ -145,6 +145,13 @@ static bool fits_inside(const struct mayfly_request *request)
     default:
         return false;
     }
+}
+
+// Methods that may stand in a txn are those of keys; whether the node takes them all is its to say.
+static bool fits_inside(const struct mayfly_request *request)
+{
+    return (unsigned)request->method < MAYFLY_METHOD_COUNT && request->options.id.len == 0 &&
+           is_of_keys(methods[request->method].layout);
 }
 
 static enum mayfly_err check_branch(struct mayfly_client *client,
@@ -201,12 +208,38 @@ enum mayfly_err mf_request_check(struct mayfly_client *client, const struct mayf
         (options->expire_at_ms != 0 && (options->flags & MAYFLY_FLAG_EXPIRE_AT) == 0) ||
         (options->if_version != 0 && (options->flags & MAYFLY_FLAG_IF_VERSION) == 0) ||
         (options->match.len > 0 && (options->flags & MAYFLY_FLAG_MATCH) == 0) ||
-        (options->count != 0 && row->layout != LAYOUT_CURSOR))
+        (options->count != 0 && row->layout != LAYOUT_CURSOR &&
+         request->method != MAYFLY_METHOD_HOTKEYS))
         return mf_client_refuse(client, MAYFLY_ERR_BAD_REQUEST,
                                 "%s: an option is given without its flag", row->name);
     if (options->id.len > 0 && !row->write)
         return mf_client_refuse(client, MAYFLY_ERR_BAD_REQUEST, "%s takes no id", row->name);
     return row->layout == LAYOUT_TXN ? check_txn(client, request->txn) : MAYFLY_OK;
+}
+
+static int slot_of(const struct mayfly_client *client, const struct mayfly_bytes *keys,
+                   size_t count)
+{
+    int slot = count > 0 ? mf_slot_of(mf_bytes_of(keys[0].data, keys[0].len)) : -1;
+    for (size_t i = 1; i < count && slot >= 0; i++)
+        slot = mf_route_join(client, mf_slot_of(mf_bytes_of(keys[i].data, keys[i].len)), slot);
+    return slot;
+}
+
+int mf_request_slot(const struct mayfly_client *client, const struct mayfly_request *request)
+{
+    if (!mf_route_is_on(client) || (request->options.flags & MAYFLY_FLAG_LOCAL) != 0)
+        return -1;
+    if (methods[request->method].layout == LAYOUT_TXN) {
+        // All of its keys are of one shard, or it is refused.
+        const struct mayfly_txn *txn = request->txn;
+        if (txn->condition_count > 0)
+            return slot_of(client, &txn->conditions[0].key, 1);
+        return txn->then_count > 0 ? mf_request_slot(client, &txn->then[0]) : -1;
+    }
+    return is_of_keys(methods[request->method].layout)
+               ? slot_of(client, request->keys, request->count)
+               : -1;
 }
 
 // msgpack-c's write callback. The buffer has its full size from the start.

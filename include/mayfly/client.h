@@ -1,11 +1,13 @@
 // libmayfly: the C client of Mayfly, a sharded, replicated, in-memory TTL key-value store.
 //
-// A client speaks to one node at a time; any node answers for any key. When that node dies, stops,
-// hangs or is cut off from its peers, the client goes on with the next endpoint and sends again
-// what has no answer yet. Every write carries a unique id that the cluster remembers for ten
-// minutes, so a write that is sent again has its effect once. That makes retrying safe, and so it
-// is done here and not by the caller: NO_QUORUM, BUSY, TIMEOUT, SHUTTING_DOWN and a lost connection
-// are retried until the call's deadline; every other error is returned at once.
+// A client connects to one of the endpoints that it is given; any node answers for any key. When
+// that node dies, stops, hangs or is cut off from its peers, the client goes on with the next
+// endpoint and sends again what has no answer yet. A client with many calls asks for the cluster's
+// map and sends what it can straight to the leaders, too. Every write carries a unique id that the
+// cluster remembers for ten minutes, so a write that is sent again has its effect once. That makes
+// retrying safe, and so it is done here and not by the caller: NO_QUORUM, BUSY, TIMEOUT,
+// SHUTTING_DOWN and a lost connection are retried until the call's deadline; every other error is
+// returned at once.
 //
 //     struct mayfly_client *client = mayfly_client_new(NULL, NULL, 0);
 //     struct mayfly_options lease = {.flags = MAYFLY_FLAG_NX | MAYFLY_FLAG_TTL, .ttl_ms = 30000};
@@ -14,8 +16,10 @@
 //         fprintf(stderr, "%s\n", mayfly_client_error(client));
 //     mayfly_client_free(client);
 //
-// Threads: a client belongs to one thread at a time; use one client per thread. Two clients share
-// nothing. After fork() the child makes clients of its own.
+// Threads: a client belongs to one thread at a time; use one client per thread, or hand it over
+// with a lock or the like. It makes no threads, and its callbacks run in the thread that called
+// into it. Two clients share nothing. After fork() the child makes clients of its own, and frees
+// none of its parent's: both would speak over one socket.
 //
 // Memory: what is passed in is copied where it must outlive the call. What comes back points into
 // memory of the client and is valid until the next call with that client (in a callback: until the
@@ -41,6 +45,8 @@ extern "C" {
 #define MAYFLY_TTL_MS_MAX INT64_C(9007199254740991)
 #define MAYFLY_ENDPOINTS_DEFAULT "127.0.0.1:7001"
 #define MAYFLY_WINDOW_MAX 65536
+#define MAYFLY_WATCHES_MAX 1024
+#define MAYFLY_CONNECTIONS_MAX 16
 
 enum mayfly_err {
     MAYFLY_OK = 0,
@@ -68,6 +74,8 @@ enum mayfly_err {
     MAYFLY_ERR_IO,      // a file could not be read or written
     MAYFLY_ERR_CORRUPT, // a file is damaged, or none of the kind
     MAYFLY_ERR_FORKED,  // the store belongs to the parent process
+    // The client's again.
+    MAYFLY_ERR_LOST, // a watch could not be taken up again without a gap
 };
 
 // Bytes that somebody else owns. data may be NULL only when len is 0.
@@ -136,6 +144,17 @@ struct mayfly_options {
 
 struct mayfly_client;
 
+// Which way calls go. Any node carries out any call, so this only saves time: whatever has no
+// connection to its leader goes by the first one, to whichever endpoint that is.
+enum mayfly_route {
+    // Calls whose keys are in one shard go straight to its leader, once the client has made a few
+    // calls and asked for the cluster's map. When no endpoint answers, members of the map are
+    // tried. Nodes are reached at the addresses that they advertise, if these are numbers, and
+    // only used when they are whom the map means.
+    MAYFLY_ROUTE_LEADERS,
+    MAYFLY_ROUTE_NONE, // all calls by one connection to one endpoint
+};
+
 // All zero (or NULL to mayfly_client_new) means every default. Host names are resolved when they
 // are connected to, which may block for as long as the system's resolver does; addresses never
 // block.
@@ -151,6 +170,8 @@ struct mayfly_client_options {
     uint32_t window;        // requests in flight, at most MAYFLY_WINDOW_MAX; 1024
     size_t window_bytes;    // and their bytes (one larger request may go alone); 64 MiB
     size_t reply_bytes_max; // a larger reply is refused; 128 MiB
+    enum mayfly_route route;
+    uint32_t connections; // to each node that leads, at most MAYFLY_CONNECTIONS_MAX; 1
 };
 
 // Makes a client; connects to nothing yet. NULL when an option is malformed or memory is out; the
@@ -310,6 +331,11 @@ MAYFLY_API MAYFLY_CHECKED enum mayfly_err mayfly_cluster(struct mayfly_client *c
 MAYFLY_API MAYFLY_CHECKED enum mayfly_err mayfly_stats(struct mayfly_client *client,
                                                        const struct mayfly_value **out);
 
+// The keys that clients of the connected node ask for most, of the last half minute, the hottest
+// first: an array of [key, operations a second, share of all operations]. count: how many at most.
+MAYFLY_API MAYFLY_CHECKED enum mayfly_err
+mayfly_hotkeys(struct mayfly_client *client, uint64_t count, const struct mayfly_value **out);
+
 // A consistent cut of the shards that the connected node holds, under a name of 1 to 64 of
 // [A-Za-z0-9._-]. Large ones take longer than the default deadline: mayfly_client_set_timeout.
 MAYFLY_API MAYFLY_CHECKED enum mayfly_err
@@ -379,6 +405,7 @@ enum mayfly_method {
     MAYFLY_METHOD_TXN,             // txn
     MAYFLY_METHOD_SNAPSHOT_READ,   // keys[0] is the name; cursor: the offset
     MAYFLY_METHOD_SNAPSHOT_REMOVE, // keys[0] is the name
+    MAYFLY_METHOD_HOTKEYS,         // options.count: how many at most; 0: the node's choice
     MAYFLY_METHOD_COUNT
 };
 
@@ -454,16 +481,100 @@ MAYFLY_API MAYFLY_CHECKED enum mayfly_err mayfly_submit(struct mayfly_client *cl
                                                         const struct mayfly_request *request,
                                                         mayfly_done *done, void *cookie);
 
-// Requests that were submitted and have no answer yet.
+// Requests that were submitted and have no answer yet. Watches do not count.
 MAYFLY_API size_t mayfly_pending(const struct mayfly_client *client);
 
-// Sends, receives, retries, and runs callbacks. Returns how many ran: as soon as some did, or 0
-// after timeout_ms (-1: no limit; 0: does what can be done without waiting), after a signal, or
-// when nothing is pending.
+// Sends, receives, retries, and runs callbacks. Returns how many ran, news of watches included: as
+// soon as some did, or 0 after timeout_ms (-1: no limit; 0: does what can be done without waiting),
+// after a signal, or when nothing is pending or watched.
 MAYFLY_API size_t mayfly_poll(struct mayfly_client *client, int timeout_ms);
 
-// Polls until nothing is pending; ends, because every request has a deadline.
+// Polls until no request is pending; ends, because every request has a deadline.
 MAYFLY_API void mayfly_drain(struct mayfly_client *client);
+
+// A descriptor for any event loop: it is readable when mayfly_poll(client, 0) has something to do,
+// be it to receive, to send what was submitted, to retry, or to tell of a deadline. The same one
+// for the life of the client, which owns it: wait for it to be readable (level-triggered), call
+// mayfly_poll(client, 0), and nothing else. In libev: ev_io_init(&io, cb, fd, EV_READ).
+MAYFLY_API int mayfly_client_fd(struct mayfly_client *client);
+
+// Watches: every change of a key, or of all keys with a prefix, is told as it happens, whichever
+// node makes it. The promise: each change is told once, and those of one shard in the order of
+// their versions, through any number of lost connections and failovers; when that cannot be kept,
+// the watch ends and says so. Never a silent gap, never a change told twice.
+//
+// A watch has a connection of its own, shared with the client's other watches. When that is lost,
+// the client goes to another node and asks for what it has not told yet; this takes as long as it
+// takes. A node remembers about 8 MiB of changes: who is away for longer than those last, or reads
+// too slowly, ends with MAYFLY_ERR_LOST, and then reads the keys anew.
+
+enum mayfly_change {
+    MAYFLY_CHANGE_SET = 1 << 0,    // any write of a value
+    MAYFLY_CHANGE_DEL = 1 << 1,    // a deletion; those of a flush share a version
+    MAYFLY_CHANGE_EXPIRE = 1 << 2, // a death by TTL
+    MAYFLY_CHANGE_EVICT = 1 << 3,  // a death by the memory limit
+};
+
+enum mayfly_watch_state {
+    // Once, after any older changes that were asked for: every change from here on is told. (A
+    // change that happens just then may be told before.)
+    MAYFLY_WATCH_BEGUN,
+    MAYFLY_WATCH_EVENT, // a change
+    // The last news of this watch; its number is free. err and message say why: MAYFLY_ERR_LOST, or
+    // COMPACTED when from_version is older than what is remembered, TOO_LARGE for an event over
+    // reply_bytes_max, PROTOCOL for one out of its order, UNAUTHORIZED, BAD_REQUEST (the
+    // node refuses it, or is too old to be resumed from), CANCELLED by mayfly_client_free; and,
+    // before it has begun, what else kept it from beginning until the client's timeout.
+    MAYFLY_WATCH_ENDED,
+};
+
+// What a watch tells. Bytes are valid until the callback returns.
+struct mayfly_news {
+    uint64_t watch;
+    enum mayfly_watch_state state;
+    enum mayfly_change change; // of an event, as are the next four
+    struct mayfly_bytes key;
+    struct mayfly_bytes value; // of MAYFLY_CHANGE_SET; else empty
+    uint64_t version;
+    uint32_t shard;
+    enum mayfly_err err;
+    const char *message; // "" unless ended
+};
+
+// Runs in the thread of the client, from inside mayfly_poll or a blocking call. It may submit,
+// watch and unwatch; it may not block, poll or free the client.
+typedef void mayfly_on_news(void *cookie, const struct mayfly_news *news);
+
+struct mayfly_shard_version {
+    uint32_t shard;
+    uint64_t version;
+};
+
+// What to watch. All zero but the key is the plain way.
+struct mayfly_watch_want {
+    struct mayfly_bytes key; // this key, or with by_prefix every key that begins so; "" is all
+    bool by_prefix;
+    unsigned changes; // of enum mayfly_change; 0: all
+    // Begin with the changes of this version and later, also those that have been; 0 is before the
+    // first. With has_from: from_version for a key, or for a prefix with a whole {tag}; or, for any
+    // prefix, the versions of from_count shards. A shard that is not named begins with now.
+    bool has_from;
+    uint64_t from_version;
+    const struct mayfly_shard_version *from;
+    size_t from_count;
+};
+
+// Begins a watch, at most MAYFLY_WATCHES_MAX at once for a client, and returns at once; everything
+// in `want` is copied, and what becomes of it is told to on_news. *watch: its number, for
+// mayfly_unwatch. An error means that it was not taken: BAD_REQUEST, TOO_LARGE, OUT_OF_MEMORY, or
+// WINDOW_FULL when there are too many.
+MAYFLY_API MAYFLY_CHECKED enum mayfly_err mayfly_watch(struct mayfly_client *client,
+                                                       const struct mayfly_watch_want *want,
+                                                       mayfly_on_news *on_news, void *cookie,
+                                                       uint64_t *watch);
+
+// Ends a watch at once and without further news. False when there is no such watch any more.
+MAYFLY_API bool mayfly_unwatch(struct mayfly_client *client, uint64_t watch);
 
 #ifdef __cplusplus
 }
