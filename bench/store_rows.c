@@ -6,10 +6,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/slots.h"
 #include "bench/allocator.h"
 #include "bench/store.h"
 #include "shards/batch.h"
-#include "shards/slots.h"
 
 #define SHARDS_MAX 64u
 #define BATCH 64u

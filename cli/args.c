@@ -1,20 +1,23 @@
 // The command line into a verb, its words and its flags, by the table of flags below and the table
 // of verbs in verbs.c; and the help texts, which are made of the same tables.
 //
-// Flags may stand anywhere before `--`. A word that is `-`, or a negative number, is no flag.
+// Flags may stand anywhere before `--`, or before a verb whose words are for another program. A
+// word that is `-`, or a negative number, is no flag.
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "cli/cli.h"
+#include "cli/session.h"
 
-enum kind { SWITCH, TEXT, NUMBER, CHOICE };
+enum kind { SWITCH, TEXT, NUMBER, CHOICE, SPAN };
 
 struct flag_row {
     const char *name;
     enum kind kind;
     const char *value; // how help calls the value; of a CHOICE, the values with | between them
-    int64_t min;       // NUMBER
+    int64_t min;       // NUMBER, and SPAN in milliseconds
     int64_t max;
     const char *help;
 };
@@ -62,11 +65,25 @@ static const struct flag_row rows[CLI_FLAG_COUNT] = {
     [CLI_FLAG_PERSIST] = {"--persist", SWITCH, NULL, 0, 0, "the key's time to live goes"},
     [CLI_FLAG_MATCH] = {"--match", TEXT, "GLOB", 0, 0,
                         "only keys that it matches: * ? [a-z] [^a-z] \\x"},
-    [CLI_FLAG_BATCH] = {"--count", NUMBER, "N", 1, INT32_MAX,
-                        "how many keys are looked at in one call; default 1000"},
+    [CLI_FLAG_BATCH] =
+        {"--count", NUMBER, "N", 1, INT32_MAX,
+         "scan: how many keys are looked at in one call, default 1000; latency: round "
+         "trips of each kind, default 100; hotkeys: how many keys, default 10"},
+    [CLI_FLAG_WATCH] = {"--watch", SPAN, "INTERVAL", 100, 3600000,
+                        "again at this interval (1s, 500ms, 1m) until Ctrl-C; in place on a "
+                        "terminal"},
+    [CLI_FLAG_PREFIX] = {"--prefix", TEXT, "PREFIX", 0, 0, "every key that begins so; '' is all"},
+    [CLI_FLAG_EVENTS] = {"--events", TEXT, "EVENT[,EVENT...]", 0, 0,
+                         "only these: set, del, expire, evict"},
+    [CLI_FLAG_FROM] =
+        {"--from", NUMBER, "VERSION", 0, INT64_MAX,
+         "begin with the changes of this version and later; 0: all that are remembered"},
+    [CLI_FLAG_WRITE] = {"--write", SWITCH, NULL, 0, 0,
+                        "writes too: keys mayfly:latency:... that live for a second"},
+    [CLI_FLAG_ALL] = {"--all", SWITCH, NULL, 0, 0, "a line for every shard, however many"},
 };
 
-static const uint32_t global_flags = CLI_TAKES(ENDPOINTS) | CLI_TAKES(USER) | CLI_TAKES(PASSWORD) |
+static const uint64_t global_flags = CLI_TAKES(ENDPOINTS) | CLI_TAKES(USER) | CLI_TAKES(PASSWORD) |
                                      CLI_TAKES(OUTPUT) | CLI_TAKES(TIMEOUT) | CLI_TAKES(HELP) |
                                      CLI_TAKES(VERSION);
 
@@ -93,10 +110,10 @@ static void print_flag(const struct cli *cli, const struct flag_row *row)
     fprintf(cli->out, "  %-22s %s\n", left, row->help);
 }
 
-static void print_flags(const struct cli *cli, uint32_t mask)
+static void print_flags(const struct cli *cli, uint64_t mask)
 {
     for (size_t i = 0; i < CLI_FLAG_COUNT; i++) {
-        if ((mask & UINT32_C(1) << i) != 0)
+        if ((mask & UINT64_C(1) << i) != 0)
             print_flag(cli, &rows[i]);
     }
 }
@@ -104,6 +121,7 @@ static void print_flags(const struct cli *cli, uint32_t mask)
 static void print_help(const struct cli *cli)
 {
     fprintf(cli->out, "Usage: mayfly [FLAG...] VERB [WORD...]\n"
+                      "       mayfly [FLAG...]    a prompt, or the commands on standard input\n"
                       "Reads and writes keys of a Mayfly cluster and looks after it.\n\n");
     for (size_t i = 0; i < cli_verb_count; i++) {
         char left[64];
@@ -119,25 +137,30 @@ static void print_help(const struct cli *cli)
 
 static void print_verb_help(const struct cli *cli, const struct cli_verb *verb)
 {
-    fprintf(cli->out, "Usage: mayfly %s%s%s [FLAG...]\n%s.\n", verb->name,
-            verb->synopsis[0] != '\0' ? " " : "", verb->synopsis, verb->help);
+    const char *before = cli_passes_on(verb) ? "[FLAG...] " : "";
+    fprintf(cli->out, "Usage: mayfly %s%s%s%s%s\n%s.\n", before, verb->name,
+            verb->synopsis[0] != '\0' ? " " : "", verb->synopsis,
+            before[0] == '\0' ? " [FLAG...]" : "", verb->help);
     fprintf(cli->out, "%s\n", verb->details);
     print_flags(cli, verb->flags);
     print_flags(cli, global_flags);
 }
 
 // "get, set, ..." of every verb.
-static int refuse_verb(const struct cli *cli, const char *what)
+int cli_refuse_verb(const struct cli *cli, const char *what)
 {
-    char names[512] = "";
-    size_t used = 0;
-    for (size_t i = 0; i < cli_verb_count; i++)
-        used += (size_t)snprintf(names + used, sizeof names - used, "%s%s", i > 0 ? ", " : "",
-                                 cli_verbs[i].name);
-    return cli_usage_error(cli, "%s: a verb is expected: %s", what, names);
+    struct mf_buf names = {0};
+    for (size_t i = 0; i < cli_verb_count; i++) {
+        mf_buf_put(&names, ", ", i > 0 ? 2 : 0);
+        mf_buf_put(&names, cli_verbs[i].name, strlen(cli_verbs[i].name));
+    }
+    int status = cli_usage_error(cli, "%s: a verb is expected: %.*s", what, (int)names.len,
+                                 (const char *)names.data);
+    mf_buf_free(&names);
+    return status;
 }
 
-static const struct cli_verb *find_verb(const char *name)
+const struct cli_verb *cli_find_verb(const char *name)
 {
     for (size_t i = 0; i < cli_verb_count; i++) {
         if (strcmp(cli_verbs[i].name, name) == 0)
@@ -146,7 +169,7 @@ static const struct cli_verb *find_verb(const char *name)
     return NULL;
 }
 
-static bool is_flag(const char *word)
+bool cli_word_is_flag(const char *word)
 {
     return word[0] == '-' && word[1] != '\0' && !(word[1] >= '0' && word[1] <= '9');
 }
@@ -166,6 +189,32 @@ static const struct flag_row *find_flag(const char *word, const char **inside)
         return &rows[i];
     }
     return NULL;
+}
+
+enum cli_flag cli_flag_of(const char *word, const char **inside)
+{
+    const struct flag_row *row = find_flag(word, inside);
+    return row != NULL ? (enum cli_flag)(row - rows) : CLI_FLAG_COUNT;
+}
+
+struct cli_flag_info cli_flag_info(enum cli_flag flag)
+{
+    const struct flag_row *row = &rows[flag];
+    return (struct cli_flag_info){.name = row->name,
+                                  .value = row->value,
+                                  .is_choice = row->kind == CHOICE,
+                                  .help = row->help};
+}
+
+bool cli_verb_takes(const struct cli_verb *verb, enum cli_flag flag)
+{
+    uint64_t taken = global_flags | (verb != NULL ? verb->flags : 0);
+    return (taken & UINT64_C(1) << flag) != 0;
+}
+
+bool cli_passes_on(const struct cli_verb *verb)
+{
+    return verb != NULL && (verb->flags & CLI_PASSES_ON) != 0;
 }
 
 static bool read_number(const char *text, int64_t min, int64_t max, int64_t *number)
@@ -193,11 +242,33 @@ static int64_t read_choice(const char *text, const char *choices)
     return -1;
 }
 
+// "500ms", "1s", "2m" in milliseconds.
+static bool read_span(const char *text, int64_t min, int64_t max, int64_t *ms)
+{
+    static const struct {
+        const char *name;
+        int64_t ms;
+    } units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}};
+    size_t digits = strspn(text, "0123456789");
+    if (digits == 0 || digits > 7)
+        return false;
+    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+        if (strcmp(text + digits, units[i].name) != 0)
+            continue;
+        *ms = strtoll(text, NULL, 10) * units[i].ms;
+        return *ms >= min && *ms <= max;
+    }
+    return false;
+}
+
 static int take_value(const struct cli *cli, const struct flag_row *row, struct cli_given *given)
 {
     if (row->kind == NUMBER && !read_number(given->text, row->min, row->max, &given->number))
         return cli_usage_error(cli, "%s '%s': expected an integer from %lld to %lld", row->name,
                                given->text, (long long)row->min, (long long)row->max);
+    if (row->kind == SPAN && !read_span(given->text, row->min, row->max, &given->number))
+        return cli_usage_error(cli, "%s '%s': expected a time from 100ms to 60m, such as 1s",
+                               row->name, given->text);
     if (row->kind == CHOICE) {
         given->number = read_choice(given->text, row->value);
         if (given->number < 0)
@@ -235,8 +306,7 @@ static int take_flag(struct cli *cli, int argc, char **argv, int *i)
 static int check_flags(const struct cli *cli)
 {
     for (size_t i = 0; i < CLI_FLAG_COUNT; i++) {
-        uint32_t taken = cli->verb->flags | global_flags;
-        if (cli->flags[i].given && (taken & UINT32_C(1) << i) == 0)
+        if (cli->flags[i].given && !cli_verb_takes(cli->verb, (enum cli_flag)i))
             return cli_usage_error(cli,
                                    "%s: not a flag of %s: expected one that mayfly %s --help "
                                    "lists",
@@ -265,19 +335,33 @@ static int check_words(const struct cli *cli)
                            expected);
 }
 
+// No verb at all: whether what is there asks for a prompt.
+static bool is_bare(const struct cli *cli, const char *verb_name)
+{
+    for (size_t i = 0; i < CLI_FLAG_COUNT; i++) {
+        if (cli->flags[i].given && !cli_verb_takes(NULL, (enum cli_flag)i))
+            return false;
+    }
+    return verb_name == NULL && cli->session == NULL;
+}
+
 int cli_parse(struct cli *cli, int argc, char **argv)
 {
     const char *verb_name = NULL;
     bool flags_end = false;
+    bool passes_on = false;
     for (int i = 1; i < argc; i++) {
-        if (!flags_end && strcmp(argv[i], "--") == 0) {
+        if (passes_on) {
+            cli->words[cli->word_count++] = argv[i];
+        } else if (!flags_end && strcmp(argv[i], "--") == 0) {
             flags_end = true;
-        } else if (!flags_end && is_flag(argv[i])) {
+        } else if (!flags_end && cli_word_is_flag(argv[i])) {
             int status = take_flag(cli, argc, argv, &i);
             if (status >= 0)
                 return status;
         } else if (verb_name == NULL) {
             verb_name = argv[i];
+            passes_on = cli_passes_on(cli_find_verb(verb_name));
         } else {
             cli->words[cli->word_count++] = argv[i];
         }
@@ -286,7 +370,7 @@ int cli_parse(struct cli *cli, int argc, char **argv)
         fprintf(cli->out, "mayfly %s\n", mayfly_version());
         return CLI_YES;
     }
-    cli->verb = verb_name != NULL ? find_verb(verb_name) : NULL;
+    cli->verb = verb_name != NULL ? cli_find_verb(verb_name) : NULL;
     if (cli->flags[CLI_FLAG_HELP].given) {
         if (cli->verb != NULL)
             print_verb_help(cli, cli->verb);
@@ -294,11 +378,15 @@ int cli_parse(struct cli *cli, int argc, char **argv)
             print_help(cli);
         return CLI_YES;
     }
+    cli->bare = is_bare(cli, verb_name);
+    if (cli->bare)
+        return -1;
     if (cli->verb == NULL)
-        return refuse_verb(cli, verb_name != NULL ? verb_name : "nothing to do");
+        return cli_refuse_verb(cli, verb_name != NULL ? verb_name : "nothing to do");
     int status = check_flags(cli);
     if (status < 0)
         status = check_words(cli);
+    cli_session_defaults(cli);
     cli->output = cli->flags[CLI_FLAG_OUTPUT].given
                       ? (enum cli_output)cli->flags[CLI_FLAG_OUTPUT].number
                       : cli->verb->output;

@@ -7,6 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/complete.h"
+#include "cli/session.h"
+#include "cli/terminal.h"
+
 static void complain(const struct cli *cli, const char *format, va_list args)
     __attribute__((format(printf, 2, 0)));
 
@@ -19,7 +23,10 @@ static void complain(const struct cli *cli, const char *format, va_list args)
         if ((unsigned char)*at < 0x20 || *at == 0x7f)
             *at = '?';
     }
-    fprintf(cli->err, "mayfly: %s\n", line);
+    if (cli->line > 0)
+        fprintf(cli->err, "mayfly: line %llu: %s\n", (unsigned long long)cli->line, line);
+    else
+        fprintf(cli->err, "mayfly: %s\n", line);
 }
 
 int cli_usage_error(const struct cli *cli, const char *format, ...)
@@ -57,12 +64,26 @@ static const char *flag_or_environment(const struct cli *cli, enum cli_flag flag
 static struct mayfly_client_options client_options(const struct cli *cli)
 {
     return (struct mayfly_client_options){
-        .endpoints = flag_or_environment(cli, CLI_FLAG_ENDPOINTS, "MAYFLY_ENDPOINTS"),
+        .endpoints = cli_endpoints(cli),
         .user = flag_or_environment(cli, CLI_FLAG_USER, "MAYFLY_USER"),
         .password = flag_or_environment(cli, CLI_FLAG_PASSWORD, "MAYFLY_PASSWORD"),
         .name = "mayfly",
         .timeout_ms = (uint32_t)cli->flags[CLI_FLAG_TIMEOUT].number,
     };
+}
+
+const char *cli_endpoints(const struct cli *cli)
+{
+    return flag_or_environment(cli, CLI_FLAG_ENDPOINTS, "MAYFLY_ENDPOINTS");
+}
+
+int cli_input(const struct cli *cli)
+{
+    if (cli->in != NULL)
+        return fileno(cli->in);
+    (void)cli_fail(cli, "%s: standard input cannot be read: the commands stand there",
+                   cli->verb->name);
+    return -1;
 }
 
 int cli_connect(struct cli *cli, uint32_t timeout_ms, uint32_t window)
@@ -72,7 +93,10 @@ int cli_connect(struct cli *cli, uint32_t timeout_ms, uint32_t window)
     if (options.timeout_ms == 0)
         options.timeout_ms = timeout_ms;
     options.window = window;
-    cli->client = mayfly_client_new(&options, message, sizeof message);
+    // One call is not worth a second connection.
+    options.route = window != 0 || cli->session != NULL ? MAYFLY_ROUTE_LEADERS : MAYFLY_ROUTE_NONE;
+    if (!cli_session_lend_client(cli, options.timeout_ms, window))
+        cli->client = mayfly_client_new(&options, message, sizeof message);
     if (cli->client == NULL) {
         const char *from = cli->flags[CLI_FLAG_ENDPOINTS].given ? "-s" : "MAYFLY_ENDPOINTS";
         return cli_usage_error(cli, "%s: %s", from, message);
@@ -88,6 +112,7 @@ struct mayfly_client *cli_client_of(const struct cli *cli, const char *endpoint,
     char message[400];
     struct mayfly_client_options options = client_options(cli);
     options.endpoints = endpoint;
+    options.route = MAYFLY_ROUTE_NONE;
     options.connect_timeout_ms = connect_timeout_ms;
     struct mayfly_client *client = mayfly_client_new(&options, message, sizeof message);
     if (client == NULL)
@@ -95,17 +120,28 @@ struct mayfly_client *cli_client_of(const struct cli *cli, const char *endpoint,
     return client;
 }
 
-int cli_main(int argc, char **argv, FILE *in, FILE *out, FILE *err)
+int cli_run(struct cli *cli, int argc, char **argv)
+{
+    cli->words = calloc((size_t)argc + 1, sizeof cli->words[0]);
+    if (cli->words == NULL)
+        return cli_fail(cli, "out of memory");
+    int status = cli_parse(cli, argc, argv);
+    cli->colour = cli->output == CLI_TABLE && cli_colours(cli->out);
+    if (status < 0 && !cli->bare)
+        status = cli->verb->run(cli);
+    cli_session_keep_client(cli);
+    mayfly_client_free(cli->client);
+    free(cli->words);
+    return status;
+}
+
+int cli_main(int argc, char **argv, FILE *in, FILE *out, FILE *err, cli_prompt_fn *prompt)
 {
     struct cli cli = {.in = in, .out = out, .err = err};
-    cli.words = calloc((size_t)argc + 1, sizeof cli.words[0]);
-    if (cli.words == NULL)
-        return cli_fail(&cli, "out of memory");
-    int status = cli_parse(&cli, argc, argv);
-    if (status < 0)
-        status = cli.verb->run(&cli);
-    mayfly_client_free(cli.client);
-    free(cli.words);
+    bool completes = argc == 3 && strcmp(argv[1], "__complete") == 0;
+    int status = completes ? cli_complete_for_shell(&cli, argv[2]) : cli_run(&cli, argc, argv);
+    if (cli.bare)
+        status = cli_session_run(&cli, argc > 1, prompt);
     if (fflush(out) != 0 || ferror(out)) {
         int failed = cli_fail(&cli, "standard output: %s", strerror(errno));
         status = status == CLI_YES ? failed : status;

@@ -188,7 +188,9 @@ int cli_mget(struct cli *cli)
 // All of standard input; CLI_YES, or a status after a line on stderr.
 static int read_input(const struct cli *cli, struct mf_buf *value)
 {
-    int fd = fileno(cli->in);
+    int fd = cli_input(cli);
+    if (fd < 0)
+        return CLI_NO;
     for (;;) {
         if (value->len > VALUE_BYTES_MAX)
             return cli_fail(cli, "set: the value on standard input is over %zu bytes",

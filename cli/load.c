@@ -257,8 +257,11 @@ static enum load_format format_of(const struct cli *cli, const char *name)
 static int open_files(struct load *load, const char *name)
 {
     const struct cli *cli = load->cli;
-    load->input.fd =
-        strcmp(name, "-") == 0 ? dup(fileno(cli->in)) : open(name, O_RDONLY | O_CLOEXEC);
+    bool is_input = strcmp(name, "-") == 0;
+    int in = is_input ? cli_input(cli) : -1;
+    if (is_input && in < 0)
+        return CLI_NO;
+    load->input.fd = is_input ? dup(in) : open(name, O_RDONLY | O_CLOEXEC);
     struct stat about;
     if (load->input.fd < 0 || fstat(load->input.fd, &about) != 0)
         return cli_fail(cli, "load: %s: %s", name, strerror(errno));

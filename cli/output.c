@@ -106,7 +106,7 @@ struct cli_table cli_table_of(const char *const *heads, size_t columns)
 void cli_table_free(struct cli_table *table)
 {
     for (size_t i = 0; i < table->cell_count; i++)
-        free(table->cells[i]);
+        free(table->cells[i].text);
     free(table->cells);
 }
 
@@ -116,7 +116,12 @@ static void add_cell(struct cli_table *table, char *text)
         table->cell_cap = table->cell_cap > 0 ? table->cell_cap * 2 : 64;
         table->cells = mf_realloc(table->cells, table->cell_cap * sizeof table->cells[0]);
     }
-    table->cells[table->cell_count++] = text;
+    table->cells[table->cell_count++] = (struct cli_cell){.text = text};
+}
+
+void cli_table_colour(struct cli_table *table, const char *colour)
+{
+    table->cells[table->cell_count - 1].colour = colour;
 }
 
 void cli_table_cell(struct cli_table *table, const char *format, ...)
@@ -137,22 +142,25 @@ static size_t characters(const char *text)
     return count;
 }
 
-void cli_table_bytes(struct cli_table *table, struct mayfly_bytes bytes)
+void cli_escape_for_eyes(struct mayfly_bytes bytes, struct mf_buf *out)
 {
     const uint8_t *data = bytes.data;
-    json_t *checked = json_stringn(bytes.len > 0 ? bytes.data : "", bytes.len);
-    bool utf8 = checked != NULL;
-    struct mf_buf text = {0};
-    json_decref(checked);
+    bool utf8 = mf_utf8_valid(mf_bytes_of(bytes.data, bytes.len));
     for (size_t i = 0; i < bytes.len; i++) {
         char escape[5];
         if (data[i] >= 0x20 && data[i] != 0x7f && (data[i] < 0x80 || utf8)) {
-            mf_buf_u8(&text, data[i]);
+            mf_buf_u8(out, data[i]);
             continue;
         }
         snprintf(escape, sizeof escape, "\\x%02x", data[i]);
-        mf_buf_put(&text, escape, 4);
+        mf_buf_put(out, escape, 4);
     }
+}
+
+void cli_table_bytes(struct cli_table *table, struct mayfly_bytes bytes)
+{
+    struct mf_buf text = {0};
+    cli_escape_for_eyes(bytes, &text);
     mf_buf_u8(&text, '\0');
     add_cell(table, (char *)text.data);
 }
@@ -176,44 +184,63 @@ static size_t width_of(const char *text)
     return width > CELL_CHARACTERS_MAX ? CELL_CHARACTERS_MAX + 3 : width;
 }
 
-static void print_cell(FILE *out, const char *text, size_t width, bool last)
+static void pad(FILE *out, size_t count)
 {
-    size_t bytes = cut(text);
-    fwrite(text, 1, bytes, out);
-    if (text[bytes] != '\0')
-        fputs("...", out);
-    for (size_t used = width_of(text); !last && used < width + 2; used++)
+    for (; count > 0; count--)
         fputc(' ', out);
 }
 
-static void print_row(FILE *out, const char *const *cells, const size_t *widths, size_t columns)
+static void print_cell(const struct cli_table *table, FILE *out, const struct cli_cell *cell,
+                       size_t column, size_t width)
 {
-    for (size_t i = 0; i < columns; i++)
-        print_cell(out, cells[i], widths[i], i + 1 == columns);
+    const char *colour = table->colours ? cell->colour : NULL;
+    size_t bytes = cut(cell->text);
+    size_t blanks = width - width_of(cell->text);
+    bool right = (table->right & UINT32_C(1) << column) != 0;
+    if (right)
+        pad(out, blanks);
+    fprintf(out, "%s%.*s%s%s", colour != NULL ? colour : "", (int)bytes, cell->text,
+            cell->text[bytes] != '\0' ? "..." : "", colour != NULL ? CLI_PLAINLY : "");
+    if (column + 1 < table->columns)
+        pad(out, (right ? 0 : blanks) + 2);
+}
+
+static void print_row(const struct cli_table *table, FILE *out, const struct cli_cell *cells,
+                      const size_t *widths)
+{
+    for (size_t i = 0; i < table->columns; i++)
+        print_cell(table, out, &cells[i], i, widths[i]);
     fputc('\n', out);
+}
+
+static void print_heads(const struct cli_table *table, FILE *out, const size_t *widths)
+{
+    struct cli_cell cells[CLI_COLUMNS_MAX];
+    for (size_t i = 0; i < table->columns; i++)
+        cells[i] = (struct cli_cell){.text = (char *)(uintptr_t)table->heads[i], .colour = CLI_DIM};
+    print_row(table, out, cells, widths);
 }
 
 void cli_table_print(const struct cli_table *table, FILE *out, bool plain)
 {
-    const char *const *cells = (const char *const *)table->cells;
     size_t rows = table->cell_count / table->columns;
-    size_t widths[16] = {0};
+    size_t widths[CLI_COLUMNS_MAX] = {0};
     for (size_t i = 0; i < table->columns; i++)
         widths[i] = characters(table->heads[i]);
     for (size_t i = 0; i < table->cell_count; i++) {
-        size_t width = width_of(cells[i]);
+        size_t width = width_of(table->cells[i].text);
         if (width > widths[i % table->columns])
             widths[i % table->columns] = width;
     }
     if (!plain)
-        print_row(out, table->heads, widths, table->columns);
+        print_heads(table, out, widths);
     for (size_t row = 0; row < rows; row++) {
-        const char *const *first = cells + row * table->columns;
+        const struct cli_cell *first = table->cells + row * table->columns;
         if (!plain) {
-            print_row(out, first, widths, table->columns);
+            print_row(table, out, first, widths);
             continue;
         }
         for (size_t i = 0; i < table->columns; i++)
-            fprintf(out, "%s%c", first[i], i + 1 < table->columns ? '\t' : '\n');
+            fprintf(out, "%s%c", first[i].text, i + 1 < table->columns ? '\t' : '\n');
     }
 }

@@ -1,202 +1,176 @@
 // `mayfly status`: one line a node, asked of every node itself.
-//
-// The first node that answers tells who is in the cluster. Each of them is then asked for its own
-// numbers. How far a shard has come is the most that any node knows of it; a node's lag is how far
-// its furthest shard is behind that.
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
 #include "cli/cli.h"
+#include "cli/human.h"
 #include "cli/output.h"
-#include "cli/tree.h"
+#include "cli/terminal.h"
+#include "cli/view.h"
 
-#define NODE_TIMEOUT_MS 1000
+#define RATE_MS 250   // between the two readings that a rate needs
+#define LAG_MUCH 1000 // entries, at which a copy is worth a look
+#define MEMORY_MUCH 0.95
 
-// One node, as it sees itself.
-struct node_view {
-    bool answered;
-    uint64_t keys;
-    uint64_t bytes;
-    uint64_t uptime_ms;
-    uint64_t held;
-    uint64_t leading;
-    uint64_t *applied; // by shard; UINT64_MAX: not held
-    uint64_t *chosen;
-    size_t shards;
-};
-
-static void note_shard(struct node_view *view, const struct mayfly_value *shard)
+static const char *disk_of(const struct cli_node_view *node)
 {
-    uint64_t id = cli_number(mayfly_value_at(shard, "id"));
-    const struct mayfly_value *applied = mayfly_value_at(shard, "applied");
-    if (id >= view->shards || applied == NULL || applied->type == MAYFLY_TYPE_NIL)
-        return;
-    view->applied[id] = cli_number(applied);
-    view->chosen[id] = cli_number(mayfly_value_at(shard, "chosen"));
+    return node->disk_failing ? "failing" : node->disk_full ? "full" : "ok";
 }
 
-static bool ask_client(struct mayfly_client *client, struct node_view *view)
+static json_t *number_or_null(bool known, uint64_t number)
 {
-    const struct mayfly_value *map;
-    mayfly_client_set_timeout(client, NODE_TIMEOUT_MS);
-    if (mayfly_client_connect(client) != MAYFLY_OK || mayfly_cluster(client, &map) != MAYFLY_OK)
-        return false;
-    const struct mayfly_value *shards = mayfly_value_at(map, "shards");
-    for (size_t i = 0; i < cli_count(shards); i++)
-        note_shard(view, &shards->items[i]);
-    if (mayfly_stats(client, &map) != MAYFLY_OK)
-        return false;
-    view->keys = cli_number(mayfly_value_at(map, "keys"));
-    view->bytes = cli_number(mayfly_value_at(map, "store_bytes"));
-    view->uptime_ms = cli_number(mayfly_value_at(map, "uptime_ms"));
-    view->held = cli_number(mayfly_value_at(map, "shards_held"));
-    view->leading = cli_number(mayfly_value_at(map, "shards_leading"));
-    return true;
+    return known ? json_integer((json_int_t)number) : json_null();
 }
 
-// A node without an rpc address cannot be asked.
-static void ask(const struct cli *cli, struct node_view *view, const struct mayfly_value *node)
+static json_t *node_json(const struct cli_node_view *node)
 {
-    const struct mayfly_value *rpc = mayfly_value_at(node, "rpc");
-    char endpoint[300];
-    if (rpc == NULL || rpc->type != MAYFLY_TYPE_STRING || rpc->bytes.len == 0 ||
-        rpc->bytes.len >= sizeof endpoint)
-        return;
-    snprintf(endpoint, sizeof endpoint, "%.*s", (int)rpc->bytes.len, (const char *)rpc->bytes.data);
-    struct mayfly_client *client = cli_client_of(cli, endpoint, NODE_TIMEOUT_MS);
-    view->answered = client != NULL && ask_client(client, view);
-    mayfly_client_free(client);
-}
-
-static uint64_t lag_of(const struct node_view *views, size_t count, const struct node_view *view)
-{
-    uint64_t lag = 0;
-    for (size_t shard = 0; shard < view->shards; shard++) {
-        if (view->applied[shard] == UINT64_MAX)
-            continue;
-        uint64_t chosen = view->chosen[shard];
-        for (size_t i = 0; i < count; i++) {
-            if (views[i].answered && views[i].applied[shard] != UINT64_MAX &&
-                views[i].chosen[shard] > chosen)
-                chosen = views[i].chosen[shard];
-        }
-        if (chosen > view->applied[shard] && chosen - view->applied[shard] > lag)
-            lag = chosen - view->applied[shard];
-    }
-    return lag;
-}
-
-static json_t *node_json(const struct mayfly_value *node, const struct node_view *view,
-                         const char *state, uint64_t lag)
-{
-    json_t *object = json_pack("{s:I, s:s}", "id",
-                               (json_int_t)cli_number(mayfly_value_at(node, "id")), "state", state);
-    const struct mayfly_value *rpc = mayfly_value_at(node, "rpc");
+    bool known = node->answered;
     const struct {
         const char *name;
         uint64_t value;
-    } rows[] = {{"leads", view->leading}, {"holds", view->held}, {"keys", view->keys},
-                {"bytes", view->bytes},   {"lag", lag},          {"uptime_ms", view->uptime_ms}};
-    json_object_set_new(object, "rpc", rpc != NULL ? cli_json_value(rpc) : json_null());
+    } rows[] = {{"leads", node->leading},
+                {"holds", node->held},
+                {"keys", node->keys},
+                {"bytes", node->bytes},
+                {"lag", node->lag},
+                {"uptime_ms", node->uptime_ms},
+                {"clients", node->clients},
+                {"resident_bytes", node->resident_bytes},
+                {"memory_max_bytes", node->memory_max_bytes}};
+    json_t *object =
+        json_pack("{s:I, s:s, s:o}", "id", (json_int_t)node->id, "state", cli_node_state(node),
+                  "rpc", node->rpc[0] != '\0' ? json_string(node->rpc) : json_null());
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
-        json_object_set_new(object, rows[i].name,
-                            view->answered ? json_integer((json_int_t)rows[i].value) : json_null());
+        json_object_set_new(object, rows[i].name, number_or_null(known, rows[i].value));
+    json_object_set_new(object, "ops_per_second",
+                        known && node->ops_known ? json_real(node->ops) : json_null());
+    json_object_set_new(object, "disk", known ? json_string(disk_of(node)) : json_null());
+    json_object_set_new(object, "version", known ? json_string(node->version) : json_null());
     return object;
 }
 
-static void node_row(struct cli_table *table, const struct mayfly_value *node,
-                     const struct node_view *view, const char *state, uint64_t lag)
+static void print_json(const struct cli *cli, const struct cli_view *view)
 {
-    cli_table_scalar(table, mayfly_value_at(node, "id"));
-    cli_table_cell(table, "%s", state);
-    cli_table_scalar(table, mayfly_value_at(node, "rpc"));
-    const uint64_t numbers[] = {view->leading, view->held, view->keys, view->bytes, lag};
-    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
-        if (view->answered)
-            cli_table_cell(table, "%llu", (unsigned long long)numbers[i]);
+    struct cli_trouble trouble = cli_view_trouble(view);
+    json_t *nodes = json_array();
+    for (size_t i = 0; i < view->node_count; i++)
+        json_array_append_new(nodes, node_json(&view->nodes[i]));
+    cli_print_json(cli->out,
+                   json_pack("{s:s, s:I, s:I, s:I, s:I, s:o}", "cluster", view->name, "shards",
+                             (json_int_t)view->shard_count, "shards_without_leader",
+                             (json_int_t)trouble.leaderless, "shards_without_majority",
+                             (json_int_t)trouble.no_majority, "shards_missing_copies",
+                             (json_int_t)trouble.copies_missing, "nodes", nodes));
+}
+
+// For scripts: exact numbers, no units, - for what is not known.
+static void print_plain(const struct cli *cli, const struct cli_view *view)
+{
+    for (size_t i = 0; i < view->node_count; i++) {
+        const struct cli_node_view *node = &view->nodes[i];
+        const uint64_t numbers[] = {node->leading, node->held,      node->keys,   node->bytes,
+                                    node->lag,     node->uptime_ms, node->clients};
+        fprintf(cli->out, "%llu\t%s\t%s", (unsigned long long)node->id, cli_node_state(node),
+                node->rpc[0] != '\0' ? node->rpc : "-");
+        for (size_t j = 0; j < sizeof numbers / sizeof numbers[0]; j++) {
+            if (node->answered)
+                fprintf(cli->out, "\t%llu", (unsigned long long)numbers[j]);
+            else
+                fputs("\t-", cli->out);
+        }
+        if (node->answered && node->ops_known)
+            fprintf(cli->out, "\t%.0f", node->ops);
         else
-            cli_table_cell(table, "-");
+            fputs("\t-", cli->out);
+        fprintf(cli->out, "\t%s\t%s\n", node->answered ? disk_of(node) : "-",
+                node->answered ? node->version : "-");
     }
-    if (view->answered)
-        cli_table_cell(table, "%llu s", (unsigned long long)view->uptime_ms / 1000);
+}
+
+static void memory_cell(struct cli_table *table, const struct cli_node_view *node)
+{
+    if (node->memory_max_bytes == 0) {
+        cli_table_cell(table, "%s", cli_human_bytes(node->bytes).text);
+        return;
+    }
+    cli_table_cell(table, "%s of %s", cli_human_bytes(node->bytes).text,
+                   cli_human_bytes(node->memory_max_bytes).text);
+    if ((double)node->bytes >= MEMORY_MUCH * (double)node->memory_max_bytes)
+        cli_table_colour(table, CLI_YELLOW);
+}
+
+static void figures(struct cli_table *table, const struct cli_node_view *node)
+{
+    cli_table_cell(table, "%llu", (unsigned long long)node->leading);
+    cli_table_cell(table, "%llu", (unsigned long long)node->held);
+    cli_table_cell(table, "%s", cli_human_count(node->keys).text);
+    memory_cell(table, node);
+    if (node->ops_known)
+        cli_table_cell(table, "%s", cli_human_count((uint64_t)(node->ops + 0.5)).text);
     else
         cli_table_cell(table, "-");
+    cli_table_cell(table, "%s", cli_human_count(node->clients).text);
+    cli_table_cell(table, "%s", cli_human_count(node->lag).text);
+    if (node->lag >= LAG_MUCH)
+        cli_table_colour(table, CLI_YELLOW);
+    cli_table_cell(table, "%s", disk_of(node));
+    if (node->disk_full || node->disk_failing)
+        cli_table_colour(table, CLI_RED);
+    cli_table_cell(table, "%s", cli_human_ms(node->uptime_ms).text);
+    cli_table_cell(table, "%s", node->version);
 }
 
-static const char *state_of(const struct mayfly_value *node, const struct node_view *view)
+static void print_table(const struct cli *cli, const struct cli_view *view)
 {
-    const struct mayfly_value *alive = mayfly_value_at(node, "alive");
-    if (view->answered)
-        return "alive";
-    return alive != NULL && alive->type == MAYFLY_TYPE_BOOL && alive->boolean ? "unreachable"
-                                                                              : "dead";
-}
-
-static uint64_t leaderless(const struct mayfly_value *shards)
-{
-    uint64_t count = 0;
-    for (size_t i = 0; i < cli_count(shards); i++)
-        count += cli_number(mayfly_value_at(&shards->items[i], "leader")) == 0;
-    return count;
-}
-
-static void print_status(const struct cli *cli, const struct mayfly_value *map,
-                         const struct node_view *views)
-{
-    static const char *const heads[] = {"NODE", "STATE", "RPC", "LEADS", "HOLDS",
-                                        "KEYS", "BYTES", "LAG", "UPTIME"};
-    const struct mayfly_value *nodes = mayfly_value_at(map, "nodes");
-    const struct mayfly_value *shards = mayfly_value_at(map, "shards");
-    const struct mayfly_value *name = mayfly_value_at(map, "name");
-    struct cli_table table = cli_table_of(heads, 9);
-    json_t *array = json_array();
-    for (size_t i = 0; i < cli_count(nodes); i++) {
-        uint64_t lag = lag_of(views, cli_count(nodes), &views[i]);
-        const char *state = state_of(&nodes->items[i], &views[i]);
-        node_row(&table, &nodes->items[i], &views[i], state, lag);
-        json_array_append_new(array, node_json(&nodes->items[i], &views[i], state, lag));
+    static const char *const heads[] = {"NODE",   "STATE",   "LEADS",   "HOLDS", "KEYS",
+                                        "MEMORY", "OPS/S",   "CLIENTS", "LAG",   "DISK",
+                                        "UP",     "VERSION", "ADDRESS"};
+    struct cli_table table = cli_table_of(heads, sizeof heads / sizeof heads[0]);
+    table.right = 0x5fd; // NODE, the numbers and UP
+    table.colours = cli->colour;
+    for (size_t i = 0; i < view->node_count; i++) {
+        const struct cli_node_view *node = &view->nodes[i];
+        cli_table_cell(&table, "%llu", (unsigned long long)node->id);
+        cli_table_cell(&table, "%s", cli_node_state(node));
+        if (!node->answered)
+            cli_table_colour(&table, CLI_RED);
+        if (node->answered)
+            figures(&table, node);
+        for (size_t j = 2; !node->answered && j < 12; j++)
+            cli_table_cell(&table, "-");
+        cli_table_cell(&table, "%s", node->rpc[0] != '\0' ? node->rpc : "-");
     }
-    if (cli->output == CLI_JSON) {
-        cli_print_json(cli->out,
-                       json_pack("{s:o, s:I, s:I, s:o}", "cluster",
-                                 name != NULL ? cli_json_value(name) : json_null(), "shards",
-                                 (json_int_t)cli_count(shards), "shards_without_leader",
-                                 (json_int_t)leaderless(shards), "nodes", array));
-    } else {
-        cli_table_print(&table, cli->out, cli->output == CLI_PLAIN);
-        if (cli->output == CLI_TABLE)
-            fprintf(cli->out, "%zu shards, %llu without a leader\n", cli_count(shards),
-                    (unsigned long long)leaderless(shards));
-        json_decref(array);
-    }
+    cli_print_verdict(cli, view);
+    fputc('\n', cli->out);
+    cli_table_print(&table, cli->out, false);
     cli_table_free(&table);
+}
+
+static int show(struct cli *cli, void *arg)
+{
+    struct cli_view *view = arg;
+    bool first = view->told == NULL;
+    int status = cli_view_read(cli, view);
+    if (status == CLI_YES && first) {
+        (void)cli_pause(RATE_MS);
+        status = cli_view_read(cli, view);
+    }
+    if (status != CLI_YES)
+        return status;
+    if (cli->output == CLI_JSON)
+        print_json(cli, view);
+    else if (cli->output == CLI_PLAIN)
+        print_plain(cli, view);
+    else
+        print_table(cli, view);
+    return CLI_YES;
 }
 
 int cli_status(struct cli *cli)
 {
-    const struct mayfly_value *map;
-    int status = cli_connect(cli, 0, 0);
-    if (status != CLI_YES)
-        return status;
-    if (mayfly_cluster(cli->client, &map) != MAYFLY_OK)
-        return cli_call_failed(cli);
-    const struct mayfly_value *nodes = mayfly_value_at(map, "nodes");
-    size_t count = cli_count(nodes);
-    size_t shards = cli_count(mayfly_value_at(map, "shards"));
-    struct node_view *views = mf_calloc(count, sizeof views[0]);
-    for (size_t i = 0; i < count; i++) {
-        views[i].shards = shards;
-        views[i].applied = mf_calloc(shards, sizeof views[i].applied[0]);
-        views[i].chosen = mf_calloc(shards, sizeof views[i].chosen[0]);
-        memset(views[i].applied, 0xff, shards * sizeof views[i].applied[0]);
-        ask(cli, &views[i], &nodes->items[i]);
-    }
-    print_status(cli, map, views);
-    for (size_t i = 0; i < count; i++) {
-        free(views[i].applied);
-        free(views[i].chosen);
-    }
-    free(views);
-    return CLI_YES;
+    struct cli_view view = {0};
+    int status = cli_repeat(cli, show, &view);
+    cli_view_free(&view);
+    return status;
 }

@@ -288,7 +288,9 @@ static int read_all(const struct cli *cli, struct mf_buf *text)
     FILE *file = is_input ? NULL : fopen(path, "r");
     if (!is_input && file == NULL)
         return cli_fail(cli, "txn: %s: %s", path, strerror(errno));
-    int fd = is_input ? fileno(cli->in) : fileno(file);
+    int fd = is_input ? cli_input(cli) : fileno(file);
+    if (fd < 0)
+        return CLI_NO;
     int status = CLI_YES;
     ssize_t got = 1;
     while (status == CLI_YES && got != 0) {

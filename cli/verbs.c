@@ -56,17 +56,45 @@ const struct cli_verb cli_verbs[] = {
      "{\"base64\": \"...\"}. Prints what the methods returned;\nexit 1 when a condition did not "
      "hold. All keys must be of one shard: give them one {tag}.\n",
      0, 1, 0, CLI_JSON, cli_txn},
+    {"watch", "[KEY]", "Print changes of a key, or of all with a --prefix, as they happen",
+     "A line for each change, until Ctrl-C. Plain output is EVENT<TAB>KEY<TAB>VERSION<TAB>VALUE,\n"
+     "escaped as `load` has it; EVENT is set, del, expire or evict. Changes are told once, in "
+     "order\n"
+     "for each shard, through failovers; where one is lost, one line on stderr says so, exit 1.\n"
+     "--from is for a KEY, or a prefix with a whole {tag}.\n",
+     0, 1, CLI_TAKES(PREFIX) | CLI_TAKES(EVENTS) | CLI_TAKES(FROM), CLI_PLAIN, cli_watch},
     {"size", "", "Print the number of live keys in the cluster", "", 0, 0, 0, CLI_PLAIN, cli_size},
     {"flush", "", "Drop every key of the cluster; print how many there were", "", 0, 0, 0,
      CLI_PLAIN, cli_flush},
     {"ping", "", "Ask a node for a sign of life", "", 0, 0, 0, CLI_PLAIN, cli_ping},
-    {"cluster", "", "Print the nodes and shards as the connected node sees them", "", 0, 0, 0,
-     CLI_TABLE, cli_cluster},
-    {"status", "", "Print one line for each node: alive, shards led, keys, lag",
+    {"cluster", "", "Print the nodes, and who leads and holds the shards",
+     "Asks every node of the cluster. Many shards are put together by leader and copies, those in\n"
+     "trouble first; --all prints a line for each. ! marks a copy whose node is down. LAG is how "
+     "many\n"
+     "log entries the furthest copy has still to apply. JSON is what the connected node says, "
+     "with\n"
+     "keys, bytes and lag of each shard.\n",
+     0, 0, CLI_TAKES(ALL) | CLI_TAKES(WATCH), CLI_TABLE, cli_cluster},
+    {"status", "", "Print one line for each node: state, shards, keys, memory, load",
      "Asks every node of the cluster. STATE is alive, dead (its peers say so) or unreachable "
      "(from\n"
-     "here). LAG is how many log entries its furthest shard has still to apply.\n",
-     0, 0, 0, CLI_TABLE, cli_status},
+     "here). LEADS and HOLDS count shards. OPS/S is what clients asked of the node, measured for "
+     "a\n"
+     "quarter of a second, or between the last two times with --watch. LAG is how many log "
+     "entries\n"
+     "its furthest shard has still to apply.\n",
+     0, 0, CLI_TAKES(WATCH), CLI_TABLE, cli_status},
+    {"latency", "", "Measure round trips to each node",
+     "ping: to the node and back. get: of keys that are not there, through the node to the leader "
+     "of\n"
+     "their shard. set, with --write: through a majority. Milliseconds, one request at a time, for "
+     "a\n"
+     "second at most unless --count is given.\n",
+     0, 0, CLI_TAKES(BATCH) | CLI_TAKES(WRITE) | CLI_TAKES(WATCH), CLI_TABLE, cli_latency},
+    {"hotkeys", "", "Print the keys that clients ask for most",
+     "Asks every node for the last half minute and adds up, by key. SHARE is of all operations of\n"
+     "the nodes that answered; NODES are those that clients asked, the busiest first.\n",
+     0, 0, CLI_TAKES(BATCH) | CLI_TAKES(WATCH), CLI_TABLE, cli_hotkeys},
     {"stats", "", "Print the counters of the connected node", "", 0, 0, 0, CLI_TABLE, cli_stats},
     {"snapshot", "NAME", "Write a snapshot of the connected node's shards under that name",
      "Prints the file's path on the node. NAME is 1 to 64 of A-Z a-z 0-9 . _ - with no leading\n"
@@ -102,6 +130,11 @@ const struct cli_verb cli_verbs[] = {
      CLI_TAKES(TTL) | CLI_TAKES(FORMAT) | CLI_TAKES(WINDOW) | CLI_TAKES(SKIP_BAD) |
          CLI_TAKES(QUIET) | CLI_TAKES(ACKED),
      CLI_PLAIN, cli_load},
+    {"bench", "[ARG...]", "Put load on the cluster and measure it: mayfly-bench",
+     "Runs mayfly-bench, which is looked for in the folder of this program and then in PATH, with "
+     "all\nthat stands behind the verb: mayfly bench --help. Flags that are given before the verb "
+     "count there,\ntoo.\n",
+     0, ANY_NUMBER, CLI_PASSES_ON, CLI_PLAIN, cli_bench},
 };
 
 const size_t cli_verb_count = sizeof cli_verbs / sizeof cli_verbs[0];
