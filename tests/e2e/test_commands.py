@@ -377,6 +377,17 @@ def test_ids_repeat_the_first_result_of_every_command(api):
         api.gives(value, "get", text)
 
 
+@everywhere
+def test_an_id_of_another_command_holds_back_the_part_of_its_shard_only(api):
+    keys = [api.key("{%s}" % tag) for tag in ("a", "b", "c", "d", "e", "f")]
+    api.written("set", keys[0], "1", {"id": api.id()})
+    api.gives(6, "mset", [[key, "2"] for key in keys])
+    there = api.call("del", keys, {"id": api.id()})
+    left = api.call("has", keys)
+    equal(there, 6 - sum(left), "deleted")
+    true(left[0], "the key in the shard that knows the id is there")
+
+
 @on(1)
 def test_ids_do_not_remember_what_was_too_large(api):
     key = api.key()

@@ -55,6 +55,32 @@ def take(cluster, name="snap.mfs"):
     return pathlib.Path(cluster.node(1).call("snapshot", name, timeout=60)["path"])
 
 
+# One step of a walk visits 16 buckets of a map, with at most 14 records each, or as many as have
+# 64 KiB. Values over 4 KiB are not copied.
+BUCKET_RECORDS = 14
+STEP_RECORDS_MAX = 16 * BUCKET_RECORDS
+COPIED_BYTES_MAX = 4096
+STEP_BYTES_MAX = 64 * 1024 + BUCKET_RECORDS * COPIED_BYTES_MAX
+
+
+def test_a_snapshot_is_taken_in_small_steps(t):
+    """However many keys there are and however large their values."""
+    with t.cluster(1, shards=2).node(1).connect(timeout=60) as connection:
+        def steps(name, keys, value):
+            for first in range(0, keys, 500):
+                connection.call("mset", [[f"{name}:{i}", value] for i in range(first, first + 500)])
+            before = connection.call("stats")["walk_steps"]
+            equal(connection.call("snapshot", name)["keys"], keys, "keys")
+            taken = connection.call("stats")["walk_steps"] - before
+            connection.call("flush")
+            return taken
+
+        between(50_000 // STEP_RECORDS_MAX, steps("small", 50_000, b"v"), 50_000, "steps")
+        between(10_000 * COPIED_BYTES_MAX // STEP_BYTES_MAX,
+                steps("larger", 10_000, bytes(COPIED_BYTES_MAX)), 10_000, "steps")
+        t.note(f"longest step: {connection.call('stats')['walk_step_us_max']} us of processor time")
+
+
 def ttls_of(cluster, keys):
     with cluster.node(1).connect(timeout=60) as connection:
         return dict(zip(keys, connection.pipeline([("ttl", key) for key in keys], timeout=60)))
@@ -281,6 +307,7 @@ class PairWriter(threading.Thread):
         super().__init__(daemon=True)
         self.cluster = cluster
         self.number = number
+        self.width = number % 2 * 2 * COPIED_BYTES_MAX  # half of them write large values
         self.stopping = threading.Event()
         self.rounds = 0
         self.slowest = 0.0
@@ -292,7 +319,7 @@ class PairWriter(threading.Thread):
             with self.cluster.node(1).connect() as connection:
                 while not self.stopping.is_set():
                     self.rounds += 1
-                    value = str(self.rounds)
+                    value = str(self.rounds).rjust(self.width)
                     began = time.monotonic()
                     connection.call("mset", [[f"{tag}both1", value], [f"{tag}both2", value]])
                     connection.call("set", f"{tag}first", value)
@@ -348,6 +375,52 @@ def check_cut(node, numbers):
 def made_at_intervals(folder):
     """Names of the snapshots that the node took by itself, oldest first."""
     return sorted(path.name for path in folder.glob("auto-1-*Z")) if folder.exists() else []
+
+
+class Snapshots(threading.Thread):
+    """Takes one snapshot after the other on a node until it is told to end; what each held."""
+
+    def __init__(self, node):
+        super().__init__(daemon=True)
+        self._node = node
+        self.ended = threading.Event()
+        self.keys = []
+        self.refused = []
+        self.fault = None
+        self.start()
+
+    def run(self):
+        try:
+            with self._node.connect(timeout=60) as connection:
+                while not self.ended.is_set():
+                    try:
+                        self.keys.append(connection.call("snapshot", "again")["keys"])
+                    except RpcError as error:
+                        self.refused.append(error.code)
+        except OSError as error:
+            self.fault = error
+
+
+@limit(180)
+def test_a_shard_that_leaves_a_node_amid_a_snapshot_is_in_it_whole_or_not_at_all(t):
+    count = 3000
+    cluster = t.cluster(n=4, shards=1, mode="os", overrides={"cluster.replicas": 3})
+    value = t.rng.randbytes(16 * 2**10)
+    with cluster.node(1).connect(timeout=60) as connection:
+        for at in range(0, count, 100):
+            connection.call("mset", [[b"key:%d" % i, value] for i in range(at, at + 100)])
+    shard = cluster.node(1).call("cluster")["shards"][0]
+    leaver = cluster.node(next(n for n in shard["replicas"] if n != shard["leader"]))
+    through = cluster.node(shard["leader"])
+    snapshots = Snapshots(leaver)
+    wait_for(lambda: snapshots.keys or snapshots.fault, 60, "a snapshot")
+    cluster.remove(leaver, through, timeout=120)
+    wait_for(lambda: snapshots.fault or 0 in snapshots.keys, 60, "a snapshot of nothing")
+    snapshots.ended.set()
+    snapshots.join(60)
+    equal(snapshots.fault, None, "what became of the connection")
+    equal(sorted(set(snapshots.keys)), [0, count], "keys in the snapshots")
+    t.note(f"{snapshots.keys.count(count)} snapshots, {snapshots.refused} refused")
 
 
 @limit(120)

@@ -329,7 +329,8 @@ def test_a_watch_is_lost_where_the_copy_is_given_up_and_no_other(t):
 
 
 def test_many_who_begin_far_back_at_once_do_not_crowd_each_other_out(t):
-    cluster = t.cluster(1, shards=8, overrides={"node.threads": 1})
+    cluster = t.cluster(1, shards=8, overrides={"node.threads": 1,
+                                                "limits.request_timeout": 60_000})
     node = cluster.node(1)
     count = 6000
     with node.connect() as writer, contextlib.ExitStack() as stack:
@@ -340,7 +341,8 @@ def test_many_who_begin_far_back_at_once_do_not_crowd_each_other_out(t):
             client.send("watch", {"prefix": b"f", "from_version": {i: 1 for i in range(8)}})
         node.resume()
         for client in clients:
-            client.receive()
+            _, error, _ = client.receive(2 * PATIENCE)
+            equal(error, None, "an error")
             seen = [client.event() for _ in range(count)]
             equal({event[1] for event in seen}, {"set"}, "what came")
             equal(len({event[2] for event in seen}), count, "keys of the events")
@@ -389,3 +391,17 @@ def test_what_a_connection_watches_is_bounded_in_bytes(t):
                 equal(error.code, "BUSY", str(error))
         connection.call("unwatch", watches[7])
         watch(64)
+
+
+def test_versions_to_begin_from_are_bounded_like_what_is_watched(t):
+    shards = 4096
+    froms = {shard: 0 for shard in range(shards)}
+    with t.cluster(1, shards=shards).node(1).connect(timeout=30) as connection:
+        for _ in range(4 * 2**20 // (16 * shards)):
+            connection.call("watch", {"prefix": "", "from_version": froms})
+        try:
+            connection.call("watch", {"prefix": "", "from_version": froms})
+            true(False, "more than 4 MiB of versions")
+        except RpcError as error:
+            equal(error.code, "BUSY", str(error))
+        connection.call("watch", {"prefix": ""})

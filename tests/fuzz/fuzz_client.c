@@ -1,10 +1,11 @@
 // Any bytes as what a node sends to libmayfly.
 //
 // The client is put at one end of a pair of sockets, as if it had connected, and the input is what
-// the node answers: in one half of the runs as the result of a blocking call of each form, wrapped
-// rightly so that the checks of results are reached; in the other as it is, in arrivals of a size
-// that the input chooses. Nothing that the client returns may point at memory that is not there, so
-// all of it is read. Time passes with every look at the clock: no run waits for a deadline.
+// the node answers: in some runs as the result of a blocking call of each form, wrapped rightly so
+// that the checks of results are reached; in others as it is, in arrivals of a size that the input
+// chooses; as what comes of a watch; and as the cluster's map. Nothing that the client returns may
+// point at memory that is not there, so all of it is read. Time passes with every look at the
+// clock: no run waits for a deadline.
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 #include "rpc/client_internal.h"
+#include "rpc/client_route.h"
 
 #define KEYS 3
 #define INPUT_BYTES_MAX 4096
@@ -61,6 +63,15 @@ static void read_reply(void *cookie, const struct mayfly_reply *reply)
     read_value(reply->value);
 }
 
+static void connect_link(struct mf_link *link, int fd)
+{
+    link->transport.fd = fd;
+    link->heard_us = now_us;
+    link->state = MF_LINK_READY;
+    must(mf_loop_add(link) == MAYFLY_OK);
+    link->client->loop.turned_us = now_us;
+}
+
 static struct mayfly_client *connected_client(int *node)
 {
     // A closed port: a connection that was lost is not made again.
@@ -72,9 +83,7 @@ static struct mayfly_client *connected_client(int *node)
     struct mayfly_client *client = mayfly_client_new(&options, NULL, 0);
     must(client != NULL && socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends) == 0);
     client->clock_us = passing_clock;
-    client->link.fd = ends[0];
-    client->link.state = MF_LINK_READY;
-    client->link.turned_us = now_us;
+    connect_link(client->links[0], ends[0]);
     *node = ends[1];
     return client;
 }
@@ -152,9 +161,9 @@ static void answer_at_will(struct mf_bytes input, size_t step)
     size_t done = 0;
     for (unsigned i = 0; i < KEYS; i++)
         must(mayfly_submit(client, &size, read_reply, &done) == MAYFLY_OK);
-    must(client->queue.head->msgid == FIRST_MSGID);
+    must(client->links[0]->queue.head->msgid == FIRST_MSGID);
     (void)mayfly_poll(client, 0);
-    for (size_t at = 0; at < input.len && client->link.state == MF_LINK_READY; at += step) {
+    for (size_t at = 0; at < input.len && client->links[0]->state == MF_LINK_READY; at += step) {
         size_t left = input.len - at;
         send_all(node, mf_bytes_of(input.data + at, left < step ? left : step));
         (void)mayfly_poll(client, 0);
@@ -164,14 +173,65 @@ static void answer_at_will(struct mf_bytes input, size_t step)
     close(node);
 }
 
+static void read_news(void *cookie, const struct mayfly_news *news)
+{
+    *(bool *)cookie = *(bool *)cookie || news->state == MAYFLY_WATCH_ENDED;
+    must(news->message != NULL);
+    read_bytes(mayfly_str(news->message));
+    read_bytes(news->key);
+    read_bytes(news->value);
+}
+
+// A watch whose beginning is answered with id 0, and then the input.
+static void tell_of_a_watch(struct mf_bytes input, unsigned kind)
+{
+    static const uint8_t begun[] = {0x94, 1, 0xce, 0xff, 0xff, 0, 0, 0xc0, 0};
+    struct mf_hello_facts facts = {.shards = kind % 3 + 1};
+    struct mayfly_watch_want want = {.key = mayfly_str(kind % 2 > 0 ? "" : "a"),
+                                     .by_prefix = kind % 2 > 0};
+    bool ended = false;
+    uint64_t number;
+    int first;
+    int ends[2];
+    struct mayfly_client *client = connected_client(&first);
+    must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends) == 0);
+    must(mayfly_watch(client, &want, read_news, &ended, &number) == MAYFLY_OK);
+    connect_link(client->watch_link, ends[0]);
+    must(mf_client_watches_greeted(client, &facts));
+    (void)mayfly_poll(client, 0);
+    send_all(ends[1], mf_bytes_of(begun, sizeof begun));
+    send_all(ends[1], input);
+    for (int i = 0; i < 3; i++)
+        (void)mayfly_poll(client, 0);
+    mayfly_client_free(client);
+    must(ended);
+    close(first);
+    close(ends[1]);
+}
+
+static void read_map(struct mf_bytes input)
+{
+    static struct mf_route_map map;
+    struct mf_msgpack_in in = {mf_reader_of(input)};
+    map = (struct mf_route_map){0};
+    if (mf_route_parse(&in, &map)) {
+        for (size_t i = 0; i < MF_SLOT_COUNT; i++)
+            must(map.leaders[i] <= map.node_count);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size == 0 || size > INPUT_BYTES_MAX)
         return 0;
     struct mf_bytes input = mf_bytes_of(data + 1, size - 1);
-    if (data[0] < 128)
+    if (data[0] < 100)
         answer_a_call(input, data[0]);
+    else if (data[0] < 170)
+        answer_at_will(input, (size_t)(data[0] - 99) * 8);
+    else if (data[0] < 250)
+        tell_of_a_watch(input, data[0]);
     else
-        answer_at_will(input, (size_t)(data[0] - 127) * 4);
+        read_map(input);
     return 0;
 }

@@ -2,7 +2,8 @@
 //
 // Links check a frame's form and hand its items on, so every layer is reached from the same input:
 // as the bytes of a connection, as the body of a frame that is sealed rightly, and as the Paxos
-// message, command, result, batch or part of a checkpoint's stream in an item. There is one form
+// message, command, result, batch part of a checkpoint's stream or word about a
+// watch in an item. There is one form
 // for each of these: what is read must be written back byte by byte. A batch is applied too,
 // because replicas apply what was chosen wherever it came from; whatever it does, the state must
 // hold together afterwards.
@@ -15,10 +16,12 @@
 #include "consensus/paxos_msg.h"
 #include "rpc/peer_frame.h"
 #include "rpc/peer_snapshot.h"
+#include "rpc/peer_watch.h"
 #include "shards/batch.h"
 #include "shards/shard.h"
 
 #define FRAME_BYTES_MAX 65536
+#define SHARDS 64
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -100,6 +103,35 @@ static void read_stream(struct mf_bytes input)
     }
 }
 
+static void read_watch(struct mf_bytes input)
+{
+    struct mf_reader end = mf_reader_of(mf_bytes_of(NULL, 0)); // all of the input is read
+    struct mf_buf again = {0};
+    struct mf_peer_watch_order order;
+    if (mf_peer_get_watch_order(input, SHARDS, &order) == MF_OK) {
+        mf_peer_put_watch_order(&again, &order);
+        must_be(&again, input, &end);
+    }
+    again = (struct mf_buf){0};
+    struct mf_peer_watch_alive alive;
+    if (mf_peer_get_watch_alive(input, &alive) == MF_OK) {
+        mf_peer_put_watch_alive(&again, &alive);
+        must_be(&again, input, &end);
+    }
+    again = (struct mf_buf){0};
+    struct mf_peer_watch_news news;
+    if (mf_peer_get_watch_news(input, SHARDS, &news) == MF_OK) {
+        mf_peer_put_watch_news(&again, &news);
+        must_be(&again, input, &end);
+    }
+    again = (struct mf_buf){0};
+    struct mf_peer_watch_gone gone;
+    if (mf_peer_get_watch_gone(input, &gone) == MF_OK) {
+        mf_peer_put_watch_gone(&again, &gone);
+        must_be(&again, input, &end);
+    }
+}
+
 // Two entries: the second meets what the first has left.
 static void apply(struct mf_bytes input)
 {
@@ -161,6 +193,7 @@ static void read_items(struct mf_bytes body)
         read_command(item.bytes);
         read_result(item.bytes);
         read_stream(item.bytes);
+        read_watch(item.bytes);
     }
     must(err == MF_NOT_FOUND || err == MF_CORRUPT);
 }
@@ -205,6 +238,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     read_command(input);
     read_result(input);
     read_stream(input);
+    read_watch(input);
     apply(input);
     apply_alone(input);
     return 0;

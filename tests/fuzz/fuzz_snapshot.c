@@ -8,8 +8,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/slots.h"
 #include "shards/shard.h"
-#include "shards/slots.h"
 #include "snapshot/reader.h"
 #include "snapshot/reshard.h"
 #include "snapshot/writer.h"

@@ -161,7 +161,20 @@ static bool is_in(const char *line, const char *in)
     return (size_t)(end - path) == strlen(in) && strncmp(path, in, strlen(in)) == 0;
 }
 
-// The folder was synced: its lines go, and what they held.
+// Releases what the lines of names in this folder held.
+static void release_all(FILE *lines, const char *in)
+{
+    char line[3 * PATH_BYTES];
+    while (fgets(line, sizeof(line), lines) != NULL) {
+        char *held = strrchr(line, '\t') + 1;
+        held[strcspn(held, "\n")] = '\0';
+        if (is_in(line, in) && (line[0] == 'u' || line[0] == 'r'))
+            release(held);
+    }
+}
+
+// The folder was synced: its lines go, and only then what they held, since the process may be
+// killed in between.
 static void forget_names(const char *in)
 {
     char from[PATH_BYTES];
@@ -176,18 +189,14 @@ static void forget_names(const char *in)
     if (new == NULL)
         give_up(to);
     while (fgets(line, sizeof(line), old) != NULL) {
-        if (!is_in(line, in)) {
+        if (!is_in(line, in))
             fputs(line, new);
-            continue;
-        }
-        char *held = strrchr(line, '\t') + 1;
-        held[strcspn(held, "\n")] = '\0';
-        if (line[0] == 'u' || line[0] == 'r')
-            release(held);
     }
-    fclose(old);
     if (fclose(new) != 0 || syscall(SYS_rename, to, from) != 0)
         give_up(from);
+    rewind(old);
+    release_all(old, in);
+    fclose(old);
 }
 
 static void track(int fd, const char *path, bool is_folder, bool created)

@@ -40,7 +40,7 @@ struct cli_run cli_run_words(const char *endpoint, const char *words, const char
     FILE *in = file_of(input);
     FILE *out = open_memstream(&run.out, &out_size);
     FILE *err = open_memstream(&run.err, &err_size);
-    run.status = cli_main(argc, argv, in, out, err);
+    run.status = cli_main(argc, argv, in, out, err, NULL);
     fclose(in);
     fclose(out);
     fclose(err);

@@ -19,6 +19,7 @@
 #include "rpc/msgpack_scan.h"
 
 #define CONNECTIONS_MAX 64
+#define MAP_MSGID 0xfffffffdu // what the client library asks for by itself
 #define REQUEST_MAX ((size_t)64 << 20)
 
 struct connection {
@@ -98,7 +99,10 @@ static void describe_map(struct mf_msgpack_in *in, struct text *text, uint32_t p
         add(text, "%s", i > 0 ? ", " : "");
         if (mf_msgpack_next(in, &key) != MF_OK)
             abort();
-        add_bytes(text, key.bytes, '"');
+        if (key.type == MF_MP_UINT)
+            add(text, "%llu", (unsigned long long)key.uinteger);
+        else
+            add_bytes(text, key.bytes, '"');
         add(text, ": ");
         if (!mf_bytes_equal(key.bytes, mf_bytes_str("id"))) {
             describe(in, text, request);
@@ -157,10 +161,14 @@ static void parse(struct mf_bytes message, struct fake_request *request)
 {
     struct mf_msgpack_in in = {mf_reader_of(message)};
     struct mf_msgpack_token frame, type, msgid, method;
-    if (mf_msgpack_next(&in, &frame) != MF_OK || frame.count != 4 ||
-        mf_msgpack_next(&in, &type) != MF_OK || type.uinteger != 0 ||
-        mf_msgpack_next(&in, &msgid) != MF_OK || mf_msgpack_next(&in, &method) != MF_OK ||
-        method.bytes.len >= sizeof request->method)
+    msgid.uinteger = 0;
+    if (mf_msgpack_next(&in, &frame) != MF_OK || mf_msgpack_next(&in, &type) != MF_OK)
+        abort();
+    request->notification = frame.count == 3 && type.uinteger == 2;
+    if (!request->notification &&
+        (frame.count != 4 || type.uinteger != 0 || mf_msgpack_next(&in, &msgid) != MF_OK))
+        abort();
+    if (mf_msgpack_next(&in, &method) != MF_OK || method.bytes.len >= sizeof request->method)
         abort();
     request->msgid = (uint32_t)msgid.uinteger;
     memcpy(request->method, method.bytes.data, method.bytes.len);
@@ -189,11 +197,15 @@ static enum fake_then serve(struct fake_node *node, struct connection *connectio
     parse(message, &request);
     if (strcmp(request.method, "hello") == 0 && !node->options.raw_greeting) {
         fake_reply(&out, request.msgid);
-        fake_map(&out, 2);
+        fake_map(&out, 3);
         fake_str(&out, "server");
         fake_str(&out, "fake");
+        fake_str(&out, "shards");
+        fake_int(&out, node->options.shards > 0 ? node->options.shards : 1);
         fake_str(&out, "node");
-        fake_int(&out, 1);
+        fake_int(&out, node->options.node > 0 ? node->options.node : 1);
+    } else if (request.msgid == MAP_MSGID && !node->options.raw_map) {
+        fake_error(&out, request.msgid, "UNKNOWN_METHOD", "no map");
     } else if (strcmp(request.method, "ping") == 0 && !node->options.raw_ping) {
         fake_reply(&out, request.msgid);
         fake_str(&out, "pong");

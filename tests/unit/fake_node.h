@@ -19,6 +19,7 @@ struct fake_request {
     int connection; // 0 for the node's first
     int number;     // 0 for the node's first request; greetings count only if not answered here
     uint32_t msgid;
+    bool notification; // there is no msgid, and nothing is to be answered
     char method[32];
     char params[4096]; // as text: ["key", 5, {"nx": true}], ids as <24 bytes>
     uint8_t id[64];    // of a write
@@ -32,7 +33,10 @@ typedef enum fake_then fake_handler(void *arg, const struct fake_request *reques
 struct fake_options {
     bool raw_greeting; // `hello` goes to the handler too
     bool raw_ping;     // and so does `ping`
+    bool raw_map;      // and the `cluster` that the client library asks for by itself
     bool dribble;      // send one byte at a time
+    int shards;        // that the greeting tells; 0: one
+    int node;          // the id that it tells; 0: one
 };
 
 void fake_lock(void);

@@ -19,7 +19,7 @@
 #include <cmocka.h>
 
 #include "base/rand.h"
-#include "shards/slots.h"
+#include "base/slots.h"
 #include "snapshot/reader.h"
 #include "snapshot/writer.h"
 

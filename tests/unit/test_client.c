@@ -408,7 +408,7 @@ static void requests_that_no_node_could_understand_are_refused_here(void **state
         struct mayfly_request request;
         const char *text;
     } cases[] = {
-        {{.method = MAYFLY_METHOD_COUNT}, "BAD_REQUEST: unknown method number 28"},
+        {{.method = MAYFLY_METHOD_COUNT}, "BAD_REQUEST: unknown method number 29"},
         {{.method = MAYFLY_METHOD_GET}, "BAD_REQUEST: get does not take 0 keys"},
         {{.method = MAYFLY_METHOD_SIZE, .count = 1}, "BAD_REQUEST: size does not take 1 keys"},
         {{.method = MAYFLY_METHOD_SIZE, .options = {.flags = MAYFLY_FLAG_NX}},

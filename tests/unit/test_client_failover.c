@@ -526,7 +526,7 @@ static void a_reply_over_the_limit_fails_only_its_own_call(void **state)
         mayfly_drain(client);
         assert_int_equal(tally.done, 10);
         assert_int_equal(tally.failed, 0);
-        assert_true(client->link.in.cap < 1000000);
+        assert_true(client->links[0]->in.cap < 1000000);
         mayfly_client_free(client);
         fake_node_stop(node);
     }
@@ -555,7 +555,7 @@ static void a_silent_node_is_asked_and_then_left(void **state)
     client->silence_ms = 50; // real waiting is short; the clock makes it longer
     assert_int_equal(set_one(client), MAYFLY_OK);
     assert_string_equal(mayfly_client_endpoint(client), fake_node_endpoint(b));
-    assert_non_null(strstr(client->link.endpoints[0].why, "no sign of life"));
+    assert_non_null(strstr(client->links[0]->endpoints[0].why, "no sign of life"));
     mayfly_client_free(client);
     fake_node_stop(a);
     fake_node_stop(b);
@@ -602,7 +602,7 @@ static void a_slow_node_that_shows_life_is_waited_for(void **state)
     while (tally.done == 0) {
         (void)mayfly_poll(client, 0);
         // Time goes on only while no ping waits for its answer.
-        if (client->sent.head != NULL && !client->link.asked)
+        if (client->links[0]->sent.head != NULL && !client->links[0]->asked)
             pass_time(SECOND_US);
     }
     assert_int_equal(tally.failed, 0);
@@ -633,15 +633,15 @@ static void a_node_is_not_blamed_for_a_caller_who_was_away(void **state)
     // Away for a minute and a half whenever something has arrived: connected, greeted, answered;
     // in the end the answer is taken although its deadline has passed.
     for (int i = 0; i < 20 && tally.done == 0; i++) {
-        struct mf_link *link = &client->link;
-        struct pollfd arrived = {.fd = link->fd, .events = POLLIN};
+        struct mf_link *link = client->links[0];
+        struct pollfd arrived = {.fd = link->transport.fd, .events = POLLIN};
         if (link->state == MF_LINK_CONNECTING)
             arrived.events = POLLOUT;
         bool nothing_out = link->state == MF_LINK_GREETING ? link->greeting.head != NULL
-                                                           : client->sent.head == NULL;
+                                                           : client->links[0]->sent.head == NULL;
         if (link->state == MF_LINK_CONNECTING || !nothing_out)
             assert_int_equal(poll(&arrived, 1, -1), 1);
-        pass_time(client->sent.head != NULL ? 31 * MINUTE_US : 90 * SECOND_US);
+        pass_time(client->links[0]->sent.head != NULL ? 31 * MINUTE_US : 90 * SECOND_US);
         (void)mayfly_poll(client, 0);
     }
     assert_int_equal(tally.done, 1);
@@ -678,7 +678,7 @@ static void a_node_is_asked_before_it_is_given_up_however_late_it_is(void **stat
     assert_int_equal(mayfly_client_connect(client), MAYFLY_OK);
     assert_int_equal(mayfly_submit(client, &size, count_done, &tally), MAYFLY_OK);
     (void)mayfly_poll(client, 0);
-    assert_non_null(client->sent.head);
+    assert_non_null(client->links[0]->sent.head);
     pass_time(10 * MINUTE_US);
     mayfly_drain(client);
     assert_int_equal(tally.failed, 0);

@@ -144,6 +144,8 @@ static void make_fields(struct mf_rand *rand, struct mf_command *command, struct
     command->expiry = (enum mf_expiry)mf_rand_below(rand, 3);
     if (command->op == MF_OP_EXPIRE && command->expiry == MF_EXPIRY_NONE)
         command->expiry = MF_EXPIRY_IN;
+    if (command->op == MF_OP_ROSTER)
+        command->flags |= MF_IF_VERSION;
     if (command->expiry != MF_EXPIRY_NONE)
         command->expire_us = (int64_t)mf_rand_next(rand);
     if (command->expiry == MF_EXPIRY_AT)
@@ -259,6 +261,7 @@ static void what_the_encoder_would_not_write_is_corrupt(void **state)
         {"an op past the last", {99, 0, 0, 0, 0}, 16},
         {"an unknown flag", {5, 0, 8, 0, 0}, 16},
         {"an unknown expiry", {5, 0, 0, 3, 0}, 16},
+        {"a roster that follows none", {MF_OP_ROSTER, 0, 0, 0, 0}, 13},
         {"an id of 65 bytes", {5, 0, 0, 0, 65}, 5},
         {"an id that is cut", {5, 0, 0, 0, 2, 'i'}, 6},
         {"a key that is cut", {1, 0, 0, 0, 0, 2, 0, 0, 0, 'k'}, 10},

@@ -305,6 +305,27 @@ static void a_walk_of_an_empty_map_ends_at_once(void **state)
     mf_map_free(map);
 }
 
+static void a_step_of_a_walk_is_small_in_a_table_that_has_become_empty(void **state)
+{
+    (void)state;
+    struct mf_map *map = mf_map_new(SEED);
+    for (uint64_t n = 0; n < 5000; n++)
+        mf_map_insert(map, make_entry(n, 1, 1));
+    mf_map_hold_shrink(map, true);
+    for (uint64_t n = 0; n < 5000; n++)
+        mf_map_remove(map, find(map, n));
+    uint64_t cursor = 0;
+    unsigned steps = 0;
+    do {
+        uint64_t next = mf_map_walk(map, cursor, 10, mark_visited, NULL);
+        assert_true(next == 0 || next == cursor + 10);
+        cursor = next;
+        steps++;
+    } while (cursor != 0);
+    assert_true(steps > 50);
+    mf_map_free(map);
+}
+
 static void a_reader_keeps_what_it_holds_until_it_leaves(void **state)
 {
     (void)state;
@@ -539,6 +560,7 @@ int main(void)
         cmocka_unit_test(keys_that_all_share_a_bucket_are_still_found),
         cmocka_unit_test(a_walk_visits_every_entry_that_stays_though_the_table_grows),
         cmocka_unit_test(a_walk_of_an_empty_map_ends_at_once),
+        cmocka_unit_test(a_step_of_a_walk_is_small_in_a_table_that_has_become_empty),
         cmocka_unit_test(a_reader_keeps_what_it_holds_until_it_leaves),
         cmocka_unit_test(readers_miss_nothing_while_the_table_grows_and_shrinks),
         cmocka_unit_test(readers_miss_nothing_while_entries_move_within_a_chain),

@@ -184,9 +184,25 @@ static void a_watch_is_for_one_key_or_one_prefix(void **state)
         {"\"watch\" [{\"key\" \"k\"} 1]",
          "BAD_REQUEST: watch: 2 parameters, expected 0 (none) and at most a map of options"},
         {"\"watch\" [{\"ttl\" 1}]", "BAD_REQUEST: watch: unknown option \"ttl\", expected one of "
-                                    "key, prefix, events, from_version"},
+                                    "key, prefix, events, from_version, progress"},
+        {"\"watch\" [{\"key\" \"k\" \"progress\" 1}]",
+         "BAD_REQUEST: watch: option progress is 1, expected a boolean"},
         {"\"unwatch\" [\"x\"]",
          "BAD_REQUEST: unwatch: the watch id is 1 byte, expected an unsigned integer"},
+    };
+    CHECK(cases);
+}
+
+static void hot_keys_are_counted_from_one(void **state)
+{
+    (void)state;
+    static const struct expectation cases[] = {
+        {"\"hotkeys\" [{\"count\" 0}]",
+         "BAD_REQUEST: hotkeys: option count is 0, expected an integer from 1 on"},
+        {"\"hotkeys\" [{\"match\" \"*\"}]",
+         "BAD_REQUEST: hotkeys: unknown option \"match\", expected one of count"},
+        {"\"hotkeys\" [7]",
+         "BAD_REQUEST: hotkeys: the last parameter is 7, expected a map of options"},
     };
     CHECK(cases);
 }
@@ -674,6 +690,7 @@ int main(void)
         cmocka_unit_test(every_method_with_every_option_is_understood),
         cmocka_unit_test(an_option_given_as_false_counts_as_absent),
         cmocka_unit_test(a_watch_is_for_one_key_or_one_prefix),
+        cmocka_unit_test(hot_keys_are_counted_from_one),
         cmocka_unit_test(integers_may_come_in_any_width),
         cmocka_unit_test(times_are_taken_to_their_bounds_and_not_beyond),
         cmocka_unit_test(options_that_contradict_each_other_are_refused),

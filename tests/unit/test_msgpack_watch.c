@@ -47,9 +47,24 @@ static void versions_to_begin_from_are_no_more_than_there_may_be_shards(void **s
     assert_int_equal(taken, 0);
 }
 
+static void progress_names_each_shard_and_its_version(void **state)
+{
+    (void)state;
+    static const uint8_t wanted[] = "\x93\x02\xa5"
+                                    "event\x95\x07\xa8"
+                                    "progress\xc0\x00\x82"
+                                    "\x03\xcd\x01\x00\x04\x00";
+    const struct mf_shard_version versions[] = {{3, 256}, {4, 0}};
+    struct mf_buf out = {0};
+    mf_rpc_progress(&out, 7, versions, 2);
+    assert_true(mf_bytes_equal(mf_buf_view(&out), mf_bytes_of(wanted, sizeof(wanted) - 1)));
+    mf_buf_free(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(progress_names_each_shard_and_its_version),
         cmocka_unit_test(versions_to_begin_from_are_no_more_than_there_may_be_shards),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

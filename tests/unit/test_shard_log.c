@@ -3,12 +3,14 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 // cmocka needs the headers above.
 #include <cmocka.h>
 
 #include "base/rand.h"
 #include "shard_fixture.h"
+#include "shards/entry.h"
 
 #define SECOND INT64_C(1000000)
 
@@ -127,8 +129,9 @@ static void what_no_leader_proposes_is_corrupt(void **state)
     (void)state;
     struct mf_command at = set_for("a", "1", 5);
     at.expiry = MF_EXPIRY_AT;
-    struct mf_command commands[] = {at, one(MF_OP_EXPIRE, "a")};
-    for (size_t i = 0; i < 2; i++) {
+    struct mf_command commands[] = {
+        at, one(MF_OP_EXPIRE, "a"), {.op = MF_OP_DRAIN}, {.op = MF_OP_TRANSFER}};
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
         struct fixture *f = fixture_new();
         commands[i].items = &commands[i].one;
         mf_batch_begin(&f->batch, 1);
@@ -297,6 +300,65 @@ static void a_walk_ended_early_does_not_spoil_the_next(void **state)
     }
 }
 
+static void what_a_walk_left_is_set_right_in_bounded_steps(void **state)
+{
+    (void)state;
+    struct fixture *f = fixture_new();
+    char key[8];
+    for (int i = 0; i < 5000; i++) {
+        snprintf(key, sizeof(key), "k%d", i);
+        apply(f, set(key, "v"));
+    }
+    assert_true(mf_shard_walk_settle(f->shard));
+    struct collected first = {0};
+    struct mf_shard_meta meta;
+    assert_int_equal(mf_shard_walk_begin(f->shard, &meta, collect, &first), MF_OK);
+    mf_shard_walk_step(f->shard, 10);
+    mf_shard_walk_end(f->shard);
+    int steps = 1;
+    while (!mf_shard_walk_settle(f->shard))
+        steps++;
+    assert_in_range(steps, 5000 / 512, 5000);
+    struct collected second = {0};
+    assert_int_equal(mf_shard_walk_begin(f->shard, &meta, collect, &second), MF_OK);
+    while (mf_shard_walk_step(f->shard, 10))
+        continue;
+    assert_int_equal(second.keys, 5000);
+    fixture_free(f);
+}
+
+// Keeps the value of each record that can be kept.
+static void keep(void *arg, const struct mf_record *record)
+{
+    struct mf_bytes *kept = arg;
+    if (mf_entry_keep_value(record->value)) {
+        assert_null(kept->data);
+        *kept = record->value;
+    }
+}
+
+static void a_large_value_can_be_kept_beyond_its_key_without_a_copy(void **state)
+{
+    (void)state;
+    struct fixture *f = fixture_new();
+    static char large[MF_ENTRY_APART_BYTES + 2];
+    memset(large, 'l', sizeof(large) - 1);
+    apply(f, set("large", large));
+    large[MF_ENTRY_APART_BYTES] = '\0';
+    apply(f, set("limit", large)); // the longest that cannot be kept
+    struct mf_bytes kept = {0};
+    struct mf_shard_meta meta;
+    assert_int_equal(mf_shard_walk_begin(f->shard, &meta, keep, &kept), MF_OK);
+    while (mf_shard_walk_step(f->shard, 1))
+        continue;
+    assert_int_equal(kept.len, MF_ENTRY_APART_BYTES + 1);
+    apply(f, set("large", "small"));
+    fixture_free(f);
+    for (size_t i = 0; i < kept.len; i++)
+        assert_int_equal(((const char *)kept.data)[i], 'l');
+    mf_entry_release_value(kept);
+}
+
 static void loading_refuses_what_no_shard_would_have_written(void **state)
 {
     (void)state;
@@ -338,6 +400,8 @@ int main(void)
         cmocka_unit_test(mutated_payloads_are_applied_or_refused_and_nothing_else),
         cmocka_unit_test(a_loaded_shard_equals_the_one_it_was_taken_from),
         cmocka_unit_test(a_walk_ended_early_does_not_spoil_the_next),
+        cmocka_unit_test(what_a_walk_left_is_set_right_in_bounded_steps),
+        cmocka_unit_test(a_large_value_can_be_kept_beyond_its_key_without_a_copy),
         cmocka_unit_test(loading_refuses_what_no_shard_would_have_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

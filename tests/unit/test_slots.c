@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "base/hash.h"
-#include "shards/slots.h"
+#include "base/slots.h"
 
 static void slots_are_those_of_redis_cluster(void **state)
 {
