@@ -259,7 +259,7 @@ bool mf_copies_give_up(struct mf_owned_shard *shard)
     leave->shard = shard;
     leave->left = mf_copies_left_of(&shard->places, paxos, &shard->left);
     shard->left = leave->left;
-    shard->leader_hint = mf_paxos_leader(paxos);
+    uint16_t leader = mf_paxos_leader(paxos);
     mf_mover_drop(shard);
     mf_streams_drop(shard);
     mf_reactor_forget(shard);
@@ -268,6 +268,7 @@ bool mf_copies_give_up(struct mf_owned_shard *shard)
     shard->replica = NULL; // what comes back from it now looks for another node
     mf_streams_discard(reactor->streams, mf_replica_give_up(replica));
     forget_shard(shard);
+    mf_router_copy_gone(shard, leader);
     shard->places.busy = true;
     mf_log(MF_DEBUG, "shard=%u: the copy here is given up", shard->id);
     mf_worker_give(reactor->node->worker, &leave->job);

@@ -378,7 +378,7 @@ static void suspect_here(struct mf_reactor *reactor, struct mf_task *task)
     if (notice->incarnation != 0)
         reactor->links->incarnations[notice->member] = notice->incarnation;
     each_replica(reactor, notice->member, suspect);
-    mf_router_node_lost(reactor, id);
+    mf_router_node_lost(reactor, id, notice->incarnation);
     lose_watches(reactor, notice->member);
     // A link that leads to the new process already may carry answers to it, and stays.
     bool fresh = link->state == LINK_READY && link->incarnation == notice->incarnation;
@@ -405,6 +405,8 @@ static void up_here(struct mf_reactor *reactor, struct mf_task *task)
     struct notice *notice = (struct notice *)task;
     if (reactor->links->out[notice->member].state == LINK_READY)
         tell_up(reactor, notice->member);
+    mf_router_node_up(reactor, reactor->node->members[notice->member].id,
+                      reactor->links->incarnations[notice->member]);
     free(notice);
 }
 

@@ -199,7 +199,7 @@ static enum mf_err take_item(struct mf_in_link *in, const struct mf_peer_item *i
     case MF_PEER_ROSTER:
         return mf_membership_heard(reactor, item->bytes);
     case MF_PEER_PLACES:
-        return mf_placer_heard(reactor, from, item->shard, item->bytes);
+        return mf_placer_heard(reactor, in->member, in->incarnation, item);
     case MF_PEER_STATE:
         return mf_forming_heard(reactor, in->member, in->incarnation, item->bytes);
     case MF_PEER_REPLY: {

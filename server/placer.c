@@ -88,7 +88,8 @@ void mf_placer_publish(struct mf_owned_shard *shard)
 
 // Telling.
 
-static void tell(struct mf_owned_shard *shard, uint16_t node)
+// False when it did not go out.
+static bool tell(struct mf_owned_shard *shard, uint16_t node)
 {
     const struct mf_members *members = mf_paxos_members(mf_replica_paxos(shard->replica));
     struct mf_buf content = {0};
@@ -96,9 +97,10 @@ static void tell(struct mf_owned_shard *shard, uint16_t node)
     mf_buf_u64(&content, members->round);
     mf_buf_u64(&content, mf_paxos_ballot(mf_replica_paxos(shard->replica)));
     mf_members_encode(members, &content);
-    (void)mf_links_send_item(shard->reactor->links, node, MF_PEER_PLACES, shard->id,
-                             mf_buf_view(&content), false);
+    bool sent = mf_links_send_item(shard->reactor->links, node, MF_PEER_PLACES, shard->id,
+                                   mf_buf_view(&content), false);
     mf_buf_free(&content);
+    return sent;
 }
 
 static bool may_tell(const struct mf_owned_shard *shard)
@@ -115,7 +117,7 @@ static void tell_learners(struct mf_owned_shard *shard, uint64_t now_us)
         return;
     shard->places.told_us = now_us;
     for (uint8_t i = 0; i < members->learner_count; i++)
-        tell(shard, members->learners[i].node);
+        (void)tell(shard, members->learners[i].node);
 }
 
 static void tell_all(struct mf_owned_shard *shard, uint64_t now_us)
@@ -132,8 +134,10 @@ static void tell_all(struct mf_owned_shard *shard, uint64_t now_us)
     places->told_slot = slot;
     places->told_ballot = mf_paxos_ballot(paxos);
     for (uint32_t i = 0; i < mf_node_member_count(node); i++) {
-        if (i != node->self && !mf_member_gone(&node->members[i]))
-            tell(shard, node->members[i].id);
+        if (i == node->self || mf_member_gone(&node->members[i]))
+            continue;
+        if (!tell(shard, node->members[i].id) && mf_links_reaches(shard->reactor->links, i))
+            places->told_ballot = 0; // the link is full: all are told again
     }
 }
 
@@ -142,7 +146,7 @@ void mf_placer_link_up(struct mf_reactor *reactor, uint16_t node)
 {
     for (uint32_t i = 0; i < reactor->shard_count; i++) {
         if (may_tell(&reactor->shards[i]))
-            tell(&reactor->shards[i], node);
+            (void)tell(&reactor->shards[i], node);
     }
 }
 
@@ -151,7 +155,8 @@ void mf_placer_link_up(struct mf_reactor *reactor, uint16_t node)
 struct word {
     struct mf_task task;
     uint32_t shard;
-    uint16_t from;
+    uint32_t member;
+    uint64_t incarnation;
     mf_ballot_t ballot; // of the leader that says so
     struct mf_members members;
 };
@@ -180,12 +185,15 @@ static void hear(struct mf_reactor *reactor, struct mf_task *task)
     struct word *word = (struct word *)task;
     struct mf_owned_shard *shard = mf_reactor_shard(reactor, word->shard);
     const struct mf_members *members = &word->members;
-    if (members->slot >= shard->places.slot) {
+    // Asked again: while it was on its way from reactor to reactor, its process may have ended.
+    if (members->slot >= shard->places.slot &&
+        mf_links_is_current(reactor->node, word->member, word->incarnation)) {
         shard->places.slot = members->slot;
+        mf_router_led_by(shard, reactor->node->members[word->member].id, word->incarnation,
+                         word->ballot);
         bool named = names(members, reactor->node->config.id);
         set_copies(shard, members);
         if (shard->replica == NULL) {
-            mf_router_led_by(shard, word->from);
             make_copy(shard, members);
         } else {
             shard->places.retiring = !named;
@@ -197,10 +205,10 @@ static void hear(struct mf_reactor *reactor, struct mf_task *task)
     free(word);
 }
 
-enum mf_err mf_placer_heard(struct mf_reactor *reactor, uint16_t from, uint32_t shard,
-                            struct mf_bytes item)
+enum mf_err mf_placer_heard(struct mf_reactor *reactor, uint32_t member, uint64_t incarnation,
+                            const struct mf_peer_item *item)
 {
-    struct mf_reader r = mf_reader_of(item);
+    struct mf_reader r = mf_reader_of(item->bytes);
     uint64_t slot = mf_read_u64(&r);
     uint64_t round = mf_read_u64(&r);
     mf_ballot_t ballot = mf_read_u64(&r);
@@ -211,11 +219,12 @@ enum mf_err mf_placer_heard(struct mf_reactor *reactor, uint16_t from, uint32_t 
     members.round = round;
     struct word *word = mf_calloc(1, sizeof(*word));
     word->task.run = hear;
-    word->shard = shard;
-    word->from = from;
+    word->shard = item->shard;
+    word->member = member;
+    word->incarnation = incarnation;
     word->ballot = ballot;
     word->members = members;
-    mf_reactor_send(reactor, mf_reactor_of_shard(reactor->node, shard), &word->task);
+    mf_reactor_send(reactor, mf_reactor_of_shard(reactor->node, item->shard), &word->task);
     return MF_OK;
 }
 

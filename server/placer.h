@@ -18,8 +18,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/bytes.h"
 #include "base/err.h"
+#include "rpc/peer_frame.h"
 #include "server/reactor.h"
 
 struct mf_placer *mf_placer_new(struct mf_reactor *reactor);
@@ -31,8 +31,8 @@ void mf_placer_wake(struct mf_reactor *reactor);
 // The link to a node is new.
 void mf_placer_link_up(struct mf_reactor *reactor, uint16_t node);
 // Any reactor: a MF_PEER_PLACES item from the leader of a group. MF_CORRUPT when it is none.
-MF_MUST_USE enum mf_err mf_placer_heard(struct mf_reactor *reactor, uint16_t from, uint32_t shard,
-                                        struct mf_bytes item);
+MF_MUST_USE enum mf_err mf_placer_heard(struct mf_reactor *reactor, uint32_t member,
+                                        uint64_t incarnation, const struct mf_peer_item *item);
 // A turn of the shard's replica has ended: its copies, as its configuration says.
 void mf_placer_publish(struct mf_owned_shard *shard);
 // This node has no place in the group, which is to be led by one that has.

@@ -19,6 +19,7 @@
 #include "consensus/wal.h"
 #include "rpc/conn.h"
 #include "server/checkpoint.h"
+#include "server/leader_view.h"
 #include "server/node.h"
 #include "server/op.h"
 #include "server/replica.h"
@@ -90,11 +91,11 @@ struct mf_owned_shard {
     struct mf_replica *replica;
     struct mf_shard *state; // what the replica will begin with; NULL once it has
     struct mf_shard_base base;
-    uint16_t leader_hint; // without a replica: who led when last heard
-    uint32_t next_try;    // without a hint: which copy to ask next
-    uint64_t due_us;      // when the replica's tick is due; 0 = no timer
-    uint8_t timer[24];    // a heap node, in mf_reactor.timers while due_us is not 0
-    bool listed;          // in the list of shards to flush
+    struct mf_leader_view view; // without a replica: who leads
+    uint32_t next_try;          // without a known leader: which copy to ask next
+    uint64_t due_us;            // when the replica's tick is due; 0 = no timer
+    uint8_t timer[24];          // a heap node, in mf_reactor.timers while due_us is not 0
+    bool listed;                // in the list of shards to flush
     struct mf_owned_shard *next_dirty;
     struct mf_op_list parked; // ops waiting for a leader
     struct mf_checkpoint_need checkpoint;

@@ -147,8 +147,8 @@ static uint16_t target(struct mf_owned_shard *shard)
     if (shard->replica != NULL) {
         return mf_paxos_leader(mf_replica_paxos(shard->replica));
     }
-    if (shard->leader_hint != 0 && may_lead(node, shard->leader_hint))
-        return shard->leader_hint;
+    if (shard->view.leader != 0 && may_lead(node, shard->view.leader))
+        return shard->view.leader;
     uint16_t copies[MF_COPIES_MAX];
     uint32_t count = copies_of(shard, copies);
     uint16_t copy = 0;
@@ -205,7 +205,7 @@ static void route(struct mf_owned_shard *shard, struct mf_op *op)
         return;
     }
     if (op->from_node != 0) { // no copy here, or none any more
-        op->leader = shard->leader_hint != op->from_node ? shard->leader_hint : 0;
+        op->leader = shard->view.leader != op->from_node ? shard->view.leader : 0;
         complete(reactor, op, MF_NOT_LEADER);
         return;
     }
@@ -332,7 +332,7 @@ static void take_answer(struct mf_reactor *reactor, struct mf_task *task)
             mf_buf_put(&op->result, answer->result.data, answer->result.len);
             complete(reactor, op, answer->status);
         } else {
-            shard->leader_hint = answer->leader;
+            mf_leader_view_named(&shard->view, answer->leader);
             uint16_t self = reactor->node->config.id;
             bool known = answer->leader != 0 && answer->leader != self && op->hops < HOPS_MAX;
             op->hops++;
@@ -388,18 +388,37 @@ static void recall(struct mf_reactor *reactor, uint16_t node, bool decide)
     }
 }
 
-void mf_router_node_lost(struct mf_reactor *reactor, uint16_t node)
+// Without a replica here nobody else says who leads.
+static void publish(struct mf_owned_shard *shard)
+{
+    if (shard->replica == NULL)
+        atomic_store_explicit(&shard->reactor->node->shards[shard->id].leader, shard->view.leader,
+                              memory_order_relaxed);
+}
+
+void mf_router_node_lost(struct mf_reactor *reactor, uint16_t node, uint64_t incarnation)
 {
     for (uint32_t i = 0; i < reactor->shard_count; i++) {
         struct mf_owned_shard *shard = &reactor->shards[i];
-        if (shard->leader_hint != node)
-            continue;
-        shard->leader_hint = 0;
-        if (shard->replica == NULL)
-            atomic_store_explicit(&reactor->node->shards[shard->id].leader, 0,
-                                  memory_order_relaxed);
+        if (incarnation == 0)
+            mf_leader_view_lost(&shard->view, node);
+        else
+            mf_leader_view_started(&shard->view, node, incarnation);
+        publish(shard);
     }
     recall(reactor, node, true);
+}
+
+void mf_router_node_up(struct mf_reactor *reactor, uint16_t node, uint64_t incarnation)
+{
+    for (uint32_t i = 0; i < reactor->shard_count; i++) {
+        struct mf_owned_shard *shard = &reactor->shards[i];
+        uint16_t before = shard->view.leader;
+        mf_leader_view_up(&shard->view, node, incarnation);
+        publish(shard);
+        if (shard->view.leader != before)
+            unpark(shard);
+    }
 }
 
 void mf_router_link_lost(struct mf_reactor *reactor, uint16_t node)
@@ -414,12 +433,20 @@ void mf_router_node_reachable(struct mf_reactor *reactor, uint16_t node)
         unpark(&reactor->shards[i]);
 }
 
-void mf_router_led_by(struct mf_owned_shard *shard, uint16_t node)
+void mf_router_led_by(struct mf_owned_shard *shard, uint16_t node, uint64_t incarnation,
+                      mf_ballot_t ballot)
 {
-    shard->leader_hint = node;
-    atomic_store_explicit(&shard->reactor->node->shards[shard->id].leader, node,
-                          memory_order_relaxed);
+    if (!mf_leader_view_heard(&shard->view, node, incarnation, ballot))
+        return;
+    publish(shard);
     unpark(shard);
+}
+
+void mf_router_copy_gone(struct mf_owned_shard *shard, uint16_t leader)
+{
+    if (leader != 0)
+        mf_leader_view_named(&shard->view, leader);
+    publish(shard);
 }
 
 void mf_router_leader_changed(struct mf_owned_shard *shard)

@@ -32,13 +32,19 @@ MF_MUST_USE enum mf_err mf_router_forwarded(struct mf_reactor *reactor, uint16_t
 MF_MUST_USE enum mf_err mf_router_replied(struct mf_reactor *reactor, uint64_t id,
                                           enum mf_err status, uint16_t leader,
                                           struct mf_bytes result);
-// The node's process is gone or silent: what was forwarded there is decided now.
-void mf_router_node_lost(struct mf_reactor *reactor, uint16_t node);
+// The node is silent (0), or runs a new process: what was forwarded there is decided now.
+void mf_router_node_lost(struct mf_reactor *reactor, uint16_t node, uint64_t incarnation);
+// It is no longer silent.
+void mf_router_node_up(struct mf_reactor *reactor, uint16_t node, uint64_t incarnation);
 // Our link to it broke: what can be sent again is.
 void mf_router_link_lost(struct mf_reactor *reactor, uint16_t node);
 void mf_router_node_reachable(struct mf_reactor *reactor, uint16_t node);
-// A node has told us that it leads a shard of which we have no copy.
-void mf_router_led_by(struct mf_owned_shard *shard, uint16_t node);
+// A node's process has told us that it leads a shard with this ballot. Matters while there is no
+// replica here.
+void mf_router_led_by(struct mf_owned_shard *shard, uint16_t node, uint64_t incarnation,
+                      mf_ballot_t ballot);
+// The replica here is gone, which followed this leader (0: none).
+void mf_router_copy_gone(struct mf_owned_shard *shard, uint16_t leader);
 // A shard's leader is (un)known now: parked ops may go.
 void mf_router_leader_changed(struct mf_owned_shard *shard);
 // Deadlines and retries; call every few tens of milliseconds.

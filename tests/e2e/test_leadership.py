@@ -6,6 +6,7 @@ import time
 from mayfly_test.check import between, equal, true
 from mayfly_test.client import RpcError
 from mayfly_test.context import limit
+from mayfly_test.proxy import Network
 from mayfly_test.wait import wait_for
 
 PATIENCE = 30.0
@@ -46,6 +47,25 @@ def test_leadership_comes_back_to_a_node_that_came_back(t):
     began = time.monotonic()
     wait_leaders(cluster, is_even, "the node to lead its share again")
     t.note(f"even again {time.monotonic() - began:.1f} s after it was ready")
+
+
+def test_a_silence_that_ends_leaves_no_leader_unknown(t):
+    """The links stand all the while, so nobody says again what has been said."""
+    with Network(t.rng) as network:
+        cluster = t.cluster(4, shards=16, start=False,
+                            overrides={"cluster.replicas": 3, "consensus.lease_ms": 500})
+        cluster.start_with(network.between)
+        cluster.wait_settled()
+        listener, others = cluster.nodes[0], cluster.nodes[1:]
+
+        def sees(node):
+            return next(seen["alive"] for seen in listener.call("cluster")["nodes"]
+                        if seen["id"] == node.id)
+        for node in others:
+            network.cut([(node.id, listener.id)], drop=False)
+            wait_for(lambda node=node: not sees(node), PATIENCE, f"node {node.id} to be missed")
+            network.heal()
+            cluster.wait_settled()
 
 
 def test_transfer_moves_a_shard_and_keeps_it_there(t):
