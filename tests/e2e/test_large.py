@@ -40,15 +40,17 @@ def test_mget_with_more_than_a_connection_may_hold_back_is_refused(t):
 
 
 def test_answer_too_large_for_a_frame_between_nodes_costs_no_link(t):
-    # A failover, because a busy machine is slow with the value, would let the asker answer itself.
-    patient = {"consensus.lease_ms": 10000, "limits.request_timeout": 60000}
-    cluster = t.cluster(3, shards=1, mode="none", overrides=patient)
+    # Two requests and 64 MiB is what a frame may hold. A failover, because a busy machine is slow
+    # with the value, would let the asker answer itself.
+    overrides = {"limits.max_value": "8mb", "limits.max_request": "9mb",
+                 "consensus.lease_ms": 10000, "limits.request_timeout": 60000}
+    cluster = t.cluster(3, shards=1, mode="none", overrides=overrides)
     leader = cluster.leader_of(b"key")
     asker = next(node for node in cluster.nodes if node is not leader)
     with asker.connect(timeout=60) as connection:
-        connection.call("set", b"key", b"x" * VALUE_BYTES)
+        connection.call("set", b"key", b"x" * (8 << 20))
         try:
-            answer = f"{len(connection.call('mget', [b'key'] * 7))} values"
+            answer = f"{len(connection.call('mget', [b'key'] * 12))} values"
         except RpcError as error:
             answer = error.code
     equal(answer, "TOO_LARGE", "the answer")

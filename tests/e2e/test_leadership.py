@@ -232,7 +232,8 @@ def test_an_orderly_stop_costs_no_error(t):
 
 @limit(240)
 def test_an_orderly_stop_of_a_node_that_leads_hundreds_of_shards_costs_no_error(t):
-    check_orderly_stops(t, t.cluster(3, shards=1024), 1024, 1 if t.quick else 3)
+    shards = 256 if t.quick else 1024
+    check_orderly_stops(t, t.cluster(3, shards=shards), shards, 1 if t.quick else 3)
 
 
 def check_orderly_stops(t, cluster, shards, rounds):
