@@ -203,7 +203,7 @@ static void hear(struct mf_reactor *reactor, struct mf_task *task)
         free(word);
         return;
     }
-    mf_links_learn_memory(reactor, word->member, word->state.memory);
+    mf_links_learn_memory(reactor, word->member, word->incarnation, word->state.memory);
     forming->questions[word->member] = word->state.question;
     if (counts(node, word->member, state))
         mf_formation_heard(&forming->formation, other_of(node, word->member), word->incarnation,

@@ -135,7 +135,7 @@ static enum mf_err on_welcome(struct mf_link *link, struct mf_bytes body)
     link->state = LINK_READY;
     link->incarnation = hello.incarnation;
     mf_links_send_kept_replies(link);
-    mf_links_learn_memory(link->links->reactor, link->member, hello.memory);
+    mf_links_learn_memory(link->links->reactor, link->member, hello.incarnation, hello.memory);
     tell_up(link->links->reactor, link->member);
     if (link->links->reactor->index == 0)
         mf_forming_link_up(link->links->reactor, link->member);
@@ -420,12 +420,20 @@ void mf_links_up_everywhere(struct mf_reactor *reactor, uint32_t member)
     }
 }
 
-void mf_links_learn_memory(struct mf_reactor *reactor, uint32_t member, uint64_t memory)
+void mf_links_learn_memory(struct mf_reactor *reactor, uint32_t member, uint64_t incarnation,
+                           uint64_t memory)
 {
-    struct mf_member *from = &reactor->node->members[member];
-    if (atomic_load(&from->memory) == memory)
-        return;
-    if (atomic_exchange(&from->memory, memory) != memory)
+    struct mf_node *node = reactor->node;
+    struct mf_member *from = &node->members[member];
+    pthread_mutex_lock(&node->mutex);
+    bool later = from->memory_of == incarnation && memory == 0;
+    bool changed = false;
+    if (!later && mf_links_is_current(node, member, incarnation)) {
+        from->memory_of = incarnation;
+        changed = atomic_exchange(&from->memory, memory) != memory;
+    }
+    pthread_mutex_unlock(&node->mutex);
+    if (changed)
         mf_links_up_everywhere(reactor, member);
 }
 

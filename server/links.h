@@ -50,9 +50,11 @@ static inline bool mf_links_is_current(const struct mf_node *node, uint32_t memb
     // is sent after that.
     return atomic_load(&node->members[member].incarnation) == incarnation;
 }
-// Another node's acceptor, as its process says now: every reactor's replicas are told when it is
-// another one than before.
-void mf_links_learn_memory(struct mf_reactor *reactor, uint32_t member, uint64_t memory);
+// Another node's acceptor, as this process of it says: every reactor's replicas are told when it is
+// another one than before. A process has none (0) until it knows which, and keeps the one it has:
+// what it said before that may come later over another link, and is no news.
+void mf_links_learn_memory(struct mf_reactor *reactor, uint32_t member, uint64_t incarnation,
+                           uint64_t memory);
 // The replicas of this reactor are new: tells them of every node that can be reached.
 void mf_links_introduce(struct mf_links *links);
 // The same for one replica that is new.

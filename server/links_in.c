@@ -120,7 +120,7 @@ static enum mf_err on_hello(struct mf_in_link *in, struct mf_conn *conn, struct 
         if (atomic_exchange(&member->incarnation, hello.incarnation) != hello.incarnation)
             mf_links_suspect_everywhere(reactor, in->member, hello.incarnation);
     }
-    mf_links_learn_memory(reactor, in->member, hello.memory);
+    mf_links_learn_memory(reactor, in->member, hello.incarnation, hello.memory);
     struct mf_peer_hello welcome;
     mf_links_hello(node, hello.node, reactor->index, &welcome);
     mf_peer_put_hello(mf_conn_output(conn), &welcome, MF_PEER_LISTENER,

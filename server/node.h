@@ -62,6 +62,7 @@ struct mf_member {
     _Atomic uint64_t clock_offset_us; // its monotonic clock minus ours then, modulo 2^64
     _Atomic uint64_t incarnation;     // of the process that runs there; 0 = never heard
     _Atomic uint64_t memory;          // its acceptor's incarnation, as it says; 0 = none yet
+    uint64_t memory_of;               // the process that has said so; under mf_node.mutex
     _Atomic bool up;                  // as reactor 0 judges
     _Atomic bool declines;            // it asks not to be given groups to lead
     struct mf_lease lease;            // what we grant it, and it grants us

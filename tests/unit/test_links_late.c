@@ -181,6 +181,26 @@ static void word_of_a_process_that_was_replaced_meanwhile_names_no_memory(void *
     assert_int_equal(f->node.members[1].memory, NEW_MEMORY);
 }
 
+// A process over two links: it greets on both before it knows its memory, and says it on the first.
+static void greeting_from_before_a_memory_was_known_takes_none_away(void **state)
+{
+    struct fixture *f = *state;
+    struct mf_member *member = &f->node.members[1];
+    pthread_mutex_init(&f->node.mutex, NULL);
+    mf_links_learn_memory(&f->reactor, 1, OLD_PROCESS, OLD_MEMORY);
+    member->incarnation = NEW_PROCESS;
+    mf_links_learn_memory(&f->reactor, 1, NEW_PROCESS, 0);
+    assert_int_equal(member->memory, 0);
+    mf_links_learn_memory(&f->reactor, 1, NEW_PROCESS, NEW_MEMORY);
+    assert_int_equal(member->memory, NEW_MEMORY);
+    mf_links_learn_memory(&f->reactor, 1, NEW_PROCESS, 0);
+    assert_int_equal(member->memory, NEW_MEMORY);
+    mf_links_learn_memory(&f->reactor, 1, OLD_PROCESS, OLD_MEMORY);
+    assert_int_equal(member->memory, NEW_MEMORY);
+    arrive(f);
+    pthread_mutex_destroy(&f->node.mutex);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -188,6 +208,8 @@ int main(void)
             message_of_a_process_that_was_replaced_meanwhile_says_nothing, open_node, close_node),
         cmocka_unit_test_setup_teardown(
             word_of_a_process_that_was_replaced_meanwhile_names_no_memory, open_node, close_node),
+        cmocka_unit_test_setup_teardown(greeting_from_before_a_memory_was_known_takes_none_away,
+                                        open_node, close_node),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
