@@ -19,13 +19,18 @@ def fixed_ports(node):
     node.settings["listen.rpc"] = f"127.0.0.1:{free_port()}"
 
 
+# What a watcher misses while its node is away is kept for many seconds at this rate.
+CALLS_A_SECOND = 3000
+
+
 class Books:
     """client_books at work."""
 
     def __init__(self, t, cluster, timeout_ms):
         self.program = t.bin("mayflyd").parent.parent / "tests" / "client_books"
         self.errors = open(t.dir / "client_books.log", "w+b")
-        self.child = process.spawn([self.program, cluster.endpoints(), str(timeout_ms)],
+        self.child = process.spawn([self.program, cluster.endpoints(), str(timeout_ms),
+                                    str(CALLS_A_SECOND)],
                                    stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                    stderr=self.errors)
         equal(self.child.stdout.readline(), b"watching\n", "the first line")
