@@ -5,6 +5,7 @@
 //     u64 if_version   with MF_IF_VERSION
 //     u32 limit        with MF_HAS_LIMIT
 //     u64 number       with MF_HAS_NUMBER
+//     i64 last         with MF_HAS_LAST
 //     u32 item count   of commands of many keys
 //     for each item: u32 length, key; with values also u32 length, value
 //     u32 length, body with MF_HAS_BODY
@@ -32,6 +33,7 @@ struct shape {
     bool values;
     bool limit;
     bool number;
+    bool last;
     bool body;
 };
 
@@ -42,6 +44,7 @@ static struct shape shape_of(const struct mf_command_row *row)
         .values = row->params[1] == MF_PARAM_VALUE || row->params[0] == MF_PARAM_PAIRS,
         .limit = (row->traits & MF_HAS_LIMIT) != 0,
         .number = (row->traits & MF_HAS_NUMBER) != 0,
+        .last = (row->traits & MF_HAS_LAST) != 0,
         .body = (row->traits & MF_HAS_BODY) != 0,
     };
     if (mf_command_splits(row))
@@ -95,6 +98,8 @@ void mf_command_encode(const struct mf_command *command, struct mf_buf *out)
         mf_buf_u32(out, command->limit);
     if (shape.number)
         mf_buf_u64(out, command->number);
+    if (shape.last)
+        mf_buf_u64(out, (uint64_t)command->last);
     if (shape.keys == KEYS_MANY)
         mf_buf_u32(out, command->item_count);
     for (uint32_t i = 0; i < command->item_count; i++) {
@@ -114,6 +119,7 @@ size_t mf_command_size(const struct mf_command *command)
     size += (command->flags & MF_IF_VERSION) != 0 ? 8 : 0;
     size += shape.limit ? 4 : 0;
     size += shape.number ? 8 : 0;
+    size += shape.last ? 8 : 0;
     size += shape.body ? 4 + command->body.len : 0;
     size += shape.keys == KEYS_MANY ? 4 : 0;
     for (uint32_t i = 0; i < command->item_count; i++) {
@@ -188,6 +194,8 @@ static enum mf_err decode_head(struct mf_reader *r, struct mf_command *command, 
         command->limit = mf_read_u32(r);
     if (shape->number)
         command->number = mf_read_u64(r);
+    if (shape->last)
+        command->last = (int64_t)mf_read_u64(r);
     command->item_count = shape->keys == KEYS_ONE ? 1 : 0;
     if (shape->keys == KEYS_MANY)
         command->item_count = mf_read_u32(r);

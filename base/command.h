@@ -26,6 +26,10 @@ enum mf_opcode {
     // `body`, a glob, matches: a list of the number to go on with (0: that was all), and the keys.
     MF_OP_SCAN = 7,
     MF_OP_TXN_READ = 8, // a TXN that only reads
+    MF_OP_STRLEN = 9,   // one key; 0 where there is none
+    // One key; its value's bytes from `number` to `last`, both signed and counted from the end
+    // where they are negative. Empty where there is none.
+    MF_OP_GETRANGE = 10,
     // Writes.
     MF_OP_SET = 32,     // one key and value
     MF_OP_MSET = 33,    // keys and values, atomic within the shard
@@ -90,7 +94,8 @@ struct mf_command {
     // INCR, APPEND: the longest value allowed; TXN, TXN_READ: the bytes that its results may take.
     // Of SCAN, EXPIRE_DUE: how many; of TRANSFER, DRAIN: a node.
     uint32_t limit;
-    uint64_t number;       // INCR, SCAN, SEED
+    uint64_t number;       // INCR, GETRANGE, SCAN, SEED
+    int64_t last;          // GETRANGE
     struct mf_bytes body;  // TXN, TXN_READ, SCAN
     struct mf_bytes id;    // empty = none
     struct mf_item *items; // item_count of them; &one for commands of one key

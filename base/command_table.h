@@ -62,6 +62,7 @@ enum mf_trait {
     MF_HAS_LIMIT = 1u << 5,
     MF_HAS_NUMBER = 1u << 6,
     MF_HAS_BODY = 1u << 7,
+    MF_HAS_LAST = 1u << 9,
 };
 
 struct mf_command_row {

@@ -254,6 +254,25 @@ static inline int64_t ref_ttl(const struct ref_slot *slot, uint64_t now_us)
     return (int64_t)(left_us / 1000 + (left_us % 1000 > 0 ? 1 : 0));
 }
 
+// Byte by byte: those that the range names. An end before the value is its first byte.
+static inline void ref_getrange(const struct mf_command *c, const struct ref_slot *slot,
+                                struct mf_buf *out)
+{
+    struct mf_buf part = {0};
+    int64_t len = slot != NULL ? (int64_t)slot->bytes.len : 0;
+    int64_t from = (int64_t)c->number;
+    int64_t to = c->last;
+    bool crossed = from < 0 && to < 0 && from > to;
+    from = from < -len ? 0 : from < 0 ? from + len : from;
+    to = to < -len ? 0 : to < 0 ? to + len : to;
+    for (int64_t at = 0; at < len && !crossed; at++) {
+        if (at >= from && at <= to)
+            mf_buf_u8(&part, slot->bytes.data[at]);
+    }
+    mf_result_bytes(out, mf_buf_view(&part));
+    mf_buf_free(&part);
+}
+
 static inline void ref_read_one(const struct mf_command *c, const struct ref_slot *slot,
                                 uint64_t now_us, struct mf_buf *out)
 {
@@ -264,6 +283,14 @@ static inline void ref_read_one(const struct mf_command *c, const struct ref_slo
     }
     if (c->op == MF_OP_HAS) {
         mf_result_bool(out, slot != NULL);
+        return;
+    }
+    if (c->op == MF_OP_STRLEN) {
+        mf_result_int(out, slot != NULL ? (int64_t)slot->bytes.len : 0);
+        return;
+    }
+    if (c->op == MF_OP_GETRANGE) {
+        ref_getrange(c, slot, out);
         return;
     }
     if (slot != NULL) {

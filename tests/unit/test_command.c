@@ -17,11 +17,11 @@
 #define ITEMS_MAX 5
 
 static const enum mf_opcode ops[] = {
-    MF_OP_GET,   MF_OP_MGET,       MF_OP_HAS,      MF_OP_TTL,    MF_OP_SIZE,
-    MF_OP_SET,   MF_OP_MSET,       MF_OP_DEL,      MF_OP_EXPIRE, MF_OP_PERSIST,
-    MF_OP_FLUSH, MF_OP_EXPIRE_DUE, MF_OP_TRANSFER, MF_OP_DRAIN,  MF_OP_INCR,
-    MF_OP_SCAN,  MF_OP_APPEND,     MF_OP_GETDEL,   MF_OP_GETEX,  MF_OP_SEED,
-    MF_OP_INDEX, MF_OP_TXN,        MF_OP_TXN_READ, MF_OP_EVICT,  MF_OP_ROSTER,
+    MF_OP_GET,      MF_OP_MGET,   MF_OP_HAS,      MF_OP_TTL,     MF_OP_SIZE,     MF_OP_SET,
+    MF_OP_MSET,     MF_OP_DEL,    MF_OP_EXPIRE,   MF_OP_PERSIST, MF_OP_FLUSH,    MF_OP_EXPIRE_DUE,
+    MF_OP_TRANSFER, MF_OP_DRAIN,  MF_OP_INCR,     MF_OP_SCAN,    MF_OP_APPEND,   MF_OP_GETDEL,
+    MF_OP_GETEX,    MF_OP_SEED,   MF_OP_INDEX,    MF_OP_TXN,     MF_OP_TXN_READ, MF_OP_EVICT,
+    MF_OP_ROSTER,   MF_OP_STRLEN, MF_OP_GETRANGE,
 };
 #define OP_COUNT (sizeof(ops) / sizeof(ops[0]))
 
@@ -46,7 +46,7 @@ static bool has_limit(enum mf_opcode op)
 
 static bool has_number(enum mf_opcode op)
 {
-    return op == MF_OP_INCR || op == MF_OP_SCAN || op == MF_OP_SEED;
+    return op == MF_OP_INCR || op == MF_OP_SCAN || op == MF_OP_SEED || op == MF_OP_GETRANGE;
 }
 
 static bool is_txn(unsigned op)
@@ -69,11 +69,12 @@ static struct mf_bytes some_bytes(struct mf_rand *rand, size_t len_max)
 }
 
 static const enum mf_opcode inner_ops[] = {
-    MF_OP_GET,  MF_OP_MGET,   MF_OP_HAS,     MF_OP_TTL,    MF_OP_SET,    MF_OP_MSET,  MF_OP_DEL,
-    MF_OP_INCR, MF_OP_EXPIRE, MF_OP_PERSIST, MF_OP_APPEND, MF_OP_GETDEL, MF_OP_GETEX,
+    MF_OP_GET,      MF_OP_MGET,    MF_OP_HAS,    MF_OP_TTL,    MF_OP_STRLEN,
+    MF_OP_GETRANGE, MF_OP_SET,     MF_OP_MSET,   MF_OP_DEL,    MF_OP_INCR,
+    MF_OP_EXPIRE,   MF_OP_PERSIST, MF_OP_APPEND, MF_OP_GETDEL, MF_OP_GETEX,
 };
 #define INNER_OP_COUNT (sizeof(inner_ops) / sizeof(inner_ops[0]))
-#define INNER_READ_COUNT 4 // of them, at the beginning
+#define INNER_READ_COUNT 6 // of them, at the beginning
 
 static void make_fields(struct mf_rand *rand, struct mf_command *command, struct mf_item *items);
 
@@ -156,6 +157,8 @@ static void make_fields(struct mf_rand *rand, struct mf_command *command, struct
         command->limit = (uint32_t)mf_rand_next(rand);
     if (has_number(command->op))
         command->number = mf_rand_next(rand);
+    if (command->op == MF_OP_GETRANGE)
+        command->last = (int64_t)mf_rand_next(rand);
     command->id = some_bytes(rand, MF_ID_MAX);
     command->item_count = has_no_key(command->op) ? 0 : 1;
     if (has_many_keys(command->op))
@@ -173,7 +176,8 @@ static void assert_same_command(const struct mf_command *a, const struct mf_comm
     assert_int_equal(a->expiry, b->expiry);
     assert_true(a->expire_us == b->expire_us && a->if_version == b->if_version);
     assert_int_equal(a->limit, b->limit);
-    assert_true(a->number == b->number && mf_bytes_equal(a->body, b->body));
+    assert_true(a->number == b->number && a->last == b->last);
+    assert_true(mf_bytes_equal(a->body, b->body));
     assert_true(mf_bytes_equal(a->id, b->id));
     assert_int_equal(a->item_count, b->item_count);
     for (uint32_t i = 0; i < a->item_count; i++) {
@@ -256,7 +260,7 @@ static void what_the_encoder_would_not_write_is_corrupt(void **state)
     } cases[] = {
         {"nothing", {0}, 0},
         {"op 0", {0, 0, 0, 0, 0}, 16},
-        {"an op between two ranges", {9, 0, 0, 0, 0}, 16},
+        {"an op between two ranges", {12, 0, 0, 0, 0}, 16},
         {"an op after draining", {66, 0, 0, 0, 0}, 16},
         {"an op past the last", {99, 0, 0, 0, 0}, 16},
         {"an unknown flag", {5, 0, 8, 0, 0}, 16},
@@ -264,6 +268,7 @@ static void what_the_encoder_would_not_write_is_corrupt(void **state)
         {"a roster that follows none", {MF_OP_ROSTER, 0, 0, 0, 0}, 13},
         {"an id of 65 bytes", {5, 0, 0, 0, 65}, 5},
         {"an id that is cut", {5, 0, 0, 0, 2, 'i'}, 6},
+        {"a range without an end", {10, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0}, 13},
         {"a key that is cut", {1, 0, 0, 0, 0, 2, 0, 0, 0, 'k'}, 10},
         {"more keys than bytes", {34, 0, 0, 0, 0, 255, 255, 255, 255, 0, 0, 0, 0}, 13},
         {"room for one key of three", {34, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0}, 13},
