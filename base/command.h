@@ -45,6 +45,9 @@ enum mf_opcode {
     MF_OP_GETDEL = 42, // one key
     MF_OP_GETEX = 43,  // one key; expiry or MF_NO_TTL, or neither: it only reads, but has an id
     MF_OP_TXN = 44,    // `body` (txn.h), whose keys are all in one shard
+    // One key and value: the bytes from `number` on become the value given, zeros before it where
+    // the old one is too short. An empty value changes nothing. Answers the new length.
+    MF_OP_SETRANGE = 45,
     // Asked of a node about leadership; never in a log. `limit` is a node's id.
     MF_OP_TRANSFER = 64, // that node is to lead the shard
     MF_OP_DRAIN = 65,    // that node is to lead nothing
@@ -91,10 +94,10 @@ struct mf_command {
     int64_t expire_us;
     uint64_t if_version;
     // What the log needs to come to the same result on every replica, whatever limits its node has:
-    // INCR, APPEND: the longest value allowed; TXN, TXN_READ: the bytes that its results may take.
-    // Of SCAN, EXPIRE_DUE: how many; of TRANSFER, DRAIN: a node.
+    // INCR, APPEND, SETRANGE: the longest value allowed; TXN, TXN_READ: the bytes that its results
+    // may take. Of SCAN, EXPIRE_DUE: how many; of TRANSFER, DRAIN: a node.
     uint32_t limit;
-    uint64_t number;       // INCR, GETRANGE, SCAN, SEED
+    uint64_t number;       // INCR, GETRANGE, SETRANGE, SCAN, SEED
     int64_t last;          // GETRANGE
     struct mf_bytes body;  // TXN, TXN_READ, SCAN
     struct mf_bytes id;    // empty = none

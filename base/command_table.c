@@ -76,6 +76,8 @@ static const struct mf_command_row rows[] = {
     [MF_OP_GETDEL] = {"getdel", KEY, W | T, BIT(ID)},
     [MF_OP_GETEX] = {"getex", KEY, W | T, GETEX_OPTIONS},
     [MF_OP_TXN] = {"txn", TXN, W | G | MF_HAS_LIMIT | MF_HAS_BODY, BIT(ID)},
+    [MF_OP_SETRANGE] = {"setrange", KEY_VALUE, W | T | G | MF_HIDDEN | MF_HAS_LIMIT | MF_HAS_NUMBER,
+                        0},
     [MF_OP_TRANSFER] = {"transfer", NONE, MF_HIDDEN | MF_HAS_LIMIT, 0},
     [MF_OP_DRAIN] = {"drain_node", NONE, MF_HIDDEN | MF_HAS_LIMIT, 0},
     [MF_OP_EXPIRE_DUE] = {"expire_due", NONE, W | MF_HIDDEN | MF_HAS_LIMIT, 0},

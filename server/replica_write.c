@@ -172,7 +172,7 @@ void mf_replica_propose_queued(struct mf_replica *replica, const struct mf_repli
                               mf_replica_admit(replica, op, growth) != MF_ADMIT))
                 break;
             add_command(replica, env, op);
-            growth += mf_replica_growth(op);
+            growth += mf_replica_growth(replica, op);
             count++;
         }
         propose(replica, env, tag, count, growth);

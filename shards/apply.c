@@ -211,6 +211,9 @@ enum mf_err mf_apply_command(struct mf_shard *shard, const struct mf_command *co
     case MF_OP_APPEND:
         mf_apply_append(shard, command, out);
         return MF_OK;
+    case MF_OP_SETRANGE:
+        mf_apply_setrange(shard, command, out);
+        return MF_OK;
     case MF_OP_GETDEL:
         mf_apply_getdel(shard, command, out);
         return MF_OK;

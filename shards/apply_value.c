@@ -9,6 +9,7 @@
 
 // A 64-bit signed integer in decimal, with its sign.
 #define INTEGER_CHARS_MAX 20u
+#define TXN_TOO_LARGE "the values that the txn makes are too large together"
 
 // `0` or `-?[1-9][0-9]*` within 64 signed bits.
 static bool read_integer(struct mf_bytes text, int64_t *out)
@@ -60,7 +61,7 @@ void mf_apply_incr(struct mf_shard *shard, const struct mf_command *command, str
     mf_result_int(out, value);
 }
 
-// Counts what an append copies, which its bytes in the log do not bound.
+// Counts what a command copies or fills, which its bytes in the log do not bound.
 static bool may_build(struct mf_shard *shard, size_t bytes)
 {
     struct mf_journal *journal = &shard->journal;
@@ -81,13 +82,34 @@ void mf_apply_append(struct mf_shard *shard, const struct mf_command *command, s
         return;
     }
     if (!may_build(shard, len)) {
-        mf_result_error(out, MF_TOO_LARGE, "the values that the txn makes are too large together");
+        mf_result_error(out, MF_TOO_LARGE, TXN_TOO_LARGE);
         return;
     }
-    if (entry != NULL)
-        mf_shard_extend(shard, entry, item->value);
-    else
-        mf_shard_put(shard, NULL, false, item->key, item->value, MF_NO_DEADLINE);
+    mf_shard_overwrite(shard, entry, item->key, len - item->value.len, item->value);
+    mf_result_int(out, (int64_t)len);
+}
+
+// Redis's order: nothing to write is no change and never too long.
+void mf_apply_setrange(struct mf_shard *shard, const struct mf_command *command, struct mf_buf *out)
+{
+    const struct mf_item *item = &command->items[0];
+    struct mf_entry *entry = mf_shard_find_live(shard, item->key);
+    size_t len = entry != NULL ? mf_entry_value(entry).len : 0;
+    if (item->value.len == 0) {
+        mf_result_int(out, (int64_t)len);
+        return;
+    }
+    if (item->value.len > command->limit || command->number > command->limit - item->value.len) {
+        mf_result_error(out, MF_TOO_LARGE, "the value would be over limits.max_value");
+        return;
+    }
+    size_t at = (size_t)command->number;
+    len = at + item->value.len > len ? at + item->value.len : len;
+    if (!may_build(shard, len)) {
+        mf_result_error(out, MF_TOO_LARGE, TXN_TOO_LARGE);
+        return;
+    }
+    mf_shard_overwrite(shard, entry, item->key, at, item->value);
     mf_result_int(out, (int64_t)len);
 }
 

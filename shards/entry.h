@@ -31,8 +31,10 @@ struct mf_entry; // nothing but its packed bytes, of which the first are a struc
 
 // Copies key and value. The parity is the snapshot walk's (walk.c).
 struct mf_entry *mf_entry_new(const struct mf_record *record, bool parity);
-// The same, and `tail` follows the value. It may be empty.
-struct mf_entry *mf_entry_joined(const struct mf_record *record, struct mf_bytes tail, bool parity);
+// The same with `patch` over the value from `at` on, which may be its end or behind it: zeros fill
+// what is between. An empty patch changes nothing.
+struct mf_entry *mf_entry_patched(const struct mf_record *record, size_t at, struct mf_bytes patch,
+                                  bool parity);
 // A new entry with the key and value of `entry` and another version and deadline.
 struct mf_entry *mf_entry_retimed(const struct mf_entry *entry, uint64_t version,
                                   uint64_t deadline_us, bool parity);

@@ -70,7 +70,7 @@ struct mf_shard {
     uint64_t hash_seed; // the group's, of the map of keys; 0 = it has none yet
     struct mf_journal journal;
     struct mf_buf result; // of the command that is being applied
-    uint64_t built_bytes; // values that appends put together since apply last reclaimed
+    uint64_t built_bytes; // values that commands put together since apply last reclaimed
     struct mf_buf roster; // of the cluster; empty while its version is 1
     uint64_t roster_version;
 };
@@ -105,8 +105,10 @@ uint64_t mf_shard_deadline_in(const struct mf_shard *shard, int64_t expire_us);
 // Puts a key or an id; `old` is its entry, or NULL. Returns the version.
 uint64_t mf_shard_put(struct mf_shard *shard, struct mf_entry *old, bool is_id, struct mf_bytes key,
                       struct mf_bytes value, uint64_t deadline_us);
-// Puts the key of `old` anew, with `tail` after its value.
-uint64_t mf_shard_extend(struct mf_shard *shard, struct mf_entry *old, struct mf_bytes tail);
+// Puts a key whose entry is `old`, or NULL, with `patch` over its value from `at` on and zeros up
+// to there; its TTL stays.
+uint64_t mf_shard_overwrite(struct mf_shard *shard, struct mf_entry *old, struct mf_bytes key,
+                            size_t at, struct mf_bytes patch);
 // Changes or, with MF_NO_DEADLINE, takes away a key's TTL.
 void mf_shard_retime(struct mf_shard *shard, struct mf_entry *entry, uint64_t deadline_us);
 // Takes a key out (DELETE, EXPIRE, EVICT), or an id (FORGET, which takes no version).
@@ -131,6 +133,8 @@ MF_MUST_USE enum mf_err mf_apply_command(struct mf_shard *shard, const struct mf
 // apply_value.c: commands whose result depends on the value that is there.
 void mf_apply_incr(struct mf_shard *shard, const struct mf_command *command, struct mf_buf *out);
 void mf_apply_append(struct mf_shard *shard, const struct mf_command *command, struct mf_buf *out);
+void mf_apply_setrange(struct mf_shard *shard, const struct mf_command *command,
+                       struct mf_buf *out);
 void mf_apply_getdel(struct mf_shard *shard, const struct mf_command *command, struct mf_buf *out);
 void mf_apply_getex(struct mf_shard *shard, const struct mf_command *command, struct mf_buf *out);
 

@@ -421,6 +421,28 @@ static inline void ref_append(struct ref *ref, const struct mf_command *c, struc
     mf_buf_free(&sum);
 }
 
+static inline void ref_setrange(struct ref *ref, const struct mf_command *c, struct mf_buf *out)
+{
+    struct ref_slot *slot = &ref->keys[ref_number(c->items[0].key)];
+    bool alive = ref_alive(ref, slot);
+    struct mf_bytes piece = c->items[0].value;
+    struct mf_buf sum = {0};
+    if (alive)
+        mf_buf_put(&sum, slot->bytes.data, slot->bytes.len);
+    if (piece.len > 0 && c->number + piece.len > c->limit) {
+        mf_result_error(out, MF_TOO_LARGE, "the value would be over limits.max_value");
+    } else {
+        while (piece.len > 0 && sum.len < c->number + piece.len)
+            mf_buf_u8(&sum, 0);
+        for (size_t i = 0; i < piece.len; i++)
+            sum.data[c->number + i] = piece.data[i];
+        if (piece.len > 0)
+            ref_put(ref, slot, mf_buf_view(&sum), alive ? slot->deadline_us : REF_NEVER);
+        mf_result_int(out, (int64_t)sum.len);
+    }
+    mf_buf_free(&sum);
+}
+
 static inline void ref_get_and_change(struct ref *ref, const struct mf_command *c,
                                       struct mf_buf *out)
 {
@@ -558,6 +580,9 @@ static inline void ref_write(struct ref *ref, const struct mf_command *c, struct
         break;
     case MF_OP_APPEND:
         ref_append(ref, c, out);
+        break;
+    case MF_OP_SETRANGE:
+        ref_setrange(ref, c, out);
         break;
     case MF_OP_GETDEL:
     case MF_OP_GETEX:

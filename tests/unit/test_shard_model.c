@@ -107,7 +107,8 @@ static void add_items(struct model *m, uint32_t n, struct mf_command *c, uint32_
     for (uint32_t i = 0; i < count; i++) {
         c->items[i].key = ref_name(below(m, range), m->names[n][i]);
         c->items[i].value = mf_bytes_of(NULL, 0);
-        if (c->op == MF_OP_SET || c->op == MF_OP_MSET || c->op == MF_OP_APPEND)
+        if (c->op == MF_OP_SET || c->op == MF_OP_MSET || c->op == MF_OP_APPEND ||
+            c->op == MF_OP_SETRANGE)
             c->items[i].value = ref_value(below(m, 100000), m->bytes[n][i]);
     }
 }
@@ -194,9 +195,9 @@ static void random_read(struct model *m, uint32_t n, struct mf_command *c)
 
 static void random_value_command(struct model *m, uint32_t n, struct mf_command *c)
 {
-    static const enum mf_opcode ops[] = {MF_OP_INCR, MF_OP_INCR, MF_OP_APPEND, MF_OP_GETDEL,
-                                         MF_OP_GETEX};
-    c->op = ops[below(m, 5)];
+    static const enum mf_opcode ops[] = {MF_OP_INCR,   MF_OP_INCR,  MF_OP_APPEND,
+                                         MF_OP_GETDEL, MF_OP_GETEX, MF_OP_SETRANGE};
+    c->op = ops[below(m, 6)];
     add_items(m, n, c, 1);
     bool may_expire = c->op == MF_OP_INCR || c->op == MF_OP_GETEX;
     if (may_expire && below(m, 2) == 0) {
@@ -209,6 +210,9 @@ static void random_value_command(struct model *m, uint32_t n, struct mf_command 
         c->number = below(m, 30) == 0 ? mf_rand_next(&m->rand) : below(m, 2000) - 1000;
         c->limit = below(m, 20) == 0 ? 2 : 100;
     } else if (c->op == MF_OP_APPEND) {
+        c->limit = below(m, 3) == 0 ? 40 : REF_VALUE_MAX;
+    } else if (c->op == MF_OP_SETRANGE) {
+        c->number = below(m, 40) == 0 ? mf_rand_next(&m->rand) >> below(m, 64) : below(m, 80);
         c->limit = below(m, 3) == 0 ? 40 : REF_VALUE_MAX;
     }
 }

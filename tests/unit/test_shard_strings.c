@@ -87,11 +87,134 @@ static void a_range_is_counted_from_both_ends(void **state)
     }
 }
 
+// A command that writes over a value, and its limit.
+static struct mf_command setrange(const char *key, uint64_t at, const char *value)
+{
+    struct mf_command command = one(MF_OP_SETRANGE, key);
+    command.number = at;
+    command.limit = 100;
+    command.one.value = mf_bytes_str(value);
+    return command;
+}
+
+static void assert_error(struct mf_result result, enum mf_err err)
+{
+    assert_int_equal(result.kind, MF_RESULT_ERROR);
+    assert_int_equal(result.err, err);
+}
+
+static void a_range_that_is_set_is_filled_up_with_zeros(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *before; // NULL: no key
+        uint64_t at;
+        const char *value;
+        const char *after; // NULL: no key
+        size_t len;
+        bool changes;
+    } cases[] = {
+        {"Hello World", 6, "Redis", "Hello Redis", 11, true},
+        {"Hello World", 0, "J", "Jello World", 11, true},
+        {"Hello World", 10, "ker", "Hello Worlker", 13, true},
+        {"Hello World", 11, "!", "Hello World!", 12, true},
+        {"Hello", 7, "x", "Hello\0\0x", 8, true},
+        {"", 0, "x", "x", 1, true},
+        {"Hello", 2, "", "Hello", 5, false},
+        {"Hello", 2000, "", "Hello", 5, false}, // nothing to write is never too far
+        {NULL, 0, "", NULL, 0, false},
+        {NULL, 2000, "", NULL, 0, false},
+        {NULL, 0, "x", "x", 1, true},
+        {NULL, 3, "x", "\0\0\0x", 4, true},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct fixture *f = fixture_new();
+        if (cases[i].before != NULL)
+            apply(f, set_for("k", cases[i].before, SECOND));
+        uint64_t version = version_of(f);
+        struct mf_result result = apply(f, setrange("k", cases[i].at, cases[i].value));
+        assert_int_equal(result.kind, MF_RESULT_INT);
+        assert_int_equal(result.integer, cases[i].len);
+        assert_int_equal(version_of(f), version + cases[i].changes);
+        result = read_one(f, one(MF_OP_GET, "k"));
+        assert_int_equal(result.kind, cases[i].after != NULL ? MF_RESULT_BYTES : MF_RESULT_NIL);
+        assert_int_equal(result.value.len, cases[i].len);
+        if (cases[i].len > 0)
+            assert_memory_equal(result.value.data, cases[i].after, cases[i].len);
+        int64_t ttl_ms = cases[i].after == NULL ? -2 : cases[i].before == NULL ? -1 : 1000;
+        assert_int_equal(ttl_of(f, "k"), ttl_ms);
+        fixture_free(f);
+    }
+}
+
+static void a_range_past_the_limit_leaves_the_value(void **state)
+{
+    (void)state;
+    static const uint64_t places[] = {99, 100, 101, UINT32_MAX, UINT64_MAX - 1, UINT64_MAX};
+    struct fixture *f = fixture_new();
+    apply(f, set("k", "Hello"));
+    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+        assert_error(apply(f, with_id(setrange("k", places[i], "xy"), "id")), MF_TOO_LARGE);
+        assert_error(apply(f, setrange("none", places[i], "xy")), MF_TOO_LARGE);
+    }
+    struct mf_command large = setrange("k", 0, "123456");
+    large.limit = 5;
+    assert_error(apply(f, large), MF_TOO_LARGE);
+    assert_value(f, "k", "Hello");
+    assert_value(f, "none", NULL);
+    assert_int_equal(version_of(f), 1);
+    // A refusal by a limit is not remembered; what was done is.
+    assert_int_equal(apply(f, with_id(setrange("k", 98, "xy"), "id")).integer, 100);
+    assert_int_equal(apply(f, with_id(setrange("k", 0, "z"), "id")).integer, 100);
+    assert_value(f, "none", NULL);
+    assert_int_equal(read_one(f, getrange("k", 0, 0)).value.data[0], 'H');
+    fixture_free(f);
+}
+
+static void a_range_of_a_dead_key_begins_anew(void **state)
+{
+    (void)state;
+    struct fixture *f = fixture_new();
+    apply(f, set_for("k", "Hello", SECOND));
+    f->now_us += SECOND;
+    assert_int_equal(apply(f, setrange("k", 0, "J")).integer, 1);
+    assert_value(f, "k", "J");
+    assert_int_equal(ttl_of(f, "k"), -1);
+    fixture_free(f);
+}
+
+// Values in a block of their own, and those that become or stay one.
+static void a_large_value_is_written_over_in_a_copy(void **state)
+{
+    (void)state;
+    static const size_t lengths[] = {200, 255, 256, 4094, 4095, 4096, 4097, 5000};
+    static char text[5001];
+    memset(text, 'a', sizeof(text) - 1);
+    for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+        struct fixture *f = fixture_new();
+        text[lengths[i]] = '\0';
+        apply(f, set("k", text));
+        struct mf_command command = setrange("k", lengths[i] - 1, "bc");
+        command.limit = 10000;
+        assert_int_equal(apply(f, command).integer, lengths[i] + 1);
+        text[lengths[i]] = 'a';
+        struct mf_bytes value = read_one(f, one(MF_OP_GET, "k")).value;
+        assert_int_equal(value.len, lengths[i] + 1);
+        assert_memory_equal(value.data, text, lengths[i] - 1);
+        assert_memory_equal(value.data + lengths[i] - 1, "bc", 2);
+        fixture_free(f);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_length_is_that_of_a_live_value),
         cmocka_unit_test(a_range_is_counted_from_both_ends),
+        cmocka_unit_test(a_range_that_is_set_is_filled_up_with_zeros),
+        cmocka_unit_test(a_range_past_the_limit_leaves_the_value),
+        cmocka_unit_test(a_range_of_a_dead_key_begins_anew),
+        cmocka_unit_test(a_large_value_is_written_over_in_a_copy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
