@@ -31,8 +31,10 @@ enum mf_opcode {
     // where they are negative. Empty where there is none.
     MF_OP_GETRANGE = 10,
     // Writes.
-    MF_OP_SET = 32,     // one key and value
-    MF_OP_MSET = 33,    // keys and values, atomic within the shard
+    MF_OP_SET = 32, // one key and value
+    // Keys and values, atomic within the shard. With MF_NX, where one of the keys is there none is
+    // written: 1 or 0, and all keys are in one shard.
+    MF_OP_MSET = 33,
     MF_OP_DEL = 34,     // keys
     MF_OP_EXPIRE = 35,  // one key; expiry kind IN, expire_us <= 0 deletes
     MF_OP_PERSIST = 36, // one key
@@ -58,7 +60,7 @@ enum mf_opcode {
 };
 
 enum mf_command_flag {
-    MF_NX = 1u << 0,         // set: only if absent; expire: only if it has no TTL
+    MF_NX = 1u << 0,         // set, mset: only if absent; expire: only if it has no TTL
     MF_XX = 1u << 1,         // set: only if present; expire: only if it has a TTL
     MF_GT = 1u << 2,         // expire: only if later than now set
     MF_LT = 1u << 3,         // expire: only if earlier

@@ -76,14 +76,27 @@ static void apply_set(struct mf_shard *shard, const struct mf_command *command, 
                      deadline_to_set(shard, command, entry));
 }
 
+static bool any_lives(struct mf_shard *shard, const struct mf_command *command)
+{
+    bool lives = false;
+    for (uint32_t i = 0; i < command->item_count && !lives; i++)
+        lives = mf_shard_find_live(shard, command->items[i].key) != NULL;
+    return lives;
+}
+
 static void apply_mset(struct mf_shard *shard, const struct mf_command *command, struct mf_buf *out)
 {
+    bool only_new = (command->flags & MF_NX) != 0;
+    if (only_new && any_lives(shard, command)) {
+        mf_result_int(out, 0);
+        return;
+    }
     for (uint32_t i = 0; i < command->item_count; i++) {
         struct mf_entry *entry = mf_shard_find_live(shard, command->items[i].key);
         mf_shard_put(shard, entry, false, command->items[i].key, command->items[i].value,
                      deadline_to_set(shard, command, entry));
     }
-    mf_result_int(out, command->item_count);
+    mf_result_int(out, only_new ? 1 : command->item_count);
 }
 
 static void apply_del(struct mf_shard *shard, const struct mf_command *command, struct mf_buf *out)

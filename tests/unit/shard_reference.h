@@ -543,6 +543,16 @@ static inline void ref_txn(struct ref *ref, const struct mf_command *c, struct m
     mf_buf_free(&results);
 }
 
+// Looks no further than the first that lives, so a dead one behind it stays.
+static inline bool ref_any_alive(struct ref *ref, const struct mf_command *c)
+{
+    for (uint32_t i = 0; i < c->item_count; i++) {
+        if (ref_alive(ref, &ref->keys[ref_number(c->items[i].key)]))
+            return true;
+    }
+    return false;
+}
+
 static inline void ref_write(struct ref *ref, const struct mf_command *c, struct mf_buf *out)
 {
     switch (c->op) {
@@ -550,12 +560,16 @@ static inline void ref_write(struct ref *ref, const struct mf_command *c, struct
         ref_set(ref, c, out);
         break;
     case MF_OP_MSET:
+        if ((c->flags & MF_NX) != 0 && ref_any_alive(ref, c)) {
+            mf_result_int(out, 0);
+            break;
+        }
         for (uint32_t i = 0; i < c->item_count; i++) {
             struct ref_slot *slot = &ref->keys[ref_number(c->items[i].key)];
             ref_alive(ref, slot);
             ref_put(ref, slot, c->items[i].value, ref_wanted(ref, c, slot, false));
         }
-        mf_result_int(out, c->item_count);
+        mf_result_int(out, (c->flags & MF_NX) != 0 ? 1 : c->item_count);
         break;
     case MF_OP_DEL:
         ref_del(ref, c, out);

@@ -135,6 +135,7 @@ static void random_set(struct model *m, uint32_t n, struct mf_command *c)
 static void random_mset(struct model *m, uint32_t n, struct mf_command *c)
 {
     c->op = MF_OP_MSET;
+    c->flags = below(m, 3) == 0 ? MF_NX : 0;
     add_items(m, n, c, (uint32_t)below(m, ITEMS_MAX + 1));
     if (below(m, 2) == 0) {
         c->expiry = MF_EXPIRY_IN;

@@ -206,6 +206,33 @@ static void a_large_value_is_written_over_in_a_copy(void **state)
     }
 }
 
+static void keys_that_must_all_be_new_are_written_or_none(void **state)
+{
+    (void)state;
+    struct fixture *f = fixture_new();
+    struct mf_item items[3] = {{mf_bytes_str("a"), mf_bytes_str("1")},
+                               {mf_bytes_str("b"), mf_bytes_str("2")},
+                               {mf_bytes_str("a"), mf_bytes_str("3")}};
+    struct mf_command both = {.op = MF_OP_MSET, .flags = MF_NX, .items = items, .item_count = 2};
+    apply(f, set_for("b", "0", SECOND));
+    assert_int_equal(apply(f, with_id(both, "first")).integer, 0);
+    assert_value(f, "a", NULL);
+    assert_value(f, "b", "0");
+    f->now_us += SECOND; // b is dead
+    assert_int_equal(apply(f, both).integer, 1);
+    assert_int_equal(apply(f, with_id(both, "first")).integer, 0);
+    assert_value(f, "a", "1");
+    assert_value(f, "b", "2");
+    assert_int_equal(ttl_of(f, "b"), -1);
+    assert_int_equal(apply(f, both).integer, 0);
+    // A key that is named twice is new both times.
+    apply(f, (struct mf_command){.op = MF_OP_DEL, .items = items, .item_count = 2});
+    both.item_count = 3;
+    assert_int_equal(apply(f, both).integer, 1);
+    assert_value(f, "a", "3");
+    fixture_free(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -215,6 +242,7 @@ int main(void)
         cmocka_unit_test(a_range_past_the_limit_leaves_the_value),
         cmocka_unit_test(a_range_of_a_dead_key_begins_anew),
         cmocka_unit_test(a_large_value_is_written_over_in_a_copy),
+        cmocka_unit_test(keys_that_must_all_be_new_are_written_or_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
