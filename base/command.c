@@ -7,8 +7,8 @@
 //     u64 number       with MF_HAS_NUMBER
 //     i64 last         with MF_HAS_LAST
 //     u32 item count   of commands of many keys
-//     for each item: u32 length, key; with values also u32 length, value
-//     u32 length, body with MF_HAS_BODY
+//     for each item (of commands of two keys, always two): u32 length, key; with values also u32
+//     length, value u32 length, body with MF_HAS_BODY
 //
 // The table of commands says of each op which of these it has. There is one form for each command,
 // so the decoder refuses whatever the encoder would not have written.
@@ -25,7 +25,8 @@
     ((uint32_t)(MF_NX | MF_XX | MF_GT | MF_LT | MF_KEEP_TTL | MF_WITH_OLD | MF_WITH_META |         \
                 MF_IF_VERSION | MF_READ_LOCAL | MF_UNDO | MF_NO_TTL))
 
-enum keys { KEYS_NONE, KEYS_ONE, KEYS_MANY };
+// How many; the first three as numbers.
+enum keys { KEYS_NONE, KEYS_ONE, KEYS_TWO, KEYS_MANY };
 
 // What a row of the table comes to in bytes.
 struct shape {
@@ -47,6 +48,8 @@ static struct shape shape_of(const struct mf_command_row *row)
         .last = (row->traits & MF_HAS_LAST) != 0,
         .body = (row->traits & MF_HAS_BODY) != 0,
     };
+    if (row->params[0] == MF_PARAM_BOTH)
+        shape.keys = KEYS_TWO;
     if (mf_command_splits(row))
         shape.keys = KEYS_MANY;
     return shape;
@@ -77,8 +80,7 @@ static struct shape checked_shape(const struct mf_command *command)
     assert(row != NULL);
     struct shape shape = shape_of(row);
     assert((command->flags & ~ALL_FLAGS) == 0 && command->id.len <= MF_ID_MAX);
-    assert(shape.keys != KEYS_ONE || command->item_count == 1);
-    assert(shape.keys != KEYS_NONE || command->item_count == 0);
+    assert(shape.keys == KEYS_MANY || command->item_count == (uint32_t)shape.keys);
     return shape;
 }
 
@@ -196,9 +198,7 @@ static enum mf_err decode_head(struct mf_reader *r, struct mf_command *command, 
         command->number = mf_read_u64(r);
     if (shape->last)
         command->last = (int64_t)mf_read_u64(r);
-    command->item_count = shape->keys == KEYS_ONE ? 1 : 0;
-    if (shape->keys == KEYS_MANY)
-        command->item_count = mf_read_u32(r);
+    command->item_count = shape->keys == KEYS_MANY ? mf_read_u32(r) : (uint32_t)shape->keys;
     return r->failed || !head_fits(command) ? MF_CORRUPT : MF_OK;
 }
 

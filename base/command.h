@@ -50,6 +50,11 @@ enum mf_opcode {
     // One key and value: the bytes from `number` on become the value given, zeros before it where
     // the old one is too short. An empty value changes nothing. Answers the new length.
     MF_OP_SETRANGE = 45,
+    // Two keys of one shard: the second becomes what the first is, TTL included, and with RENAME
+    // the first goes. With MF_NX only where there is no second. RENAME of an absent key is
+    // MF_NOT_FOUND, COPY of one false; RENAME of a key to itself changes nothing.
+    MF_OP_RENAME = 46,
+    MF_OP_COPY = 47,
     // Asked of a node about leadership; never in a log. `limit` is a node's id.
     MF_OP_TRANSFER = 64, // that node is to lead the shard
     MF_OP_DRAIN = 65,    // that node is to lead nothing
@@ -60,7 +65,7 @@ enum mf_opcode {
 };
 
 enum mf_command_flag {
-    MF_NX = 1u << 0,         // set, mset: only if absent; expire: only if it has no TTL
+    MF_NX = 1u << 0,         // expire: only if it has no TTL; others: only if absent
     MF_XX = 1u << 1,         // set: only if present; expire: only if it has a TTL
     MF_GT = 1u << 2,         // expire: only if later than now set
     MF_LT = 1u << 3,         // expire: only if earlier

@@ -26,6 +26,8 @@ static size_t length_now(const struct mf_replica *replica, struct mf_bytes key)
 // What a command makes that its own bytes do not bound, as things are now.
 static uint64_t made_by(const struct mf_replica *replica, const struct mf_command *command)
 {
+    if (command->op == MF_OP_COPY)
+        return length_now(replica, command->items[0].key);
     if (command->op != MF_OP_SETRANGE || command->number > command->limit)
         return 0;
     size_t len = length_now(replica, command->items[0].key);
@@ -50,7 +52,8 @@ static uint64_t made_by_txn(const struct mf_replica *replica, const struct mf_co
 
 static uint64_t made_beside(const struct mf_replica *replica, const struct mf_op *op)
 {
-    bool few_bytes_make_many = op->opcode == MF_OP_SETRANGE || op->opcode == MF_OP_TXN;
+    bool few_bytes_make_many =
+        op->opcode == MF_OP_SETRANGE || op->opcode == MF_OP_COPY || op->opcode == MF_OP_TXN;
     if (!few_bytes_make_many || replica->cfg.budget == NULL || replica->cfg.budget->bytes_max == 0)
         return 0;
     struct mf_command command;

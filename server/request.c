@@ -255,7 +255,9 @@ static bool same_shard(void *arg, struct mf_bytes key)
 // It is one step, so all its keys must be in one shard.
 static bool is_whole(const struct mf_command *command)
 {
-    return command->op == MF_OP_MSET && (command->flags & MF_NX) != 0;
+    if (command->op == MF_OP_MSET)
+        return (command->flags & MF_NX) != 0;
+    return mf_command_takes(mf_command_row(command->op), MF_PARAM_BOTH);
 }
 
 // A txn without any key is for whichever shard.

@@ -227,6 +227,12 @@ enum mf_err mf_apply_command(struct mf_shard *shard, const struct mf_command *co
     case MF_OP_SETRANGE:
         mf_apply_setrange(shard, command, out);
         return MF_OK;
+    case MF_OP_RENAME:
+        mf_apply_rename(shard, command, out);
+        return MF_OK;
+    case MF_OP_COPY:
+        mf_apply_copy(shard, command, out);
+        return MF_OK;
     case MF_OP_GETDEL:
         mf_apply_getdel(shard, command, out);
         return MF_OK;
@@ -273,7 +279,7 @@ enum mf_err mf_apply_command(struct mf_shard *shard, const struct mf_command *co
 static bool is_remembered(struct mf_bytes result)
 {
     return result.data[0] != MF_RESULT_ERROR || result.data[1] == MF_NOT_INTEGER ||
-           result.data[1] == MF_OVERFLOW;
+           result.data[1] == MF_OVERFLOW || result.data[1] == MF_NOT_FOUND;
 }
 
 // A write with an id has its effect once: the first result is kept under the id and given again.

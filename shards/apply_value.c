@@ -9,7 +9,6 @@
 
 // A 64-bit signed integer in decimal, with its sign.
 #define INTEGER_CHARS_MAX 20u
-#define TXN_TOO_LARGE "the values that the txn makes are too large together"
 
 // `0` or `-?[1-9][0-9]*` within 64 signed bits.
 static bool read_integer(struct mf_bytes text, int64_t *out)
@@ -61,8 +60,7 @@ void mf_apply_incr(struct mf_shard *shard, const struct mf_command *command, str
     mf_result_int(out, value);
 }
 
-// Counts what a command copies or fills, which its bytes in the log do not bound.
-static bool may_build(struct mf_shard *shard, size_t bytes)
+bool mf_apply_may_build(struct mf_shard *shard, size_t bytes)
 {
     struct mf_journal *journal = &shard->journal;
     if (journal->open && bytes > journal->built_bytes_left)
@@ -81,8 +79,8 @@ void mf_apply_append(struct mf_shard *shard, const struct mf_command *command, s
         mf_result_error(out, MF_TOO_LARGE, "the value would be over limits.max_value");
         return;
     }
-    if (!may_build(shard, len)) {
-        mf_result_error(out, MF_TOO_LARGE, TXN_TOO_LARGE);
+    if (!mf_apply_may_build(shard, len)) {
+        mf_result_error(out, MF_TOO_LARGE, MF_TXN_TOO_LARGE);
         return;
     }
     mf_shard_overwrite(shard, entry, item->key, len - item->value.len, item->value);
@@ -105,8 +103,8 @@ void mf_apply_setrange(struct mf_shard *shard, const struct mf_command *command,
     }
     size_t at = (size_t)command->number;
     len = at + item->value.len > len ? at + item->value.len : len;
-    if (!may_build(shard, len)) {
-        mf_result_error(out, MF_TOO_LARGE, TXN_TOO_LARGE);
+    if (!mf_apply_may_build(shard, len)) {
+        mf_result_error(out, MF_TOO_LARGE, MF_TXN_TOO_LARGE);
         return;
     }
     mf_shard_overwrite(shard, entry, item->key, at, item->value);

@@ -182,10 +182,11 @@ struct mf_entry *mf_entry_new(const struct mf_record *record, bool parity)
     return mf_entry_patched(record, 0, mf_bytes_of(NULL, 0), parity);
 }
 
-struct mf_entry *mf_entry_retimed(const struct mf_entry *entry, uint64_t version,
-                                  uint64_t deadline_us, bool parity)
+struct mf_entry *mf_entry_renamed(const struct mf_entry *entry, struct mf_bytes key,
+                                  uint64_t version, uint64_t deadline_us, bool parity)
 {
     struct mf_record record = mf_entry_record(entry);
+    record.key = key;
     record.version = version;
     record.deadline_us = deadline_us;
     if ((bits_of(entry) & BIT_APART) == 0)
@@ -196,6 +197,12 @@ struct mf_entry *mf_entry_retimed(const struct mf_entry *entry, uint64_t version
     struct mf_entry *fresh = new_without_value(&record, record.value.len, bits, &at);
     point_at_block(fresh, &at, block_of(entry, &old_at));
     return fresh;
+}
+
+struct mf_entry *mf_entry_retimed(const struct mf_entry *entry, uint64_t version,
+                                  uint64_t deadline_us, bool parity)
+{
+    return mf_entry_renamed(entry, mf_entry_key(entry), version, deadline_us, parity);
 }
 
 void mf_entry_free(struct mf_entry *entry)

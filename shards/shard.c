@@ -139,15 +139,20 @@ static void take_out(struct mf_shard *shard, struct mf_entry *entry)
     note_undo(shard, entry, NULL);
 }
 
+static void put_entry(struct mf_shard *shard, struct mf_entry *old, struct mf_entry *fresh)
+{
+    uint64_t version = mf_entry_version(fresh);
+    mix(shard, mf_entry_is_id(fresh) ? MF_CHANGE_REMEMBER : MF_CHANGE_PUT, fresh, version);
+    swap_in(shard, old, fresh);
+    tell(shard, MF_EVENT_SET, fresh, version);
+}
+
 // The value is the record's, with `patch` over it from `at` on.
 static uint64_t put(struct mf_shard *shard, struct mf_entry *old, struct mf_record *record,
                     size_t at, struct mf_bytes patch)
 {
     record->version = ++shard->version;
-    struct mf_entry *fresh = mf_entry_patched(record, at, patch, shard->walk.parity);
-    mix(shard, record->is_id ? MF_CHANGE_REMEMBER : MF_CHANGE_PUT, fresh, record->version);
-    swap_in(shard, old, fresh);
-    tell(shard, MF_EVENT_SET, fresh, record->version);
+    put_entry(shard, old, mf_entry_patched(record, at, patch, shard->walk.parity));
     return record->version;
 }
 
@@ -157,6 +162,15 @@ uint64_t mf_shard_put(struct mf_shard *shard, struct mf_entry *old, bool is_id, 
     struct mf_record record = {
         .is_id = is_id, .key = key, .value = value, .deadline_us = deadline_us};
     return put(shard, old, &record, 0, mf_bytes_of(NULL, 0));
+}
+
+uint64_t mf_shard_put_as(struct mf_shard *shard, struct mf_entry *old, struct mf_bytes key,
+                         const struct mf_entry *from)
+{
+    uint64_t version = ++shard->version;
+    put_entry(shard, old,
+              mf_entry_renamed(from, key, version, mf_entry_deadline(from), shard->walk.parity));
+    return version;
 }
 
 uint64_t mf_shard_overwrite(struct mf_shard *shard, struct mf_entry *old, struct mf_bytes key,

@@ -1,6 +1,6 @@
-// What the files of the state machine share: shard.c (state and its changes), apply.c and
-// apply_value.c (write commands), txn.c (several commands as one), read.c (read commands), scan.c,
-// walk.c (snapshots), evict.c (what goes when memory is full).
+// What the files of the state machine share: shard.c (state and its changes), apply.c,
+// apply_value.c and apply_keys.c (write commands), txn.c (several commands as one), read.c (read
+// commands), scan.c, walk.c (snapshots), evict.c (what goes when memory is full).
 #ifndef MF_SHARDS_SHARD_INTERNAL_H
 #define MF_SHARDS_SHARD_INTERNAL_H
 
@@ -109,6 +109,10 @@ uint64_t mf_shard_put(struct mf_shard *shard, struct mf_entry *old, bool is_id, 
 // to there; its TTL stays.
 uint64_t mf_shard_overwrite(struct mf_shard *shard, struct mf_entry *old, struct mf_bytes key,
                             size_t at, struct mf_bytes patch);
+// Puts `key`, whose entry is `old`, or NULL, with value and TTL of `from`, which may have been
+// taken out by the same entry. A large value is shared and not copied.
+uint64_t mf_shard_put_as(struct mf_shard *shard, struct mf_entry *old, struct mf_bytes key,
+                         const struct mf_entry *from);
 // Changes or, with MF_NO_DEADLINE, takes away a key's TTL.
 void mf_shard_retime(struct mf_shard *shard, struct mf_entry *entry, uint64_t deadline_us);
 // Takes a key out (DELETE, EXPIRE, EVICT), or an id (FORGET, which takes no version).
@@ -137,6 +141,15 @@ void mf_apply_setrange(struct mf_shard *shard, const struct mf_command *command,
                        struct mf_buf *out);
 void mf_apply_getdel(struct mf_shard *shard, const struct mf_command *command, struct mf_buf *out);
 void mf_apply_getex(struct mf_shard *shard, const struct mf_command *command, struct mf_buf *out);
+
+// Counts bytes that a command copies or fills in and that its own in the log do not bound; false
+// when the txn that it is in may not make so many.
+bool mf_apply_may_build(struct mf_shard *shard, size_t bytes);
+#define MF_TXN_TOO_LARGE "the values that the txn makes are too large together"
+
+// apply_keys.c: commands of two keys.
+void mf_apply_rename(struct mf_shard *shard, const struct mf_command *command, struct mf_buf *out);
+void mf_apply_copy(struct mf_shard *shard, const struct mf_command *command, struct mf_buf *out);
 
 // txn.c. The conditions and the branch that they choose, for reads and writes alike: `facts` tells
 // of a key, `carry_out` appends one command's result. The first error that a command gives becomes

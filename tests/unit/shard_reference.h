@@ -443,6 +443,31 @@ static inline void ref_setrange(struct ref *ref, const struct mf_command *c, str
     mf_buf_free(&sum);
 }
 
+static inline void ref_copy_key(struct ref *ref, const struct mf_command *c, struct mf_buf *out)
+{
+    struct ref_slot *from = &ref->keys[ref_number(c->items[0].key)];
+    struct ref_slot *to = &ref->keys[ref_number(c->items[1].key)];
+    bool rename = c->op == MF_OP_RENAME;
+    if (!rename && from == to) {
+        mf_result_error(out, MF_BAD_REQUEST, "source and destination objects are the same");
+        return;
+    }
+    bool alive = ref_alive(ref, from);
+    if (rename && !alive) {
+        mf_result_error(out, MF_NOT_FOUND, "no such key");
+        return;
+    }
+    bool taken = ref_alive(ref, to) && (c->flags & MF_NX) != 0;
+    mf_result_bool(out, alive && !taken);
+    if (!alive || taken || from == to)
+        return;
+    if (rename) {
+        from->there = false;
+        ref->version++;
+    }
+    ref_put(ref, to, mf_buf_view(&from->bytes), from->deadline_us);
+}
+
 static inline void ref_get_and_change(struct ref *ref, const struct mf_command *c,
                                       struct mf_buf *out)
 {
@@ -598,6 +623,10 @@ static inline void ref_write(struct ref *ref, const struct mf_command *c, struct
     case MF_OP_SETRANGE:
         ref_setrange(ref, c, out);
         break;
+    case MF_OP_RENAME:
+    case MF_OP_COPY:
+        ref_copy_key(ref, c, out);
+        break;
     case MF_OP_GETDEL:
     case MF_OP_GETEX:
         ref_get_and_change(ref, c, out);
@@ -626,7 +655,7 @@ static inline void ref_apply(struct ref *ref, const struct mf_command *c, struct
     slot->there = false;
     size_t before = out->len;
     ref_write(ref, c, out);
-    if (ref_is_error(out, before, MF_TOO_LARGE))
+    if (ref_is_error(out, before, MF_TOO_LARGE) || ref_is_error(out, before, MF_BAD_REQUEST))
         return;
     slot->there = true;
     slot->version = ++ref->version;

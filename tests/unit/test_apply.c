@@ -126,7 +126,8 @@ static void send_each_way(struct reach *r, const struct mf_command *command)
 static void send_op(struct reach *r, enum mf_opcode op)
 {
     const struct mf_command_row *row = mf_command_row(op);
-    bool key = row->params[0] == MF_PARAM_KEY || mf_command_splits(row);
+    bool key =
+        row->params[0] == MF_PARAM_KEY || row->params[0] == MF_PARAM_BOTH || mf_command_splits(row);
     bool value = row->params[1] == MF_PARAM_VALUE || row->params[0] == MF_PARAM_PAIRS;
     struct mf_buf body = {0};
     struct mf_command command = {.op = op,
@@ -135,7 +136,10 @@ static void send_op(struct reach *r, enum mf_opcode op)
                                  .item_count = key};
     command.one.key = mf_bytes_str(key ? "k" : "");
     command.one.value = mf_bytes_str(value ? "12345678" : "");
-    command.items = &command.one;
+    struct mf_item both[2] = {command.one, {.key = mf_bytes_str("l")}};
+    command.items = both;
+    if (row->params[0] == MF_PARAM_BOTH)
+        command.item_count = 2;
     if (op == MF_OP_TXN || op == MF_OP_TXN_READ)
         command.body = body_of(&body, NULL);
     for (uint32_t flags = 0; flags < FLAG_SETS; flags++) {

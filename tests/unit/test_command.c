@@ -21,7 +21,7 @@ static const enum mf_opcode ops[] = {
     MF_OP_MSET,     MF_OP_DEL,    MF_OP_EXPIRE,   MF_OP_PERSIST,  MF_OP_FLUSH,    MF_OP_EXPIRE_DUE,
     MF_OP_TRANSFER, MF_OP_DRAIN,  MF_OP_INCR,     MF_OP_SCAN,     MF_OP_APPEND,   MF_OP_GETDEL,
     MF_OP_GETEX,    MF_OP_SEED,   MF_OP_INDEX,    MF_OP_TXN,      MF_OP_TXN_READ, MF_OP_EVICT,
-    MF_OP_ROSTER,   MF_OP_STRLEN, MF_OP_GETRANGE, MF_OP_SETRANGE,
+    MF_OP_ROSTER,   MF_OP_STRLEN, MF_OP_GETRANGE, MF_OP_SETRANGE, MF_OP_RENAME,   MF_OP_COPY,
 };
 #define OP_COUNT (sizeof(ops) / sizeof(ops[0]))
 
@@ -35,6 +35,11 @@ static bool has_many_keys(enum mf_opcode op)
 {
     return op == MF_OP_MGET || op == MF_OP_HAS || op == MF_OP_MSET || op == MF_OP_DEL ||
            op == MF_OP_EVICT;
+}
+
+static bool has_two_keys(unsigned op)
+{
+    return op == MF_OP_RENAME || op == MF_OP_COPY;
 }
 
 static bool has_limit(enum mf_opcode op)
@@ -70,9 +75,9 @@ static struct mf_bytes some_bytes(struct mf_rand *rand, size_t len_max)
 }
 
 static const enum mf_opcode inner_ops[] = {
-    MF_OP_GET,     MF_OP_MGET,     MF_OP_HAS,    MF_OP_TTL,   MF_OP_STRLEN, MF_OP_GETRANGE,
-    MF_OP_SET,     MF_OP_SETRANGE, MF_OP_MSET,   MF_OP_DEL,   MF_OP_INCR,   MF_OP_EXPIRE,
-    MF_OP_PERSIST, MF_OP_APPEND,   MF_OP_GETDEL, MF_OP_GETEX,
+    MF_OP_GET,  MF_OP_MGET,     MF_OP_HAS,     MF_OP_TTL,    MF_OP_STRLEN, MF_OP_GETRANGE,
+    MF_OP_SET,  MF_OP_SETRANGE, MF_OP_RENAME,  MF_OP_COPY,   MF_OP_MSET,   MF_OP_DEL,
+    MF_OP_INCR, MF_OP_EXPIRE,   MF_OP_PERSIST, MF_OP_APPEND, MF_OP_GETDEL, MF_OP_GETEX,
 };
 #define INNER_OP_COUNT (sizeof(inner_ops) / sizeof(inner_ops[0]))
 #define INNER_READ_COUNT 6 // of them, at the beginning
@@ -161,7 +166,7 @@ static void make_fields(struct mf_rand *rand, struct mf_command *command, struct
     if (command->op == MF_OP_GETRANGE)
         command->last = (int64_t)mf_rand_next(rand);
     command->id = some_bytes(rand, MF_ID_MAX);
-    command->item_count = has_no_key(command->op) ? 0 : 1;
+    command->item_count = has_no_key(command->op) ? 0 : has_two_keys(command->op) ? 2 : 1;
     if (has_many_keys(command->op))
         command->item_count = (uint32_t)mf_rand_below(rand, ITEMS_MAX + 1);
     for (uint32_t i = 0; i < command->item_count; i++) {
@@ -273,6 +278,7 @@ static void what_the_encoder_would_not_write_is_corrupt(void **state)
         {"a key that is cut", {1, 0, 0, 0, 0, 2, 0, 0, 0, 'k'}, 10},
         {"more keys than bytes", {34, 0, 0, 0, 0, 255, 255, 255, 255, 0, 0, 0, 0}, 13},
         {"room for one key of three", {34, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0}, 13},
+        {"a rename to nothing", {46, 0, 0, 0, 0, 1, 0, 0, 0, 'k'}, 10},
         {"an expire that does not say when", {35, 0, 0, 0, 0, 1, 0, 0, 0, 'k'}, 10},
         {"a Unix time before 1970", {36, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 128, 0, 0, 0, 0}, 17},
     };
@@ -509,13 +515,16 @@ static bool may_be_inside(struct mf_command command, bool reads)
 static void a_txn_holds_only_what_the_table_allows_in_it(void **state)
 {
     (void)state;
-    struct mf_item item = {.key = mf_bytes_str("k")};
+    struct mf_item items[2] = {{.key = mf_bytes_str("k")}, {.key = mf_bytes_str("l")}};
     for (unsigned op = 0; op < 100; op++) {
         const struct mf_command_row *row = mf_command_row(op);
         if (row == NULL || is_txn(op))
             continue;
-        struct mf_command command = {
-            .op = (enum mf_opcode)op, .items = &item, .item_count = !has_no_key(op)};
+        struct mf_command command = {.op = (enum mf_opcode)op,
+                                     .items = items,
+                                     .item_count = has_no_key(op)     ? 0
+                                                   : has_two_keys(op) ? 2
+                                                                      : 1};
         if (op == MF_OP_EXPIRE)
             command.expiry = MF_EXPIRY_IN;
         bool inner = false;

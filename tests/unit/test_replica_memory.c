@@ -292,7 +292,15 @@ static void what_a_few_bytes_make_counts(void **state)
     assert_int_equal(end_of(&node, submit(&node, 0, txn)), MF_OUT_OF_MEMORY);
     mf_buf_free(&body);
     fill.number = 1;
-    assert_int_equal(end_of(&node, submit(&node, 0, fill)), MF_OK);
+    assert_int_equal(
+        end_of(&node, submit(&node, 0, fill)),
+        MF_OK); // A copy counts as what is copied, although a large value is shared at first.
+    struct mf_item items[2] = {{.key = mf_bytes_str("large")}, {.key = mf_bytes_str("copy")}};
+    struct mf_command copy = {.op = MF_OP_COPY, .items = items, .item_count = 2};
+    assert_int_equal(end_of(&node, submit(&node, 0, set_of("large", MAX / 2, 0))), MF_OK);
+    assert_int_equal(end_of(&node, submit(&node, 0, copy)), MF_OUT_OF_MEMORY);
+    struct mf_command gone = {.op = MF_OP_DEL, .items = items, .item_count = 2};
+    assert_int_equal(end_of(&node, submit(&node, 0, gone)), MF_OK);
     // Of a value that is there, only what comes to it.
     fill.number = MAX / 2;
     assert_int_equal(end_of(&node, submit(&node, 0, fill)), MF_OK);

@@ -196,10 +196,13 @@ static void random_read(struct model *m, uint32_t n, struct mf_command *c)
 
 static void random_value_command(struct model *m, uint32_t n, struct mf_command *c)
 {
-    static const enum mf_opcode ops[] = {MF_OP_INCR,   MF_OP_INCR,  MF_OP_APPEND,
-                                         MF_OP_GETDEL, MF_OP_GETEX, MF_OP_SETRANGE};
-    c->op = ops[below(m, 6)];
-    add_items(m, n, c, 1);
+    static const enum mf_opcode ops[] = {MF_OP_INCR,  MF_OP_INCR,     MF_OP_APPEND, MF_OP_GETDEL,
+                                         MF_OP_GETEX, MF_OP_SETRANGE, MF_OP_RENAME, MF_OP_COPY};
+    c->op = ops[below(m, 8)];
+    bool both = c->op == MF_OP_RENAME || c->op == MF_OP_COPY;
+    add_items(m, n, c, both ? 2 : 1);
+    if (both)
+        c->flags = below(m, 3) == 0 ? MF_NX : 0;
     bool may_expire = c->op == MF_OP_INCR || c->op == MF_OP_GETEX;
     if (may_expire && below(m, 2) == 0) {
         c->expiry = MF_EXPIRY_IN;

@@ -3,7 +3,9 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 // cmocka needs the headers above.
 #include <cmocka.h>
 
@@ -233,6 +235,184 @@ static void keys_that_must_all_be_new_are_written_or_none(void **state)
     fixture_free(f);
 }
 
+static struct mf_command both(struct mf_item items[2], enum mf_opcode op, const char *from,
+                              const char *to)
+{
+    items[0] = (struct mf_item){.key = mf_bytes_str(from)};
+    items[1] = (struct mf_item){.key = mf_bytes_str(to)};
+    return (struct mf_command){.op = op, .items = items, .item_count = 2};
+}
+
+struct told {
+    char text[128];
+};
+
+static void note_told(void *arg, enum mf_change_event event, struct mf_bytes key, uint64_t version,
+                      struct mf_bytes value)
+{
+    struct told *told = arg;
+    size_t used = strlen(told->text);
+    snprintf(told->text + used, sizeof(told->text) - used, "%s %.*s %.*s@%llu;",
+             mf_change_event_name(event), (int)key.len, (const char *)key.data, (int)value.len,
+             value.len > 0 ? (const char *)value.data : "", (unsigned long long)version);
+}
+
+// What stands in a and b before: a value, and `~` in front of it for one with a TTL; NULL: none.
+static void put_before(struct fixture *f, const char *key, const char *value)
+{
+    if (value != NULL && value[0] == '~')
+        apply(f, set_for(key, value, SECOND));
+    else if (value != NULL)
+        apply(f, set(key, value));
+}
+
+static void assert_after(struct fixture *f, const char *key, const char *value)
+{
+    assert_value(f, key, value);
+    assert_int_equal(ttl_of(f, key), value == NULL ? -2 : value[0] == '~' ? 1000 : -1);
+}
+
+static void a_key_is_renamed_or_copied_with_its_ttl(void **state)
+{
+    (void)state;
+    enum answer { NO, YES, NO_KEY };
+    static const struct {
+        enum mf_opcode op;
+        uint32_t flags;
+        const char *a; // before
+        const char *b;
+        enum answer answer;
+        const char *a_after;
+        const char *b_after;
+        const char *told;
+    } cases[] = {
+        {MF_OP_RENAME, 0, "1", NULL, YES, NULL, "1", "del a @2;set b 1@3;"},
+        {MF_OP_RENAME, 0, "1", "2", YES, NULL, "1", "del a @3;set b 1@4;"},
+        {MF_OP_RENAME, 0, "~1", "2", YES, NULL, "~1", "del a @3;set b ~1@4;"},
+        {MF_OP_RENAME, 0, "1", "~2", YES, NULL, "1", "del a @3;set b 1@4;"},
+        {MF_OP_RENAME, 0, "", "~2", YES, NULL, "", "del a @3;set b @4;"},
+        {MF_OP_RENAME, 0, NULL, "~2", NO_KEY, NULL, "~2", ""},
+        {MF_OP_RENAME, MF_NX, "1", "2", NO, "1", "2", ""},
+        {MF_OP_RENAME, MF_NX, "~1", NULL, YES, NULL, "~1", "del a @2;set b ~1@3;"},
+        {MF_OP_RENAME, MF_NX, NULL, NULL, NO_KEY, NULL, NULL, ""},
+        {MF_OP_COPY, 0, "1", "~2", YES, "1", "1", "set b 1@3;"},
+        {MF_OP_COPY, 0, "~1", "2", YES, "~1", "~1", "set b ~1@3;"},
+        {MF_OP_COPY, MF_NX, "~1", NULL, YES, "~1", "~1", "set b ~1@2;"},
+        {MF_OP_COPY, MF_NX, "1", "~2", NO, "1", "~2", ""},
+        {MF_OP_COPY, 0, NULL, "2", NO, NULL, "2", ""},
+        {MF_OP_COPY, MF_NX, NULL, NULL, NO, NULL, NULL, ""},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct fixture *f = fixture_new();
+        struct mf_item items[2];
+        struct told told = {""};
+        put_before(f, "a", cases[i].a);
+        put_before(f, "b", cases[i].b);
+        mf_shard_listen(f->shard, note_told, &told);
+        struct mf_command command = with_flags(both(items, cases[i].op, "a", "b"), cases[i].flags);
+        for (int again = 0; again < 2; again++) { // the second time it is remembered
+            struct mf_result result = apply(f, with_id(command, "id"));
+            if (cases[i].answer == NO_KEY) {
+                assert_error(result, MF_NOT_FOUND);
+            } else {
+                assert_int_equal(result.kind, MF_RESULT_BOOL);
+                assert_int_equal(result.integer, cases[i].answer == YES);
+            }
+            assert_string_equal(told.text, cases[i].told);
+            assert_after(f, "a", cases[i].a_after);
+            assert_after(f, "b", cases[i].b_after);
+        }
+        fixture_free(f);
+    }
+}
+
+// Whatever has come since, who asks again with the same id is told the same.
+static void a_refused_rename_is_remembered(void **state)
+{
+    (void)state;
+    struct fixture *f = fixture_new();
+    struct mf_item items[2];
+    assert_error(apply(f, with_id(both(items, MF_OP_RENAME, "a", "b"), "id")), MF_NOT_FOUND);
+    apply(f, set("a", "1"));
+    assert_error(apply(f, with_id(both(items, MF_OP_RENAME, "a", "b"), "id")), MF_NOT_FOUND);
+    assert_value(f, "a", "1");
+    fixture_free(f);
+}
+
+static void a_key_renamed_to_itself_stays_as_it_is(void **state)
+{
+    (void)state;
+    struct fixture *f = fixture_new();
+    struct mf_item items[2];
+    assert_error(apply(f, both(items, MF_OP_RENAME, "k", "k")), MF_NOT_FOUND);
+    apply(f, set_for("k", "v", SECOND));
+    assert_int_equal(apply(f, both(items, MF_OP_RENAME, "k", "k")).integer, 1);
+    assert_int_equal(apply(f, with_flags(both(items, MF_OP_RENAME, "k", "k"), MF_NX)).integer, 0);
+    assert_error(apply(f, both(items, MF_OP_COPY, "k", "k")), MF_BAD_REQUEST);
+    assert_value(f, "k", "v");
+    assert_int_equal(ttl_of(f, "k"), 1000);
+    assert_int_equal(version_of(f), 1);
+    fixture_free(f);
+}
+
+static void the_dead_are_neither_sources_nor_in_the_way(void **state)
+{
+    (void)state;
+    static const enum mf_opcode ops[] = {MF_OP_RENAME, MF_OP_COPY};
+    for (size_t i = 0; i < 2; i++) {
+        struct fixture *f = fixture_new();
+        struct mf_item items[2];
+        apply(f, set_for("dead", "d", SECOND));
+        apply(f, set("k", "v"));
+        f->now_us += SECOND;
+        struct mf_result result = apply(f, both(items, ops[i], "dead", "k"));
+        assert_true(ops[i] == MF_OP_RENAME ? result.err == MF_NOT_FOUND : result.integer == 0);
+        assert_value(f, "k", "v");
+        apply(f, set_for("dead", "d", SECOND));
+        f->now_us += SECOND;
+        assert_int_equal(apply(f, with_flags(both(items, ops[i], "k", "dead"), MF_NX)).integer, 1);
+        assert_value(f, "dead", "v");
+        assert_int_equal(ttl_of(f, "dead"), -1);
+        assert_value(f, "k", ops[i] == MF_OP_RENAME ? NULL : "v");
+        fixture_free(f);
+    }
+}
+
+static void sum_values(void *arg, const struct mf_record *record)
+{
+    size_t *sum = arg;
+    *sum += record->value.len;
+}
+
+// A large value is shared, so each of its keys can go or change without the others.
+static void copies_of_a_large_value_live_on_alone(void **state)
+{
+    (void)state;
+    static char large[6001];
+    memset(large, 'L', sizeof(large) - 1);
+    struct fixture *f = fixture_new();
+    struct mf_item items[2];
+    struct mf_shard_meta meta;
+    size_t sum = 0;
+    apply(f, set_for("a", large, SECOND));
+    assert_int_equal(mf_shard_walk_begin(f->shard, &meta, sum_values, &sum), MF_OK);
+    assert_int_equal(apply(f, both(items, MF_OP_COPY, "a", "b")).integer, 1);
+    assert_int_equal(apply(f, both(items, MF_OP_RENAME, "a", "c")).integer, 1);
+    assert_int_equal(sum, 6000); // what is about to go is handed out before
+    while (mf_shard_walk_step(f->shard, 1))
+        continue;
+    assert_int_equal(sum, 6000);
+    struct mf_command patch = setrange("b", 0, "x");
+    patch.limit = 10000;
+    apply(f, patch);
+    mf_shard_reclaim(f->shard);
+    assert_value(f, "c", large);
+    assert_int_equal(ttl_of(f, "b"), 1000);
+    apply(f, (struct mf_command){.op = MF_OP_FLUSH});
+    mf_shard_reclaim(f->shard);
+    fixture_free(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -243,6 +423,11 @@ int main(void)
         cmocka_unit_test(a_range_of_a_dead_key_begins_anew),
         cmocka_unit_test(a_large_value_is_written_over_in_a_copy),
         cmocka_unit_test(keys_that_must_all_be_new_are_written_or_none),
+        cmocka_unit_test(a_key_is_renamed_or_copied_with_its_ttl),
+        cmocka_unit_test(a_refused_rename_is_remembered),
+        cmocka_unit_test(a_key_renamed_to_itself_stays_as_it_is),
+        cmocka_unit_test(the_dead_are_neither_sources_nor_in_the_way),
+        cmocka_unit_test(copies_of_a_large_value_live_on_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
