@@ -55,6 +55,9 @@ enum mf_opcode {
     // MF_NOT_FOUND, COPY of one false; RENAME of a key to itself changes nothing.
     MF_OP_RENAME = 46,
     MF_OP_COPY = 47,
+    // One key and value: adds the number that the value is (base/extended.h) to the one that is
+    // there, 0 where there is none, and answers the sum's text. The TTL stays.
+    MF_OP_INCRFLOAT = 48,
     // Asked of a node about leadership; never in a log. `limit` is a node's id.
     MF_OP_TRANSFER = 64, // that node is to lead the shard
     MF_OP_DRAIN = 65,    // that node is to lead nothing
@@ -101,8 +104,8 @@ struct mf_command {
     int64_t expire_us;
     uint64_t if_version;
     // What the log needs to come to the same result on every replica, whatever limits its node has:
-    // INCR, APPEND, SETRANGE: the longest value allowed; TXN, TXN_READ: the bytes that its results
-    // may take. Of SCAN, EXPIRE_DUE: how many; of TRANSFER, DRAIN: a node.
+    // INCR, INCRFLOAT, APPEND, SETRANGE: the longest value allowed; TXN, TXN_READ: the bytes that
+    // its results may take. Of SCAN, EXPIRE_DUE: how many; of TRANSFER, DRAIN: a node.
     uint32_t limit;
     uint64_t number;       // INCR, GETRANGE, SETRANGE, SCAN, SEED
     int64_t last;          // GETRANGE

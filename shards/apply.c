@@ -233,6 +233,9 @@ enum mf_err mf_apply_command(struct mf_shard *shard, const struct mf_command *co
     case MF_OP_COPY:
         mf_apply_copy(shard, command, out);
         return MF_OK;
+    case MF_OP_INCRFLOAT:
+        mf_apply_incrfloat(shard, command, out);
+        return MF_OK;
     case MF_OP_GETDEL:
         mf_apply_getdel(shard, command, out);
         return MF_OK;
@@ -278,8 +281,11 @@ enum mf_err mf_apply_command(struct mf_shard *shard, const struct mf_command *co
 // value that would be too large, does not: the command may be sent again under other limits.
 static bool is_remembered(struct mf_bytes result)
 {
-    return result.data[0] != MF_RESULT_ERROR || result.data[1] == MF_NOT_INTEGER ||
-           result.data[1] == MF_OVERFLOW || result.data[1] == MF_NOT_FOUND;
+    if (result.data[0] != MF_RESULT_ERROR)
+        return true;
+    uint8_t err = result.data[1];
+    return err == MF_NOT_INTEGER || err == MF_NOT_FLOAT || err == MF_OVERFLOW ||
+           err == MF_NOT_FOUND;
 }
 
 // A write with an id has its effect once: the first result is kept under the id and given again.

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base/extended.h"
 #include "shards/shard_internal.h"
 
 // A 64-bit signed integer in decimal, with its sign.
@@ -58,6 +59,33 @@ void mf_apply_incr(struct mf_shard *shard, const struct mf_command *command, str
         deadline_us = mf_shard_deadline_in(shard, command->expire_us);
     mf_shard_put(shard, entry, false, key, mf_bytes_of(text, (size_t)len), deadline_us);
     mf_result_int(out, value);
+}
+
+void mf_apply_incrfloat(struct mf_shard *shard, const struct mf_command *command,
+                        struct mf_buf *out)
+{
+    const struct mf_item *item = &command->items[0];
+    struct mf_entry *entry = mf_shard_find_live(shard, item->key);
+    struct mf_extended value = {0};
+    struct mf_extended delta;
+    if ((entry != NULL && !mf_extended_read(mf_entry_value(entry), &value)) ||
+        !mf_extended_read(item->value, &delta)) {
+        mf_result_error(out, MF_NOT_FLOAT, NULL);
+        return;
+    }
+    if (!mf_extended_add(&value, &delta, &value)) {
+        mf_result_error(out, MF_OVERFLOW, "increment would produce NaN or Infinity");
+        return;
+    }
+    char text[MF_EXTENDED_CHARS_MAX];
+    struct mf_bytes sum = mf_bytes_of(text, mf_extended_print(&value, text));
+    if (sum.len > command->limit) {
+        mf_result_error(out, MF_TOO_LARGE, "the value would be over limits.max_value");
+        return;
+    }
+    mf_shard_put(shard, entry, false, item->key, sum,
+                 entry != NULL ? mf_entry_deadline(entry) : MF_NO_DEADLINE);
+    mf_result_bytes(out, sum);
 }
 
 bool mf_apply_may_build(struct mf_shard *shard, size_t bytes)

@@ -136,6 +136,8 @@ MF_MUST_USE enum mf_err mf_apply_command(struct mf_shard *shard, const struct mf
 
 // apply_value.c: commands whose result depends on the value that is there.
 void mf_apply_incr(struct mf_shard *shard, const struct mf_command *command, struct mf_buf *out);
+void mf_apply_incrfloat(struct mf_shard *shard, const struct mf_command *command,
+                        struct mf_buf *out);
 void mf_apply_append(struct mf_shard *shard, const struct mf_command *command, struct mf_buf *out);
 void mf_apply_setrange(struct mf_shard *shard, const struct mf_command *command,
                        struct mf_buf *out);

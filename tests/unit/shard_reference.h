@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/command.h"
+#include "base/extended.h"
 #include "base/result.h"
 #include "base/txn.h"
 
@@ -421,6 +422,32 @@ static inline void ref_append(struct ref *ref, const struct mf_command *c, struc
     mf_buf_free(&sum);
 }
 
+// How numbers are read, added and printed is not this file's subject (test_extended.c).
+static inline void ref_incrfloat(struct ref *ref, const struct mf_command *c, struct mf_buf *out)
+{
+    struct ref_slot *slot = &ref->keys[ref_number(c->items[0].key)];
+    bool alive = ref_alive(ref, slot);
+    struct mf_extended a = {0};
+    struct mf_extended b;
+    char text[MF_EXTENDED_CHARS_MAX];
+    if ((alive && !mf_extended_read(mf_buf_view(&slot->bytes), &a)) ||
+        !mf_extended_read(c->items[0].value, &b)) {
+        mf_result_error(out, MF_NOT_FLOAT, NULL);
+        return;
+    }
+    if (!mf_extended_add(&a, &b, &a)) {
+        mf_result_error(out, MF_OVERFLOW, "increment would produce NaN or Infinity");
+        return;
+    }
+    struct mf_bytes sum = mf_bytes_of(text, mf_extended_print(&a, text));
+    if (sum.len > c->limit) {
+        mf_result_error(out, MF_TOO_LARGE, "the value would be over limits.max_value");
+        return;
+    }
+    ref_put(ref, slot, sum, alive ? slot->deadline_us : REF_NEVER);
+    mf_result_bytes(out, sum);
+}
+
 static inline void ref_setrange(struct ref *ref, const struct mf_command *c, struct mf_buf *out)
 {
     struct ref_slot *slot = &ref->keys[ref_number(c->items[0].key)];
@@ -619,6 +646,9 @@ static inline void ref_write(struct ref *ref, const struct mf_command *c, struct
         break;
     case MF_OP_APPEND:
         ref_append(ref, c, out);
+        break;
+    case MF_OP_INCRFLOAT:
+        ref_incrfloat(ref, c, out);
         break;
     case MF_OP_SETRANGE:
         ref_setrange(ref, c, out);

@@ -17,18 +17,19 @@
 #define ITEMS_MAX 5
 
 static const enum mf_opcode ops[] = {
-    MF_OP_GET,      MF_OP_MGET,   MF_OP_HAS,      MF_OP_TTL,      MF_OP_SIZE,     MF_OP_SET,
-    MF_OP_MSET,     MF_OP_DEL,    MF_OP_EXPIRE,   MF_OP_PERSIST,  MF_OP_FLUSH,    MF_OP_EXPIRE_DUE,
-    MF_OP_TRANSFER, MF_OP_DRAIN,  MF_OP_INCR,     MF_OP_SCAN,     MF_OP_APPEND,   MF_OP_GETDEL,
-    MF_OP_GETEX,    MF_OP_SEED,   MF_OP_INDEX,    MF_OP_TXN,      MF_OP_TXN_READ, MF_OP_EVICT,
-    MF_OP_ROSTER,   MF_OP_STRLEN, MF_OP_GETRANGE, MF_OP_SETRANGE, MF_OP_RENAME,   MF_OP_COPY,
+    MF_OP_GET,       MF_OP_MGET,   MF_OP_HAS,      MF_OP_TTL,      MF_OP_SIZE,     MF_OP_SET,
+    MF_OP_MSET,      MF_OP_DEL,    MF_OP_EXPIRE,   MF_OP_PERSIST,  MF_OP_FLUSH,    MF_OP_EXPIRE_DUE,
+    MF_OP_TRANSFER,  MF_OP_DRAIN,  MF_OP_INCR,     MF_OP_SCAN,     MF_OP_APPEND,   MF_OP_GETDEL,
+    MF_OP_GETEX,     MF_OP_SEED,   MF_OP_INDEX,    MF_OP_TXN,      MF_OP_TXN_READ, MF_OP_EVICT,
+    MF_OP_ROSTER,    MF_OP_STRLEN, MF_OP_GETRANGE, MF_OP_SETRANGE, MF_OP_RENAME,   MF_OP_COPY,
+    MF_OP_INCRFLOAT,
 };
 #define OP_COUNT (sizeof(ops) / sizeof(ops[0]))
 
 static bool has_values(enum mf_opcode op)
 {
     return op == MF_OP_SET || op == MF_OP_MSET || op == MF_OP_APPEND || op == MF_OP_EVICT ||
-           op == MF_OP_ROSTER || op == MF_OP_SETRANGE;
+           op == MF_OP_ROSTER || op == MF_OP_SETRANGE || op == MF_OP_INCRFLOAT;
 }
 
 static bool has_many_keys(enum mf_opcode op)
@@ -46,7 +47,7 @@ static bool has_limit(enum mf_opcode op)
 {
     return op == MF_OP_EXPIRE_DUE || op == MF_OP_TRANSFER || op == MF_OP_DRAIN ||
            op == MF_OP_INCR || op == MF_OP_APPEND || op == MF_OP_SCAN || op == MF_OP_TXN ||
-           op == MF_OP_TXN_READ || op == MF_OP_SETRANGE;
+           op == MF_OP_TXN_READ || op == MF_OP_SETRANGE || op == MF_OP_INCRFLOAT;
 }
 
 static bool has_number(enum mf_opcode op)
@@ -75,9 +76,10 @@ static struct mf_bytes some_bytes(struct mf_rand *rand, size_t len_max)
 }
 
 static const enum mf_opcode inner_ops[] = {
-    MF_OP_GET,  MF_OP_MGET,     MF_OP_HAS,     MF_OP_TTL,    MF_OP_STRLEN, MF_OP_GETRANGE,
-    MF_OP_SET,  MF_OP_SETRANGE, MF_OP_RENAME,  MF_OP_COPY,   MF_OP_MSET,   MF_OP_DEL,
-    MF_OP_INCR, MF_OP_EXPIRE,   MF_OP_PERSIST, MF_OP_APPEND, MF_OP_GETDEL, MF_OP_GETEX,
+    MF_OP_GET,      MF_OP_MGET,   MF_OP_HAS,      MF_OP_TTL,       MF_OP_STRLEN,
+    MF_OP_GETRANGE, MF_OP_SET,    MF_OP_SETRANGE, MF_OP_RENAME,    MF_OP_COPY,
+    MF_OP_MSET,     MF_OP_DEL,    MF_OP_INCR,     MF_OP_EXPIRE,    MF_OP_PERSIST,
+    MF_OP_APPEND,   MF_OP_GETDEL, MF_OP_GETEX,    MF_OP_INCRFLOAT,
 };
 #define INNER_OP_COUNT (sizeof(inner_ops) / sizeof(inner_ops[0]))
 #define INNER_READ_COUNT 6 // of them, at the beginning

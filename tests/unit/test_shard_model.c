@@ -108,7 +108,7 @@ static void add_items(struct model *m, uint32_t n, struct mf_command *c, uint32_
         c->items[i].key = ref_name(below(m, range), m->names[n][i]);
         c->items[i].value = mf_bytes_of(NULL, 0);
         if (c->op == MF_OP_SET || c->op == MF_OP_MSET || c->op == MF_OP_APPEND ||
-            c->op == MF_OP_SETRANGE)
+            c->op == MF_OP_SETRANGE || c->op == MF_OP_INCRFLOAT)
             c->items[i].value = ref_value(below(m, 100000), m->bytes[n][i]);
     }
 }
@@ -196,9 +196,10 @@ static void random_read(struct model *m, uint32_t n, struct mf_command *c)
 
 static void random_value_command(struct model *m, uint32_t n, struct mf_command *c)
 {
-    static const enum mf_opcode ops[] = {MF_OP_INCR,  MF_OP_INCR,     MF_OP_APPEND, MF_OP_GETDEL,
-                                         MF_OP_GETEX, MF_OP_SETRANGE, MF_OP_RENAME, MF_OP_COPY};
-    c->op = ops[below(m, 8)];
+    static const enum mf_opcode ops[] = {MF_OP_INCR,   MF_OP_INCR,  MF_OP_APPEND,
+                                         MF_OP_GETDEL, MF_OP_GETEX, MF_OP_SETRANGE,
+                                         MF_OP_RENAME, MF_OP_COPY,  MF_OP_INCRFLOAT};
+    c->op = ops[below(m, 9)];
     bool both = c->op == MF_OP_RENAME || c->op == MF_OP_COPY;
     add_items(m, n, c, both ? 2 : 1);
     if (both)
@@ -215,6 +216,11 @@ static void random_value_command(struct model *m, uint32_t n, struct mf_command 
         c->limit = below(m, 20) == 0 ? 2 : 100;
     } else if (c->op == MF_OP_APPEND) {
         c->limit = below(m, 3) == 0 ? 40 : REF_VALUE_MAX;
+    } else if (c->op == MF_OP_INCRFLOAT) {
+        static const char *const deltas[] = {"0.1", "-0.25", "1e3", "5", "x"};
+        if (below(m, 4) > 0)
+            c->items[0].value = mf_bytes_str(deltas[below(m, 5)]);
+        c->limit = below(m, 20) == 0 ? 4 : 100;
     } else if (c->op == MF_OP_SETRANGE) {
         c->number = below(m, 40) == 0 ? mf_rand_next(&m->rand) >> below(m, 64) : below(m, 80);
         c->limit = below(m, 3) == 0 ? 40 : REF_VALUE_MAX;

@@ -413,6 +413,76 @@ static void copies_of_a_large_value_live_on_alone(void **state)
     fixture_free(f);
 }
 
+static struct mf_command incrfloat(const char *key, const char *delta)
+{
+    struct mf_command command = one(MF_OP_INCRFLOAT, key);
+    command.limit = 100;
+    command.one.value = mf_bytes_str(delta);
+    return command;
+}
+
+static void a_fraction_is_added_to_a_number(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *before; // NULL: no key
+        const char *delta;
+        const char *after;
+        enum mf_err err;
+    } cases[] = {
+        {"10.50", "0.1", "10.6", MF_OK},
+        {"5.0e3", "2.0e2", "5200", MF_OK},
+        {NULL, "-3.0e3", "-3000", MF_OK},
+        {NULL, "0", "0", MF_OK},
+        {"3", "-3", "0", MF_OK},
+        {"abc", "1", "abc", MF_NOT_FLOAT},
+        {"", "1", "", MF_NOT_FLOAT},
+        {"1 ", "1", "1 ", MF_NOT_FLOAT},
+        {"inf", "1", "inf", MF_NOT_FLOAT},
+        {"1", "", "1", MF_NOT_FLOAT},
+        {"1", "nan", "1", MF_NOT_FLOAT},
+        {NULL, "x", NULL, MF_NOT_FLOAT},
+        {"1e308", "1e308", "1e308", MF_OVERFLOW},
+        {"1", "1e100", "1", MF_TOO_LARGE},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct fixture *f = fixture_new();
+        if (cases[i].before != NULL)
+            apply(f, set_for("k", cases[i].before, SECOND));
+        uint64_t version = version_of(f);
+        struct mf_result result = apply(f, incrfloat("k", cases[i].delta));
+        if (cases[i].err != MF_OK) {
+            assert_error(result, cases[i].err);
+            assert_int_equal(version_of(f), version);
+        } else {
+            assert_int_equal(result.kind, MF_RESULT_BYTES);
+            assert_true(mf_bytes_equal(result.value, mf_bytes_str(cases[i].after)));
+        }
+        assert_value(f, "k", cases[i].after);
+        int64_t ttl_ms = cases[i].before != NULL ? 1000 : cases[i].after != NULL ? -1 : -2;
+        assert_int_equal(ttl_of(f, "k"), ttl_ms);
+        fixture_free(f);
+    }
+}
+
+static void a_refusal_of_what_is_no_number_is_remembered(void **state)
+{
+    (void)state;
+    struct fixture *f = fixture_new();
+    apply(f, set("k", "x"));
+    assert_error(apply(f, with_id(incrfloat("k", "1"), "id")), MF_NOT_FLOAT);
+    apply(f, set_for("k", "1", SECOND));
+    assert_error(apply(f, with_id(incrfloat("k", "1"), "id")), MF_NOT_FLOAT);
+    assert_true(
+        mf_bytes_equal(apply(f, with_id(incrfloat("k", "1"), "b")).value, mf_bytes_str("2")));
+    assert_true(
+        mf_bytes_equal(apply(f, with_id(incrfloat("k", "1"), "b")).value, mf_bytes_str("2")));
+    assert_value(f, "k", "2");
+    f->now_us += SECOND; // a dead number is none
+    assert_true(mf_bytes_equal(apply(f, incrfloat("k", "1")).value, mf_bytes_str("1")));
+    fixture_free(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -428,6 +498,8 @@ int main(void)
         cmocka_unit_test(a_key_renamed_to_itself_stays_as_it_is),
         cmocka_unit_test(the_dead_are_neither_sources_nor_in_the_way),
         cmocka_unit_test(copies_of_a_large_value_live_on_alone),
+        cmocka_unit_test(a_fraction_is_added_to_a_number),
+        cmocka_unit_test(a_refusal_of_what_is_no_number_is_remembered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
