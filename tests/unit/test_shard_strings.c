@@ -443,7 +443,7 @@ static void a_fraction_is_added_to_a_number(void **state)
         {"1", "nan", "1", MF_NOT_FLOAT},
         {NULL, "x", NULL, MF_NOT_FLOAT},
         {"1e308", "1e308", "1e308", MF_OVERFLOW},
-        {"1", "1e100", "1", MF_TOO_LARGE},
+        {"1", "1e101", "1", MF_TOO_LARGE},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct fixture *f = fixture_new();
