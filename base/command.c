@@ -7,8 +7,8 @@
 //     u64 number       with MF_HAS_NUMBER
 //     i64 last         with MF_HAS_LAST
 //     u32 item count   of commands of many keys
-//     for each item (of commands of two keys, always two): u32 length, key; with values also u32
-//     length, value u32 length, body with MF_HAS_BODY
+//     for each item: u32 length, key; with values also u32 length, value
+//     u32 length, body with MF_HAS_BODY
 //
 // The table of commands says of each op which of these it has. There is one form for each command,
 // so the decoder refuses whatever the encoder would not have written.
@@ -23,7 +23,7 @@
 
 #define ALL_FLAGS                                                                                  \
     ((uint32_t)(MF_NX | MF_XX | MF_GT | MF_LT | MF_KEEP_TTL | MF_WITH_OLD | MF_WITH_META |         \
-                MF_IF_VERSION | MF_READ_LOCAL | MF_UNDO | MF_NO_TTL))
+                MF_IF_VERSION | MF_READ_LOCAL | MF_UNDO | MF_NO_TTL | MF_GO_ON))
 
 // How many; the first three as numbers.
 enum keys { KEYS_NONE, KEYS_ONE, KEYS_TWO, KEYS_MANY };

@@ -79,6 +79,7 @@ enum mf_command_flag {
     MF_READ_LOCAL = 1u << 8, // reads: this replica's state, however old
     MF_UNDO = 1u << 9,       // drain: it may lead again
     MF_NO_TTL = 1u << 10,    // getex: the TTL goes
+    MF_GO_ON = 1u << 11,     // txn: what fails has its error among the results, the rest goes on
 };
 
 // How expire_us is meant.

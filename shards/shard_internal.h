@@ -155,7 +155,7 @@ void mf_apply_copy(struct mf_shard *shard, const struct mf_command *command, str
 
 // txn.c. The conditions and the branch that they choose, for reads and writes alike: `facts` tells
 // of a key, `carry_out` appends one command's result. The first error that a command gives becomes
-// the answer, and then *failed is true.
+// the answer, and then *failed is true; with MF_GO_ON it is a result like any other.
 struct mf_txn_run {
     void (*facts)(void *arg, struct mf_bytes key, struct mf_key_facts *facts);
     enum mf_err (*carry_out)(void *arg, const struct mf_command *command, struct mf_buf *out);

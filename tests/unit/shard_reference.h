@@ -573,7 +573,7 @@ static inline void ref_txn(struct ref *ref, const struct mf_command *c, struct m
     while (!failed && mf_txn_next_command(&reader, &inner) == MF_OK) {
         size_t at = results.len;
         ref_write(ref, &inner, &results);
-        failed = ref_is_error(&results, at, MF_OK);
+        failed = ref_is_error(&results, at, MF_OK) && (c->flags & MF_GO_ON) == 0;
         if (failed)
             mf_buf_put(out, results.data + at, results.len - at);
         count++;

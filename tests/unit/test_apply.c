@@ -14,7 +14,7 @@
 #include "shard_fixture.h"
 
 #define OPS 256u
-#define FLAG_SETS (2u * MF_NO_TTL) // of the last flag
+#define FLAG_SETS (2u * MF_GO_ON) // of the last flag
 #define WALL_US INT64_C(1700000000000000)
 #define LIMIT 100u
 

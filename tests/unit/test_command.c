@@ -149,7 +149,7 @@ static void make_command(struct mf_rand *rand, struct mf_command *command, struc
 static void make_fields(struct mf_rand *rand, struct mf_command *command, struct mf_item *items)
 {
     command->items = items;
-    command->flags = (uint32_t)mf_rand_below(rand, 2048);
+    command->flags = (uint32_t)mf_rand_below(rand, 4096);
     command->expiry = (enum mf_expiry)mf_rand_below(rand, 3);
     if (command->op == MF_OP_EXPIRE && command->expiry == MF_EXPIRY_NONE)
         command->expiry = MF_EXPIRY_IN;
@@ -271,7 +271,7 @@ static void what_the_encoder_would_not_write_is_corrupt(void **state)
         {"an op between two ranges", {12, 0, 0, 0, 0}, 16},
         {"an op after draining", {66, 0, 0, 0, 0}, 16},
         {"an op past the last", {99, 0, 0, 0, 0}, 16},
-        {"an unknown flag", {5, 0, 8, 0, 0}, 16},
+        {"an unknown flag", {5, 0, 16, 0, 0}, 16},
         {"an unknown expiry", {5, 0, 0, 3, 0}, 16},
         {"a roster that follows none", {MF_OP_ROSTER, 0, 0, 0, 0}, 13},
         {"an id of 65 bytes", {5, 0, 0, 0, 65}, 5},

@@ -289,6 +289,8 @@ static void random_txn(struct model *m, uint32_t n, struct mf_command *c)
         mf_txn_part_end(body, part, count);
     }
     *c = (struct mf_command){.op = MF_OP_TXN, .limit = 1u << 20, .body = mf_buf_view(body)};
+    if (below(m, 2) == 0)
+        c->flags = MF_GO_ON;
 }
 
 static void random_command(struct model *m, uint32_t n)
