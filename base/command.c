@@ -67,6 +67,16 @@ bool mf_op_grows(enum mf_opcode op)
     return row != NULL && (row->traits & MF_GROWS) != 0;
 }
 
+bool mf_command_settle(struct mf_command *command, int64_t unix_us)
+{
+    bool asks = command->op == MF_OP_DEADLINE && command->expiry == MF_EXPIRY_NONE;
+    if (command->expiry != MF_EXPIRY_AT && !asks)
+        return false;
+    command->expiry = MF_EXPIRY_IN;
+    command->expire_us = asks ? -unix_us : command->expire_us - unix_us;
+    return true;
+}
+
 const char *mf_op_name(enum mf_opcode op)
 {
     const struct mf_command_row *row = mf_command_row(op);
@@ -158,6 +168,8 @@ static enum mf_err place_items(struct mf_reader *r, const struct shape *shape,
 static bool head_fits(const struct mf_command *command)
 {
     if (command->expiry == MF_EXPIRY_AT && command->expire_us < 0)
+        return false;
+    if (command->expiry == MF_EXPIRY_AT && command->op == MF_OP_DEADLINE)
         return false;
     if (command->op == MF_OP_ROSTER && (command->flags & MF_IF_VERSION) == 0)
         return false;

@@ -30,6 +30,9 @@ enum mf_opcode {
     // One key; its value's bytes from `number` to `last`, both signed and counted from the end
     // where they are negative. Empty where there is none.
     MF_OP_GETRANGE = 10,
+    // One key: Unix milliseconds of its deadline; -1 without a TTL, -2 where there is no key. Its
+    // expiry, NONE as asked, is turned into IN with the moment of Unix time 0 (mf_command_settle).
+    MF_OP_DEADLINE = 11,
     // Writes.
     MF_OP_SET = 32, // one key and value
     // Keys and values, atomic within the shard. With MF_NX, where one of the keys is there none is
@@ -86,7 +89,7 @@ enum mf_command_flag {
 enum mf_expiry {
     MF_EXPIRY_NONE = 0,
     MF_EXPIRY_IN = 1, // relative to the entry's log time
-    MF_EXPIRY_AT = 2, // Unix time; the leader turns it into IN once, before the entry is proposed
+    MF_EXPIRY_AT = 2, // Unix time; the leader turns it into IN once, see mf_command_settle
 };
 
 #define MF_ID_MAX 64
@@ -116,6 +119,12 @@ struct mf_command {
     uint32_t item_count;
     struct mf_item one;
 };
+
+// Unix times become times from now, when it is `unix_us`, once, by the clock of the leader that
+// carries the command out: from there on only log time counts. What a command asks for in Unix time
+// and what it is answered in Unix time so go through the same difference between two clocks. Of a
+// txn, mf_txn_settle_times does the same. False when there is none.
+bool mf_command_settle(struct mf_command *command, int64_t unix_us);
 
 bool mf_op_is_write(enum mf_opcode op);
 // A write that may need more memory than it gives back, its id apart.

@@ -67,6 +67,7 @@ static const struct mf_command_row rows[] = {
     [MF_OP_TXN_READ] = {"txn", TXN, MF_HIDDEN | MF_HAS_LIMIT | MF_HAS_BODY, 0},
     [MF_OP_STRLEN] = {"strlen", KEY, T | MF_HIDDEN, 0},
     [MF_OP_GETRANGE] = {"getrange", KEY, T | MF_HIDDEN | MF_HAS_NUMBER | MF_HAS_LAST, 0},
+    [MF_OP_DEADLINE] = {"deadline", KEY, T | MF_HIDDEN, 0},
     [MF_OP_SET] = {"set", KEY_VALUE, W | T | G, SET_OPTIONS},
     [MF_OP_MSET] = {"mset", PAIRS, W | T | G, BIT(TTL) | BIT(ID)},
     [MF_OP_DEL] = {"del", KEYS, W | T, BIT(IF_VERSION) | BIT(ID)},

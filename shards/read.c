@@ -124,6 +124,29 @@ static void answer_ttl(struct view *view, const struct mf_command *command, stru
     mf_result_int(out, entry != NULL ? ttl_ms(view, entry) : -2);
 }
 
+// Settled, expire_us is how long from now Unix time 0 is: half a century back. Rounded to the
+// nearest, so that a deadline that came as whole milliseconds is told as it came: between then and
+// now two clocks were read twice, each time a moment apart.
+static int64_t deadline_ms(const struct view *view, const struct mf_entry *entry,
+                           const struct mf_command *command)
+{
+    uint64_t deadline_us = mf_entry_deadline(entry);
+    int64_t unix_us;
+    if (deadline_us == MF_NO_DEADLINE)
+        return -1;
+    uint64_t left_us = deadline_us - view->now_us;
+    if (left_us > INT64_MAX ||
+        __builtin_sub_overflow((int64_t)left_us, command->expire_us, &unix_us))
+        unix_us = INT64_MAX;
+    return unix_us < 0 ? 0 : unix_us / 1000 + (unix_us % 1000 >= 500);
+}
+
+static void answer_deadline(struct view *view, const struct mf_command *command, struct mf_buf *out)
+{
+    const struct mf_entry *entry = find_live(view, command->items[0].key);
+    mf_result_int(out, entry != NULL ? deadline_ms(view, entry, command) : -2);
+}
+
 static void answer_strlen(struct view *view, const struct mf_command *command, struct mf_buf *out)
 {
     const struct mf_entry *entry = find_live(view, command->items[0].key);
@@ -224,6 +247,9 @@ static bool answer_keys(struct view *view, const struct mf_command *command, str
         return true;
     case MF_OP_TTL:
         answer_ttl(view, command, out);
+        return true;
+    case MF_OP_DEADLINE:
+        answer_deadline(view, command, out);
         return true;
     case MF_OP_STRLEN:
         answer_strlen(view, command, out);

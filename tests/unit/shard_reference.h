@@ -286,6 +286,19 @@ static inline void ref_read_one(const struct mf_command *c, const struct ref_slo
         mf_result_bool(out, slot != NULL);
         return;
     }
+    if (c->op == MF_OP_DEADLINE) {
+        // As long after the moment that the command names as the deadline is after now.
+        bool mortal = slot != NULL && slot->deadline_us != REF_NEVER;
+        int64_t ms = slot == NULL ? -2 : -1;
+        uint64_t before_us = (uint64_t)-c->expire_us; // a txn's may be 0
+        if (mortal) {
+            uint64_t us = slot->deadline_us - now_us;
+            us = us < INT64_MAX - before_us ? us + before_us : INT64_MAX;
+            ms = (int64_t)((us + 500) / 1000);
+        }
+        mf_result_int(out, ms);
+        return;
+    }
     if (c->op == MF_OP_STRLEN) {
         mf_result_int(out, slot != NULL ? (int64_t)slot->bytes.len : 0);
         return;

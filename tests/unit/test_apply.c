@@ -40,7 +40,8 @@ struct reach {
 // The flags and the expiry that an op needs to be carried out; the others it may have or not.
 static bool can_be_meant(const struct mf_command *command)
 {
-    if (command->expiry == MF_EXPIRY_AT && command->expire_us < 0)
+    if (command->expiry == MF_EXPIRY_AT &&
+        (command->expire_us < 0 || command->op == MF_OP_DEADLINE))
         return false;
     if (command->op == MF_OP_EXPIRE)
         return command->expiry != MF_EXPIRY_NONE;
@@ -69,12 +70,9 @@ static struct mf_bytes body_of(struct mf_buf *body, const struct mf_command *inn
 // As the leader does before it proposes.
 static void settle_times(struct mf_command *command, struct mf_buf *settled)
 {
-    if (command->expiry == MF_EXPIRY_AT) {
-        command->expiry = MF_EXPIRY_IN;
-        command->expire_us -= WALL_US;
-    } else if (command->op == MF_OP_TXN && mf_txn_settle_times(command->body, WALL_US, settled)) {
+    (void)mf_command_settle(command, WALL_US);
+    if (command->op == MF_OP_TXN && mf_txn_settle_times(command->body, WALL_US, settled))
         command->body = mf_buf_view(settled);
-    }
 }
 
 static bool is_order(enum mf_opcode op)

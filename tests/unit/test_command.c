@@ -17,12 +17,12 @@
 #define ITEMS_MAX 5
 
 static const enum mf_opcode ops[] = {
-    MF_OP_GET,       MF_OP_MGET,   MF_OP_HAS,      MF_OP_TTL,      MF_OP_SIZE,     MF_OP_SET,
-    MF_OP_MSET,      MF_OP_DEL,    MF_OP_EXPIRE,   MF_OP_PERSIST,  MF_OP_FLUSH,    MF_OP_EXPIRE_DUE,
-    MF_OP_TRANSFER,  MF_OP_DRAIN,  MF_OP_INCR,     MF_OP_SCAN,     MF_OP_APPEND,   MF_OP_GETDEL,
-    MF_OP_GETEX,     MF_OP_SEED,   MF_OP_INDEX,    MF_OP_TXN,      MF_OP_TXN_READ, MF_OP_EVICT,
-    MF_OP_ROSTER,    MF_OP_STRLEN, MF_OP_GETRANGE, MF_OP_SETRANGE, MF_OP_RENAME,   MF_OP_COPY,
-    MF_OP_INCRFLOAT,
+    MF_OP_GET,      MF_OP_MGET,      MF_OP_HAS,    MF_OP_TTL,      MF_OP_SIZE,     MF_OP_SET,
+    MF_OP_MSET,     MF_OP_DEL,       MF_OP_EXPIRE, MF_OP_PERSIST,  MF_OP_FLUSH,    MF_OP_EXPIRE_DUE,
+    MF_OP_TRANSFER, MF_OP_DRAIN,     MF_OP_INCR,   MF_OP_SCAN,     MF_OP_APPEND,   MF_OP_GETDEL,
+    MF_OP_GETEX,    MF_OP_SEED,      MF_OP_INDEX,  MF_OP_TXN,      MF_OP_TXN_READ, MF_OP_EVICT,
+    MF_OP_ROSTER,   MF_OP_DEADLINE,  MF_OP_STRLEN, MF_OP_GETRANGE, MF_OP_SETRANGE, MF_OP_RENAME,
+    MF_OP_COPY,     MF_OP_INCRFLOAT,
 };
 #define OP_COUNT (sizeof(ops) / sizeof(ops[0]))
 
@@ -76,13 +76,13 @@ static struct mf_bytes some_bytes(struct mf_rand *rand, size_t len_max)
 }
 
 static const enum mf_opcode inner_ops[] = {
-    MF_OP_GET,      MF_OP_MGET,   MF_OP_HAS,      MF_OP_TTL,       MF_OP_STRLEN,
-    MF_OP_GETRANGE, MF_OP_SET,    MF_OP_SETRANGE, MF_OP_RENAME,    MF_OP_COPY,
-    MF_OP_MSET,     MF_OP_DEL,    MF_OP_INCR,     MF_OP_EXPIRE,    MF_OP_PERSIST,
-    MF_OP_APPEND,   MF_OP_GETDEL, MF_OP_GETEX,    MF_OP_INCRFLOAT,
+    MF_OP_GET,     MF_OP_MGET,     MF_OP_HAS,    MF_OP_TTL,      MF_OP_DEADLINE,
+    MF_OP_STRLEN,  MF_OP_GETRANGE, MF_OP_SET,    MF_OP_SETRANGE, MF_OP_RENAME,
+    MF_OP_COPY,    MF_OP_MSET,     MF_OP_DEL,    MF_OP_INCR,     MF_OP_EXPIRE,
+    MF_OP_PERSIST, MF_OP_APPEND,   MF_OP_GETDEL, MF_OP_GETEX,    MF_OP_INCRFLOAT,
 };
 #define INNER_OP_COUNT (sizeof(inner_ops) / sizeof(inner_ops[0]))
-#define INNER_READ_COUNT 6 // of them, at the beginning
+#define INNER_READ_COUNT 7 // of them, at the beginning
 
 static void make_fields(struct mf_rand *rand, struct mf_command *command, struct mf_item *items);
 
@@ -155,6 +155,8 @@ static void make_fields(struct mf_rand *rand, struct mf_command *command, struct
         command->expiry = MF_EXPIRY_IN;
     if (command->op == MF_OP_ROSTER)
         command->flags |= MF_IF_VERSION;
+    if (command->op == MF_OP_DEADLINE && command->expiry == MF_EXPIRY_AT)
+        command->expiry = MF_EXPIRY_IN;
     if (command->expiry != MF_EXPIRY_NONE)
         command->expire_us = (int64_t)mf_rand_next(rand);
     if (command->expiry == MF_EXPIRY_AT)
@@ -282,6 +284,7 @@ static void what_the_encoder_would_not_write_is_corrupt(void **state)
         {"room for one key of three", {34, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0}, 13},
         {"a rename to nothing", {46, 0, 0, 0, 0, 1, 0, 0, 0, 'k'}, 10},
         {"an expire that does not say when", {35, 0, 0, 0, 0, 1, 0, 0, 0, 'k'}, 10},
+        {"a deadline that is asked of a Unix time", {11, 0, 0, 2, 0}, 20},
         {"a Unix time before 1970", {36, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 128, 0, 0, 0, 0}, 17},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {

@@ -179,9 +179,14 @@ static void random_expire(struct model *m, uint32_t n, struct mf_command *c)
 
 static void random_read(struct model *m, uint32_t n, struct mf_command *c)
 {
-    static const enum mf_opcode reads[] = {MF_OP_GET,  MF_OP_MGET,   MF_OP_HAS,     MF_OP_TTL,
-                                           MF_OP_SIZE, MF_OP_STRLEN, MF_OP_GETRANGE};
-    c->op = reads[below(m, 7)];
+    static const enum mf_opcode reads[] = {MF_OP_GET,      MF_OP_MGET,    MF_OP_HAS,
+                                           MF_OP_TTL,      MF_OP_SIZE,    MF_OP_STRLEN,
+                                           MF_OP_GETRANGE, MF_OP_DEADLINE};
+    c->op = reads[below(m, 8)];
+    if (c->op == MF_OP_DEADLINE) {
+        c->expiry = MF_EXPIRY_IN;
+        c->expire_us = -(int64_t)below(m, 5000000);
+    }
     if (c->op == MF_OP_GETRANGE) {
         c->number = below(m, 160) - 80;
         c->last = (int64_t)below(m, 160) - 80;

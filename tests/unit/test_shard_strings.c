@@ -483,6 +483,107 @@ static void a_refusal_of_what_is_no_number_is_remembered(void **state)
     fixture_free(f);
 }
 
+static int64_t deadline_of(struct fixture *f, const char *key, int64_t unix_us)
+{
+    struct mf_command command = one(MF_OP_DEADLINE, key);
+    assert_true(mf_command_settle(&command, unix_us));
+    return read_one(f, command).integer;
+}
+
+static void a_deadline_is_told_in_unix_time(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t unix_us; // now
+        int64_t ttl_us;
+        int64_t deadline_ms;
+    } cases[] = {
+        {1700000000000000, 1, 1700000000000},
+        {1700000000000000, 1000, 1700000000001},
+        {1700000000000000, 50000, 1700000000050},
+        {1700000000000499, 1000, 1700000000001},
+        {1700000000000499, 1001, 1700000000002}, // to the nearest
+        {1700000000000999, 1000, 1700000000002},
+        {0, 5000, 5},
+        {1700000000000000, INT64_MAX, INT64_MAX / 1000 + 1},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct fixture *f = fixture_new();
+        apply(f, set_for("k", "v", cases[i].ttl_us));
+        assert_int_equal(deadline_of(f, "k", cases[i].unix_us), cases[i].deadline_ms);
+        fixture_free(f);
+    }
+    struct fixture *f = fixture_new();
+    assert_int_equal(deadline_of(f, "none", 1), -2);
+    apply(f, set("k", "v"));
+    assert_int_equal(deadline_of(f, "k", 1), -1);
+    apply(f, set_for("k", "v", 10));
+    f->now_us += 10;
+    assert_int_equal(try_read(f, one(MF_OP_DEADLINE, "k")), MF_AGAIN);
+    apply(f, set("other", "v"));
+    assert_int_equal(deadline_of(f, "k", 1), -2);
+    fixture_free(f);
+}
+
+// Redis 7: NX goes with none of the others, XX with GT or LT.
+static void an_expire_has_its_conditions(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t before_us; // 0: no TTL
+        int64_t wanted_us; // 0 and less: past
+        uint32_t flags;
+        int64_t after_ms; // -1: no TTL, -2: gone
+        bool holds;
+    } cases[] = {
+        {0, 9000, 0, 9, true},
+        {0, 9000, MF_NX, 9, true},
+        {5000, 9000, MF_NX, 5, false},
+        {0, 9000, MF_XX, -1, false},
+        {5000, 9000, MF_XX, 9, true},
+        {0, 9000, MF_GT, -1, false},
+        {5000, 9000, MF_GT, 9, true},
+        {5000, 5000, MF_GT, 5, false},
+        {5000, 2000, MF_GT, 5, false},
+        {0, 9000, MF_LT, 9, true},
+        {5000, 9000, MF_LT, 5, false},
+        {5000, 5000, MF_LT, 5, false},
+        {5000, 2000, MF_LT, 2, true},
+        {0, 9000, MF_XX | MF_GT, -1, false},
+        {5000, 9000, MF_XX | MF_GT, 9, true},
+        {5000, 2000, MF_XX | MF_GT, 5, false},
+        {0, 9000, MF_XX | MF_LT, -1, false},
+        {5000, 9000, MF_XX | MF_LT, 5, false},
+        {5000, 2000, MF_XX | MF_LT, 2, true},
+        {5000, 0, 0, -2, true},
+        {0, -7, 0, -2, true},
+        {0, -7, MF_NX, -2, true},
+        {5000, -7, MF_NX, 5, false},
+        {5000, -7, MF_XX, -2, true},
+        {5000, -7, MF_GT, 5, false},
+        {0, -7, MF_GT, -1, false},
+        {5000, -7, MF_LT, -2, true},
+        {0, -7, MF_LT, -2, true},
+        {5000, -7, MF_XX | MF_LT, -2, true},
+        {5000, -7, MF_XX | MF_GT, 5, false},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct fixture *f = fixture_new();
+        const int64_t unix_us = 1700000000000000;
+        apply(f, cases[i].before_us > 0 ? set_for("k", "v", cases[i].before_us) : set("k", "v"));
+        struct mf_command command = expire("k", unix_us + cases[i].wanted_us, cases[i].flags);
+        command.expiry = MF_EXPIRY_AT;
+        assert_true(mf_command_settle(&command, unix_us));
+        assert_int_equal(apply(f, command).integer, cases[i].holds);
+        if (ttl_of(f, "k") != cases[i].after_ms)
+            fail_msg("case %zu: %lld ms left", i, (long long)ttl_of(f, "k"));
+        int64_t told_ms = deadline_of(f, "k", unix_us);
+        assert_int_equal(told_ms, cases[i].after_ms < 0 ? cases[i].after_ms
+                                                        : unix_us / 1000 + cases[i].after_ms);
+        fixture_free(f);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -500,6 +601,8 @@ int main(void)
         cmocka_unit_test(copies_of_a_large_value_live_on_alone),
         cmocka_unit_test(a_fraction_is_added_to_a_number),
         cmocka_unit_test(a_refusal_of_what_is_no_number_is_remembered),
+        cmocka_unit_test(a_deadline_is_told_in_unix_time),
+        cmocka_unit_test(an_expire_has_its_conditions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
