@@ -3,6 +3,10 @@
 
 #include <time.h>
 
+// What the two clocks may be read apart, and how often that is tried.
+#define APART_US 20u
+#define TRIES 8
+
 static uint64_t read_us(clockid_t id)
 {
     struct timespec now;
@@ -23,4 +27,19 @@ uint64_t mf_thread_cpu_us(void)
 uint64_t mf_wall_us(void)
 {
     return read_us(CLOCK_REALTIME);
+}
+
+void mf_clocks_us(uint64_t *mono_us, uint64_t *wall_us)
+{
+    uint64_t least_us = UINT64_MAX;
+    for (int i = 0; i < TRIES && least_us > APART_US; i++) {
+        uint64_t before_us = mf_mono_us();
+        uint64_t between_us = mf_wall_us();
+        uint64_t apart_us = mf_mono_us() - before_us;
+        if (apart_us >= least_us)
+            continue;
+        least_us = apart_us;
+        *mono_us = before_us;
+        *wall_us = between_us;
+    }
 }

@@ -13,4 +13,8 @@ uint64_t mf_thread_cpu_us(void);
 // Microseconds since the Unix epoch: for log lines, and for absolute times given by users.
 uint64_t mf_wall_us(void);
 
+// The monotonic and the wall clock at one moment: read again, a few times, where the thread was put
+// aside in between.
+void mf_clocks_us(uint64_t *mono_us, uint64_t *wall_us);
+
 #endif

@@ -5,6 +5,7 @@
 //     u64 if_version   with MF_IF_VERSION
 //     u32 limit        with MF_HAS_LIMIT
 //     u64 number       with MF_HAS_NUMBER
+//     i64 last         with MF_HAS_LAST
 //     u32 item count   of commands of many keys
 //     for each item: u32 length, key; with values also u32 length, value
 //     u32 length, body with MF_HAS_BODY
@@ -22,9 +23,10 @@
 
 #define ALL_FLAGS                                                                                  \
     ((uint32_t)(MF_NX | MF_XX | MF_GT | MF_LT | MF_KEEP_TTL | MF_WITH_OLD | MF_WITH_META |         \
-                MF_IF_VERSION | MF_READ_LOCAL | MF_UNDO | MF_NO_TTL))
+                MF_IF_VERSION | MF_READ_LOCAL | MF_UNDO | MF_NO_TTL | MF_GO_ON))
 
-enum keys { KEYS_NONE, KEYS_ONE, KEYS_MANY };
+// How many; the first three as numbers.
+enum keys { KEYS_NONE, KEYS_ONE, KEYS_TWO, KEYS_MANY };
 
 // What a row of the table comes to in bytes.
 struct shape {
@@ -32,6 +34,7 @@ struct shape {
     bool values;
     bool limit;
     bool number;
+    bool last;
     bool body;
 };
 
@@ -42,8 +45,11 @@ static struct shape shape_of(const struct mf_command_row *row)
         .values = row->params[1] == MF_PARAM_VALUE || row->params[0] == MF_PARAM_PAIRS,
         .limit = (row->traits & MF_HAS_LIMIT) != 0,
         .number = (row->traits & MF_HAS_NUMBER) != 0,
+        .last = (row->traits & MF_HAS_LAST) != 0,
         .body = (row->traits & MF_HAS_BODY) != 0,
     };
+    if (row->params[0] == MF_PARAM_BOTH)
+        shape.keys = KEYS_TWO;
     if (mf_command_splits(row))
         shape.keys = KEYS_MANY;
     return shape;
@@ -61,6 +67,16 @@ bool mf_op_grows(enum mf_opcode op)
     return row != NULL && (row->traits & MF_GROWS) != 0;
 }
 
+bool mf_command_settle(struct mf_command *command, int64_t unix_us)
+{
+    bool asks = command->op == MF_OP_DEADLINE && command->expiry == MF_EXPIRY_NONE;
+    if (command->expiry != MF_EXPIRY_AT && !asks)
+        return false;
+    command->expiry = MF_EXPIRY_IN;
+    command->expire_us = asks ? -unix_us : command->expire_us - unix_us;
+    return true;
+}
+
 const char *mf_op_name(enum mf_opcode op)
 {
     const struct mf_command_row *row = mf_command_row(op);
@@ -74,8 +90,7 @@ static struct shape checked_shape(const struct mf_command *command)
     assert(row != NULL);
     struct shape shape = shape_of(row);
     assert((command->flags & ~ALL_FLAGS) == 0 && command->id.len <= MF_ID_MAX);
-    assert(shape.keys != KEYS_ONE || command->item_count == 1);
-    assert(shape.keys != KEYS_NONE || command->item_count == 0);
+    assert(shape.keys == KEYS_MANY || command->item_count == (uint32_t)shape.keys);
     return shape;
 }
 
@@ -95,6 +110,8 @@ void mf_command_encode(const struct mf_command *command, struct mf_buf *out)
         mf_buf_u32(out, command->limit);
     if (shape.number)
         mf_buf_u64(out, command->number);
+    if (shape.last)
+        mf_buf_u64(out, (uint64_t)command->last);
     if (shape.keys == KEYS_MANY)
         mf_buf_u32(out, command->item_count);
     for (uint32_t i = 0; i < command->item_count; i++) {
@@ -114,6 +131,7 @@ size_t mf_command_size(const struct mf_command *command)
     size += (command->flags & MF_IF_VERSION) != 0 ? 8 : 0;
     size += shape.limit ? 4 : 0;
     size += shape.number ? 8 : 0;
+    size += shape.last ? 8 : 0;
     size += shape.body ? 4 + command->body.len : 0;
     size += shape.keys == KEYS_MANY ? 4 : 0;
     for (uint32_t i = 0; i < command->item_count; i++) {
@@ -150,6 +168,8 @@ static enum mf_err place_items(struct mf_reader *r, const struct shape *shape,
 static bool head_fits(const struct mf_command *command)
 {
     if (command->expiry == MF_EXPIRY_AT && command->expire_us < 0)
+        return false;
+    if (command->expiry == MF_EXPIRY_AT && command->op == MF_OP_DEADLINE)
         return false;
     if (command->op == MF_OP_ROSTER && (command->flags & MF_IF_VERSION) == 0)
         return false;
@@ -188,9 +208,9 @@ static enum mf_err decode_head(struct mf_reader *r, struct mf_command *command, 
         command->limit = mf_read_u32(r);
     if (shape->number)
         command->number = mf_read_u64(r);
-    command->item_count = shape->keys == KEYS_ONE ? 1 : 0;
-    if (shape->keys == KEYS_MANY)
-        command->item_count = mf_read_u32(r);
+    if (shape->last)
+        command->last = (int64_t)mf_read_u64(r);
+    command->item_count = shape->keys == KEYS_MANY ? mf_read_u32(r) : (uint32_t)shape->keys;
     return r->failed || !head_fits(command) ? MF_CORRUPT : MF_OK;
 }
 

@@ -26,9 +26,18 @@ enum mf_opcode {
     // `body`, a glob, matches: a list of the number to go on with (0: that was all), and the keys.
     MF_OP_SCAN = 7,
     MF_OP_TXN_READ = 8, // a TXN that only reads
+    MF_OP_STRLEN = 9,   // one key; 0 where there is none
+    // One key; its value's bytes from `number` to `last`, both signed and counted from the end
+    // where they are negative. Empty where there is none.
+    MF_OP_GETRANGE = 10,
+    // One key: Unix milliseconds of its deadline; -1 without a TTL, -2 where there is no key. Its
+    // expiry, NONE as asked, is turned into IN with the moment of Unix time 0 (mf_command_settle).
+    MF_OP_DEADLINE = 11,
     // Writes.
-    MF_OP_SET = 32,     // one key and value
-    MF_OP_MSET = 33,    // keys and values, atomic within the shard
+    MF_OP_SET = 32, // one key and value
+    // Keys and values, atomic within the shard. With MF_NX, where one of the keys is there none is
+    // written: 1 or 0, and all keys are in one shard.
+    MF_OP_MSET = 33,
     MF_OP_DEL = 34,     // keys
     MF_OP_EXPIRE = 35,  // one key; expiry kind IN, expire_us <= 0 deletes
     MF_OP_PERSIST = 36, // one key
@@ -41,6 +50,17 @@ enum mf_opcode {
     MF_OP_GETDEL = 42, // one key
     MF_OP_GETEX = 43,  // one key; expiry or MF_NO_TTL, or neither: it only reads, but has an id
     MF_OP_TXN = 44,    // `body` (txn.h), whose keys are all in one shard
+    // One key and value: the bytes from `number` on become the value given, zeros before it where
+    // the old one is too short. An empty value changes nothing. Answers the new length.
+    MF_OP_SETRANGE = 45,
+    // Two keys of one shard: the second becomes what the first is, TTL included, and with RENAME
+    // the first goes. With MF_NX only where there is no second. RENAME of an absent key is
+    // MF_NOT_FOUND, COPY of one false; RENAME of a key to itself changes nothing.
+    MF_OP_RENAME = 46,
+    MF_OP_COPY = 47,
+    // One key and value: adds the number that the value is (base/extended.h) to the one that is
+    // there, 0 where there is none, and answers the sum's text. The TTL stays.
+    MF_OP_INCRFLOAT = 48,
     // Asked of a node about leadership; never in a log. `limit` is a node's id.
     MF_OP_TRANSFER = 64, // that node is to lead the shard
     MF_OP_DRAIN = 65,    // that node is to lead nothing
@@ -51,7 +71,7 @@ enum mf_opcode {
 };
 
 enum mf_command_flag {
-    MF_NX = 1u << 0,         // set: only if absent; expire: only if it has no TTL
+    MF_NX = 1u << 0,         // expire: only if it has no TTL; others: only if absent
     MF_XX = 1u << 1,         // set: only if present; expire: only if it has a TTL
     MF_GT = 1u << 2,         // expire: only if later than now set
     MF_LT = 1u << 3,         // expire: only if earlier
@@ -62,13 +82,14 @@ enum mf_command_flag {
     MF_READ_LOCAL = 1u << 8, // reads: this replica's state, however old
     MF_UNDO = 1u << 9,       // drain: it may lead again
     MF_NO_TTL = 1u << 10,    // getex: the TTL goes
+    MF_GO_ON = 1u << 11,     // txn: what fails has its error among the results, the rest goes on
 };
 
 // How expire_us is meant.
 enum mf_expiry {
     MF_EXPIRY_NONE = 0,
     MF_EXPIRY_IN = 1, // relative to the entry's log time
-    MF_EXPIRY_AT = 2, // Unix time; the leader turns it into IN once, before the entry is proposed
+    MF_EXPIRY_AT = 2, // Unix time; the leader turns it into IN once, see mf_command_settle
 };
 
 #define MF_ID_MAX 64
@@ -87,16 +108,23 @@ struct mf_command {
     int64_t expire_us;
     uint64_t if_version;
     // What the log needs to come to the same result on every replica, whatever limits its node has:
-    // INCR, APPEND: the longest value allowed; TXN, TXN_READ: the bytes that its results may take.
-    // Of SCAN, EXPIRE_DUE: how many; of TRANSFER, DRAIN: a node.
+    // INCR, INCRFLOAT, APPEND, SETRANGE: the longest value allowed; TXN, TXN_READ: the bytes that
+    // its results may take. Of SCAN, EXPIRE_DUE: how many; of TRANSFER, DRAIN: a node.
     uint32_t limit;
-    uint64_t number;       // INCR, SCAN, SEED
+    uint64_t number;       // INCR, GETRANGE, SETRANGE, SCAN, SEED
+    int64_t last;          // GETRANGE
     struct mf_bytes body;  // TXN, TXN_READ, SCAN
     struct mf_bytes id;    // empty = none
     struct mf_item *items; // item_count of them; &one for commands of one key
     uint32_t item_count;
     struct mf_item one;
 };
+
+// Unix times become times from now, when it is `unix_us`, once, by the clock of the leader that
+// carries the command out: from there on only log time counts. What a command asks for in Unix time
+// and what it is answered in Unix time so go through the same difference between two clocks. Of a
+// txn, mf_txn_settle_times does the same. False when there is none.
+bool mf_command_settle(struct mf_command *command, int64_t unix_us);
 
 bool mf_op_is_write(enum mf_opcode op);
 // A write that may need more memory than it gives back, its id apart.

@@ -18,6 +18,10 @@
     {                                                                                              \
         MF_PARAM_KEYS                                                                              \
     }
+#define BOTH                                                                                       \
+    {                                                                                              \
+        MF_PARAM_BOTH                                                                              \
+    }
 #define PAIRS                                                                                      \
     {                                                                                              \
         MF_PARAM_PAIRS                                                                             \
@@ -61,6 +65,9 @@ static const struct mf_command_row rows[] = {
     [MF_OP_SCAN] = {"scan", CURSOR, MF_HAS_LIMIT | MF_HAS_NUMBER | MF_HAS_BODY,
                     BIT(MATCH) | BIT(COUNT)},
     [MF_OP_TXN_READ] = {"txn", TXN, MF_HIDDEN | MF_HAS_LIMIT | MF_HAS_BODY, 0},
+    [MF_OP_STRLEN] = {"strlen", KEY, T | MF_HIDDEN, 0},
+    [MF_OP_GETRANGE] = {"getrange", KEY, T | MF_HIDDEN | MF_HAS_NUMBER | MF_HAS_LAST, 0},
+    [MF_OP_DEADLINE] = {"deadline", KEY, T | MF_HIDDEN, 0},
     [MF_OP_SET] = {"set", KEY_VALUE, W | T | G, SET_OPTIONS},
     [MF_OP_MSET] = {"mset", PAIRS, W | T | G, BIT(TTL) | BIT(ID)},
     [MF_OP_DEL] = {"del", KEYS, W | T, BIT(IF_VERSION) | BIT(ID)},
@@ -74,6 +81,11 @@ static const struct mf_command_row rows[] = {
     [MF_OP_GETDEL] = {"getdel", KEY, W | T, BIT(ID)},
     [MF_OP_GETEX] = {"getex", KEY, W | T, GETEX_OPTIONS},
     [MF_OP_TXN] = {"txn", TXN, W | G | MF_HAS_LIMIT | MF_HAS_BODY, BIT(ID)},
+    [MF_OP_SETRANGE] = {"setrange", KEY_VALUE, W | T | G | MF_HIDDEN | MF_HAS_LIMIT | MF_HAS_NUMBER,
+                        0},
+    [MF_OP_RENAME] = {"rename", BOTH, W | T | MF_HIDDEN, 0},
+    [MF_OP_COPY] = {"copy", BOTH, W | T | G | MF_HIDDEN, 0},
+    [MF_OP_INCRFLOAT] = {"incrfloat", KEY_VALUE, W | T | G | MF_HIDDEN | MF_HAS_LIMIT, 0},
     [MF_OP_TRANSFER] = {"transfer", NONE, MF_HIDDEN | MF_HAS_LIMIT, 0},
     [MF_OP_DRAIN] = {"drain_node", NONE, MF_HIDDEN | MF_HAS_LIMIT, 0},
     [MF_OP_EXPIRE_DUE] = {"expire_due", NONE, W | MF_HIDDEN | MF_HAS_LIMIT, 0},
@@ -82,10 +94,15 @@ static const struct mf_command_row rows[] = {
 };
 
 static const char *const params[] = {
-    [MF_PARAM_KEY] = "key",       [MF_PARAM_KEYS] = "keys",
-    [MF_PARAM_PAIRS] = "pairs",   [MF_PARAM_VALUE] = "value",
-    [MF_PARAM_TTL] = "ttl",       [MF_PARAM_DELTA] = "delta",
-    [MF_PARAM_CURSOR] = "cursor", [MF_PARAM_TXN] = "conditions and methods",
+    [MF_PARAM_KEY] = "key",
+    [MF_PARAM_KEYS] = "keys",
+    [MF_PARAM_BOTH] = "two keys",
+    [MF_PARAM_PAIRS] = "pairs",
+    [MF_PARAM_VALUE] = "value",
+    [MF_PARAM_TTL] = "ttl",
+    [MF_PARAM_DELTA] = "delta",
+    [MF_PARAM_CURSOR] = "cursor",
+    [MF_PARAM_TXN] = "conditions and methods",
 };
 
 static const char *const options[MF_OPTIONS] = {

@@ -21,6 +21,7 @@ enum mf_param {
     MF_PARAM_NONE,
     MF_PARAM_KEY,    // one key
     MF_PARAM_KEYS,   // a list of keys
+    MF_PARAM_BOTH,   // two keys of one shard
     MF_PARAM_PAIRS,  // a list of [key, value]
     MF_PARAM_VALUE,  // of the key before it
     MF_PARAM_TTL,    // milliseconds; 0 and less: over at once
@@ -62,6 +63,7 @@ enum mf_trait {
     MF_HAS_LIMIT = 1u << 5,
     MF_HAS_NUMBER = 1u << 6,
     MF_HAS_BODY = 1u << 7,
+    MF_HAS_LAST = 1u << 9,
 };
 
 struct mf_command_row {

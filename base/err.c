@@ -28,6 +28,7 @@ static const struct {
     [MF_IO] = {"IO", "an input or output operation failed"},
     [MF_NOT_FOUND] = {"NOT_FOUND", "not found"},
     [MF_OTHER_VERSION] = {"OTHER_VERSION", "it has the format of another version"},
+    [MF_NOT_FLOAT] = {"NOT_FLOAT", "value is not a valid float"},
 };
 
 const char *mf_err_name(enum mf_err err)

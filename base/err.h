@@ -31,6 +31,8 @@ enum mf_err {
     MF_IO,         // a system call failed; errno tells
     MF_NOT_FOUND,
     MF_OTHER_VERSION, // whole, and written by a program whose format we do not know
+    // Seen by clients of the Redis protocol. At the end: logs and snapshots hold codes as numbers.
+    MF_NOT_FLOAT,
     MF_ERR_COUNT
 };
 

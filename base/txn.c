@@ -226,7 +226,13 @@ bool mf_txn_each_key(struct mf_bytes body, bool (*visit)(void *arg, struct mf_by
 
 static bool has_unix_time(const struct mf_command *command)
 {
-    return command->expiry == MF_EXPIRY_AT;
+    struct mf_command copy = *command;
+    return mf_command_settle(&copy, 0);
+}
+
+bool mf_txn_has_times(struct mf_bytes body)
+{
+    return any_command(body, has_unix_time);
 }
 
 static void settle_branch(struct mf_bytes body, enum mf_txn_part which, int64_t unix_us,
@@ -238,10 +244,7 @@ static void settle_branch(struct mf_bytes body, enum mf_txn_part which, int64_t 
     enum mf_err err = mf_txn_open(&reader, body, which);
     uint32_t count = reader.left;
     while (err == MF_OK && (err = mf_txn_next_command(&reader, &command)) == MF_OK) {
-        if (has_unix_time(&command)) {
-            command.expiry = MF_EXPIRY_IN;
-            command.expire_us -= unix_us;
-        }
+        (void)mf_command_settle(&command, unix_us);
         mf_command_encode(&command, out);
     }
     mf_txn_part_end(out, part, count);
@@ -251,7 +254,7 @@ static void settle_branch(struct mf_bytes body, enum mf_txn_part which, int64_t 
 bool mf_txn_settle_times(struct mf_bytes body, int64_t unix_us, struct mf_buf *out)
 {
     struct mf_txn_reader reader;
-    if (!any_command(body, has_unix_time) || mf_txn_open(&reader, body, MF_TXN_IF) != MF_OK)
+    if (!mf_txn_has_times(body) || mf_txn_open(&reader, body, MF_TXN_IF) != MF_OK)
         return false;
     size_t part = mf_txn_part_begin(out);
     mf_buf_put(out, reader.in.at, mf_reader_left(&reader.in));

@@ -79,6 +79,8 @@ bool mf_txn_writes(struct mf_bytes body);
 // Calls visit for every key, conditions' first, until it returns false. False when it did.
 bool mf_txn_each_key(struct mf_bytes body, bool (*visit)(void *arg, struct mf_bytes key),
                      void *arg);
+// Does a command of the two branches give or ask for a Unix time?
+bool mf_txn_has_times(struct mf_bytes body);
 // Appends the body with each Unix time in it as the time from `unix_us` on. False, and nothing
 // appended, when there is none in it.
 bool mf_txn_settle_times(struct mf_bytes body, int64_t unix_us, struct mf_buf *out);

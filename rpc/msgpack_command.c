@@ -168,6 +168,7 @@ static bool take_param(struct parser *p, enum mf_param param)
         return take_cursor(p);
     case MF_PARAM_TXN:
         return mf_parse_txn(p);
+    case MF_PARAM_BOTH: // of no method
     case MF_PARAM_NONE:
         break;
     }

@@ -27,6 +27,7 @@ struct mf_op {
     uint64_t deadline_us;  // monotonic: an answer is due by then
     uint64_t ticket;       // read: its quorum round
     uint64_t read_at_us;   // read: log time at which it is answered
+    uint64_t read_wall_us; // read: the wall clock then
     struct mf_buf command; // mf_command_encode
     // The outcome. MF_OK: `result` is an encoded mf_result. MF_NOT_LEADER: had no effect and will
     // have none; try `leader` (0 = unknown). MF_NO_QUORUM, MF_TIMEOUT, ...: as clients see them.

@@ -71,10 +71,10 @@ uint64_t mf_reactor_now_us(const struct mf_reactor *reactor)
 
 struct mf_replica_env mf_reactor_env(struct mf_reactor *reactor)
 {
-    return (struct mf_replica_env){.now_us = mf_mono_us(),
-                                   .wall_us = mf_wall_us(),
-                                   .random = mf_rand_next(&reactor->rand),
-                                   .log_blocked = mf_node_blocked(reactor->node)};
+    struct mf_replica_env env = {.random = mf_rand_next(&reactor->rand),
+                                 .log_blocked = mf_node_blocked(reactor->node)};
+    mf_clocks_us(&env.now_us, &env.wall_us);
+    return env;
 }
 
 void mf_reactor_touch(struct mf_owned_shard *shard)

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "base/seqlock.h"
+#include "base/txn.h"
 #include "shards/map.h"
 #include "shards/shard.h"
 
@@ -175,6 +176,13 @@ static struct mf_map_reader *map_reader(struct opened *opened, uint64_t generati
     return opened->reader;
 }
 
+// Only the owner knows the wall clock at a log time.
+static bool asks_for_time(const struct mf_command *command)
+{
+    return command->op == MF_OP_DEADLINE ||
+           (command->op == MF_OP_TXN_READ && mf_txn_has_times(command->body));
+}
+
 enum mf_err mf_read_gate_read(struct mf_read_gate *gate, uint32_t shard,
                               struct mf_read_gate_reader *reader,
                               const struct mf_read_gate_env *env, const struct mf_command *command,
@@ -185,7 +193,8 @@ enum mf_err mf_read_gate_read(struct mf_read_gate *gate, uint32_t shard,
     uint64_t generation = atomic_load_explicit(&gate->generation, memory_order_acquire);
     struct mf_read_gate_state state;
     uint32_t version;
-    if ((command->flags & MF_READ_LOCAL) != 0 || !load_state(gate, &version, &state))
+    if ((command->flags & MF_READ_LOCAL) != 0 || asks_for_time(command) ||
+        !load_state(gate, &version, &state))
         return MF_AGAIN;
     uint64_t until_us = lease_until(&state, env);
     uint64_t now_us = env->mono_us(env->ctx);

@@ -69,8 +69,8 @@ struct mf_read_gate_env {
 
 // False when a read would surely not be answered now.
 bool mf_read_gate_open(const struct mf_read_gate *gate);
-// Answers a linearizable GET, MGET, HAS or TTL of keys of this one shard by appending one encoded
-// result. MF_AGAIN, and nothing appended, for all that the owner has to decide.
+// Answers a linearizable read (GET, MGET, TTL, ...) of keys of this one shard by appending one
+// encoded result. MF_AGAIN, and nothing appended, for all that the owner has to decide.
 MF_MUST_USE enum mf_err mf_read_gate_read(struct mf_read_gate *gate, uint32_t shard,
                                           struct mf_read_gate_reader *reader,
                                           const struct mf_read_gate_env *env,

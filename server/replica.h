@@ -67,8 +67,9 @@ struct mf_replica_config {
 };
 
 struct mf_replica_env {
-    uint64_t now_us;  // monotonic
-    uint64_t wall_us; // for expire_at, and for bridging a stop of the whole cluster
+    uint64_t now_us; // monotonic
+    uint64_t
+        wall_us; // at the same moment; for Unix times, and for bridging a stop of the whole cluster
     uint64_t random;
     // The disk does not take our log for a while: we do not run, take no writes from clients, and
     // propose none.

@@ -85,7 +85,7 @@ void mf_replica_apply(struct mf_replica *replica, const struct mf_replica_env *e
 // replica_memory.c
 // What carrying out an op may add to the shard, about: nothing for most that are no writes of
 // values.
-uint64_t mf_replica_growth(const struct mf_op *op);
+uint64_t mf_replica_growth(const struct mf_replica *replica, const struct mf_op *op);
 // Whether an op may be proposed in an entry with others that grow by batch_growth.
 enum mf_admission mf_replica_admit(const struct mf_replica *replica, const struct mf_op *op,
                                    uint64_t batch_growth);

@@ -5,8 +5,11 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "base/txn.h"
 #include "server/replica_internal.h"
 #include "shards/batch.h"
+#include "shards/entry.h"
+#include "shards/map.h"
 
 // What a key takes beside its own and its value's bytes, and a remembered id, about.
 #define KEY_BYTES 64u
@@ -14,13 +17,66 @@
 // A write that waits for memory looks again this often; others may have made room.
 #define WAITING_US UINT64_C(1000)
 
-uint64_t mf_replica_growth(const struct mf_op *op)
+static size_t length_now(const struct mf_replica *replica, struct mf_bytes key)
+{
+    const struct mf_entry *entry = mf_map_find(mf_shard_map(replica->shard), key);
+    return entry != NULL ? mf_entry_value(entry).len : 0;
+}
+
+// What a command makes that its own bytes do not bound, as things are now.
+static uint64_t made_by(const struct mf_replica *replica, const struct mf_command *command)
+{
+    if (command->op == MF_OP_COPY)
+        return length_now(replica, command->items[0].key);
+    if (command->op != MF_OP_SETRANGE || command->number > command->limit)
+        return 0;
+    size_t len = length_now(replica, command->items[0].key);
+    return command->number > len ? command->number - len : 0;
+}
+
+static uint64_t made_by_txn(const struct mf_replica *replica, const struct mf_command *txn)
+{
+    uint64_t most = 0;
+    for (enum mf_txn_part part = MF_TXN_THEN; part <= MF_TXN_ELSE; part++) {
+        struct mf_txn_reader reader;
+        struct mf_command command;
+        uint64_t made = 0;
+        enum mf_err err = mf_txn_open(&reader, txn->body, part);
+        while (err == MF_OK && (err = mf_txn_next_command(&reader, &command)) == MF_OK)
+            made += made_by(replica, &command);
+        mf_txn_close(&reader);
+        most = made > most ? made : most;
+    }
+    return most < txn->limit ? most : txn->limit; // which it may not pass
+}
+
+static uint64_t made_beside(const struct mf_replica *replica, const struct mf_op *op)
+{
+    bool few_bytes_make_many =
+        op->opcode == MF_OP_SETRANGE || op->opcode == MF_OP_COPY || op->opcode == MF_OP_TXN;
+    if (!few_bytes_make_many || replica->cfg.budget == NULL || replica->cfg.budget->bytes_max == 0)
+        return 0;
+    struct mf_command command;
+    struct mf_item *items = NULL;
+    uint32_t items_cap = 0;
+    struct mf_reader reader = mf_reader_of(mf_buf_view(&op->command));
+    enum mf_err err = mf_command_decode(&reader, &command, &items, &items_cap);
+    uint64_t made = 0;
+    if (err == MF_OK)
+        made =
+            command.op == MF_OP_TXN ? made_by_txn(replica, &command) : made_by(replica, &command);
+    free(items);
+    return made;
+}
+
+uint64_t mf_replica_growth(const struct mf_replica *replica, const struct mf_op *op)
 {
     uint64_t growth = op->has_id ? ID_BYTES : 0;
     if (!mf_op_grows(op->opcode))
         return growth;
     // The allocator's sizes are up to a quarter larger than what is asked for.
-    return growth + KEY_BYTES + op->command.len + op->command.len / 4;
+    uint64_t bytes = op->command.len + made_beside(replica, op);
+    return growth + KEY_BYTES + bytes + bytes / 4;
 }
 
 enum mf_admission mf_replica_admit(const struct mf_replica *replica, const struct mf_op *op,
@@ -28,7 +84,7 @@ enum mf_admission mf_replica_admit(const struct mf_replica *replica, const struc
 {
     if (replica->cfg.budget == NULL)
         return MF_ADMIT;
-    uint64_t growth = mf_replica_growth(op);
+    uint64_t growth = mf_replica_growth(replica, op);
     return mf_budget_admit(replica->cfg.budget, mf_op_grows(op->opcode),
                            growth > 0 ? growth + batch_growth : 0);
 }
@@ -42,7 +98,7 @@ static bool leading(const struct mf_replica *replica)
 static uint64_t waiting(const struct mf_replica *replica)
 {
     const struct mf_op *op = replica->queued.head;
-    return replica->starved && op != NULL ? mf_replica_growth(op) : 0;
+    return replica->starved && op != NULL ? mf_replica_growth(replica, op) : 0;
 }
 
 void mf_replica_report_memory(struct mf_replica *replica)

@@ -2,17 +2,32 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "base/txn.h"
 #include "server/replica_internal.h"
 
-static enum mf_err read_state(struct mf_replica *replica, struct mf_op *op, uint64_t log_us)
+// At op->read_at_us, or at the last entry's log time where that is later.
+static enum mf_err read_state(struct mf_replica *replica, struct mf_op *op)
 {
+    uint64_t log_us = op->read_at_us;
+    uint64_t wall_us = op->read_wall_us;
+    if (log_us < replica->log_time_us) {
+        wall_us += replica->log_time_us - log_us;
+        log_us = replica->log_time_us;
+    }
     struct mf_command command;
     struct mf_item *items = NULL;
     uint32_t items_cap = 0;
     struct mf_reader reader = mf_reader_of(mf_buf_view(&op->command));
     enum mf_err err = mf_command_decode(&reader, &command, &items, &items_cap);
-    if (err == MF_OK)
+    struct mf_buf body = {0};
+    if (err == MF_OK) {
+        (void)mf_command_settle(&command, (int64_t)wall_us);
+        if (command.op == MF_OP_TXN_READ &&
+            mf_txn_settle_times(command.body, (int64_t)wall_us, &body))
+            command.body = mf_buf_view(&body);
         err = mf_shard_read(replica->shard, &command, log_us, &op->result);
+    }
+    mf_buf_free(&body);
     free(items);
     return err;
 }
@@ -26,14 +41,16 @@ uint64_t mf_replica_lease_until(const struct mf_replica *replica)
 
 // The lease is looked at after the value was read: a pause before that cannot let out a value that
 // another leader has changed.
-static bool answer_leased(struct mf_replica *replica, struct mf_op *op)
+static bool answer_leased(struct mf_replica *replica, const struct mf_replica_env *env,
+                          struct mf_op *op)
 {
     uint64_t until_us = mf_replica_lease_until(replica);
     uint64_t now_us = replica->ops->mono_us(replica->ctx);
     if (until_us <= now_us)
         return false;
     op->read_at_us = mf_log_clock_now(&replica->clock, now_us);
-    enum mf_err err = read_state(replica, op, op->read_at_us);
+    op->read_wall_us = env->wall_us + (now_us - env->now_us);
+    enum mf_err err = read_state(replica, op);
     if (replica->ops->mono_us(replica->ctx) >= until_us) {
         mf_buf_clear(&op->result, 0);
         return false;
@@ -50,7 +67,7 @@ static bool answer_leased(struct mf_replica *replica, struct mf_op *op)
 void mf_replica_start_read(struct mf_replica *replica, const struct mf_replica_env *env,
                            struct mf_op *op)
 {
-    if (answer_leased(replica, op))
+    if (answer_leased(replica, env, op))
         return;
     struct mf_paxos_env paxos_env = mf_replica_paxos_env(replica, env);
     enum mf_err err = mf_paxos_read(replica->paxos, &paxos_env, &op->ticket);
@@ -61,9 +78,10 @@ void mf_replica_answer_local(struct mf_replica *replica, const struct mf_replica
                              struct mf_op *op)
 {
     struct mf_paxos_env paxos_env = mf_replica_paxos_env(replica, env);
-    uint64_t log_us = paxos_env.stamp.log_us > replica->log_time_us ? paxos_env.stamp.log_us
-                                                                    : replica->log_time_us;
-    mf_replica_reply(replica, op, read_state(replica, op, log_us));
+    op->read_at_us = paxos_env.stamp.log_us > replica->log_time_us ? paxos_env.stamp.log_us
+                                                                   : replica->log_time_us;
+    op->read_wall_us = env->wall_us;
+    mf_replica_reply(replica, op, read_state(replica, op));
 }
 
 // Confirmed reads are answered at the clock's reading now, or wait until the deaths that this
@@ -71,7 +89,8 @@ void mf_replica_answer_local(struct mf_replica *replica, const struct mf_replica
 static void answer(struct mf_replica *replica, const struct mf_replica_env *env, struct mf_op *op)
 {
     op->read_at_us = mf_log_clock_now(&replica->clock, env->now_us);
-    enum mf_err err = read_state(replica, op, op->read_at_us);
+    op->read_wall_us = env->wall_us;
+    enum mf_err err = read_state(replica, op);
     if (err == MF_AGAIN) {
         op->wants_log_time = true;
         mf_op_push(&replica->dead_waits, op);
@@ -101,7 +120,7 @@ void mf_replica_answer_dead_waits(struct mf_replica *replica)
             mf_op_push(&replica->dead_waits, op);
             continue;
         }
-        enum mf_err err = read_state(replica, op, op->read_at_us);
+        enum mf_err err = read_state(replica, op);
         assert(err != MF_AGAIN);
         mf_replica_reply(replica, op, err);
     }

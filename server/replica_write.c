@@ -16,8 +16,6 @@ static uint64_t next_tag(struct mf_replica *replica)
     return replica->next_tag += 2; // odd, so never 0, a no-op's tag
 }
 
-// Unix time becomes time from now, once, by the leader's wall clock: from here on only log time
-// counts.
 static void add_command(struct mf_replica *replica, const struct mf_replica_env *env,
                         const struct mf_op *op)
 {
@@ -29,9 +27,7 @@ static void add_command(struct mf_replica *replica, const struct mf_replica_env 
     assert(err == MF_OK); // encoded by us, or checked when it came in
     (void)err;
     struct mf_buf body = {0};
-    if (command.expiry == MF_EXPIRY_AT) {
-        command.expiry = MF_EXPIRY_IN;
-        command.expire_us -= (int64_t)env->wall_us;
+    if (mf_command_settle(&command, (int64_t)env->wall_us)) {
         mf_batch_add(&replica->batch, &command);
     } else if (command.op == MF_OP_TXN &&
                mf_txn_settle_times(command.body, (int64_t)env->wall_us, &body)) {
@@ -172,7 +168,7 @@ void mf_replica_propose_queued(struct mf_replica *replica, const struct mf_repli
                               mf_replica_admit(replica, op, growth) != MF_ADMIT))
                 break;
             add_command(replica, env, op);
-            growth += mf_replica_growth(op);
+            growth += mf_replica_growth(replica, op);
             count++;
         }
         propose(replica, env, tag, count, growth);

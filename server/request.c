@@ -235,7 +235,7 @@ static void split_by_items(const struct mf_reactor *reactor, struct request *req
     free(placed);
 }
 
-// The shard of all keys of a txn.
+// The shard of all keys.
 struct one_shard {
     uint32_t shards;
     uint32_t shard;
@@ -252,12 +252,24 @@ static bool same_shard(void *arg, struct mf_bytes key)
     return same;
 }
 
+// It is one step, so all its keys must be in one shard.
+static bool is_whole(const struct mf_command *command)
+{
+    if (command->op == MF_OP_MSET)
+        return (command->flags & MF_NX) != 0;
+    return mf_command_takes(mf_command_row(command->op), MF_PARAM_BOTH);
+}
+
 // A txn without any key is for whichever shard.
-static bool find_txn_shard(const struct mf_reactor *reactor, const struct mf_command *command,
+static bool find_one_shard(const struct mf_reactor *reactor, const struct mf_command *command,
                            uint32_t *shard)
 {
     struct one_shard one = {.shards = reactor->node->config.shards};
-    bool same = mf_txn_each_key(command->body, same_shard, &one);
+    bool same = true;
+    for (uint32_t i = 0; i < command->item_count && same; i++)
+        same = same_shard(&one, command->items[i].key);
+    if (command->op == MF_OP_TXN || command->op == MF_OP_TXN_READ)
+        same = mf_txn_each_key(command->body, same_shard, &one);
     *shard = one.shard;
     return same;
 }
@@ -312,11 +324,11 @@ static void submit(struct mf_reactor *reactor, struct request *request)
         finish(reactor, request);
 }
 
-static void start_txn(struct mf_reactor *reactor, const struct mf_command *command,
-                      mf_request_done *done, void *arg)
+static void start_whole(struct mf_reactor *reactor, const struct mf_command *command,
+                        mf_request_done *done, void *arg)
 {
     uint32_t shard;
-    if (find_txn_shard(reactor, command, &shard)) {
+    if (find_one_shard(reactor, command, &shard)) {
         mf_request_start_on(reactor, shard, command, done, arg);
         return;
     }
@@ -336,8 +348,8 @@ void mf_request_start(struct mf_reactor *reactor, const struct mf_command *comma
         mf_scan_start(reactor, command, done, arg);
         return;
     }
-    if (command->op == MF_OP_TXN || command->op == MF_OP_TXN_READ) {
-        start_txn(reactor, command, done, arg);
+    if (command->op == MF_OP_TXN || command->op == MF_OP_TXN_READ || is_whole(command)) {
+        start_whole(reactor, command, done, arg);
         return;
     }
     struct request *request = new_request(command, done, arg);

@@ -76,14 +76,27 @@ static void apply_set(struct mf_shard *shard, const struct mf_command *command, 
                      deadline_to_set(shard, command, entry));
 }
 
+static bool any_lives(struct mf_shard *shard, const struct mf_command *command)
+{
+    bool lives = false;
+    for (uint32_t i = 0; i < command->item_count && !lives; i++)
+        lives = mf_shard_find_live(shard, command->items[i].key) != NULL;
+    return lives;
+}
+
 static void apply_mset(struct mf_shard *shard, const struct mf_command *command, struct mf_buf *out)
 {
+    bool only_new = (command->flags & MF_NX) != 0;
+    if (only_new && any_lives(shard, command)) {
+        mf_result_int(out, 0);
+        return;
+    }
     for (uint32_t i = 0; i < command->item_count; i++) {
         struct mf_entry *entry = mf_shard_find_live(shard, command->items[i].key);
         mf_shard_put(shard, entry, false, command->items[i].key, command->items[i].value,
                      deadline_to_set(shard, command, entry));
     }
-    mf_result_int(out, command->item_count);
+    mf_result_int(out, only_new ? 1 : command->item_count);
 }
 
 static void apply_del(struct mf_shard *shard, const struct mf_command *command, struct mf_buf *out)
@@ -211,6 +224,18 @@ enum mf_err mf_apply_command(struct mf_shard *shard, const struct mf_command *co
     case MF_OP_APPEND:
         mf_apply_append(shard, command, out);
         return MF_OK;
+    case MF_OP_SETRANGE:
+        mf_apply_setrange(shard, command, out);
+        return MF_OK;
+    case MF_OP_RENAME:
+        mf_apply_rename(shard, command, out);
+        return MF_OK;
+    case MF_OP_COPY:
+        mf_apply_copy(shard, command, out);
+        return MF_OK;
+    case MF_OP_INCRFLOAT:
+        mf_apply_incrfloat(shard, command, out);
+        return MF_OK;
     case MF_OP_GETDEL:
         mf_apply_getdel(shard, command, out);
         return MF_OK;
@@ -244,6 +269,9 @@ enum mf_err mf_apply_command(struct mf_shard *shard, const struct mf_command *co
     case MF_OP_INDEX:
     case MF_OP_SCAN:
     case MF_OP_TXN_READ:
+    case MF_OP_STRLEN:
+    case MF_OP_GETRANGE:
+    case MF_OP_DEADLINE:
         break;
     }
     // A read that went through the log: the state at this entry.
@@ -254,8 +282,11 @@ enum mf_err mf_apply_command(struct mf_shard *shard, const struct mf_command *co
 // value that would be too large, does not: the command may be sent again under other limits.
 static bool is_remembered(struct mf_bytes result)
 {
-    return result.data[0] != MF_RESULT_ERROR || result.data[1] == MF_NOT_INTEGER ||
-           result.data[1] == MF_OVERFLOW;
+    if (result.data[0] != MF_RESULT_ERROR)
+        return true;
+    uint8_t err = result.data[1];
+    return err == MF_NOT_INTEGER || err == MF_NOT_FLOAT || err == MF_OVERFLOW ||
+           err == MF_NOT_FOUND;
 }
 
 // A write with an id has its effect once: the first result is kept under the id and given again.

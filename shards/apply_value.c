@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base/extended.h"
 #include "shards/shard_internal.h"
 
 // A 64-bit signed integer in decimal, with its sign.
@@ -60,8 +61,34 @@ void mf_apply_incr(struct mf_shard *shard, const struct mf_command *command, str
     mf_result_int(out, value);
 }
 
-// Counts what an append copies, which its bytes in the log do not bound.
-static bool may_build(struct mf_shard *shard, size_t bytes)
+void mf_apply_incrfloat(struct mf_shard *shard, const struct mf_command *command,
+                        struct mf_buf *out)
+{
+    const struct mf_item *item = &command->items[0];
+    struct mf_entry *entry = mf_shard_find_live(shard, item->key);
+    struct mf_extended value = {0};
+    struct mf_extended delta;
+    if ((entry != NULL && !mf_extended_read(mf_entry_value(entry), &value)) ||
+        !mf_extended_read(item->value, &delta)) {
+        mf_result_error(out, MF_NOT_FLOAT, NULL);
+        return;
+    }
+    if (!mf_extended_add(&value, &delta, &value)) {
+        mf_result_error(out, MF_OVERFLOW, "increment would produce NaN or Infinity");
+        return;
+    }
+    char text[MF_EXTENDED_CHARS_MAX];
+    struct mf_bytes sum = mf_bytes_of(text, mf_extended_print(&value, text));
+    if (sum.len > command->limit) {
+        mf_result_error(out, MF_TOO_LARGE, "the value would be over limits.max_value");
+        return;
+    }
+    mf_shard_put(shard, entry, false, item->key, sum,
+                 entry != NULL ? mf_entry_deadline(entry) : MF_NO_DEADLINE);
+    mf_result_bytes(out, sum);
+}
+
+bool mf_apply_may_build(struct mf_shard *shard, size_t bytes)
 {
     struct mf_journal *journal = &shard->journal;
     if (journal->open && bytes > journal->built_bytes_left)
@@ -80,14 +107,35 @@ void mf_apply_append(struct mf_shard *shard, const struct mf_command *command, s
         mf_result_error(out, MF_TOO_LARGE, "the value would be over limits.max_value");
         return;
     }
-    if (!may_build(shard, len)) {
-        mf_result_error(out, MF_TOO_LARGE, "the values that the txn makes are too large together");
+    if (!mf_apply_may_build(shard, len)) {
+        mf_result_error(out, MF_TOO_LARGE, MF_TXN_TOO_LARGE);
         return;
     }
-    if (entry != NULL)
-        mf_shard_extend(shard, entry, item->value);
-    else
-        mf_shard_put(shard, NULL, false, item->key, item->value, MF_NO_DEADLINE);
+    mf_shard_overwrite(shard, entry, item->key, len - item->value.len, item->value);
+    mf_result_int(out, (int64_t)len);
+}
+
+// Redis's order: nothing to write is no change and never too long.
+void mf_apply_setrange(struct mf_shard *shard, const struct mf_command *command, struct mf_buf *out)
+{
+    const struct mf_item *item = &command->items[0];
+    struct mf_entry *entry = mf_shard_find_live(shard, item->key);
+    size_t len = entry != NULL ? mf_entry_value(entry).len : 0;
+    if (item->value.len == 0) {
+        mf_result_int(out, (int64_t)len);
+        return;
+    }
+    if (item->value.len > command->limit || command->number > command->limit - item->value.len) {
+        mf_result_error(out, MF_TOO_LARGE, "the value would be over limits.max_value");
+        return;
+    }
+    size_t at = (size_t)command->number;
+    len = at + item->value.len > len ? at + item->value.len : len;
+    if (!mf_apply_may_build(shard, len)) {
+        mf_result_error(out, MF_TOO_LARGE, MF_TXN_TOO_LARGE);
+        return;
+    }
+    mf_shard_overwrite(shard, entry, item->key, at, item->value);
     mf_result_int(out, (int64_t)len);
 }
 

@@ -143,43 +143,50 @@ static void release(struct block *block)
         free(block);
 }
 
-static void copy_joined(uint8_t *to, struct mf_bytes head, struct mf_bytes tail)
+static void copy_patched(uint8_t *to, struct mf_bytes value, size_t at, struct mf_bytes patch)
 {
-    if (head.len > 0)
-        memcpy(to, head.data, head.len);
-    if (tail.len > 0)
-        memcpy(to + head.len, tail.data, tail.len);
+    if (value.len > 0)
+        memcpy(to, value.data, value.len);
+    if (patch.len == 0)
+        return;
+    if (at > value.len)
+        memset(to + value.len, 0, at - value.len);
+    memcpy(to + at, patch.data, patch.len);
 }
 
-struct mf_entry *mf_entry_joined(const struct mf_record *record, struct mf_bytes tail, bool parity)
+struct mf_entry *mf_entry_patched(const struct mf_record *record, size_t at, struct mf_bytes patch,
+                                  bool parity)
 {
-    size_t len = record->value.len + tail.len;
+    size_t len = record->value.len;
+    if (patch.len > 0 && at + patch.len > len)
+        len = at + patch.len;
     uint8_t bits = choose_bits(record, len, parity);
-    struct layout at = layout_of(bits);
-    struct mf_entry *entry = new_without_value(record, len, bits, &at);
+    struct layout layout = layout_of(bits);
+    struct mf_entry *entry = new_without_value(record, len, bits, &layout);
     if ((bits & BIT_APART) != 0) {
         struct block *block = mf_alloc(sizeof(*block) + len);
         atomic_init(&block->refs, 0);
         block->len = len;
-        copy_joined(block->bytes, record->value, tail);
-        point_at_block(entry, &at, block);
+        copy_patched(block->bytes, record->value, at, patch);
+        point_at_block(entry, &layout, block);
         return entry;
     }
     uint8_t *bytes = (uint8_t *)entry;
-    put_len(bytes + at.value_len_at, (bits & BIT_WIDE_VALUE) != 0, len);
-    copy_joined(bytes + at.key_at + record->key.len, record->value, tail);
+    put_len(bytes + layout.value_len_at, (bits & BIT_WIDE_VALUE) != 0, len);
+    copy_patched(bytes + layout.key_at + record->key.len, record->value, at, patch);
     return entry;
 }
 
 struct mf_entry *mf_entry_new(const struct mf_record *record, bool parity)
 {
-    return mf_entry_joined(record, mf_bytes_of(NULL, 0), parity);
+    return mf_entry_patched(record, 0, mf_bytes_of(NULL, 0), parity);
 }
 
-struct mf_entry *mf_entry_retimed(const struct mf_entry *entry, uint64_t version,
-                                  uint64_t deadline_us, bool parity)
+struct mf_entry *mf_entry_renamed(const struct mf_entry *entry, struct mf_bytes key,
+                                  uint64_t version, uint64_t deadline_us, bool parity)
 {
     struct mf_record record = mf_entry_record(entry);
+    record.key = key;
     record.version = version;
     record.deadline_us = deadline_us;
     if ((bits_of(entry) & BIT_APART) == 0)
@@ -190,6 +197,12 @@ struct mf_entry *mf_entry_retimed(const struct mf_entry *entry, uint64_t version
     struct mf_entry *fresh = new_without_value(&record, record.value.len, bits, &at);
     point_at_block(fresh, &at, block_of(entry, &old_at));
     return fresh;
+}
+
+struct mf_entry *mf_entry_retimed(const struct mf_entry *entry, uint64_t version,
+                                  uint64_t deadline_us, bool parity)
+{
+    return mf_entry_renamed(entry, mf_entry_key(entry), version, deadline_us, parity);
 }
 
 void mf_entry_free(struct mf_entry *entry)

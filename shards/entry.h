@@ -6,8 +6,9 @@
 //     bits, version [deadline, position] | key length, 1 or 4 | value length, 1 or 4 | key | value
 //
 // so a key of 14 bytes with a value of 32 takes 64 bytes with a TTL and 54 without. A value over
-// MF_ENTRY_APART_BYTES stands in a block of its own that is shared between versions of the entry
-// which differ in their TTL only, and with snapshots that are being written: neither copies it.
+// MF_ENTRY_APART_BYTES stands in a block of its own that is shared between entries that have it
+// from each other, by another TTL or key, and with snapshots that are being written: neither copies
+// it.
 //
 // Threads: the shard's owner writes. What others may read once the map has published the entry
 // never changes: key, value, version, deadline. A change makes a new entry. Two fields do change,
@@ -31,11 +32,16 @@ struct mf_entry; // nothing but its packed bytes, of which the first are a struc
 
 // Copies key and value. The parity is the snapshot walk's (walk.c).
 struct mf_entry *mf_entry_new(const struct mf_record *record, bool parity);
-// The same, and `tail` follows the value. It may be empty.
-struct mf_entry *mf_entry_joined(const struct mf_record *record, struct mf_bytes tail, bool parity);
+// The same with `patch` over the value from `at` on, which may be its end or behind it: zeros fill
+// what is between. An empty patch changes nothing.
+struct mf_entry *mf_entry_patched(const struct mf_record *record, size_t at, struct mf_bytes patch,
+                                  bool parity);
 // A new entry with the key and value of `entry` and another version and deadline.
 struct mf_entry *mf_entry_retimed(const struct mf_entry *entry, uint64_t version,
                                   uint64_t deadline_us, bool parity);
+// The same under another key.
+struct mf_entry *mf_entry_renamed(const struct mf_entry *entry, struct mf_bytes key,
+                                  uint64_t version, uint64_t deadline_us, bool parity);
 // On the owner's thread, once nobody can reach the entry.
 void mf_entry_free(struct mf_entry *entry);
 

@@ -124,6 +124,65 @@ static void answer_ttl(struct view *view, const struct mf_command *command, stru
     mf_result_int(out, entry != NULL ? ttl_ms(view, entry) : -2);
 }
 
+// Settled, expire_us is how long from now Unix time 0 is: half a century back. Rounded to the
+// nearest, so that a deadline that came as whole milliseconds is told as it came: between then and
+// now two clocks were read twice, each time a moment apart.
+static int64_t deadline_ms(const struct view *view, const struct mf_entry *entry,
+                           const struct mf_command *command)
+{
+    uint64_t deadline_us = mf_entry_deadline(entry);
+    int64_t unix_us;
+    if (deadline_us == MF_NO_DEADLINE)
+        return -1;
+    uint64_t left_us = deadline_us - view->now_us;
+    if (left_us > INT64_MAX ||
+        __builtin_sub_overflow((int64_t)left_us, command->expire_us, &unix_us))
+        unix_us = INT64_MAX;
+    return unix_us < 0 ? 0 : unix_us / 1000 + (unix_us % 1000 >= 500);
+}
+
+static void answer_deadline(struct view *view, const struct mf_command *command, struct mf_buf *out)
+{
+    const struct mf_entry *entry = find_live(view, command->items[0].key);
+    mf_result_int(out, entry != NULL ? deadline_ms(view, entry, command) : -2);
+}
+
+static void answer_strlen(struct view *view, const struct mf_command *command, struct mf_buf *out)
+{
+    const struct mf_entry *entry = find_live(view, command->items[0].key);
+    mf_result_int(out, entry != NULL ? (int64_t)mf_entry_value(entry).len : 0);
+}
+
+// Where a range's end is: from the value's end where it is negative, and never before its
+// beginning.
+static uint64_t place_in(size_t len, int64_t at)
+{
+    int64_t place = at < 0 ? at + (int64_t)len : at;
+    return place < 0 ? 0 : (uint64_t)place;
+}
+
+// As Redis has it: two ends that both lie before the value give its first byte, unless they are in
+// the wrong order.
+static struct mf_bytes part_of(struct mf_bytes value, int64_t from, int64_t to)
+{
+    if (value.len == 0 || (from < 0 && to < 0 && from > to))
+        return mf_bytes_of(NULL, 0);
+    uint64_t first = place_in(value.len, from);
+    uint64_t last = place_in(value.len, to);
+    if (last >= value.len)
+        last = value.len - 1;
+    if (first > last)
+        return mf_bytes_of(NULL, 0);
+    return mf_bytes_of(value.data + first, (size_t)(last - first + 1));
+}
+
+static void answer_getrange(struct view *view, const struct mf_command *command, struct mf_buf *out)
+{
+    const struct mf_entry *entry = find_live(view, command->items[0].key);
+    struct mf_bytes value = entry != NULL ? mf_entry_value(entry) : mf_bytes_of(NULL, 0);
+    mf_result_bytes(out, part_of(value, (int64_t)command->number, command->last));
+}
+
 struct dead_keys {
     const struct mf_shard *shard;
     uint64_t count;
@@ -188,6 +247,15 @@ static bool answer_keys(struct view *view, const struct mf_command *command, str
         return true;
     case MF_OP_TTL:
         answer_ttl(view, command, out);
+        return true;
+    case MF_OP_DEADLINE:
+        answer_deadline(view, command, out);
+        return true;
+    case MF_OP_STRLEN:
+        answer_strlen(view, command, out);
+        return true;
+    case MF_OP_GETRANGE:
+        answer_getrange(view, command, out);
         return true;
     case MF_OP_TXN_READ:
         answer_txn(view, command, out);

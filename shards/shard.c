@@ -139,14 +139,20 @@ static void take_out(struct mf_shard *shard, struct mf_entry *entry)
     note_undo(shard, entry, NULL);
 }
 
+static void put_entry(struct mf_shard *shard, struct mf_entry *old, struct mf_entry *fresh)
+{
+    uint64_t version = mf_entry_version(fresh);
+    mix(shard, mf_entry_is_id(fresh) ? MF_CHANGE_REMEMBER : MF_CHANGE_PUT, fresh, version);
+    swap_in(shard, old, fresh);
+    tell(shard, MF_EVENT_SET, fresh, version);
+}
+
+// The value is the record's, with `patch` over it from `at` on.
 static uint64_t put(struct mf_shard *shard, struct mf_entry *old, struct mf_record *record,
-                    struct mf_bytes tail)
+                    size_t at, struct mf_bytes patch)
 {
     record->version = ++shard->version;
-    struct mf_entry *fresh = mf_entry_joined(record, tail, shard->walk.parity);
-    mix(shard, record->is_id ? MF_CHANGE_REMEMBER : MF_CHANGE_PUT, fresh, record->version);
-    swap_in(shard, old, fresh);
-    tell(shard, MF_EVENT_SET, fresh, record->version);
+    put_entry(shard, old, mf_entry_patched(record, at, patch, shard->walk.parity));
     return record->version;
 }
 
@@ -155,13 +161,25 @@ uint64_t mf_shard_put(struct mf_shard *shard, struct mf_entry *old, bool is_id, 
 {
     struct mf_record record = {
         .is_id = is_id, .key = key, .value = value, .deadline_us = deadline_us};
-    return put(shard, old, &record, mf_bytes_of(NULL, 0));
+    return put(shard, old, &record, 0, mf_bytes_of(NULL, 0));
 }
 
-uint64_t mf_shard_extend(struct mf_shard *shard, struct mf_entry *old, struct mf_bytes tail)
+uint64_t mf_shard_put_as(struct mf_shard *shard, struct mf_entry *old, struct mf_bytes key,
+                         const struct mf_entry *from)
 {
-    struct mf_record record = mf_entry_record(old);
-    return put(shard, old, &record, tail);
+    uint64_t version = ++shard->version;
+    put_entry(shard, old,
+              mf_entry_renamed(from, key, version, mf_entry_deadline(from), shard->walk.parity));
+    return version;
+}
+
+uint64_t mf_shard_overwrite(struct mf_shard *shard, struct mf_entry *old, struct mf_bytes key,
+                            size_t at, struct mf_bytes patch)
+{
+    struct mf_record record = {.key = key, .deadline_us = MF_NO_DEADLINE};
+    if (old != NULL)
+        record = mf_entry_record(old);
+    return put(shard, old, &record, at, patch);
 }
 
 void mf_shard_retime(struct mf_shard *shard, struct mf_entry *entry, uint64_t deadline_us)

@@ -1,6 +1,6 @@
-// What the files of the state machine share: shard.c (state and its changes), apply.c and
-// apply_value.c (write commands), txn.c (several commands as one), read.c (read commands), scan.c,
-// walk.c (snapshots), evict.c (what goes when memory is full).
+// What the files of the state machine share: shard.c (state and its changes), apply.c,
+// apply_value.c and apply_keys.c (write commands), txn.c (several commands as one), read.c (read
+// commands), scan.c, walk.c (snapshots), evict.c (what goes when memory is full).
 #ifndef MF_SHARDS_SHARD_INTERNAL_H
 #define MF_SHARDS_SHARD_INTERNAL_H
 
@@ -70,7 +70,7 @@ struct mf_shard {
     uint64_t hash_seed; // the group's, of the map of keys; 0 = it has none yet
     struct mf_journal journal;
     struct mf_buf result; // of the command that is being applied
-    uint64_t built_bytes; // values that appends put together since apply last reclaimed
+    uint64_t built_bytes; // values that commands put together since apply last reclaimed
     struct mf_buf roster; // of the cluster; empty while its version is 1
     uint64_t roster_version;
 };
@@ -105,8 +105,14 @@ uint64_t mf_shard_deadline_in(const struct mf_shard *shard, int64_t expire_us);
 // Puts a key or an id; `old` is its entry, or NULL. Returns the version.
 uint64_t mf_shard_put(struct mf_shard *shard, struct mf_entry *old, bool is_id, struct mf_bytes key,
                       struct mf_bytes value, uint64_t deadline_us);
-// Puts the key of `old` anew, with `tail` after its value.
-uint64_t mf_shard_extend(struct mf_shard *shard, struct mf_entry *old, struct mf_bytes tail);
+// Puts a key whose entry is `old`, or NULL, with `patch` over its value from `at` on and zeros up
+// to there; its TTL stays.
+uint64_t mf_shard_overwrite(struct mf_shard *shard, struct mf_entry *old, struct mf_bytes key,
+                            size_t at, struct mf_bytes patch);
+// Puts `key`, whose entry is `old`, or NULL, with value and TTL of `from`, which may have been
+// taken out by the same entry. A large value is shared and not copied.
+uint64_t mf_shard_put_as(struct mf_shard *shard, struct mf_entry *old, struct mf_bytes key,
+                         const struct mf_entry *from);
 // Changes or, with MF_NO_DEADLINE, takes away a key's TTL.
 void mf_shard_retime(struct mf_shard *shard, struct mf_entry *entry, uint64_t deadline_us);
 // Takes a key out (DELETE, EXPIRE, EVICT), or an id (FORGET, which takes no version).
@@ -130,13 +136,26 @@ MF_MUST_USE enum mf_err mf_apply_command(struct mf_shard *shard, const struct mf
 
 // apply_value.c: commands whose result depends on the value that is there.
 void mf_apply_incr(struct mf_shard *shard, const struct mf_command *command, struct mf_buf *out);
+void mf_apply_incrfloat(struct mf_shard *shard, const struct mf_command *command,
+                        struct mf_buf *out);
 void mf_apply_append(struct mf_shard *shard, const struct mf_command *command, struct mf_buf *out);
+void mf_apply_setrange(struct mf_shard *shard, const struct mf_command *command,
+                       struct mf_buf *out);
 void mf_apply_getdel(struct mf_shard *shard, const struct mf_command *command, struct mf_buf *out);
 void mf_apply_getex(struct mf_shard *shard, const struct mf_command *command, struct mf_buf *out);
 
+// Counts bytes that a command copies or fills in and that its own in the log do not bound; false
+// when the txn that it is in may not make so many.
+bool mf_apply_may_build(struct mf_shard *shard, size_t bytes);
+#define MF_TXN_TOO_LARGE "the values that the txn makes are too large together"
+
+// apply_keys.c: commands of two keys.
+void mf_apply_rename(struct mf_shard *shard, const struct mf_command *command, struct mf_buf *out);
+void mf_apply_copy(struct mf_shard *shard, const struct mf_command *command, struct mf_buf *out);
+
 // txn.c. The conditions and the branch that they choose, for reads and writes alike: `facts` tells
 // of a key, `carry_out` appends one command's result. The first error that a command gives becomes
-// the answer, and then *failed is true.
+// the answer, and then *failed is true; with MF_GO_ON it is a result like any other.
 struct mf_txn_run {
     void (*facts)(void *arg, struct mf_bytes key, struct mf_key_facts *facts);
     enum mf_err (*carry_out)(void *arg, const struct mf_command *command, struct mf_buf *out);

@@ -6,6 +6,10 @@
 // where nothing fails, and a failure as many steps as there were changes. Rehearsing a txn before
 // carrying it out would need each command a second time, on a state that is not there.
 //
+// Where the txn is to go on (MF_GO_ON), a command that fails has changed nothing itself and gives
+// its error in its place, as in Redis's EXEC. Only results that are too large together still make
+// all of it fail.
+//
 // Nobody sees the state in between: readers on other threads find that an entry is being applied.
 #include <string.h>
 
@@ -45,6 +49,7 @@ enum mf_err mf_txn_run(const struct mf_txn_run *run, const struct mf_command *tx
 {
     enum mf_err err;
     size_t before = out->len;
+    bool go_on = (txn->flags & MF_GO_ON) != 0;
     uint32_t count = 0;
     *failed = false;
     bool ok = conditions_hold(run, txn->body, &err);
@@ -59,7 +64,7 @@ enum mf_err mf_txn_run(const struct mf_txn_run *run, const struct mf_command *tx
         if (command.op == MF_OP_MGET) // it could become much larger before it is looked at
             command.limit = txn->limit;
         err = run->carry_out(run->arg, &command, out);
-        if (err == MF_OK && is_error(out, at)) {
+        if (err == MF_OK && is_error(out, at) && !go_on) {
             keep_only(out, before, at);
             *failed = true;
         } else if (out->len - list > txn->limit) {

@@ -22,6 +22,7 @@
 
 #define FRAME_BYTES_MAX 65536
 #define SHARDS 64
+#define MADE_BYTES_MAX (1u << 20)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -155,8 +156,9 @@ static void apply_alone(struct mf_bytes input)
     bool whole = mf_command_decode(&reader, &command, &items, &items_cap) == MF_OK;
     if (whole && mf_op_is_write(command.op)) {
         struct mf_buf batch = {0};
-        if (command.expiry == MF_EXPIRY_AT)
-            command.expiry = MF_EXPIRY_IN; // as the leader does
+        (void)mf_command_settle(&command, 0); // as the leader does
+        if (command.limit > MADE_BYTES_MAX)
+            command.limit = MADE_BYTES_MAX; // a few bytes may fill a value with zeros up to it
         mf_batch_begin(&batch, 1);
         mf_batch_add(&batch, &command);
         struct mf_shard *shard = mf_shard_new(0, 1);

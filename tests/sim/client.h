@@ -25,8 +25,12 @@ struct mf_op;
 // What a txn is made of.
 enum sim_txn {
     SIM_TXN_SWAP, // one key: set if it has a version, else get
-    SIM_TXN_BOTH, // two keys: set the first and incr the second, or neither
+    SIM_TXN_BOTH, // two keys: set the first and incr the second, or neither (or go on)
     SIM_TXN_LOOK, // get of each key
+    // What one command makes and the next one takes up, so that its outcome is known.
+    SIM_TXN_MOVE,  // two keys: set the first, rename it to the second
+    SIM_TXN_COPY,  // two keys: set the first, copy it to the second
+    SIM_TXN_PATCH, // one key: set it, and set the range behind its value
 };
 
 enum sim_outcome {
@@ -45,7 +49,7 @@ struct sim_op {
     enum mf_expiry expiry;
     int64_t expire_us;
     uint64_t if_version;
-    int64_t delta;    // of an incr
+    int64_t delta;    // of an incr, or incrfloat
     enum sim_txn txn; // of a txn
     uint32_t keys[SIM_OP_KEYS_MAX];
     uint32_t key_count;

@@ -36,8 +36,11 @@ static enum linear_kind kind_of(const struct sim_op *op, uint32_t place)
 {
     switch (op->opcode) {
     case MF_OP_TXN:
+        if (op->txn == SIM_TXN_MOVE && place == 0)
+            return LINEAR_DEL;
         return op->txn == SIM_TXN_BOTH && place == 1 ? LINEAR_INCR : LINEAR_SET;
     case MF_OP_INCR:
+    case MF_OP_INCRFLOAT:
         return LINEAR_INCR;
     case MF_OP_APPEND:
         return LINEAR_APPEND;
@@ -78,7 +81,10 @@ static uint32_t conditions_of(const struct sim_op *op)
     }
     if (op->opcode == MF_OP_EXPIRE && op->expire_us <= 0)
         conditions |= LINEAR_DELETES;
-    if (op->opcode == MF_OP_TXN && op->txn == SIM_TXN_BOTH)
+    bool one_fails_all =
+        op->opcode == MF_OP_TXN && op->txn == SIM_TXN_BOTH && (op->flags & MF_GO_ON) == 0;
+    bool all_new = op->opcode == MF_OP_MSET && (op->flags & MF_NX) != 0 && op->key_count > 1;
+    if (one_fails_all || all_new)
         conditions |= LINEAR_ELSEWHERE;
     return conditions;
 }
@@ -149,6 +155,27 @@ static void fail_reading(const struct reading *at)
              sim_op_text(at->op, text, sizeof(text)));
 }
 
+// Does the operation write the value of its item `place` to this key?
+static bool writes_to(const struct sim_op *op, uint64_t place, uint32_t key)
+{
+    if (op->opcode == MF_OP_TXN && op->txn == SIM_TXN_PATCH)
+        return place < 2 && op->keys[0] == key;
+    if (op->opcode == MF_OP_TXN && op->txn == SIM_TXN_MOVE)
+        return place == 0 && op->keys[1] == key;
+    if (op->opcode == MF_OP_TXN && op->txn == SIM_TXN_COPY)
+        return place == 0 && (op->keys[0] == key || op->keys[1] == key);
+    return place < op->key_count && op->keys[place] == key;
+}
+
+static uint64_t written_value(const struct sim_op *op, uint32_t place)
+{
+    bool txn = op->opcode == MF_OP_TXN;
+    if (txn && op->txn == SIM_TXN_PATCH)
+        return linear_appended(sim_value_of(op, 0), sim_value_of(op, 1));
+    bool first = txn && (op->txn == SIM_TXN_MOVE || op->txn == SIM_TXN_COPY);
+    return sim_value_of(op, first ? 0 : place);
+}
+
 // A value that was read must have been written, to this key, by a command sent before.
 static void check_writer(void *arg, uint64_t value)
 {
@@ -158,8 +185,8 @@ static void check_writer(void *arg, uint64_t value)
     uint64_t place = value % SIM_OP_KEYS_MAX;
     const struct sim_op *writer =
         number == 0 || number > clients->count ? NULL : clients->ops[number - 1];
-    if (writer == NULL || place >= writer->key_count || writer->group != at->op->group ||
-        writer->keys[place] != at->key || writer->call_us > at->op->return_us)
+    if (writer == NULL || writer->group != at->op->group || !writes_to(writer, place, at->key) ||
+        writer->call_us > at->op->return_us)
         fail_reading(at);
 }
 
@@ -226,6 +253,15 @@ static void tell_old(const struct sim *sim, const struct sim_op *op, uint32_t ke
         out->seen_value = seen_value(sim, op, key, result->value);
 }
 
+// The sum of an incrfloat of whole numbers is one.
+static void tell_incrfloat(const struct sim *sim, const struct sim_op *op, uint32_t key,
+                           const struct mf_result *result, struct linear_op *out)
+{
+    tell_present(out, result->kind == MF_RESULT_BYTES);
+    if (result->kind == MF_RESULT_BYTES)
+        out->value_after = seen_value(sim, op, key, result->value);
+}
+
 static void tell_incr(const struct mf_result *result, struct linear_op *out)
 {
     tell_present(out, result->kind == MF_RESULT_INT);
@@ -238,6 +274,11 @@ static void tell_txn(const struct sim *sim, const struct sim_op *op, uint32_t ke
 {
     if (result->kind == MF_RESULT_ERROR) {
         tell_present(out, false);
+        return;
+    }
+    if (op->txn == SIM_TXN_MOVE || op->txn == SIM_TXN_COPY || op->txn == SIM_TXN_PATCH) {
+        if (kind_of(op, place) == LINEAR_SET)
+            tell_present(out, true);
         return;
     }
     struct mf_result step = element(sim, op, result, place);
@@ -260,6 +301,9 @@ static void tell_write(const struct sim *sim, const struct sim_op *op, uint32_t 
     case MF_OP_INCR:
         tell_incr(&result, out);
         break;
+    case MF_OP_INCRFLOAT:
+        tell_incrfloat(sim, op, key, &result, out);
+        break;
     case MF_OP_APPEND:
         tell_present(out, result.kind == MF_RESULT_INT);
         break;
@@ -278,7 +322,7 @@ static void tell_write(const struct sim *sim, const struct sim_op *op, uint32_t 
             out->seen_value = seen_value(sim, op, key, result.value);
         break;
     case MF_OP_MSET:
-        tell_present(out, true);
+        tell_present(out, (op->flags & MF_NX) == 0 || result.integer != 0);
         break;
     case MF_OP_DEL: // a count: it tells of each key only when it is none or all
         if (result.integer == 0 || result.integer == op->key_count)
@@ -313,7 +357,7 @@ static void add(const struct sim *sim, struct key_history *history, const struct
                               .number = op->number};
     out->stretch = sim_clocks_stretch(sim, op->group, op->call_us, op->return_us);
     if (writes) {
-        out->value = sim_value_of(op, place);
+        out->value = written_value(op, place);
         if (op->expiry != MF_EXPIRY_NONE && (out->conditions & LINEAR_DELETES) == 0) {
             set_death_window(sim, op, out);
         }

@@ -107,14 +107,15 @@ static void wish_set(struct sim *sim, struct sim_op *op)
 
 static void wish_expire(struct sim *sim, struct sim_op *op)
 {
-    static const uint32_t conditions[] = {MF_NX, MF_XX, MF_GT, MF_LT};
+    static const uint32_t conditions[] = {MF_NX, MF_XX, MF_GT, MF_LT, MF_XX | MF_GT, MF_XX | MF_LT};
     struct mf_rand *rand = &sim->clients.rand;
     op->opcode = MF_OP_EXPIRE;
     op->expiry = MF_EXPIRY_IN;
     draw_keys(sim, op, 1);
-    op->expire_us = sim_chance(rand, 50) ? 0 : (int64_t)draw_ttl_us(sim);
+    if (!sim_chance(rand, 50))
+        draw_expiry(sim, op);
     if (sim_chance(rand, sim->plan.condition_permille))
-        op->flags |= conditions[mf_rand_below(rand, 4)];
+        op->flags |= conditions[mf_rand_below(rand, 6)];
 }
 
 static void wish_incr(struct sim *sim, struct sim_op *op)
@@ -125,7 +126,9 @@ static void wish_incr(struct sim *sim, struct sim_op *op)
     if (sim_chance(rand, 800))
         op->keys[0] = counter_of(sim);
     op->delta = (int64_t)sim_between(rand, 1, 20) - 10;
-    if (sim_chance(rand, sim->plan.ttl_permille))
+    if (sim_chance(rand, 300))
+        op->opcode = MF_OP_INCRFLOAT;
+    else if (sim_chance(rand, sim->plan.ttl_permille))
         draw_expiry(sim, op);
 }
 
@@ -143,8 +146,9 @@ static void wish_txn(struct sim *sim, struct sim_op *op)
 {
     struct mf_rand *rand = &sim->clients.rand;
     op->opcode = MF_OP_TXN;
-    op->txn = (enum sim_txn)mf_rand_below(rand, 3);
-    if (op->txn == SIM_TXN_BOTH && sim->plan.key_count == 1)
+    op->txn = (enum sim_txn)mf_rand_below(rand, 6);
+    bool both = op->txn == SIM_TXN_BOTH || op->txn == SIM_TXN_MOVE || op->txn == SIM_TXN_COPY;
+    if (both && sim->plan.key_count == 1)
         op->txn = SIM_TXN_SWAP;
     draw_keys(sim, op, op->txn == SIM_TXN_LOOK ? SIM_OP_KEYS_MAX : 1);
     if (op->txn == SIM_TXN_LOOK) {
@@ -152,11 +156,20 @@ static void wish_txn(struct sim *sim, struct sim_op *op)
     } else if (op->txn == SIM_TXN_SWAP) {
         draw_if_version(sim, op);
     } else {
-        op->key_count = 2;
-        op->keys[0] = (uint32_t)mf_rand_below(rand, counter_of(sim));
-        op->keys[1] =
-            sim_chance(rand, 700) ? counter_of(sim) : (op->keys[0] + 1) % sim->plan.key_count;
+        bool counts = op->txn == SIM_TXN_BOTH;
+        op->key_count = op->txn == SIM_TXN_PATCH ? 1 : 2;
+        op->keys[0] = (uint32_t)mf_rand_below(rand, counter_of(sim) + (both ? 0 : 1));
+        op->keys[1] = sim_chance(rand, counts ? 700 : 100)
+                          ? counter_of(sim)
+                          : (op->keys[0] + 1) % sim->plan.key_count;
         op->delta = 1;
+        if (counts && sim_chance(rand, 500))
+            op->flags |= MF_GO_ON;
+        if (!counts && sim_chance(rand, sim->plan.ttl_permille)) {
+            // Not a Unix time, which may be past: what is dead at once is not there to be renamed.
+            op->expiry = MF_EXPIRY_IN;
+            op->expire_us = (int64_t)draw_ttl_us(sim);
+        }
     }
 }
 
@@ -196,6 +209,8 @@ static void draw_op(struct sim *sim, struct sim_op *op)
         draw_keys(sim, op, SIM_OP_KEYS_MAX);
         if (sim_chance(&sim->clients.rand, sim->plan.ttl_permille))
             draw_expiry(sim, op);
+        if (sim_chance(&sim->clients.rand, sim->plan.condition_permille))
+            op->flags |= MF_NX;
         break;
     case SIM_WISH_DEL:
         op->opcode = MF_OP_DEL;
@@ -356,16 +371,50 @@ static void put_value(const struct sim *sim, const struct sim_op *op, uint32_t p
     *value = mf_bytes_of(out, full);
 }
 
-static void add_inner(struct mf_buf *body, enum mf_opcode opcode, struct mf_item *item,
-                      int64_t delta)
+static void add_inner(struct mf_buf *body, const struct sim_op *op, enum mf_opcode opcode,
+                      struct mf_item *items)
 {
-    struct mf_command inner = {
-        .op = opcode, .number = (uint64_t)delta, .limit = LIMIT, .items = item, .item_count = 1};
+    bool both = opcode == MF_OP_RENAME || opcode == MF_OP_COPY;
+    struct mf_command inner = {.op = opcode,
+                               .number = (uint64_t)op->delta,
+                               .limit = LIMIT,
+                               .items = items,
+                               .item_count = both ? 2 : 1};
+    if (opcode == MF_OP_SET) {
+        inner.expiry = op->expiry;
+        inner.expire_us = op->expire_us;
+    }
     mf_command_encode(&inner, body);
 }
 
+// The commands of `then`; returns how many.
+static uint32_t put_then(const struct sim *sim, const struct sim_op *op, struct sim_command *out)
+{
+    struct mf_buf *body = &out->body;
+    if (op->txn == SIM_TXN_LOOK) {
+        for (uint32_t i = 0; i < op->key_count; i++)
+            add_inner(body, op, MF_OP_GET, &out->items[i]);
+        return op->key_count;
+    }
+    add_inner(body, op, MF_OP_SET, &out->items[0]);
+    if (op->txn == SIM_TXN_SWAP)
+        return 1;
+    if (op->txn == SIM_TXN_PATCH) {
+        struct mf_item piece = out->items[0];
+        struct sim_op patch = *op;
+        patch.delta = (int64_t)piece.value.len; // from where on
+        put_value(sim, op, 1, out->values[1], &piece.value);
+        add_inner(body, &patch, MF_OP_SETRANGE, &piece);
+    } else if (op->txn == SIM_TXN_BOTH) {
+        add_inner(body, op, MF_OP_INCR, &out->items[1]);
+    } else {
+        add_inner(body, op, op->txn == SIM_TXN_MOVE ? MF_OP_RENAME : MF_OP_COPY, out->items);
+    }
+    return 2;
+}
+
 // The items become those of the commands inside.
-static void put_txn(const struct sim_op *op, struct sim_command *out)
+static void put_txn(const struct sim *sim, const struct sim_op *op, struct sim_command *out)
 {
     struct mf_buf *body = &out->body;
     bool swap = op->txn == SIM_TXN_SWAP;
@@ -378,17 +427,15 @@ static void put_txn(const struct sim_op *op, struct sim_command *out)
         mf_condition_encode(&condition, body);
     mf_txn_part_end(body, part, swap ? 1 : 0);
     part = mf_txn_part_begin(body);
-    for (uint32_t i = 0; i < op->key_count; i++) {
-        enum mf_opcode opcode = i == 0 ? MF_OP_SET : MF_OP_INCR;
-        add_inner(body, op->txn == SIM_TXN_LOOK ? MF_OP_GET : opcode, &out->items[i], op->delta);
-    }
-    mf_txn_part_end(body, part, op->key_count);
+    uint32_t count = put_then(sim, op, out);
+    mf_txn_part_end(body, part, count);
     part = mf_txn_part_begin(body);
     if (swap)
-        add_inner(body, MF_OP_GET, &out->items[0], 0);
+        add_inner(body, op, MF_OP_GET, &out->items[0]);
     mf_txn_part_end(body, part, swap ? 1 : 0);
     out->command.item_count = 0;
-    out->command.flags = 0;
+    out->command.flags = op->flags & MF_GO_ON;
+    out->command.expiry = MF_EXPIRY_NONE;
     out->command.body = mf_buf_view(body);
 }
 
@@ -411,9 +458,13 @@ void sim_op_command(const struct sim *sim, const struct sim_op *op, struct sim_c
         if (op->opcode == MF_OP_SET || op->opcode == MF_OP_MSET || op->opcode == MF_OP_APPEND ||
             op->opcode == MF_OP_TXN)
             put_value(sim, op, i, out->values[i], &out->items[i].value);
+        if (op->opcode == MF_OP_INCRFLOAT) {
+            len = snprintf(out->values[i], SIM_VALUE_MAX, "%" PRId64 ".0", op->delta);
+            out->items[i].value = mf_bytes_of(out->values[i], (size_t)len);
+        }
     }
     if (op->opcode == MF_OP_TXN || op->opcode == MF_OP_TXN_READ)
-        put_txn(op, out);
+        put_txn(sim, op, out);
     if (op->has_id) {
         int len = snprintf(out->id, sizeof(out->id), "id%u", op->number);
         command->id = mf_bytes_of(out->id, (size_t)len);
@@ -527,7 +578,8 @@ static void append_conditions(const struct sim_op *op, char *out, size_t size)
                  {MF_WITH_OLD, " get-old"},
                  {MF_WITH_META, " meta"},
                  {MF_READ_LOCAL, " local"},
-                 {MF_NO_TTL, " no-ttl"}};
+                 {MF_NO_TTL, " no-ttl"},
+                 {MF_GO_ON, " go-on"}};
     char text[64];
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         if ((op->flags & names[i].flag) != 0)

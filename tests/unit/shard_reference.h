@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/command.h"
+#include "base/extended.h"
 #include "base/result.h"
 #include "base/txn.h"
 
@@ -254,6 +255,25 @@ static inline int64_t ref_ttl(const struct ref_slot *slot, uint64_t now_us)
     return (int64_t)(left_us / 1000 + (left_us % 1000 > 0 ? 1 : 0));
 }
 
+// Byte by byte: those that the range names. An end before the value is its first byte.
+static inline void ref_getrange(const struct mf_command *c, const struct ref_slot *slot,
+                                struct mf_buf *out)
+{
+    struct mf_buf part = {0};
+    int64_t len = slot != NULL ? (int64_t)slot->bytes.len : 0;
+    int64_t from = (int64_t)c->number;
+    int64_t to = c->last;
+    bool crossed = from < 0 && to < 0 && from > to;
+    from = from < -len ? 0 : from < 0 ? from + len : from;
+    to = to < -len ? 0 : to < 0 ? to + len : to;
+    for (int64_t at = 0; at < len && !crossed; at++) {
+        if (at >= from && at <= to)
+            mf_buf_u8(&part, slot->bytes.data[at]);
+    }
+    mf_result_bytes(out, mf_buf_view(&part));
+    mf_buf_free(&part);
+}
+
 static inline void ref_read_one(const struct mf_command *c, const struct ref_slot *slot,
                                 uint64_t now_us, struct mf_buf *out)
 {
@@ -264,6 +284,27 @@ static inline void ref_read_one(const struct mf_command *c, const struct ref_slo
     }
     if (c->op == MF_OP_HAS) {
         mf_result_bool(out, slot != NULL);
+        return;
+    }
+    if (c->op == MF_OP_DEADLINE) {
+        // As long after the moment that the command names as the deadline is after now.
+        bool mortal = slot != NULL && slot->deadline_us != REF_NEVER;
+        int64_t ms = slot == NULL ? -2 : -1;
+        uint64_t before_us = (uint64_t)-c->expire_us; // a txn's may be 0
+        if (mortal) {
+            uint64_t us = slot->deadline_us - now_us;
+            us = us < INT64_MAX - before_us ? us + before_us : INT64_MAX;
+            ms = (int64_t)((us + 500) / 1000);
+        }
+        mf_result_int(out, ms);
+        return;
+    }
+    if (c->op == MF_OP_STRLEN) {
+        mf_result_int(out, slot != NULL ? (int64_t)slot->bytes.len : 0);
+        return;
+    }
+    if (c->op == MF_OP_GETRANGE) {
+        ref_getrange(c, slot, out);
         return;
     }
     if (slot != NULL) {
@@ -394,6 +435,79 @@ static inline void ref_append(struct ref *ref, const struct mf_command *c, struc
     mf_buf_free(&sum);
 }
 
+// How numbers are read, added and printed is not this file's subject (test_extended.c).
+static inline void ref_incrfloat(struct ref *ref, const struct mf_command *c, struct mf_buf *out)
+{
+    struct ref_slot *slot = &ref->keys[ref_number(c->items[0].key)];
+    bool alive = ref_alive(ref, slot);
+    struct mf_extended a = {0};
+    struct mf_extended b;
+    char text[MF_EXTENDED_CHARS_MAX];
+    if ((alive && !mf_extended_read(mf_buf_view(&slot->bytes), &a)) ||
+        !mf_extended_read(c->items[0].value, &b)) {
+        mf_result_error(out, MF_NOT_FLOAT, NULL);
+        return;
+    }
+    if (!mf_extended_add(&a, &b, &a)) {
+        mf_result_error(out, MF_OVERFLOW, "increment would produce NaN or Infinity");
+        return;
+    }
+    struct mf_bytes sum = mf_bytes_of(text, mf_extended_print(&a, text));
+    if (sum.len > c->limit) {
+        mf_result_error(out, MF_TOO_LARGE, "the value would be over limits.max_value");
+        return;
+    }
+    ref_put(ref, slot, sum, alive ? slot->deadline_us : REF_NEVER);
+    mf_result_bytes(out, sum);
+}
+
+static inline void ref_setrange(struct ref *ref, const struct mf_command *c, struct mf_buf *out)
+{
+    struct ref_slot *slot = &ref->keys[ref_number(c->items[0].key)];
+    bool alive = ref_alive(ref, slot);
+    struct mf_bytes piece = c->items[0].value;
+    struct mf_buf sum = {0};
+    if (alive)
+        mf_buf_put(&sum, slot->bytes.data, slot->bytes.len);
+    if (piece.len > 0 && c->number + piece.len > c->limit) {
+        mf_result_error(out, MF_TOO_LARGE, "the value would be over limits.max_value");
+    } else {
+        while (piece.len > 0 && sum.len < c->number + piece.len)
+            mf_buf_u8(&sum, 0);
+        for (size_t i = 0; i < piece.len; i++)
+            sum.data[c->number + i] = piece.data[i];
+        if (piece.len > 0)
+            ref_put(ref, slot, mf_buf_view(&sum), alive ? slot->deadline_us : REF_NEVER);
+        mf_result_int(out, (int64_t)sum.len);
+    }
+    mf_buf_free(&sum);
+}
+
+static inline void ref_copy_key(struct ref *ref, const struct mf_command *c, struct mf_buf *out)
+{
+    struct ref_slot *from = &ref->keys[ref_number(c->items[0].key)];
+    struct ref_slot *to = &ref->keys[ref_number(c->items[1].key)];
+    bool rename = c->op == MF_OP_RENAME;
+    if (!rename && from == to) {
+        mf_result_error(out, MF_BAD_REQUEST, "source and destination objects are the same");
+        return;
+    }
+    bool alive = ref_alive(ref, from);
+    if (rename && !alive) {
+        mf_result_error(out, MF_NOT_FOUND, "no such key");
+        return;
+    }
+    bool taken = ref_alive(ref, to) && (c->flags & MF_NX) != 0;
+    mf_result_bool(out, alive && !taken);
+    if (!alive || taken || from == to)
+        return;
+    if (rename) {
+        from->there = false;
+        ref->version++;
+    }
+    ref_put(ref, to, mf_buf_view(&from->bytes), from->deadline_us);
+}
+
 static inline void ref_get_and_change(struct ref *ref, const struct mf_command *c,
                                       struct mf_buf *out)
 {
@@ -472,7 +586,7 @@ static inline void ref_txn(struct ref *ref, const struct mf_command *c, struct m
     while (!failed && mf_txn_next_command(&reader, &inner) == MF_OK) {
         size_t at = results.len;
         ref_write(ref, &inner, &results);
-        failed = ref_is_error(&results, at, MF_OK);
+        failed = ref_is_error(&results, at, MF_OK) && (c->flags & MF_GO_ON) == 0;
         if (failed)
             mf_buf_put(out, results.data + at, results.len - at);
         count++;
@@ -494,6 +608,16 @@ static inline void ref_txn(struct ref *ref, const struct mf_command *c, struct m
     mf_buf_free(&results);
 }
 
+// Looks no further than the first that lives, so a dead one behind it stays.
+static inline bool ref_any_alive(struct ref *ref, const struct mf_command *c)
+{
+    for (uint32_t i = 0; i < c->item_count; i++) {
+        if (ref_alive(ref, &ref->keys[ref_number(c->items[i].key)]))
+            return true;
+    }
+    return false;
+}
+
 static inline void ref_write(struct ref *ref, const struct mf_command *c, struct mf_buf *out)
 {
     switch (c->op) {
@@ -501,12 +625,16 @@ static inline void ref_write(struct ref *ref, const struct mf_command *c, struct
         ref_set(ref, c, out);
         break;
     case MF_OP_MSET:
+        if ((c->flags & MF_NX) != 0 && ref_any_alive(ref, c)) {
+            mf_result_int(out, 0);
+            break;
+        }
         for (uint32_t i = 0; i < c->item_count; i++) {
             struct ref_slot *slot = &ref->keys[ref_number(c->items[i].key)];
             ref_alive(ref, slot);
             ref_put(ref, slot, c->items[i].value, ref_wanted(ref, c, slot, false));
         }
-        mf_result_int(out, c->item_count);
+        mf_result_int(out, (c->flags & MF_NX) != 0 ? 1 : c->item_count);
         break;
     case MF_OP_DEL:
         ref_del(ref, c, out);
@@ -531,6 +659,16 @@ static inline void ref_write(struct ref *ref, const struct mf_command *c, struct
         break;
     case MF_OP_APPEND:
         ref_append(ref, c, out);
+        break;
+    case MF_OP_INCRFLOAT:
+        ref_incrfloat(ref, c, out);
+        break;
+    case MF_OP_SETRANGE:
+        ref_setrange(ref, c, out);
+        break;
+    case MF_OP_RENAME:
+    case MF_OP_COPY:
+        ref_copy_key(ref, c, out);
         break;
     case MF_OP_GETDEL:
     case MF_OP_GETEX:
@@ -560,7 +698,7 @@ static inline void ref_apply(struct ref *ref, const struct mf_command *c, struct
     slot->there = false;
     size_t before = out->len;
     ref_write(ref, c, out);
-    if (ref_is_error(out, before, MF_TOO_LARGE))
+    if (ref_is_error(out, before, MF_TOO_LARGE) || ref_is_error(out, before, MF_BAD_REQUEST))
         return;
     slot->there = true;
     slot->version = ++ref->version;

@@ -14,7 +14,7 @@
 #include "shard_fixture.h"
 
 #define OPS 256u
-#define FLAG_SETS (2u * MF_NO_TTL) // of the last flag
+#define FLAG_SETS (2u * MF_GO_ON) // of the last flag
 #define WALL_US INT64_C(1700000000000000)
 #define LIMIT 100u
 
@@ -40,7 +40,8 @@ struct reach {
 // The flags and the expiry that an op needs to be carried out; the others it may have or not.
 static bool can_be_meant(const struct mf_command *command)
 {
-    if (command->expiry == MF_EXPIRY_AT && command->expire_us < 0)
+    if (command->expiry == MF_EXPIRY_AT &&
+        (command->expire_us < 0 || command->op == MF_OP_DEADLINE))
         return false;
     if (command->op == MF_OP_EXPIRE)
         return command->expiry != MF_EXPIRY_NONE;
@@ -69,12 +70,9 @@ static struct mf_bytes body_of(struct mf_buf *body, const struct mf_command *inn
 // As the leader does before it proposes.
 static void settle_times(struct mf_command *command, struct mf_buf *settled)
 {
-    if (command->expiry == MF_EXPIRY_AT) {
-        command->expiry = MF_EXPIRY_IN;
-        command->expire_us -= WALL_US;
-    } else if (command->op == MF_OP_TXN && mf_txn_settle_times(command->body, WALL_US, settled)) {
+    (void)mf_command_settle(command, WALL_US);
+    if (command->op == MF_OP_TXN && mf_txn_settle_times(command->body, WALL_US, settled))
         command->body = mf_buf_view(settled);
-    }
 }
 
 static bool is_order(enum mf_opcode op)
@@ -126,7 +124,8 @@ static void send_each_way(struct reach *r, const struct mf_command *command)
 static void send_op(struct reach *r, enum mf_opcode op)
 {
     const struct mf_command_row *row = mf_command_row(op);
-    bool key = row->params[0] == MF_PARAM_KEY || mf_command_splits(row);
+    bool key =
+        row->params[0] == MF_PARAM_KEY || row->params[0] == MF_PARAM_BOTH || mf_command_splits(row);
     bool value = row->params[1] == MF_PARAM_VALUE || row->params[0] == MF_PARAM_PAIRS;
     struct mf_buf body = {0};
     struct mf_command command = {.op = op,
@@ -135,7 +134,10 @@ static void send_op(struct reach *r, enum mf_opcode op)
                                  .item_count = key};
     command.one.key = mf_bytes_str(key ? "k" : "");
     command.one.value = mf_bytes_str(value ? "12345678" : "");
-    command.items = &command.one;
+    struct mf_item both[2] = {command.one, {.key = mf_bytes_str("l")}};
+    command.items = both;
+    if (row->params[0] == MF_PARAM_BOTH)
+        command.item_count = 2;
     if (op == MF_OP_TXN || op == MF_OP_TXN_READ)
         command.body = body_of(&body, NULL);
     for (uint32_t flags = 0; flags < FLAG_SETS; flags++) {

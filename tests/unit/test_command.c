@@ -17,18 +17,19 @@
 #define ITEMS_MAX 5
 
 static const enum mf_opcode ops[] = {
-    MF_OP_GET,   MF_OP_MGET,       MF_OP_HAS,      MF_OP_TTL,    MF_OP_SIZE,
-    MF_OP_SET,   MF_OP_MSET,       MF_OP_DEL,      MF_OP_EXPIRE, MF_OP_PERSIST,
-    MF_OP_FLUSH, MF_OP_EXPIRE_DUE, MF_OP_TRANSFER, MF_OP_DRAIN,  MF_OP_INCR,
-    MF_OP_SCAN,  MF_OP_APPEND,     MF_OP_GETDEL,   MF_OP_GETEX,  MF_OP_SEED,
-    MF_OP_INDEX, MF_OP_TXN,        MF_OP_TXN_READ, MF_OP_EVICT,  MF_OP_ROSTER,
+    MF_OP_GET,      MF_OP_MGET,      MF_OP_HAS,    MF_OP_TTL,      MF_OP_SIZE,     MF_OP_SET,
+    MF_OP_MSET,     MF_OP_DEL,       MF_OP_EXPIRE, MF_OP_PERSIST,  MF_OP_FLUSH,    MF_OP_EXPIRE_DUE,
+    MF_OP_TRANSFER, MF_OP_DRAIN,     MF_OP_INCR,   MF_OP_SCAN,     MF_OP_APPEND,   MF_OP_GETDEL,
+    MF_OP_GETEX,    MF_OP_SEED,      MF_OP_INDEX,  MF_OP_TXN,      MF_OP_TXN_READ, MF_OP_EVICT,
+    MF_OP_ROSTER,   MF_OP_DEADLINE,  MF_OP_STRLEN, MF_OP_GETRANGE, MF_OP_SETRANGE, MF_OP_RENAME,
+    MF_OP_COPY,     MF_OP_INCRFLOAT,
 };
 #define OP_COUNT (sizeof(ops) / sizeof(ops[0]))
 
 static bool has_values(enum mf_opcode op)
 {
     return op == MF_OP_SET || op == MF_OP_MSET || op == MF_OP_APPEND || op == MF_OP_EVICT ||
-           op == MF_OP_ROSTER;
+           op == MF_OP_ROSTER || op == MF_OP_SETRANGE || op == MF_OP_INCRFLOAT;
 }
 
 static bool has_many_keys(enum mf_opcode op)
@@ -37,16 +38,22 @@ static bool has_many_keys(enum mf_opcode op)
            op == MF_OP_EVICT;
 }
 
+static bool has_two_keys(unsigned op)
+{
+    return op == MF_OP_RENAME || op == MF_OP_COPY;
+}
+
 static bool has_limit(enum mf_opcode op)
 {
     return op == MF_OP_EXPIRE_DUE || op == MF_OP_TRANSFER || op == MF_OP_DRAIN ||
            op == MF_OP_INCR || op == MF_OP_APPEND || op == MF_OP_SCAN || op == MF_OP_TXN ||
-           op == MF_OP_TXN_READ;
+           op == MF_OP_TXN_READ || op == MF_OP_SETRANGE || op == MF_OP_INCRFLOAT;
 }
 
 static bool has_number(enum mf_opcode op)
 {
-    return op == MF_OP_INCR || op == MF_OP_SCAN || op == MF_OP_SEED;
+    return op == MF_OP_INCR || op == MF_OP_SCAN || op == MF_OP_SEED || op == MF_OP_GETRANGE ||
+           op == MF_OP_SETRANGE;
 }
 
 static bool is_txn(unsigned op)
@@ -69,11 +76,13 @@ static struct mf_bytes some_bytes(struct mf_rand *rand, size_t len_max)
 }
 
 static const enum mf_opcode inner_ops[] = {
-    MF_OP_GET,  MF_OP_MGET,   MF_OP_HAS,     MF_OP_TTL,    MF_OP_SET,    MF_OP_MSET,  MF_OP_DEL,
-    MF_OP_INCR, MF_OP_EXPIRE, MF_OP_PERSIST, MF_OP_APPEND, MF_OP_GETDEL, MF_OP_GETEX,
+    MF_OP_GET,     MF_OP_MGET,     MF_OP_HAS,    MF_OP_TTL,      MF_OP_DEADLINE,
+    MF_OP_STRLEN,  MF_OP_GETRANGE, MF_OP_SET,    MF_OP_SETRANGE, MF_OP_RENAME,
+    MF_OP_COPY,    MF_OP_MSET,     MF_OP_DEL,    MF_OP_INCR,     MF_OP_EXPIRE,
+    MF_OP_PERSIST, MF_OP_APPEND,   MF_OP_GETDEL, MF_OP_GETEX,    MF_OP_INCRFLOAT,
 };
 #define INNER_OP_COUNT (sizeof(inner_ops) / sizeof(inner_ops[0]))
-#define INNER_READ_COUNT 4 // of them, at the beginning
+#define INNER_READ_COUNT 7 // of them, at the beginning
 
 static void make_fields(struct mf_rand *rand, struct mf_command *command, struct mf_item *items);
 
@@ -140,12 +149,14 @@ static void make_command(struct mf_rand *rand, struct mf_command *command, struc
 static void make_fields(struct mf_rand *rand, struct mf_command *command, struct mf_item *items)
 {
     command->items = items;
-    command->flags = (uint32_t)mf_rand_below(rand, 2048);
+    command->flags = (uint32_t)mf_rand_below(rand, 4096);
     command->expiry = (enum mf_expiry)mf_rand_below(rand, 3);
     if (command->op == MF_OP_EXPIRE && command->expiry == MF_EXPIRY_NONE)
         command->expiry = MF_EXPIRY_IN;
     if (command->op == MF_OP_ROSTER)
         command->flags |= MF_IF_VERSION;
+    if (command->op == MF_OP_DEADLINE && command->expiry == MF_EXPIRY_AT)
+        command->expiry = MF_EXPIRY_IN;
     if (command->expiry != MF_EXPIRY_NONE)
         command->expire_us = (int64_t)mf_rand_next(rand);
     if (command->expiry == MF_EXPIRY_AT)
@@ -156,8 +167,10 @@ static void make_fields(struct mf_rand *rand, struct mf_command *command, struct
         command->limit = (uint32_t)mf_rand_next(rand);
     if (has_number(command->op))
         command->number = mf_rand_next(rand);
+    if (command->op == MF_OP_GETRANGE)
+        command->last = (int64_t)mf_rand_next(rand);
     command->id = some_bytes(rand, MF_ID_MAX);
-    command->item_count = has_no_key(command->op) ? 0 : 1;
+    command->item_count = has_no_key(command->op) ? 0 : has_two_keys(command->op) ? 2 : 1;
     if (has_many_keys(command->op))
         command->item_count = (uint32_t)mf_rand_below(rand, ITEMS_MAX + 1);
     for (uint32_t i = 0; i < command->item_count; i++) {
@@ -173,7 +186,8 @@ static void assert_same_command(const struct mf_command *a, const struct mf_comm
     assert_int_equal(a->expiry, b->expiry);
     assert_true(a->expire_us == b->expire_us && a->if_version == b->if_version);
     assert_int_equal(a->limit, b->limit);
-    assert_true(a->number == b->number && mf_bytes_equal(a->body, b->body));
+    assert_true(a->number == b->number && a->last == b->last);
+    assert_true(mf_bytes_equal(a->body, b->body));
     assert_true(mf_bytes_equal(a->id, b->id));
     assert_int_equal(a->item_count, b->item_count);
     for (uint32_t i = 0; i < a->item_count; i++) {
@@ -256,18 +270,21 @@ static void what_the_encoder_would_not_write_is_corrupt(void **state)
     } cases[] = {
         {"nothing", {0}, 0},
         {"op 0", {0, 0, 0, 0, 0}, 16},
-        {"an op between two ranges", {9, 0, 0, 0, 0}, 16},
+        {"an op between two ranges", {12, 0, 0, 0, 0}, 16},
         {"an op after draining", {66, 0, 0, 0, 0}, 16},
         {"an op past the last", {99, 0, 0, 0, 0}, 16},
-        {"an unknown flag", {5, 0, 8, 0, 0}, 16},
+        {"an unknown flag", {5, 0, 16, 0, 0}, 16},
         {"an unknown expiry", {5, 0, 0, 3, 0}, 16},
         {"a roster that follows none", {MF_OP_ROSTER, 0, 0, 0, 0}, 13},
         {"an id of 65 bytes", {5, 0, 0, 0, 65}, 5},
         {"an id that is cut", {5, 0, 0, 0, 2, 'i'}, 6},
+        {"a range without an end", {10, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0}, 13},
         {"a key that is cut", {1, 0, 0, 0, 0, 2, 0, 0, 0, 'k'}, 10},
         {"more keys than bytes", {34, 0, 0, 0, 0, 255, 255, 255, 255, 0, 0, 0, 0}, 13},
         {"room for one key of three", {34, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0}, 13},
+        {"a rename to nothing", {46, 0, 0, 0, 0, 1, 0, 0, 0, 'k'}, 10},
         {"an expire that does not say when", {35, 0, 0, 0, 0, 1, 0, 0, 0, 'k'}, 10},
+        {"a deadline that is asked of a Unix time", {11, 0, 0, 2, 0}, 20},
         {"a Unix time before 1970", {36, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 128, 0, 0, 0, 0}, 17},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -503,13 +520,16 @@ static bool may_be_inside(struct mf_command command, bool reads)
 static void a_txn_holds_only_what_the_table_allows_in_it(void **state)
 {
     (void)state;
-    struct mf_item item = {.key = mf_bytes_str("k")};
+    struct mf_item items[2] = {{.key = mf_bytes_str("k")}, {.key = mf_bytes_str("l")}};
     for (unsigned op = 0; op < 100; op++) {
         const struct mf_command_row *row = mf_command_row(op);
         if (row == NULL || is_txn(op))
             continue;
-        struct mf_command command = {
-            .op = (enum mf_opcode)op, .items = &item, .item_count = !has_no_key(op)};
+        struct mf_command command = {.op = (enum mf_opcode)op,
+                                     .items = items,
+                                     .item_count = has_no_key(op)     ? 0
+                                                   : has_two_keys(op) ? 2
+                                                                      : 1};
         if (op == MF_OP_EXPIRE)
             command.expiry = MF_EXPIRY_IN;
         bool inner = false;

@@ -3,6 +3,7 @@
 // What is shown here is the glue between log and shard: whose reply comes when, what time a key
 // dies at, and what becomes of commands when leadership moves. The simulator searches; this
 // explains.
+#include "base/txn.h"
 #include "replica_scene.h"
 
 static void write_is_read_back_and_reaches_every_replica(void **state)
@@ -183,6 +184,140 @@ static void absolute_expiry_is_turned_into_log_time_once(void **state)
     command.expire_us = (int64_t)WALL_US - 1; // long past: written, and dead at once
     assert_written(submit(&scene, 1, &command));
     assert_got(get(&scene, 1, "k", 0), NULL);
+    close_scene(&scene);
+}
+
+static int64_t deadline_of(struct scene *scene, uint16_t id, const char *key, uint32_t flags)
+{
+    struct mf_command command = {
+        .op = MF_OP_DEADLINE, .flags = flags, .item_count = 1, .one.key = mf_bytes_str(key)};
+    command.items = &command.one;
+    struct mf_op *op = submit(scene, id, &command);
+    assert_true(answered(op));
+    struct mf_reader reader = mf_reader_of(mf_buf_view(&op->result));
+    struct mf_result result;
+    assert_int_equal(mf_result_decode(&reader, &result), MF_OK);
+    assert_int_equal(result.kind, MF_RESULT_INT);
+    mf_op_free(op);
+    return result.integer;
+}
+
+// The same inside a txn, which reads or writes, with `other` asked for before.
+static struct mf_op *ask_in_txn(struct scene *scene, uint16_t id, const char *other,
+                                const char *key, enum mf_opcode op)
+{
+    const char *keys[2] = {other, key};
+    struct mf_buf body = {0};
+    mf_txn_part_end(&body, mf_txn_part_begin(&body), 0);
+    size_t part = mf_txn_part_begin(&body);
+    for (int i = 0; i < 2; i++) {
+        struct mf_command command = {
+            .op = MF_OP_DEADLINE, .item_count = 1, .one.key = mf_bytes_str(keys[i])};
+        command.items = &command.one;
+        mf_command_encode(&command, &body);
+    }
+    mf_txn_part_end(&body, part, 2);
+    mf_txn_part_end(&body, mf_txn_part_begin(&body), 0);
+    struct mf_command txn = {.op = op, .limit = 1000, .body = mf_buf_view(&body)};
+    struct mf_op *sent = submit(scene, id, &txn);
+    mf_buf_free(&body);
+    return sent;
+}
+
+static int64_t told_in_txn(struct mf_op *sent)
+{
+    assert_true(answered(sent));
+    struct mf_reader reader = mf_reader_of(mf_buf_view(&sent->result));
+    struct mf_result result;
+    assert_int_equal(mf_result_decode(&reader, &result), MF_OK);
+    assert_int_equal(result.kind, MF_RESULT_TXN);
+    reader = mf_reader_of(result.value);
+    assert_int_equal(mf_result_decode(&reader, &result), MF_OK);
+    assert_int_equal(result.integer, -2);
+    assert_int_equal(mf_result_decode(&reader, &result), MF_OK);
+    mf_op_free(sent);
+    return result.integer;
+}
+
+static int64_t deadline_in_txn(struct scene *scene, uint16_t id, const char *key, enum mf_opcode op)
+{
+    return told_in_txn(ask_in_txn(scene, id, "none", key, op));
+}
+
+// A read that waits until a death is in the log is answered at a later log time than it was asked.
+static void a_deadline_is_right_however_long_its_read_waits(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_scene(&scene);
+    scene.held_until_us = UINT64_MAX;
+    struct mf_command command = set_command("k", "v", 0);
+    command.items = &command.one;
+    command.expiry = MF_EXPIRY_AT;
+    int64_t given_ms = (int64_t)((WALL_US + scene.now_us) / 1000) + 5000;
+    command.expire_us = given_ms * 1000;
+    assert_written(submit(&scene, 1, &command));
+    assert_written(set(&scene, 1, "dead", "v", 1000));
+    scene.now_us += 2000;
+    scene.cut[2] = scene.cut[3] = true;
+    struct mf_op *asked = ask_in_txn(&scene, 1, "dead", "k", MF_OP_TXN_READ);
+    assert_false(answered(asked));
+    scene.now_us += 7000;
+    scene.cut[2] = scene.cut[3] = false;
+    struct mf_op *later = set(&scene, 1, "other", "v", 0); // chosen before what was lost
+    pass(&scene, 300000);
+    assert_written(later);
+    assert_int_equal(told_in_txn(asked), given_ms);
+    close_scene(&scene);
+}
+
+static void a_deadline_that_was_given_in_unix_time_is_told_as_it_was_given(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_scene(&scene);
+    scene.now_us += 777;                // no whole millisecond
+    for (int way = 0; way < 2; way++) { // by quorum rounds, then under a lease
+        for (int64_t ms = 20; ms < 30; ms++) {
+            struct mf_command command = set_command("k", "v", 0);
+            command.items = &command.one;
+            command.expiry = MF_EXPIRY_AT;
+            int64_t given_ms = (int64_t)((WALL_US + scene.now_us) / 1000) + ms;
+            command.expire_us = given_ms * 1000;
+            assert_written(submit(&scene, 1, &command));
+            for (int step = 0; step < 3; step++, scene.now_us += 1234) {
+                assert_int_equal(deadline_of(&scene, 1, "k", 0), given_ms);
+                assert_int_equal(deadline_in_txn(&scene, 1, "k", MF_OP_TXN_READ), given_ms);
+                assert_int_equal(deadline_in_txn(&scene, 1, "k", MF_OP_TXN), given_ms);
+            }
+            assert_int_equal(deadline_of(&scene, 1, "k", MF_READ_LOCAL), given_ms);
+        }
+        scene.held_until_us = UINT64_MAX;
+    }
+    assert_int_equal(deadline_of(&scene, 1, "none", 0), -2);
+    assert_written(set(&scene, 1, "k", "v", 0));
+    assert_int_equal(deadline_of(&scene, 1, "k", 0), -1);
+    close_scene(&scene);
+}
+
+// The next leader's clock is a message delay behind, so the key does live that much longer.
+static void the_next_leader_tells_when_the_key_will_die_by_its_own_clock(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_scene(&scene);
+    struct mf_command command = set_command("k", "v", 0);
+    command.items = &command.one;
+    command.expiry = MF_EXPIRY_AT;
+    int64_t given_ms = (int64_t)((WALL_US + scene.now_us) / 1000) + 5000;
+    command.expire_us = given_ms * 1000;
+    assert_written(submit(&scene, 1, &command));
+    scene.cut[1] = true;
+    suspect(&scene, 1);
+    pass(&scene, 300000);
+    uint16_t heir = leads(&scene, 2) ? 2 : 3;
+    int64_t told_ms = deadline_of(&scene, heir, "k", 0);
+    assert_true(told_ms >= given_ms && told_ms <= given_ms + 2);
     close_scene(&scene);
 }
 
@@ -520,6 +655,9 @@ int main(void)
         cmocka_unit_test(ttl_goes_on_through_a_change_of_leader),
         cmocka_unit_test(leader_that_restarts_on_another_machine_does_not_move_the_clock),
         cmocka_unit_test(absolute_expiry_is_turned_into_log_time_once),
+        cmocka_unit_test(a_deadline_that_was_given_in_unix_time_is_told_as_it_was_given),
+        cmocka_unit_test(a_deadline_is_right_however_long_its_read_waits),
+        cmocka_unit_test(the_next_leader_tells_when_the_key_will_die_by_its_own_clock),
         cmocka_unit_test(proposal_that_lost_its_slot_comes_back_as_not_applied),
         cmocka_unit_test(proposal_adopted_by_the_next_leader_is_answered_as_done),
         cmocka_unit_test(repeated_id_has_its_effect_once_even_through_another_leader),

@@ -9,6 +9,7 @@
 // cmocka needs the headers above.
 #include <cmocka.h>
 
+#include "base/txn.h"
 #include "server/budget.h"
 #include "server/replica.h"
 
@@ -269,6 +270,44 @@ static void a_full_node_refuses_what_grows_and_nothing_else(void **state)
     close_node(&node);
 }
 
+// A few bytes that fill a value with zeros count as what they make.
+static void what_a_few_bytes_make_counts(void **state)
+{
+    (void)state;
+    struct node node;
+    open_node(&node, MF_EVICT_NONE);
+    struct mf_command fill = of_key(MF_OP_SETRANGE, "zeros");
+    fill.one.value = mf_bytes_str("x");
+    fill.limit = UINT32_MAX;
+    fill.number = 2 * MAX;
+    assert_int_equal(end_of(&node, submit(&node, 0, fill)), MF_OUT_OF_MEMORY);
+    struct mf_buf body = {0};
+    mf_txn_part_end(&body, mf_txn_part_begin(&body), 0);
+    size_t part = mf_txn_part_begin(&body);
+    fill.items = &fill.one;
+    mf_command_encode(&fill, &body);
+    mf_txn_part_end(&body, part, 1);
+    mf_txn_part_end(&body, mf_txn_part_begin(&body), 0);
+    struct mf_command txn = {.op = MF_OP_TXN, .limit = UINT32_MAX, .body = mf_buf_view(&body)};
+    assert_int_equal(end_of(&node, submit(&node, 0, txn)), MF_OUT_OF_MEMORY);
+    mf_buf_free(&body);
+    fill.number = 1;
+    assert_int_equal(
+        end_of(&node, submit(&node, 0, fill)),
+        MF_OK); // A copy counts as what is copied, although a large value is shared at first.
+    struct mf_item items[2] = {{.key = mf_bytes_str("large")}, {.key = mf_bytes_str("copy")}};
+    struct mf_command copy = {.op = MF_OP_COPY, .items = items, .item_count = 2};
+    assert_int_equal(end_of(&node, submit(&node, 0, set_of("large", MAX / 2, 0))), MF_OK);
+    assert_int_equal(end_of(&node, submit(&node, 0, copy)), MF_OUT_OF_MEMORY);
+    struct mf_command gone = {.op = MF_OP_DEL, .items = items, .item_count = 2};
+    assert_int_equal(end_of(&node, submit(&node, 0, gone)), MF_OK);
+    // Of a value that is there, only what comes to it.
+    fill.number = MAX / 2;
+    assert_int_equal(end_of(&node, submit(&node, 0, fill)), MF_OK);
+    assert_int_equal(end_of(&node, submit(&node, 0, fill)), MF_OK);
+    close_node(&node);
+}
+
 static void ids_stop_a_little_above_the_limit_and_deletes_without_one_never(void **state)
 {
     (void)state;
@@ -412,6 +451,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_full_node_refuses_what_grows_and_nothing_else),
+        cmocka_unit_test(what_a_few_bytes_make_counts),
         cmocka_unit_test(ids_stop_a_little_above_the_limit_and_deletes_without_one_never),
         cmocka_unit_test(eviction_makes_room_in_every_shard),
         cmocka_unit_test(a_shard_without_keys_gets_room_from_the_others),

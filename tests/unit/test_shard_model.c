@@ -107,7 +107,8 @@ static void add_items(struct model *m, uint32_t n, struct mf_command *c, uint32_
     for (uint32_t i = 0; i < count; i++) {
         c->items[i].key = ref_name(below(m, range), m->names[n][i]);
         c->items[i].value = mf_bytes_of(NULL, 0);
-        if (c->op == MF_OP_SET || c->op == MF_OP_MSET || c->op == MF_OP_APPEND)
+        if (c->op == MF_OP_SET || c->op == MF_OP_MSET || c->op == MF_OP_APPEND ||
+            c->op == MF_OP_SETRANGE || c->op == MF_OP_INCRFLOAT)
             c->items[i].value = ref_value(below(m, 100000), m->bytes[n][i]);
     }
 }
@@ -134,6 +135,7 @@ static void random_set(struct model *m, uint32_t n, struct mf_command *c)
 static void random_mset(struct model *m, uint32_t n, struct mf_command *c)
 {
     c->op = MF_OP_MSET;
+    c->flags = below(m, 3) == 0 ? MF_NX : 0;
     add_items(m, n, c, (uint32_t)below(m, ITEMS_MAX + 1));
     if (below(m, 2) == 0) {
         c->expiry = MF_EXPIRY_IN;
@@ -177,8 +179,18 @@ static void random_expire(struct model *m, uint32_t n, struct mf_command *c)
 
 static void random_read(struct model *m, uint32_t n, struct mf_command *c)
 {
-    static const enum mf_opcode reads[] = {MF_OP_GET, MF_OP_MGET, MF_OP_HAS, MF_OP_TTL, MF_OP_SIZE};
-    c->op = reads[below(m, 5)];
+    static const enum mf_opcode reads[] = {MF_OP_GET,      MF_OP_MGET,    MF_OP_HAS,
+                                           MF_OP_TTL,      MF_OP_SIZE,    MF_OP_STRLEN,
+                                           MF_OP_GETRANGE, MF_OP_DEADLINE};
+    c->op = reads[below(m, 8)];
+    if (c->op == MF_OP_DEADLINE) {
+        c->expiry = MF_EXPIRY_IN;
+        c->expire_us = -(int64_t)below(m, 5000000);
+    }
+    if (c->op == MF_OP_GETRANGE) {
+        c->number = below(m, 160) - 80;
+        c->last = (int64_t)below(m, 160) - 80;
+    }
     if (c->op == MF_OP_GET && below(m, 2) == 0)
         c->flags |= MF_WITH_META;
     if (c->op == MF_OP_MGET || c->op == MF_OP_HAS)
@@ -189,10 +201,14 @@ static void random_read(struct model *m, uint32_t n, struct mf_command *c)
 
 static void random_value_command(struct model *m, uint32_t n, struct mf_command *c)
 {
-    static const enum mf_opcode ops[] = {MF_OP_INCR, MF_OP_INCR, MF_OP_APPEND, MF_OP_GETDEL,
-                                         MF_OP_GETEX};
-    c->op = ops[below(m, 5)];
-    add_items(m, n, c, 1);
+    static const enum mf_opcode ops[] = {MF_OP_INCR,   MF_OP_INCR,  MF_OP_APPEND,
+                                         MF_OP_GETDEL, MF_OP_GETEX, MF_OP_SETRANGE,
+                                         MF_OP_RENAME, MF_OP_COPY,  MF_OP_INCRFLOAT};
+    c->op = ops[below(m, 9)];
+    bool both = c->op == MF_OP_RENAME || c->op == MF_OP_COPY;
+    add_items(m, n, c, both ? 2 : 1);
+    if (both)
+        c->flags = below(m, 3) == 0 ? MF_NX : 0;
     bool may_expire = c->op == MF_OP_INCR || c->op == MF_OP_GETEX;
     if (may_expire && below(m, 2) == 0) {
         c->expiry = MF_EXPIRY_IN;
@@ -204,6 +220,14 @@ static void random_value_command(struct model *m, uint32_t n, struct mf_command 
         c->number = below(m, 30) == 0 ? mf_rand_next(&m->rand) : below(m, 2000) - 1000;
         c->limit = below(m, 20) == 0 ? 2 : 100;
     } else if (c->op == MF_OP_APPEND) {
+        c->limit = below(m, 3) == 0 ? 40 : REF_VALUE_MAX;
+    } else if (c->op == MF_OP_INCRFLOAT) {
+        static const char *const deltas[] = {"0.1", "-0.25", "1e3", "5", "x"};
+        if (below(m, 4) > 0)
+            c->items[0].value = mf_bytes_str(deltas[below(m, 5)]);
+        c->limit = below(m, 20) == 0 ? 4 : 100;
+    } else if (c->op == MF_OP_SETRANGE) {
+        c->number = below(m, 40) == 0 ? mf_rand_next(&m->rand) >> below(m, 64) : below(m, 80);
         c->limit = below(m, 3) == 0 ? 40 : REF_VALUE_MAX;
     }
 }
@@ -270,6 +294,8 @@ static void random_txn(struct model *m, uint32_t n, struct mf_command *c)
         mf_txn_part_end(body, part, count);
     }
     *c = (struct mf_command){.op = MF_OP_TXN, .limit = 1u << 20, .body = mf_buf_view(body)};
+    if (below(m, 2) == 0)
+        c->flags = MF_GO_ON;
 }
 
 static void random_command(struct model *m, uint32_t n)

@@ -205,19 +205,20 @@ static void a_shared_read_answers_as_the_owner_does(void **state)
                                {.key = mf_bytes_str("none")},
                                {.key = mf_bytes_str("forever")}};
     const uint64_t times[] = {0, f->now_us + 1, f->now_us + 4999, f->now_us + 5000};
-    const enum mf_opcode ops[] = {MF_OP_GET, MF_OP_MGET, MF_OP_HAS, MF_OP_TTL};
-    for (size_t i = 0; i < 4 * 4 * 3 * 2; i++) {
-        enum mf_opcode op = ops[i % 4];
+    const enum mf_opcode ops[] = {MF_OP_GET, MF_OP_MGET,   MF_OP_HAS,
+                                  MF_OP_TTL, MF_OP_STRLEN, MF_OP_GETRANGE};
+    for (size_t i = 0; i < 6 * 4 * 3 * 2; i++) {
+        enum mf_opcode op = ops[i % 6];
         bool list = op == MF_OP_MGET || op == MF_OP_HAS;
         struct mf_command command = {.op = op,
-                                     .flags = i / 48 == 1 && op == MF_OP_GET ? MF_WITH_META : 0,
-                                     .items = list ? items : &items[i / 16 % 3],
+                                     .flags = i / 72 == 1 && op == MF_OP_GET ? MF_WITH_META : 0,
+                                     .items = list ? items : &items[i / 24 % 3],
                                      .item_count = list ? 3 : 1};
         struct mf_buf owners = {0};
         struct mf_buf shared = {0};
-        enum mf_err err = mf_shard_read(f->shard, &command, times[i / 4 % 4], &owners);
-        assert_int_equal(
-            mf_shard_read_shared(f->shard, reader, &command, times[i / 4 % 4], &shared), err);
+        uint64_t at_us = times[i / 6 % 4];
+        enum mf_err err = mf_shard_read(f->shard, &command, at_us, &owners);
+        assert_int_equal(mf_shard_read_shared(f->shard, reader, &command, at_us, &shared), err);
         assert_true(mf_bytes_equal(mf_buf_view(&owners), mf_buf_view(&shared)));
         mf_buf_free(&owners);
         mf_buf_free(&shared);

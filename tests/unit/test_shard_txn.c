@@ -446,6 +446,68 @@ static void appends_that_copy_too_much_make_a_txn_fail(void **state)
     fixture_free(f);
 }
 
+// As Redis's EXEC does.
+static void a_txn_that_goes_on_gives_each_error_in_its_place(void **state)
+{
+    (void)state;
+    struct fixture *f = fixture_new();
+    apply(f, set("text", "x"));
+    apply(f, set_for("dead", "1", SECOND));
+    f->now_us += SECOND;
+    struct txn txn = {.conditions = {exists("text", true)},
+                      .branches = {{set("a", "1"), incr("text", 1), incr("a", 5),
+                                    append("text", "yz"), incr("dead", 2)}}};
+    struct mf_command command = with_flags(txn_of(&txn), MF_GO_ON);
+    struct mf_result result;
+    for (int again = 0; again < 2; again++) { // the second time it is remembered
+        result = apply(f, with_id(command, "id"));
+        assert_int_equal(result.kind, MF_RESULT_TXN);
+        assert_true(result.integer == 1 && result.count == 5);
+        struct mf_reader r = mf_reader_of(result.value);
+        static const int64_t integers[] = {0, 0, 6, 3, 2};
+        for (int i = 0; i < 5; i++) {
+            struct mf_result step;
+            assert_int_equal(mf_result_decode(&r, &step), MF_OK);
+            assert_int_equal(step.err, i == 1 ? MF_NOT_INTEGER : MF_OK);
+            assert_int_equal(step.integer, integers[i]);
+        }
+        assert_value(f, "a", "6");
+        assert_value(f, "text", "xyz");
+        assert_value(f, "dead", "2");
+    }
+    // A condition that does not hold is no error.
+    txn.conditions[0] = exists("none", true);
+    result = apply(f, with_flags(txn_of(&txn), MF_GO_ON));
+    assert_true(result.kind == MF_RESULT_TXN && result.integer == 0 && result.count == 0);
+    mf_buf_free(&txn.body);
+    fixture_free(f);
+}
+
+static void a_txn_that_goes_on_still_has_its_limits(void **state)
+{
+    (void)state;
+    struct fixture *f = fixture_new();
+    static char large[600];
+    memset(large, 'L', sizeof(large) - 1);
+    apply(f, set("k", large));
+    // What one command would make too much of is its own error.
+    struct txn txn = {.branches = {{append("k", "1"), append("k", "2"), append("k", "3")}}};
+    struct mf_command command = with_flags(txn_of(&txn), MF_GO_ON);
+    command.limit = 1300;
+    struct mf_result result = apply(f, command);
+    assert_true(result.kind == MF_RESULT_TXN && result.count == 3);
+    assert_int_equal(read_one(f, one(MF_OP_GET, "k")).value.len, 601);
+    // Results that are too large together are nobody's.
+    struct txn reads = {.branches = {{set("x", "1"), one(MF_OP_GET, "k"), one(MF_OP_GET, "k")}}};
+    command = with_flags(txn_of(&reads), MF_GO_ON);
+    command.limit = 1000;
+    assert_error(apply(f, command), MF_TOO_LARGE);
+    assert_value(f, "x", NULL);
+    mf_buf_free(&reads.body);
+    mf_buf_free(&txn.body);
+    fixture_free(f);
+}
+
 static void a_txn_that_only_reads_is_answered_without_an_entry(void **state)
 {
     (void)state;
@@ -485,6 +547,8 @@ int main(void)
         cmocka_unit_test(ids_remember_a_txn_and_its_refusals),
         cmocka_unit_test(results_that_are_too_large_make_a_txn_fail),
         cmocka_unit_test(appends_that_copy_too_much_make_a_txn_fail),
+        cmocka_unit_test(a_txn_that_goes_on_gives_each_error_in_its_place),
+        cmocka_unit_test(a_txn_that_goes_on_still_has_its_limits),
         cmocka_unit_test(a_txn_that_only_reads_is_answered_without_an_entry),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
