@@ -8,7 +8,7 @@
 
 // While the disk does not take the log, whether it does again is looked at this often.
 #define BLOCKED_LOOK_US UINT64_C(100000)
-// The next part of a log that was cut off is freed after this.
+// The next part of a log that was cut off, or of keys that were flushed, is freed after this.
 #define RECLAIM_US 500u
 
 struct mf_replica *mf_replica_new(const struct mf_replica_config *config, struct mf_shard *shard,
@@ -443,7 +443,8 @@ uint64_t mf_replica_next_tick_us(const struct mf_replica *replica, uint64_t now_
     uint64_t memory_us = mf_replica_memory_due_us(replica, now_us);
     if (memory_us < next)
         next = memory_us;
-    if (mf_paxos_litter(replica->paxos) && now_us + RECLAIM_US < next)
+    bool litter = mf_paxos_litter(replica->paxos) || mf_shard_littered(replica->shard);
+    if (litter && now_us + RECLAIM_US < next)
         next = now_us + RECLAIM_US;
     uint64_t deadline_us = mf_shard_next_deadline(replica->shard);
     if (replica->lead_slot != 0 && replica->clock.leading && replica->expire_slot == 0 &&
