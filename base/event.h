@@ -8,8 +8,14 @@
 
 #include "base/bytes.h"
 
-enum mf_change_event { MF_EVENT_SET, MF_EVENT_DEL, MF_EVENT_EXPIRE, MF_EVENT_EVICT };
-#define MF_EVENTS 4u
+enum mf_change_event {
+    MF_EVENT_SET,
+    MF_EVENT_DEL,
+    MF_EVENT_EXPIRE,
+    MF_EVENT_EVICT,
+    MF_EVENT_FLUSH, // all keys of a shard at once; no watcher is told of it as such
+};
+#define MF_EVENTS 4u // that watchers are told
 // Sets of events have bits 1 << enum mf_change_event.
 #define MF_EVENTS_ALL ((1u << MF_EVENTS) - 1)
 const char *mf_change_event_name(enum mf_change_event event); // "set", "del", "expire", "evict"

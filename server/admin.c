@@ -126,6 +126,7 @@ struct totals {
     uint64_t requests, errors, forwarded, crossed, shared_reads, turns, expired, elections_won;
     uint64_t snapshots_sent, snapshots_installed;
     uint64_t turn_us_max, walk_steps, walk_step_us_max, walk_steps_over_1ms;
+    uint64_t walk_early_bytes_max, walk_holds;
     uint64_t wal_syncs, wal_bytes, wal_sync_us_max, wal_sync_us_total, wal_pending_bytes;
     uint64_t keys, bytes, leading, held, ids, log_bytes, evicted;
     uint64_t full, refused; // logs that are blocked
@@ -153,6 +154,9 @@ static void add_reactor(struct totals *totals, struct mf_reactor *reactor)
     totals->walk_steps += LOAD(counters->walk_steps);
     totals->walk_steps_over_1ms += LOAD(counters->walk_steps_over_1ms);
     totals->walk_step_us_max = larger(totals->walk_step_us_max, LOAD(counters->walk_step_us_max));
+    totals->walk_early_bytes_max =
+        larger(totals->walk_early_bytes_max, LOAD(counters->walk_early_bytes_max));
+    totals->walk_holds += LOAD(counters->walk_holds);
     if (reactor->wal == NULL)
         return;
     struct mf_wal_stats stats;
@@ -292,6 +296,8 @@ void mf_admin_stats(struct mf_reactor *reactor, mf_admin_done *done, void *arg)
         {"walk_steps", totals.walk_steps},
         {"walk_steps_over_1ms", totals.walk_steps_over_1ms},
         {"walk_step_us_max", totals.walk_step_us_max},
+        {"walk_early_bytes_max", totals.walk_early_bytes_max},
+        {"walk_holds", totals.walk_holds},
         {"keys", totals.keys},
         {"ids", totals.ids},
         {"store_bytes", totals.bytes},

@@ -127,6 +127,8 @@ struct mf_reactor_counters {
     _Atomic uint64_t walk_steps;       // of checkpoints and snapshots, see walk.c
     _Atomic uint64_t walk_step_us_max; // processor time of one
     _Atomic uint64_t walk_steps_over_1ms;
+    _Atomic uint64_t walk_early_bytes_max; // handed out early and not written, see walk.h
+    _Atomic uint64_t walk_holds;
 };
 // On the reactor's own thread.
 static inline void mf_counter_max(_Atomic uint64_t *counter, uint64_t value)

@@ -30,6 +30,8 @@
 #define CHOSEN_DELAY_US UINT64_C(10000)
 #define MARK_INTERVAL_US UINT64_C(1000000)
 #define PENDING_OPS_MAX 100000
+// A follower whose walk holds it up takes so much more into its log in memory.
+#define HELD_LOG_BYTES (UINT64_C(32) << 20)
 // A start that takes long says this often how far it is.
 #define PROGRESS_MS 3000u
 #define OFFLINE_PROGRESS_MS 200u
@@ -64,6 +66,7 @@ static void configure(struct mf_reactor *reactor, uint32_t shard, const struct m
                                          .batch_bytes = BATCH_BYTES,
                                          .mark_interval_us = MARK_INTERVAL_US,
                                          .pending_ops_max = PENDING_OPS_MAX,
+                                         .held_log_bytes = HELD_LOG_BYTES,
                                          .budget = &node->budget,
                                          .expire_left = &reactor->expire_left};
     mf_entropy(&config->tag_seed, sizeof(config->tag_seed));

@@ -8,7 +8,7 @@
 
 // While the disk does not take the log, whether it does again is looked at this often.
 #define BLOCKED_LOOK_US UINT64_C(100000)
-// The next part of a log that was cut off is freed after this.
+// The next part of a log that was cut off, or of keys that were flushed, is freed after this.
 #define RECLAIM_US 500u
 
 struct mf_replica *mf_replica_new(const struct mf_replica_config *config, struct mf_shard *shard,
@@ -181,7 +181,7 @@ static bool from_leader(const struct mf_replica *replica, const struct mf_paxos_
 void mf_replica_receive(struct mf_replica *replica, const struct mf_replica_env *env,
                         const struct mf_paxos_msg *msg, uint64_t sender_mono_us)
 {
-    if (replica->dead)
+    if (replica->dead || mf_replica_sheds(replica, msg))
         return;
     struct mf_paxos_env paxos_env = mf_replica_paxos_env(replica, env);
     paxos_env.support = replica->ops->support(replica->ctx, msg->from);
@@ -243,7 +243,8 @@ static void sweep_list(struct mf_replica *replica, struct mf_op_list *list, uint
 static void sweep(struct mf_replica *replica, uint64_t now_us)
 {
     replica->sweep_us = now_us + MF_SWEEP_US;
-    sweep_list(replica, &replica->queued, now_us, replica->starved ? MF_BUSY : MF_NO_QUORUM);
+    bool busy = replica->starved || replica->held;
+    sweep_list(replica, &replica->queued, now_us, busy ? MF_BUSY : MF_NO_QUORUM);
     sweep_list(replica, &replica->unready, now_us, MF_NO_QUORUM);
     sweep_list(replica, &replica->reads, now_us, MF_NO_QUORUM);
     sweep_list(replica, &replica->dead_waits, now_us, MF_NO_QUORUM);
@@ -409,6 +410,9 @@ void mf_replica_flush(struct mf_replica *replica, const struct mf_replica_env *e
         return;
     replica->dirty = false;
     replica->blocked_us = env->log_blocked ? env->now_us + BLOCKED_LOOK_US : 0;
+    mf_replica_apply(replica, env); // what was held back
+    if (replica->dead)
+        return;
     propose(replica, env);
     while (mf_paxos_has_update(replica->paxos) && !replica->dead) {
         carry_out(replica, env);
@@ -417,6 +421,7 @@ void mf_replica_flush(struct mf_replica *replica, const struct mf_replica_env *e
     }
     if (replica->dead)
         return;
+    mf_replica_note_backlog(replica);
     write_mark(replica, env);
     tell_leader(replica);
     mf_shard_reclaim(replica->shard);
@@ -443,11 +448,12 @@ uint64_t mf_replica_next_tick_us(const struct mf_replica *replica, uint64_t now_
     uint64_t memory_us = mf_replica_memory_due_us(replica, now_us);
     if (memory_us < next)
         next = memory_us;
-    if (mf_paxos_litter(replica->paxos) && now_us + RECLAIM_US < next)
+    bool litter = mf_paxos_litter(replica->paxos) || mf_shard_littered(replica->shard);
+    if (litter && now_us + RECLAIM_US < next)
         next = now_us + RECLAIM_US;
     uint64_t deadline_us = mf_shard_next_deadline(replica->shard);
     if (replica->lead_slot != 0 && replica->clock.leading && replica->expire_slot == 0 &&
-        deadline_us != MF_NO_DEADLINE && mf_paxos_window_open(replica->paxos)) {
+        !replica->held && deadline_us != MF_NO_DEADLINE && mf_paxos_window_open(replica->paxos)) {
         uint64_t clock_us = mf_log_clock_now(&replica->clock, now_us);
         uint64_t due_us = now_us + (deadline_us > clock_us ? deadline_us - clock_us : 0);
         if (due_us < replica->blocked_us)

@@ -63,6 +63,7 @@ struct mf_replica_config {
     uint64_t mark_interval_us; // how often a changed log clock is noted in the WAL
     uint64_t tag_seed;         // random for each start: makes this process's proposals unique
     uint64_t pending_ops_max;  // above: BUSY
+    uint64_t held_log_bytes;   // see mf_replica_hold
     struct mf_budget *budget;  // the memory of the node, see budget.h; NULL: no limit
 };
 
@@ -127,6 +128,13 @@ MF_MUST_USE enum mf_err mf_replica_transfer(struct mf_replica *replica,
 MF_MUST_USE enum mf_err mf_replica_reconfigure(struct mf_replica *replica,
                                                const struct mf_replica_env *env,
                                                const struct mf_members *members, const char **why);
+// A walk of the shard hands out more than its file takes: until it is released, nothing is changed
+// that need not be. A leader proposes no command, no expiry and no eviction; writes wait, and are
+// MF_BUSY when their time is over. What it has proposed goes on, as do reads, leases and changes of
+// configuration. Any other replica applies nothing that is chosen, and takes no more entries once
+// its log in memory has grown by held_log_bytes: it is silent, as if they were lost on the way, and
+// catches up later. Who comes to lead applies all that is chosen at once.
+void mf_replica_hold(struct mf_replica *replica, bool hold);
 // The node has less memory left than it should (see budget.h): evicts the shard's part.
 void mf_replica_make_room(struct mf_replica *replica, const struct mf_replica_env *env);
 void mf_replica_tick(struct mf_replica *replica, const struct mf_replica_env *env);

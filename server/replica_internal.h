@@ -37,7 +37,9 @@ struct mf_replica {
     struct mf_members wanted;  // by mf_replica_reconfigure; voter_count 0 = nothing
     bool mending;              // a step towards what is wanted may be possible
     bool dirty;
-    bool dead; // the log could not be applied
+    bool dead;              // the log could not be applied
+    bool held;              // see mf_replica_hold
+    uint64_t applied_bytes; // of the log in memory, when all that was chosen had been applied last
 
     // The leader's clock: its node and log time - monotonic time there; node 0 = not known.
     uint16_t clock_node;
@@ -97,6 +99,14 @@ bool mf_replica_gather_victims(struct mf_replica *replica, const struct mf_repli
 void mf_replica_end_eviction(struct mf_replica *replica);
 // When to look again for room that a queued write waits for, or MF_NEVER.
 uint64_t mf_replica_memory_due_us(const struct mf_replica *replica, uint64_t now_us);
+
+// replica_hold.c
+// What is chosen may be applied now.
+bool mf_replica_may_apply(const struct mf_replica *replica);
+// A message that is dropped: what it brings has no room here for now.
+bool mf_replica_sheds(const struct mf_replica *replica, const struct mf_paxos_msg *msg);
+// After what is chosen has been applied, or not.
+void mf_replica_note_backlog(struct mf_replica *replica);
 
 // replica_members.c
 // What we had proposed up to this slot was chosen or was not, and nobody here can tell: its ops end

@@ -94,12 +94,13 @@ void mf_replica_propose_first(struct mf_replica *replica, const struct mf_replic
 
 void mf_replica_propose_expiry(struct mf_replica *replica, const struct mf_replica_env *env)
 {
-    if (replica->expire_slot != 0 || !mf_paxos_window_open(replica->paxos))
+    if (replica->expire_slot != 0 || !mf_paxos_window_open(replica->paxos) ||
+        (replica->held && replica->dead_waits.count == 0))
         return;
     uint64_t clock_us = mf_log_clock_now(&replica->clock, env->now_us);
     if (replica->dead_waits.count == 0 && mf_shard_next_deadline(replica->shard) > clock_us)
         return;
-    uint32_t limit = replica->cfg.expire_batch;
+    uint32_t limit = replica->held ? 0 : replica->cfg.expire_batch;
     if (replica->cfg.expire_left != NULL) {
         limit = *replica->cfg.expire_left < limit ? *replica->cfg.expire_left : limit;
         *replica->cfg.expire_left -= limit;
@@ -118,7 +119,7 @@ void mf_replica_propose_expiry(struct mf_replica *replica, const struct mf_repli
 static void propose_eviction(struct mf_replica *replica, const struct mf_replica_env *env)
 {
     bool wanted = replica->evict_goal != 0 || replica->starved;
-    if (!wanted || !mf_paxos_window_open(replica->paxos))
+    if (!wanted || replica->held || !mf_paxos_window_open(replica->paxos))
         return;
     uint64_t tag = next_tag(replica);
     mf_batch_begin(&replica->batch, tag);
@@ -158,7 +159,7 @@ void mf_replica_propose_queued(struct mf_replica *replica, const struct mf_repli
 {
     if (env->log_blocked)
         return; // whoever leads next does
-    while (mf_paxos_window_open(replica->paxos) && admit_first(replica)) {
+    while (!replica->held && mf_paxos_window_open(replica->paxos) && admit_first(replica)) {
         uint64_t tag = next_tag(replica);
         mf_batch_begin(&replica->batch, tag);
         uint32_t count = 0;
@@ -254,7 +255,8 @@ void mf_replica_apply(struct mf_replica *replica, const struct mf_replica_env *e
     uint64_t chosen = mf_paxos_chosen(replica->paxos);
     if (replica->applied >= chosen)
         return;
-    while (replica->applied < chosen) {
+    // What an entry changes may be what holds the next one back.
+    while (replica->applied < chosen && mf_replica_may_apply(replica)) {
         uint64_t slot = replica->applied + 1;
         const struct mf_log_entry *entry = mf_paxos_entry(replica->paxos, slot);
         // To the shard a configuration is a no-op.

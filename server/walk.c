@@ -22,6 +22,8 @@
 #define FILE_THREAD_NICE 10
 // A replica that is behind by more than it can make up in this time cannot be cut.
 #define CATCH_UP_US UINT64_C(30000000)
+// A file that takes nothing while writers wait is given up after so many request timeouts.
+#define PATIENCE_TIMEOUTS 6
 
 struct chunk {
     struct mf_walk *walk;
@@ -29,6 +31,7 @@ struct chunk {
     enum mf_err err;       // the shard could not be cut
     struct mf_buf records; // see take_record
     size_t bytes;          // with the values that they only point to
+    size_t early_bytes;    // of them
 };
 
 void mf_walk_pipe_init(struct mf_walk_pipe *pipe)
@@ -93,17 +96,26 @@ static bool push_chunk(struct mf_walk *walk, bool last)
     struct mf_walk_pipe *pipe = walk->pipe;
     struct chunk *chunk = mf_alloc(sizeof(*chunk));
     size_t kept_bytes = walk->kept_bytes;
+    size_t early_bytes = walk->early_bytes;
     size_t bytes = walk->records.len + kept_bytes;
-    *chunk = (struct chunk){
-        .walk = walk, .last = last, .err = walk->err, .records = walk->records, .bytes = bytes};
+    *chunk = (struct chunk){.walk = walk,
+                            .last = last,
+                            .err = walk->err,
+                            .records = walk->records,
+                            .bytes = bytes,
+                            .early_bytes = early_bytes};
     // Once pushed, the last chunk's walk may be gone.
     walk->records = (struct mf_buf){0};
     walk->kept_bytes = 0;
+    walk->early_bytes = 0;
     atomic_fetch_add_explicit(&pipe->ahead_bytes, bytes, memory_order_relaxed);
+    atomic_fetch_add_explicit(&walk->early_pushed, early_bytes, memory_order_relaxed);
     if (!mf_ring_push(pipe->chunks, chunk)) {
         atomic_fetch_sub_explicit(&pipe->ahead_bytes, bytes, memory_order_relaxed);
+        atomic_fetch_sub_explicit(&walk->early_pushed, early_bytes, memory_order_relaxed);
         walk->records = chunk->records;
         walk->kept_bytes = kept_bytes;
+        walk->early_bytes = early_bytes;
         free(chunk);
         return false; // what is here waits for the next step
     }
@@ -111,11 +123,60 @@ static bool push_chunk(struct mf_walk *walk, bool last)
     return true;
 }
 
+static size_t early_of(const struct mf_walk *walk)
+{
+    return walk->early_bytes + atomic_load_explicit(&walk->early_pushed, memory_order_relaxed);
+}
+
+// From within mf_replica_flush as a rule: the next entry finds the replica held.
+static void note_early(struct mf_walk *walk, size_t bytes)
+{
+    struct mf_reactor_counters *counters = &walk->shard->reactor->counters;
+    walk->early_bytes += bytes;
+    size_t early = early_of(walk);
+    mf_counter_max(&counters->walk_early_bytes_max, early);
+    if (walk->holding || early < MF_WALK_EARLY_BYTES)
+        return;
+    walk->holding = true;
+    walk->moved_us = mf_reactor_now_us(walk->shard->reactor);
+    atomic_fetch_add_explicit(&counters->walk_holds, 1, memory_order_relaxed);
+    mf_replica_hold(walk->shard->replica, true);
+}
+
+static void release(struct mf_walk *walk)
+{
+    if (!walk->holding)
+        return;
+    walk->holding = false;
+    if (walk->shard->replica == NULL)
+        return;
+    mf_replica_hold(walk->shard->replica, false);
+    mf_reactor_touch(walk->shard);
+}
+
+// Lets the replica go on once there is room, and gives up a file that takes nothing.
+static void look_after_hold(struct mf_walk *walk)
+{
+    struct mf_reactor *reactor = walk->shard->reactor;
+    size_t early = early_of(walk);
+    uint64_t now_us = mf_reactor_now_us(reactor);
+    uint64_t patience_us =
+        PATIENCE_TIMEOUTS * (uint64_t)reactor->node->config.request_timeout_ms * 1000;
+    if (early != walk->early_seen)
+        walk->moved_us = now_us;
+    walk->early_seen = early;
+    if (early <= MF_WALK_EARLY_BYTES / 2)
+        release(walk);
+    else if (now_us >= walk->moved_us + patience_us)
+        walk->err = MF_TIMEOUT;
+}
+
 // A large value stays where it is, whatever becomes of its key: nothing is copied that could make
 // this step long.
 static void take_record(void *arg, const struct mf_record *record)
 {
     struct mf_walk *walk = arg;
+    size_t bytes_before = walk->records.len + walk->kept_bytes;
     // All at once: a buffer that grows is copied, and its pages are touched anew.
     if (walk->records.cap == 0)
         (void)mf_buf_reserve(&walk->records, CHUNK_BYTES + CHUNK_SPARE_BYTES);
@@ -133,6 +194,8 @@ static void take_record(void *arg, const struct mf_record *record)
         mf_buf_blob(&walk->records, record->value);
     }
     walk->taken += record->key.len + record->value.len;
+    if (!walk->stepping)
+        note_early(walk, walk->records.len + walk->kept_bytes - bytes_before);
     if (walk->records.len + walk->kept_bytes >= CHUNK_BYTES)
         (void)push_chunk(walk, false);
 }
@@ -140,12 +203,13 @@ static void take_record(void *arg, const struct mf_record *record)
 // A little of the walk, however large the values are. False when it is complete.
 static bool walk_on(struct mf_walk *walk, struct mf_shard *shard)
 {
+    bool more = true;
     walk->taken = 0;
-    for (uint32_t i = 0; i < STEP_BUCKETS && walk->taken < STEP_BYTES; i++) {
-        if (!mf_shard_walk_step(shard, 1))
-            return false;
-    }
-    return true;
+    walk->stepping = true;
+    for (uint32_t i = 0; i < STEP_BUCKETS && walk->taken < STEP_BYTES && more; i++)
+        more = mf_shard_walk_step(shard, 1);
+    walk->stepping = false;
+    return more;
 }
 
 // The cut: the state as it is now, if it is as new as it must be and nobody else walks it. False
@@ -193,6 +257,8 @@ static void step(struct ev_loop *loop, struct mf_walk *walk)
         return;
     if (walk->cut && !walk->walked && shard != walk->state)
         walk->err = MF_AGAIN; // a snapshot was installed; with the old state its walk has ended
+    if (walk->holding && walk->err == MF_OK)
+        look_after_hold(walk);
     if (walk->err != MF_OK)
         walk->walked = true;
     if (!walk->walked &&
@@ -205,6 +271,7 @@ static void step(struct ev_loop *loop, struct mf_walk *walk)
         return;
     if (walk->cut && shard == walk->state)
         mf_shard_walk_end(shard);
+    release(walk); // nothing is handed out any more
     ev_timer_stop(loop, &walk->timer);
     // With its last chunk the walk belongs to the file's thread, which frees it.
     if (!push_chunk(walk, true))
@@ -272,6 +339,7 @@ static bool write_chunk(struct chunk *chunk, struct mf_snapshot_writer *writer)
         walk->outcome = begin_section(walk, writer);
     walk->in_file = true;
     walk->outcome = hand_out(&chunk->records, walk->outcome, writer, walk->shard->id);
+    atomic_fetch_sub_explicit(&walk->early_pushed, chunk->early_bytes, memory_order_relaxed);
     if (chunk->last && walk->outcome == MF_OK)
         walk->outcome = mf_snapshot_end_shard(writer, walk->shard->id);
     return chunk->last;

@@ -3,6 +3,11 @@
 // the other through a pipe, at most a few ahead of the disk. The walks of several reactors may
 // share it and go on at once.
 //
+// What is about to change is handed out first, whatever the disk does. So that this does not grow
+// to the shard's size, the replica is held (mf_replica_hold) from MF_WALK_EARLY_BYTES of it on that
+// are not written yet, until half of that is left. A file that takes nothing at all meanwhile is
+// given up after six request timeouts: writers do not wait for a disk that hangs.
+//
 // The walk belongs to the reactor from mf_walk_begin until its last chunk, and to the file's thread
 // after that. A shard has one walk at a time: another waits for its end.
 #ifndef MF_SERVER_WALK_H
@@ -15,6 +20,8 @@
 #include "server/reactor.h"
 #include "snapshot/format.h"
 #include "snapshot/writer.h"
+
+#define MF_WALK_EARLY_BYTES ((size_t)8 << 20)
 
 // The file's thread's end of it.
 struct mf_walk_pipe {
@@ -42,9 +49,15 @@ struct mf_walk {
     bool cut;
     bool walked;
     enum mf_err err;
-    size_t taken; // bytes, in this step
+    bool stepping; // what is handed out now is not early
+    size_t taken;  // bytes, in this step
     struct mf_buf records;
-    size_t kept_bytes; // of values that `records` only points to
+    size_t kept_bytes;           // of values that `records` only points to
+    size_t early_bytes;          // of what is in `records` and was handed out early
+    _Atomic size_t early_pushed; // of what is on its way to the file; relaxed: a bound
+    size_t early_seen;           // that of the last step ...
+    uint64_t moved_us;           // ... and when it was another one, or nothing was held
+    bool holding;                // the replica
     // The file's thread.
     bool in_file;        // its section has begun
     enum mf_err outcome; // so far
@@ -60,7 +73,8 @@ void mf_walk_refuse(struct mf_walk *walk, enum mf_err err);
 void mf_walk_step_back(void);
 // The file's thread: writes what comes until some walk of the pipe has come to its end, and returns
 // that one with its outcome: MF_OK when its section is whole, MF_TIMEOUT when the replica did not
-// get to `index` in time, MF_AGAIN when another state took the place of the one that was walked.
+// get to `index` in time or the file took nothing while writers waited, MF_AGAIN when another state
+// took the place of the one that was walked.
 // NULL after mf_walk_pipe_wake: then reactors may still have walks (see `begun`). Every walk must
 // be waited for, also when the file has failed.
 struct mf_walk *mf_walk_write(struct mf_walk_pipe *pipe, struct mf_snapshot_writer *writer);

@@ -179,6 +179,35 @@ void mf_watchers_flush(struct mf_reactor *reactor)
 
 // Changes.
 
+static bool hears_of_flush(const struct mf_watcher *watcher, uint32_t shard, uint64_t version)
+{
+    const uint32_t ends = 1u << MF_EVENT_DEL | 1u << MF_EVENT_EXPIRE;
+    if ((watcher->order->want.events & ends) == 0 || !mf_watcher_covers(watcher, shard))
+        return false;
+    const struct mf_shard_version *from = mf_watcher_from(watcher, shard);
+    return from == NULL || version >= from->version;
+}
+
+// So many keys went at once that they are not told one by one. A watch of one key hears of it; one
+// of a prefix would have to look at all keys, and is lost.
+static void on_flush(struct mf_owned_shard *shard, uint64_t version)
+{
+    struct mf_watchers *watchers = shard->reactor->watchers;
+    struct listened *listened = listened_of(shard);
+    mf_history_restart(&listened->history, version);
+    for (struct mf_watcher *at = first(watchers); at != NULL; at = next(watchers, at)) {
+        const struct mf_watch_want *want = &at->order->want;
+        struct mf_event event = {.key = want->pattern, .version = version};
+        if (!hears_of_flush(at, shard->id, version))
+            continue;
+        if (want->by_prefix)
+            lose(watchers, at);
+        else if (mf_shard_flushed(listened->state, want->pattern, &event.event) &&
+                 mf_watcher_wants(at, shard->id, &event) && address(watchers, at))
+            mf_watch_put_event(at->outbox, &event);
+    }
+}
+
 static void on_change(void *arg, enum mf_change_event kind, struct mf_bytes key, uint64_t version,
                       struct mf_bytes value)
 {
@@ -186,6 +215,10 @@ static void on_change(void *arg, enum mf_change_event kind, struct mf_bytes key,
     struct mf_watchers *watchers = shard->reactor->watchers;
     struct mf_watch_table *table = &watchers->table;
     struct mf_event event = {kind, key, version, value};
+    if (kind == MF_EVENT_FLUSH) {
+        on_flush(shard, version);
+        return;
+    }
     mf_history_add(&listened_of(shard)->history, &event);
     if (table->count == 0)
         return;

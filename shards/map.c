@@ -100,7 +100,7 @@ static void drop_segment(struct mf_map *map, size_t segment)
 
 // Publishes an empty table. A reader that pairs the new directory with an old number of buckets, or
 // the other way round, finds no segment and no entry, and then that the moves were counted.
-static void start_table(struct mf_map *map)
+void mf_map_start_table(struct mf_map *map)
 {
     struct mf_directory *directory = mf_calloc(1, directory_bytes(DIRECTORY_CAP_FIRST));
     directory->cap = DIRECTORY_CAP_FIRST;
@@ -133,7 +133,7 @@ struct mf_map *mf_map_new(uint64_t seed)
     *map = (struct mf_map){.seed = seed, .chains = {.retire = retire_bucket}};
     ck_epoch_init(&map->epoch);
     ck_epoch_register(&map->epoch, &map->record, NULL);
-    start_table(map);
+    mf_map_start_table(map);
     return map;
 }
 
@@ -193,19 +193,11 @@ static void retire_table(struct mf_map *map, struct mf_directory *directory, uin
     mf_map_retire_memory(map, directory);
 }
 
-void mf_map_clear(struct mf_map *map)
-{
-    struct mf_directory *directory = mf_map_directory(map);
-    uint64_t buckets = mf_map_bucket_count(map);
-    start_table(map);
-    visit_table(directory, buckets, retire_visited, map);
-    retire_table(map, directory, buckets);
-}
-
 void mf_map_free(struct mf_map *map)
 {
     if (map == NULL)
         return;
+    assert(map->rests == 0);
     visit_table(mf_map_directory(map), mf_map_bucket_count(map), retire_visited, map);
     retire_table(map, mf_map_directory(map), mf_map_bucket_count(map));
     mf_map_reclaim_all(map);
@@ -403,7 +395,7 @@ void mf_map_reseed(struct mf_map *map, uint64_t seed)
     if (mf_map_count(map) == 0)
         return;
     size_t entry_bytes = map->entry_bytes;
-    start_table(map);
+    mf_map_start_table(map);
     visit_table(directory, buckets, insert_visited, map);
     map->entry_bytes = entry_bytes;
     retire_table(map, directory, buckets);

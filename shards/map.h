@@ -21,13 +21,14 @@
 
 struct mf_map;
 struct mf_map_reader; // one per reading thread and map
+struct mf_map_rest;   // a table that was taken out of a map, with its entries
 
 // [writer] An empty map. The seed should be secret; what it is shows in the order of a scan alone.
 struct mf_map *mf_map_new(uint64_t seed);
 // [writer] Goes on with another seed, in one step over all entries. A reader may miss keys
 // meanwhile: its caller has to know that (mf_shard_read_shared does).
 void mf_map_reseed(struct mf_map *map, uint64_t seed);
-// [writer] Frees everything at once; no reader may be inside.
+// [writer] Frees everything at once; no reader may be inside, and no rest may be left.
 void mf_map_free(struct mf_map *map);
 
 // [writer] From now on each entry has an age, which every find and read renews, and which takes no
@@ -50,15 +51,24 @@ void mf_map_insert(struct mf_map *map, struct mf_entry *entry);
 void mf_map_replace(struct mf_map *map, struct mf_entry *old, struct mf_entry *fresh);
 // [writer] Takes the entry out; it is freed when no reader holds it.
 void mf_map_remove(struct mf_map *map, struct mf_entry *entry);
-// [writer] Takes all entries out and gives the table back.
-void mf_map_clear(struct mf_map *map);
+// [writer] Takes all entries out as a whole, in the same time however many there are: the map goes
+// on with an empty table. The old one is the caller's until mf_map_drain has ended; its bytes wait
+// (mf_map_waiting_bytes), since readers may be in it.
+struct mf_map_rest *mf_map_detach(struct mf_map *map);
+// [writer] Goes through the next buckets of a rest of this map: calls visit, if there is one, for
+// each entry and frees it when no reader holds it. Stops when *work is used up, of which each entry
+// and each bucket takes one, but not before one bucket. True while there is more; else the rest is
+// gone.
+bool mf_map_drain(struct mf_map *map, struct mf_map_rest *rest, size_t *work,
+                  void (*visit)(void *arg, struct mf_entry *entry), void *arg);
 // [writer] Frees what readers have left behind, and goes on with a shrink that was held back;
 // cheap, call it once a turn.
 void mf_map_reclaim(struct mf_map *map);
 // [any] Number of entries.
 size_t mf_map_count(const struct mf_map *map);
 // [writer] Bytes of the table and of all entries, as the allocator gives them; of the entries
-// alone; and, in neither, of entries that are out of the map and wait for readers to leave.
+// alone; and, in neither, of entries that are out of the map and wait for readers to leave, and of
+// rests.
 size_t mf_map_bytes(const struct mf_map *map);
 size_t mf_map_entry_bytes(const struct mf_map *map);
 size_t mf_map_waiting_bytes(const struct mf_map *map);

@@ -1,4 +1,5 @@
-// What map.c (the table and its writer) and map_read.c (readers and reclamation) share.
+// What map.c (the table and its writer), map_rest.c (tables that were taken out) and map_read.c
+// (readers and reclamation) share.
 //
 // The table is an array of segments: 4 buckets, 4, 8, 16 ... 256, and from there on 512 each. So an
 // empty shard costs 256 bytes, and growth allocates 32 KB at a time and copies nothing but the
@@ -46,7 +47,8 @@ struct mf_map {
     // The writer's own, but for count.
     _Atomic size_t count CK_CC_CACHELINE;
     size_t entry_bytes;
-    size_t waiting_bytes; // of entries that readers may still hold
+    size_t waiting_bytes; // of entries that readers may still hold, and of rests
+    size_t rests;         // how many
     size_t segment_bytes;
     struct mf_directory *next_directory; // being filled, to come when this one is full; or NULL
     size_t next_filled;                  // places of it that agree with this one's
@@ -119,8 +121,12 @@ static inline uint16_t mf_map_age(const struct mf_map *map)
     return atomic_load_explicit(&map->age, memory_order_relaxed);
 }
 
-// Writer. To be freed once no reader can hold it: an entry, or other memory.
+// Writer. Publishes an empty table in the place of the one that is there.
+void mf_map_start_table(struct mf_map *map);
+// Writer. To be freed once no reader can hold it: an entry, one that waits already (it is of a
+// rest), or other memory.
 void mf_map_retire_entry(struct mf_map *map, struct mf_entry *entry);
+void mf_map_retire_waiting(struct mf_map *map, struct mf_entry *entry);
 void mf_map_retire_memory(struct mf_map *map, void *memory);
 // Writer. Frees what no reader can hold any more.
 void mf_map_poll(struct mf_map *map);

@@ -95,6 +95,11 @@ void mf_map_retire_entry(struct mf_map *map, struct mf_entry *entry)
     retire(map, (uintptr_t)entry);
 }
 
+void mf_map_retire_waiting(struct mf_map *map, struct mf_entry *entry)
+{
+    retire(map, (uintptr_t)entry);
+}
+
 void mf_map_retire_memory(struct mf_map *map, void *memory)
 {
     retire(map, (uintptr_t)memory + 1);

@@ -11,7 +11,6 @@
 #include "base/hash.h"
 
 #define FIXED_SEED UINT64_C(0x6d6179666c79)
-// Entries that a turn sets right after a walk that was ended early.
 // Changes of a txn for which memory is kept.
 #define JOURNAL_KEPT_MAX 1024u
 
@@ -31,6 +30,8 @@ void mf_shard_free(struct mf_shard *shard)
 {
     if (shard == NULL)
         return;
+    mf_shard_walk_end(shard);
+    mf_shed_all(shard);
     mf_heap_free(&shard->heap);
     mf_heap_free(&shard->id_heap);
     mf_map_free(shard->keys);
@@ -273,6 +274,7 @@ void mf_shard_seed(struct mf_shard *shard, uint64_t seed)
         return;
     shard->hash_seed = seed;
     mf_map_reseed(shard->keys, seed);
+    mf_walk_anew(shard);
     uint64_t hash = mf_hash_mix(shard->rolling_hash, MF_CHANGE_SEED);
     shard->rolling_hash = mf_hash_mix(hash, seed);
 }
@@ -280,38 +282,6 @@ void mf_shard_seed(struct mf_shard *shard, uint64_t seed)
 bool mf_shard_seeded(const struct mf_shard *shard)
 {
     return shard->hash_seed != 0;
-}
-
-struct drop_all {
-    struct mf_shard *shard;
-    uint64_t alive;
-};
-
-static void drop_one_of_all(void *arg, struct mf_entry *entry)
-{
-    struct drop_all *all = arg;
-    bool dead = mf_entry_dead(entry, all->shard->log_time_us);
-    all->alive += !dead;
-    mf_walk_save(all->shard, entry);
-    tell(all->shard, dead ? MF_EVENT_EXPIRE : MF_EVENT_DEL, entry, all->shard->version);
-}
-
-uint64_t mf_shard_drop_all(struct mf_shard *shard)
-{
-    struct drop_all all = {.shard = shard};
-    size_t count = mf_map_count(shard->keys);
-    if (count == 0)
-        return 0;
-    shard->version++;
-    mf_map_walk(shard->keys, 0, SIZE_MAX, drop_one_of_all, &all);
-    mf_heap_free(&shard->heap);
-    mf_map_clear(shard->keys);
-    // The order of the walk is the map's own, so what it met is not mixed one by one.
-    uint64_t hash = mf_hash_mix(shard->rolling_hash, MF_CHANGE_FLUSH);
-    hash = mf_hash_mix(hash, count);
-    shard->rolling_hash = mf_hash_mix(hash, shard->version);
-    shard->expired += count - all.alive;
-    return all.alive;
 }
 
 void mf_shard_skip_versions(struct mf_shard *shard, uint64_t version)
@@ -383,7 +353,8 @@ void mf_shard_memory(const struct mf_shard *shard, struct mf_shard_memory *memor
     memory->table_bytes = mf_map_bytes(shard->keys) - memory->key_bytes;
     memory->heap_bytes = mf_heap_bytes(&shard->heap);
     memory->id_bytes = mf_map_bytes(shard->ids) + mf_heap_bytes(&shard->id_heap);
-    memory->waiting_bytes = mf_map_waiting_bytes(shard->keys) + mf_map_waiting_bytes(shard->ids);
+    memory->waiting_bytes = mf_map_waiting_bytes(shard->keys) + mf_map_waiting_bytes(shard->ids) +
+                            shard->shed_heap_bytes;
     memory->bytes = memory->key_bytes + memory->table_bytes + memory->heap_bytes + memory->id_bytes;
 }
 
@@ -469,6 +440,7 @@ struct mf_map *mf_shard_map(struct mf_shard *shard)
 void mf_shard_reclaim(struct mf_shard *shard)
 {
     (void)mf_shard_walk_settle(shard);
+    mf_shed_step(shard);
     mf_map_reclaim(shard->keys);
     mf_map_reclaim(shard->ids);
 }

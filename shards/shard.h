@@ -129,12 +129,18 @@ struct mf_shard_memory {
 void mf_shard_memory(const struct mf_shard *shard, struct mf_shard_memory *memory);
 
 // Called from within mf_shard_apply, in the order of the changes; those of a flush have one version
-// and no order. The views are valid during the call; value is empty but for SET. The listener may
-// read the shard's meta, and no key of it.
+// and no order. A flush of more than 4096 keys, or of keys of more than 1 MiB together, is told by
+// one MF_EVENT_FLUSH without a key. The views are valid during the call; value is empty but for
+// SET. The listener may read the shard's meta, and no key of it.
 typedef void mf_change_listener(void *arg, enum mf_change_event event, struct mf_bytes key,
                                 uint64_t version, struct mf_bytes value);
 // One listener for each shard; NULL: none, which costs nothing.
 void mf_shard_listen(struct mf_shard *shard, mf_change_listener *listener, void *arg);
+
+// At MF_EVENT_FLUSH, by the listener: whether this key was among those that go, and what its event
+// is, DEL or EXPIRE.
+bool mf_shard_flushed(const struct mf_shard *shard, struct mf_bytes key,
+                      enum mf_change_event *event);
 
 // A hash over every change since the beginning of the log; equal at equal `applied` on all
 // replicas. O(1): kept up to date by apply.
@@ -147,8 +153,9 @@ bool mf_shard_valid(const struct mf_shard *shard);
 
 // Snapshot walk: the state at the moment of begin, taken in small steps between commands. Records
 // are handed to sink; one that is about to change before the walk has reached it is handed out
-// first, from within mf_shard_apply. Each record of the cut comes exactly once, none that is newer.
-// One walk at a time (begin returns MF_BUSY).
+// first, from within mf_shard_apply. A flush hands out none: it leaves the walk all keys, to go on
+// with. Each record of the cut comes exactly once, none that is newer. One walk at a time (begin
+// returns MF_BUSY).
 MF_MUST_USE enum mf_err mf_shard_walk_begin(struct mf_shard *shard, struct mf_shard_meta *meta,
                                             void (*sink)(void *arg, const struct mf_record *record),
                                             void *arg);
@@ -183,7 +190,9 @@ void mf_shard_load_roster(struct mf_shard *shard, uint64_t version, struct mf_by
 
 // The map of live keys, for lock-free readers on other threads.
 struct mf_map *mf_shard_map(struct mf_shard *shard);
-// Frees memory that readers have left; once a turn.
+// Frees memory that readers have left, and some of what a flush has left; once a turn.
 void mf_shard_reclaim(struct mf_shard *shard);
+// There is more that a flush has left, which waits for nothing but reclaims.
+bool mf_shard_littered(const struct mf_shard *shard);
 
 #endif

@@ -1,6 +1,6 @@
-// What the files of the state machine share: shard.c (state and its changes), apply.c,
-// apply_value.c and apply_keys.c (write commands), txn.c (several commands as one), read.c (read
-// commands), scan.c, walk.c (snapshots), evict.c (what goes when memory is full).
+// What the files of the state machine share: shard.c (state and its changes), flush.c (all keys at
+// once), apply.c, apply_value.c and apply_keys.c (write commands), txn.c (several commands as one),
+// read.c (read commands), scan.c, walk.c (snapshots), evict.c (what goes when memory is full).
 #ifndef MF_SHARDS_SHARD_INTERNAL_H
 #define MF_SHARDS_SHARD_INTERNAL_H
 
@@ -14,10 +14,18 @@
 
 enum mf_walk_phase { MF_WALK_NONE, MF_WALK_KEYS, MF_WALK_IDS };
 
+// All keys of a shard as a flush took them out: freed in steps.
+struct mf_shed {
+    struct mf_shed *next;
+    struct mf_map_rest *table; // of the map of keys; NULL: gone
+    struct mf_heap heap;
+};
+
 struct mf_walk {
     enum mf_walk_phase phase;
-    uint64_t cursor; // of the map that the phase names
-    bool parity;     // of entries that the walk need not write (any more)
+    uint64_t cursor;      // of the map that the phase names
+    struct mf_shed *shed; // the keys to walk have been flushed, and are here; or NULL
+    bool parity;          // of entries that the walk need not write (any more)
     void (*sink)(void *arg, const struct mf_record *record); // NULL: ended early, see walk.c
     void *arg;
 };
@@ -62,6 +70,10 @@ struct mf_shard {
     uint64_t version;
     uint64_t rolling_hash;
     struct mf_walk walk;
+    struct mf_shed *sheds; // to be freed, the oldest first
+    struct mf_shed *sheds_last;
+    size_t shed_heap_bytes;     // of all there are
+    uint64_t shed_version;      // when some of them was freed last
     uint64_t reclaimed_version; // when apply last reclaimed
     uint64_t loaded_version_max;
     uint64_t commands;
@@ -122,8 +134,14 @@ void mf_shard_drop(struct mf_shard *shard, struct mf_entry *entry, enum mf_chang
 // `max` and MF_DUE_MAX.
 #define MF_DUE_MAX MF_HEAP_FIRST_MAX
 uint32_t mf_shard_take_due(struct mf_shard *shard, struct mf_entry **due, uint32_t max);
-// Takes all keys out, at one version if there are any. Returns how many of them were alive.
+
+// flush.c. Takes all keys out, at one version if there are any, in bounded time. Returns how many
+// of them were alive.
 uint64_t mf_shard_drop_all(struct mf_shard *shard);
+// Takes over what is to be freed by mf_shed_step, which each reclaim calls, or at once.
+void mf_shed_put(struct mf_shard *shard, struct mf_shed *shed);
+void mf_shed_step(struct mf_shard *shard);
+void mf_shed_all(struct mf_shard *shard);
 
 // The group has a hash seed from now on, if it has none yet.
 void mf_shard_seed(struct mf_shard *shard, uint64_t seed);
@@ -183,7 +201,13 @@ MF_MUST_USE enum mf_err mf_shard_answer(const struct mf_shard *shard,
                                         const struct mf_command *command, uint64_t log_now_us,
                                         struct mf_buf *out);
 
-// Before an entry is changed or taken out: hands it to the walk that has not reached it yet.
+// walk.c. Before an entry is changed or taken out: hands it to the walk that has not reached it
+// yet.
 void mf_walk_save(struct mf_shard *shard, struct mf_entry *entry);
+// All keys have been taken out. True: the walk has something to find there, and puts the shed away
+// once it is through.
+bool mf_walk_take(struct mf_shard *shard, struct mf_shed *shed);
+// The keys have changed their order.
+void mf_walk_anew(struct mf_shard *shard);
 
 #endif

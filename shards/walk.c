@@ -7,6 +7,10 @@
 // So each record of the cut comes exactly once, and memory grows by nothing but what the sink
 // keeps.
 //
+// A flush hands the walk the table with all its keys (flush.c): the walk goes through that one
+// instead of the map, from its start, where those that it has seen have the shard's parity. In the
+// map that the shard goes on with there is nothing for it.
+//
 // At a walk's end all parities are equal. One that is ended early leaves both behind; it goes on
 // without a sink in steps of mf_shard_reclaim, and a new walk finishes it first.
 #include <assert.h>
@@ -39,17 +43,65 @@ static void hold_shrink(struct mf_shard *shard, bool hold)
     mf_map_hold_shrink(shard->ids, hold);
 }
 
+// The keys are done.
+static void go_to_ids(struct mf_shard *shard)
+{
+    shard->walk.phase = MF_WALK_IDS;
+    shard->walk.cursor = 0;
+    mf_map_hold_shrink(shard->keys, false);
+}
+
+static void put_shed_away(struct mf_shard *shard)
+{
+    mf_shed_put(shard, shard->walk.shed);
+    shard->walk.shed = NULL;
+    go_to_ids(shard);
+}
+
+bool mf_walk_take(struct mf_shard *shard, struct mf_shed *shed)
+{
+    struct mf_walk *walk = &shard->walk;
+    if (walk->phase != MF_WALK_KEYS || walk->shed != NULL)
+        return false;
+    if (walk->sink == NULL) {
+        go_to_ids(shard); // with the keys went what was to be set right
+        return false;
+    }
+    walk->shed = shed;
+    mf_map_hold_shrink(shard->keys, false);
+    return true;
+}
+
+void mf_walk_anew(struct mf_shard *shard)
+{
+    if (shard->walk.phase == MF_WALK_KEYS)
+        shard->walk.cursor = 0;
+}
+
+static void step_in_shed(struct mf_shard *shard, size_t records)
+{
+    struct mf_shed *shed = shard->walk.shed;
+    if (mf_map_drain(shard->keys, shed->table, &records, save_visited, shard))
+        return;
+    shed->table = NULL;
+    put_shed_away(shard);
+}
+
 static bool step(struct mf_shard *shard, size_t records)
 {
     struct mf_walk *walk = &shard->walk;
     if (walk->phase == MF_WALK_NONE)
         return false;
+    if (walk->shed != NULL) {
+        step_in_shed(shard, records);
+        return true;
+    }
     struct mf_map *map = walk->phase == MF_WALK_KEYS ? shard->keys : shard->ids;
     walk->cursor = mf_map_walk(map, walk->cursor, records, save_visited, shard);
     if (walk->cursor != 0)
         return true;
     if (walk->phase == MF_WALK_KEYS) {
-        walk->phase = MF_WALK_IDS;
+        go_to_ids(shard);
         return true;
     }
     walk->phase = MF_WALK_NONE;
@@ -96,6 +148,8 @@ bool mf_shard_walking(const struct mf_shard *shard)
 void mf_shard_walk_end(struct mf_shard *shard)
 {
     shard->walk.sink = NULL;
+    if (shard->walk.shed != NULL)
+        put_shed_away(shard);
 }
 
 bool mf_shard_walk_settle(struct mf_shard *shard)

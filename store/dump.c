@@ -125,6 +125,7 @@ static enum mf_err dump_shard(struct dump *dump, uint32_t shard)
     mf_map_read_end(readers[turn]);
     mf_map_reader_free(readers[0]);
     mf_map_reader_free(readers[1]);
+    mf_store_free_flushed(dump->store, shard);
     if (atomic_load_explicit(&dump->store->shards[shard].littered, memory_order_relaxed))
         mf_store_tidy(dump->store, shard);
     return err != MF_OK ? err : mf_snapshot_end_shard(dump->writer, shard);

@@ -95,6 +95,17 @@ void mf_store_end(struct mayfly_store *store, uint32_t number)
         mf_store_tidy(store, number);
 }
 
+void mf_store_free_flushed(struct mayfly_store *store, uint32_t number)
+{
+    struct mf_shard *state = store->shards[number].state;
+    for (bool more = true; more;) {
+        mf_store_begin(store, number);
+        mf_shard_reclaim(state);
+        more = mf_shard_littered(state);
+        mf_store_end(store, number);
+    }
+}
+
 void mf_store_tidy(struct mayfly_store *store, uint32_t number)
 {
     struct mf_store_shard *shard = &store->shards[number];

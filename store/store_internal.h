@@ -107,6 +107,8 @@ void mf_store_end(struct mayfly_store *store, uint32_t shard);
 // Between the two: applies a command; the result's views are valid until the next one.
 struct mf_result mf_store_apply(struct mf_store_shard *shard, uint64_t now_us,
                                 const struct mf_command *command);
+// Frees what a flush has left, in small steps; takes the lock for each.
+void mf_store_free_flushed(struct mayfly_store *store, uint32_t shard);
 // After a reader has left a littered shard.
 void mf_store_tidy(struct mayfly_store *store, uint32_t shard);
 

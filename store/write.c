@@ -226,6 +226,7 @@ enum mayfly_err mayfly_store_flush(struct mayfly_store *store, uint64_t *dropped
         mf_store_end(store, i);
         if (result.kind != MF_RESULT_INT)
             return MAYFLY_ERR_INTERNAL;
+        mf_store_free_flushed(store, i);
         sum += (uint64_t)result.integer;
     }
     if (dropped != NULL)

@@ -236,20 +236,34 @@ static void add_chunk(struct mf_heap *heap)
     heap->chunk_count++;
 }
 
+static void drop_chunk(struct mf_heap *heap)
+{
+    uint32_t place;
+    uint32_t table = table_of(--heap->chunk_count, &place);
+    free(heap->tables[table][place]);
+    // A table goes once the one before it is not full any more: that is one to spare, too.
+    if (place == 0 && table + 1 < MF_HEAP_TABLES) {
+        free(heap->tables[table + 1]);
+        heap->tables[table + 1] = NULL;
+    }
+}
+
 // Gives chunks back, but for one to spare: a heap that grows and shrinks by one stays quiet.
 static void drop_chunks(struct mf_heap *heap)
 {
     uint32_t used = (heap->count + CHUNK_NODES - 1) >> CHUNK_BITS;
-    while (heap->chunk_count > used + 1) {
-        uint32_t place;
-        uint32_t table = table_of(--heap->chunk_count, &place);
-        free(heap->tables[table][place]);
-        // A table goes once the one before it is not full any more: that is one to spare, too.
-        if (place == 0 && table + 1 < MF_HEAP_TABLES) {
-            free(heap->tables[table + 1]);
-            heap->tables[table + 1] = NULL;
-        }
-    }
+    while (heap->chunk_count > used + 1)
+        drop_chunk(heap);
+}
+
+bool mf_heap_free_some(struct mf_heap *heap, uint32_t chunks)
+{
+    for (; chunks > 0 && heap->chunk_count > 0; chunks--)
+        drop_chunk(heap);
+    if (heap->chunk_count > 0)
+        return true;
+    mf_heap_free(heap);
+    return false;
 }
 
 void mf_heap_push(struct mf_heap *heap, struct mf_heap_node *node)

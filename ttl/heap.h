@@ -56,6 +56,9 @@ struct mf_heap {
 void mf_heap_init(struct mf_heap *heap);
 // Leaves an empty heap. The nodes are the owners' and are not touched.
 void mf_heap_free(struct mf_heap *heap);
+// The same in steps, for a heap that nobody uses any more: frees at most so many chunks, of which
+// each had room for 128 nodes; true while there are more.
+bool mf_heap_free_some(struct mf_heap *heap, uint32_t chunks);
 // Bytes of the heap itself, without its nodes.
 size_t mf_heap_bytes(const struct mf_heap *heap);
 

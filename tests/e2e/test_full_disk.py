@@ -7,28 +7,13 @@ import time
 from mayfly_test.check import contains, equal, true
 from mayfly_test.client import RpcError
 from mayfly_test.context import limit
+from mayfly_test.disk import Disk
 from mayfly_test.judge import check_acknowledged
 from mayfly_test.wait import wait_for
 
 VALUE = b"x" * 60000
 STEPS_DOWN = "so this node steps down"
 GOES_ON = "the disk takes the log again: "
-
-
-class Disk:
-    """What a node's disk does, by tests/power/full_disk.c."""
-
-    def __init__(self, t, node):
-        self.trouble = node.folder / f"trouble-{node.id}"
-        node.environment = {"LD_PRELOAD": str(t.bin("").parent / "tests" / "libfull_disk.so"),
-                            "MF_DISK_FOLDER": str(node.data_dir),
-                            "MF_DISK_TROUBLE": str(self.trouble)}
-
-    def fails(self, error):
-        self.trouble.write_text(error)
-
-    def is_well(self):
-        self.trouble.unlink()
 
 
 class Writer:

@@ -362,6 +362,57 @@ def test_a_snapshot_under_load_is_a_cut(t):
         equal(fresh.stop(), None, "trouble while stopping")
 
 
+class Generations(threading.Thread):
+    """Sets all keys of a shard at once to the number of the round, and then flushes them."""
+
+    def __init__(self, node, keys):
+        super().__init__(daemon=True)
+        self.node = node
+        self.keys = keys
+        self.stopping = threading.Event()
+        self.rounds = 0
+        self.trouble = None
+
+    def run(self):
+        try:
+            with self.node.connect(timeout=60) as connection:
+                while not self.stopping.is_set():
+                    value = str(self.rounds).ljust(100)
+                    equal(connection.call("mset", [[key, value] for key in self.keys]),
+                          len(self.keys), "keys set")
+                    equal(connection.call("flush"), len(self.keys), "keys flushed")
+                    self.rounds += 1
+        except (RpcError, OSError, AssertionError) as error:
+            self.trouble = error
+
+
+@limit(240)
+def test_a_snapshot_while_keys_are_flushed_is_a_cut(t):
+    """It has all keys of one round or none, however often all of them go while it is made."""
+    node = t.cluster(1, shards=1, mode="none").node(1)
+    keys = [f"key:{i}" for i in range(5000)]
+    writer = Generations(node, keys)
+    writer.start()
+    with_keys = across = 0
+    while with_keys < 5 or across < 5:
+        before = writer.rounds
+        made = node.call("snapshot", "flushed.mfs", timeout=60)
+        across += writer.rounds > before + 1
+        finished = t.run("mayfly-snapshot", "export", made["path"], "-o", "json")
+        equal(finished.status, 0, f"exit status of\n{finished}\n")
+        records = [json.loads(line) for line in finished.stdout.splitlines()]
+        equal(len(records), made["keys"], "keys of the file")
+        true(writer.trouble is None, f"the writer: {writer.trouble}")
+        with_keys += records != []
+        if records:
+            equal(sorted(record["key"] for record in records), sorted(keys), "keys of the cut")
+            equal(len({record["value"] for record in records}), 1, "rounds in the cut")
+    writer.stopping.set()
+    writer.join(60)
+    true(writer.trouble is None, f"the writer: {writer.trouble}")
+    wait_for(lambda: node.call("size") == 0, 10, "an end")
+
+
 def check_cut(node, numbers):
     for number in numbers:
         names = [b"{%d}%s" % (number, name) for name in (b"both1", b"both2", b"first", b"second")]

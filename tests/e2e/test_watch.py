@@ -219,6 +219,49 @@ def test_a_version_that_is_too_old_is_refused_and_never_a_gap(api):
     equal(next_event(api.connection, watch, "set", key, b"x" * 50_000), last, "version")
 
 
+def test_a_flush_tells_of_few_keys_each_and_of_many_what_nobody_has_to_look_for(t):
+    node = t.cluster(1, shards=1).node(1)
+    keys = [b"key:%d" % i for i in range(5000)]
+    with contextlib.ExitStack() as stack:
+        wants = ({"prefix": "key:"}, {"key": keys[7]}, {"key": "absent"},
+                 {"prefix": "key:", "events": ["set"]}, {"key": keys[7], "events": ["set"]})
+        all_, one, absent, sets, set_ = watchers = [
+            stack.enter_context(node.connect(timeout=60)) for _ in wants]
+        writer = stack.enter_context(node.connect(timeout=60))
+        ids = [watcher.call("watch", want) for watcher, want in zip(watchers, wants)]
+
+        def write(count):
+            """Sets so many keys; reads the events of that; flushes; returns the flush's version."""
+            equal(writer.call("mset", [[key, b"v"] for key in keys[:count]]), count, "mset")
+            for watcher in (all_, sets):
+                equal([watcher.event()[2] for _ in range(count)], keys[:count], "sets")
+            next_event(one, ids[1], "set", keys[7], b"v")
+            next_event(set_, ids[4], "set", keys[7], b"v")
+            equal(writer.call("flush"), count, "flush")
+            return next_event(one, ids[1], "del", keys[7])
+
+        flushed = write(4096)
+        events = [all_.event() for _ in range(4096)]
+        equal({(event[1], event[3]) for event in events}, {("del", flushed)}, "what was flushed")
+        equal({event[2] for event in events}, set(keys[:4096]), "the keys that were flushed")
+        flushed = write(4097)
+        equal(all_.event(), [ids[0], "lost", None, 0, None], "the watch of a prefix")
+        for connection in watchers:
+            true(connection.no_event(), "nothing else")
+        # To go on from the flush is refused, from behind it not.
+        for want in ({"prefix": "key:"}, {"key": keys[7]}):
+            try:
+                writer.call("watch", {**want, "from_version": {0: flushed}})
+                true(False, "a watch begins with events that are not there")
+            except RpcError as error:
+                equal(error.code, "COMPACTED", "a watch from the flush on")
+        again = writer.call("watch", {"prefix": "key:", "from_version": {0: flushed + 1}})
+        writer.call("set", keys[0], b"new")
+        next_event(writer, again, "set", keys[0], b"new")
+        next_event(sets, ids[3], "set", keys[0], b"new")
+        equal(absent.call("unwatch", ids[2]), True, "the watch of an absent key")
+
+
 def test_a_watcher_that_does_not_read_is_told_that_it_has_lost(t):
     cluster = t.cluster(1)
     key = t.key("k")

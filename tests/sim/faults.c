@@ -7,6 +7,7 @@
 #define SECOND UINT64_C(1000000)
 #define WALL_JUMP_US_MAX (6 * 3600 * SECOND)
 #define DISK_TROUBLE_US_MAX (4 * SECOND)
+#define HOLD_US_MAX (2 * SECOND)
 // From the end of a leader's lease until there is another leader, most of the time.
 #define TAKEOVER_US_MAX (150 * MS)
 // Steps of a change of configuration follow each other within this time, most of the time.
@@ -46,6 +47,8 @@ static uint64_t mean_us(const struct sim_plan *plan, enum sim_event_kind kind)
         return plan->members_us;
     case SIM_CHECKPOINT:
         return plan->checkpoint_us;
+    case SIM_HOLD:
+        return plan->hold_us;
     default:
         return 0;
     }
@@ -377,6 +380,31 @@ static void make_snapshot(struct sim *sim)
         sim_snapshots_make(node, group);
 }
 
+// A walk of the group's state gets ahead of its file, and its file takes its time.
+static void hold(struct sim *sim)
+{
+    struct mf_rand *rand = rand_of(sim, SIM_HOLD);
+    struct sim_node *node = any_node(sim, SIM_HOLD);
+    uint32_t group = (uint32_t)mf_rand_below(rand, sim->plan.group_count);
+    uint64_t hold_us = sim_between(rand, 1 * MS, HOLD_US_MAX);
+    if (!node->up)
+        return;
+    sim_trace(sim, node->id, "group %u is held for %llu ms", group,
+              (unsigned long long)(hold_us / 1000));
+    sim->stats.holds++;
+    mf_replica_hold(node->replicas[group], true);
+    sim_schedule(sim, sim->now_us + hold_us, SIM_RELEASE, node->index, group, NULL);
+}
+
+void sim_faults_release(struct sim *sim, uint16_t index, uint32_t group)
+{
+    struct sim_node *node = &sim->nodes[index];
+    if (!node->up)
+        return;
+    mf_replica_hold(node->replicas[group], false);
+    sim_node_touch(node);
+}
+
 void sim_faults_start(struct sim *sim)
 {
     for (enum sim_event_kind kind = 0; kind < SIM_EVENT_KINDS; kind++) {
@@ -442,6 +470,9 @@ void sim_faults_strike(struct sim *sim, const struct sim_event *event)
         break;
     case SIM_CHECKPOINT:
         make_snapshot(sim);
+        break;
+    case SIM_HOLD:
+        hold(sim);
         break;
     default:
         wipe(sim);

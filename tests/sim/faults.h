@@ -17,6 +17,8 @@ void sim_faults_start(struct sim *sim);
 void sim_faults_strike(struct sim *sim, const struct sim_event *event);
 // A node that is down starts, unless something keeps it down.
 void sim_faults_restart(struct sim *sim, uint16_t index);
+// The replica there, if it is still held, is not any more.
+void sim_faults_release(struct sim *sim, uint16_t index, uint32_t group);
 // No more faults, and whoever is down comes back; but a minority may stay away for good.
 void sim_faults_heal(struct sim *sim);
 

@@ -318,11 +318,12 @@ static void report(const struct sim_stats *s, uint64_t real_us)
            (ull)s->ops, (ull)s->ops_done, (ull)s->ops_refused, (ull)s->ops_unknown, (ull)s->entries,
            (ull)s->expired);
     printf("%llu leaders, %llu crashes, %llu torn logs, %llu memories lost, %llu full disks (%llu "
-           "writes found no room), %llu pauses, %llu partitions, %llu of %llu frames lost, %llu "
+           "writes found no room), %llu pauses, %llu holds, %llu partitions, %llu of %llu frames "
+           "lost, %llu "
            "key histories undecided\n",
            (ull)s->leaders, (ull)s->crashes, (ull)s->torn, (ull)s->forgot, (ull)s->full_disks,
-           (ull)s->full_writes, (ull)s->pauses, (ull)s->partitions, (ull)s->frames_lost,
-           (ull)s->frames, (ull)s->undecided);
+           (ull)s->full_writes, (ull)s->pauses, (ull)s->holds, (ull)s->partitions,
+           (ull)s->frames_lost, (ull)s->frames, (ull)s->undecided);
     printf("%llu losses of power of a whole cluster; %llu writes were cut off by crashes: %llu "
            "lost, %llu in parts, %llu there\n",
            (ull)s->power_losses, (ull)(s->cut_lost + s->cut_torn + s->cut_whole), (ull)s->cut_lost,

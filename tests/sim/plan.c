@@ -159,6 +159,15 @@ static void draw_aims(struct sim_plan *plan, struct mf_rand *rand)
         plan->late_words_permille = (uint32_t)PICK(rand, 0, 0, 0, 100, 500);
 }
 
+// From numbers of its own: older seeds have the plans that they always had, beside this.
+static void draw_holds(struct sim_plan *plan)
+{
+    struct mf_rand rand = {.state = plan->seed ^ 0x686f6c64};
+    plan->replica.held_log_bytes = PICK(&rand, 0, 200, 2000, 1 << 20);
+    if (sim_chance(&rand, 300))
+        plan->hold_us = PICK(&rand, 50, 200, 1000) * MS;
+}
+
 // Leaving out. What is not there reads 0, in every field.
 
 struct aspect {
@@ -222,6 +231,7 @@ static const struct aspect aspects[] = {
     ASPECT("getdels", wishes[SIM_WISH_GETDEL]),
     ASPECT("getexes", wishes[SIM_WISH_GETEX]),
     ASPECT("txns", wishes[SIM_WISH_TXN]),
+    ASPECT("holds", hold_us),
 };
 #define ASPECTS (sizeof(aspects) / sizeof(aspects[0]))
 _Static_assert(ASPECTS <= 64, "a bit each");
@@ -266,7 +276,7 @@ static void calm_down(struct sim_plan *plan)
     plan->partition_us = plan->link_reset_us = 0;
     plan->crash_us = plan->pause_us = plan->wall_jump_us = 0;
     plan->slow_disk_us = plan->full_us = plan->rot_us = plan->wipe_us = 0;
-    plan->transfer_us = plan->members_us = plan->takeover_us = 0;
+    plan->transfer_us = plan->members_us = plan->takeover_us = plan->hold_us = 0;
     plan->left_behind = false;
 }
 
@@ -322,6 +332,7 @@ void sim_plan_draw(struct sim_plan *plan, uint64_t seed, const struct sim_limits
     draw_disks(plan, &rand);
     plan->left_behind = sim_chance(&rand, 300);
     draw_aims(plan, &rand);
+    draw_holds(plan);
     if (limits->lose != 0)
         only_lose(plan, limits->lose);
     if (limits->power_loss)

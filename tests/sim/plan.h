@@ -116,6 +116,7 @@ struct sim_plan {
     uint64_t checkpoint_us;   // mean time between snapshots of one group at one node, 0 = never
     uint32_t tail_max;        // slots left in the log below a snapshot
     uint32_t chunk_bytes;     // of a snapshot that is sent
+    uint64_t hold_us;         // mean time between replicas that a walk holds, 0 = never
     uint64_t wipe_us;         // mean time between disks that are lost, 0 = never
     uint64_t progress_us;     // in the storm a group lets writers wait at most this; 0 = or not
     // Faults that come when they hurt.

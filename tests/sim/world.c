@@ -143,6 +143,9 @@ static void handle(struct sim *sim, const struct sim_event *event)
     case SIM_RESTART:
         sim_faults_restart(sim, event->node);
         break;
+    case SIM_RELEASE:
+        sim_faults_release(sim, event->node, (uint32_t)event->number);
+        break;
     default:
         sim_faults_strike(sim, event);
         break;

@@ -54,6 +54,8 @@ enum sim_event_kind {
     SIM_CUT,     // while a configuration changes
     SIM_JOIN,    // of what was cut
     SIM_UNASKED, // number: of the group whose promises get lost for a while
+    SIM_HOLD,
+    SIM_RELEASE, // number: of the group that its node may change again
     SIM_EVENT_KINDS,
 };
 
@@ -94,6 +96,7 @@ struct sim_stats {
     uint64_t full_disks;
     uint64_t full_writes; // that found no room
     uint64_t pauses;
+    uint64_t holds;
     uint64_t partitions;
     uint64_t frames;
     uint64_t frames_lost;

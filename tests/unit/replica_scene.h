@@ -18,6 +18,7 @@
 
 #define NODES 3
 #define MAIL_MAX 1024
+#define HELD_LOG_BYTES 4096
 #define SECOND_US UINT64_C(1000000)
 #define WALL_US UINT64_C(1700000000000000)
 
@@ -268,7 +269,8 @@ static inline void open_lagging_scene(struct scene *scene, uint64_t mono_lag_us)
             .batch_bytes = 1 << 16,
             .mark_interval_us = SECOND_US,
             .tag_seed = (uint64_t)id << 32,
-            .pending_ops_max = 100};
+            .pending_ops_max = 100,
+            .held_log_bytes = HELD_LOG_BYTES};
         struct actor *actor = &scene->actors[id];
         actor->scene = scene;
         actor->id = id;

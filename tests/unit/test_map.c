@@ -14,6 +14,7 @@
 #include "base/hash.h"
 #include "base/rand.h"
 #include "shards/map.h"
+#include "tests/unit/map_clear.h"
 
 #define SEED UINT64_C(0x5eed)
 
@@ -198,13 +199,77 @@ static void a_cleared_map_is_as_good_as_new(void **state)
     for (int round = 0; round < 3; round++) {
         for (uint64_t number = 0; number < 5000; number++)
             mf_map_insert(map, make_entry(number, 1, 10));
-        mf_map_clear(map);
+        clear_map(map);
         assert_int_equal(mf_map_count(map), 0);
         assert_null(find(map, 7));
         mf_map_reclaim(map);
         assert_int_equal(mf_map_bytes(map), empty);
         assert_true(mf_map_valid(map));
     }
+    mf_map_free(map);
+}
+
+static void count_visit(void *arg, struct mf_entry *entry)
+{
+    size_t *visited = arg;
+    (void)entry;
+    ++*visited;
+}
+
+static void a_table_taken_out_is_drained_in_bounded_steps_beside_a_new_one(void **state)
+{
+    (void)state;
+    struct mf_map *map = mf_map_new(SEED);
+    size_t empty = mf_map_bytes(map);
+    for (uint64_t number = 0; number < NUMBERS; number++)
+        mf_map_insert(map, make_entry(number, 1, 10));
+    size_t full = mf_map_bytes(map);
+    struct mf_map_rest *rest = mf_map_detach(map);
+    assert_int_equal(mf_map_count(map), 0);
+    assert_int_equal(mf_map_bytes(map), empty);
+    assert_in_range(mf_map_waiting_bytes(map), full - empty, full);
+    size_t visited = 0;
+    unsigned steps = 0;
+    for (bool more = true; more; steps++) {
+        size_t before = visited;
+        size_t work = 100;
+        more = mf_map_drain(map, rest, &work, count_visit, &visited);
+        // A bucket is never cut in two.
+        assert_in_range(visited - before, 0, 120);
+        // The new table is not touched by it.
+        mf_map_insert(map, make_entry(steps, 1, 10));
+        assert_non_null(find(map, steps));
+    }
+    assert_int_equal(visited, NUMBERS);
+    assert_true(steps > NUMBERS / 200);
+    assert_true(mf_map_valid(map));
+    for (int turn = 0; turn < 4; turn++)
+        mf_map_reclaim(map);
+    assert_int_equal(mf_map_waiting_bytes(map), 0);
+    mf_map_free(map);
+}
+
+static void a_reader_keeps_what_it_found_in_a_table_that_was_taken_out(void **state)
+{
+    (void)state;
+    struct mf_map *map = mf_map_new(SEED);
+    struct mf_map_reader *reader = mf_map_reader_new(map);
+    for (uint64_t number = 0; number < NUMBERS; number++)
+        mf_map_insert(map, make_entry(number, 1, 10));
+    struct key key;
+    mf_map_read_begin(reader);
+    const struct mf_entry *entry = mf_map_read(reader, make_key(&key, 3)->bytes);
+    clear_map(map);
+    for (int turn = 0; turn < 10; turn++)
+        mf_map_reclaim(map);
+    assert_true(mf_bytes_equal(mf_entry_key(entry), key.bytes));
+    assert_true(mf_map_waiting_bytes(map) > 0);
+    assert_null(mf_map_read(reader, key.bytes));
+    mf_map_read_end(reader);
+    for (int turn = 0; turn < 4; turn++)
+        mf_map_reclaim(map);
+    assert_int_equal(mf_map_waiting_bytes(map), 0);
+    mf_map_reader_free(reader);
     mf_map_free(map);
 }
 
@@ -539,7 +604,7 @@ static void readers_survive_a_table_that_is_cleared(void **state)
     for (int round = 0; round < 100 || atomic_load(&shared.reads[0]) < READS_MIN / 4; round++) {
         for (uint64_t number = 0; number < 500; number++)
             mf_map_insert(shared.map, make_entry(number, 1, 30));
-        mf_map_clear(shared.map);
+        clear_map(shared.map);
         mf_map_reclaim(shared.map);
     }
     atomic_store(&shared.stop, true);
@@ -556,6 +621,8 @@ int main(void)
         cmocka_unit_test(any_sequence_leaves_what_a_plain_table_would_have),
         cmocka_unit_test(an_emptied_map_gives_its_memory_back),
         cmocka_unit_test(a_cleared_map_is_as_good_as_new),
+        cmocka_unit_test(a_table_taken_out_is_drained_in_bounded_steps_beside_a_new_one),
+        cmocka_unit_test(a_reader_keeps_what_it_found_in_a_table_that_was_taken_out),
         cmocka_unit_test(a_shrink_that_was_held_back_is_made_up_for),
         cmocka_unit_test(keys_that_all_share_a_bucket_are_still_found),
         cmocka_unit_test(a_walk_visits_every_entry_that_stays_though_the_table_grows),

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "shards/map_internal.h"
+#include "tests/unit/map_clear.h"
 
 #define SEED UINT64_C(0x5eed)
 // Large enough for the directory of segments to be replaced several times.
@@ -98,7 +99,7 @@ static void a_table_that_grows_back_finds_its_directory_whole(void **state)
     }
     assert_in_range(meter.most, 512, STEPS_MAX);
     insert_from(map, there, NUMBERS, &meter);
-    mf_map_clear(map);
+    clear_map(map);
     insert_from(map, 0, NUMBERS / 4, &meter);
     assert_true(mf_map_valid(map));
     mf_map_free(map);

@@ -1,0 +1,40 @@
+// A replica whose state changes faster than a walk of it is written; see mf_replica_hold.
+//
+// A walk hands out what is about to change ahead of its file (shards/walk.c), so changes are held
+// back at the file's pace. Why this cannot end in a standstill, and loses nothing:
+//
+// - The walk needs no entry to be applied to go on: each step and each record that is written
+//   brings its end and the release nearer, whatever the group does.
+// - The core sees nothing of it but messages that do not arrive: it promises, votes, answers probes
+//   and renews leases as ever. An entry that was acknowledged is chosen; that a replica applies it
+//   later delays only that replica's own state, of which nobody is told more than it has applied.
+// - Who leads holds nothing back that is chosen: what it answers is the state at its chosen index.
+// - One follower that is silent is not missed. Where a majority is, nothing is chosen until one of
+//   them goes on: the writers wait for the disks of a majority.
+#include "server/replica_internal.h"
+
+void mf_replica_hold(struct mf_replica *replica, bool hold)
+{
+    replica->dirty = replica->dirty || (replica->held && !hold);
+    replica->held = hold;
+}
+
+bool mf_replica_may_apply(const struct mf_replica *replica)
+{
+    return !replica->held || mf_paxos_role(replica->paxos) == MF_LEADER;
+}
+
+// A candidate that is to lead has to learn all that is chosen.
+bool mf_replica_sheds(const struct mf_replica *replica, const struct mf_paxos_msg *msg)
+{
+    bool brings = msg->type == MF_PAXOS_ACCEPT || msg->type == MF_PAXOS_LEARNED;
+    return replica->held && brings && mf_paxos_role(replica->paxos) == MF_FOLLOWER &&
+           mf_paxos_log_bytes(replica->paxos) >=
+               replica->applied_bytes + replica->cfg.held_log_bytes;
+}
+
+void mf_replica_note_backlog(struct mf_replica *replica)
+{
+    if (replica->applied >= mf_paxos_chosen(replica->paxos))
+        replica->applied_bytes = mf_paxos_log_bytes(replica->paxos);
+}
