@@ -779,6 +779,7 @@ void mf_reactor_free(struct mf_reactor *reactor)
     mf_streams_free(reactor->streams);
     mf_links_free(reactor->links);
     mf_resp_door_free(reactor->resp);
+    mf_buf_free(&reactor->answer);
     mf_placer_free(reactor->placer);
     mf_roster_unref(reactor->roster);
     mf_read_gate_reader_free(reactor->gate_reader);

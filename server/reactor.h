@@ -187,6 +187,7 @@ struct mf_reactor {
     struct mf_resp_door *resp;
     struct mf_links *links;
     struct mf_router *router;
+    struct mf_buf answer; // request.c: of reads that are answered at once
     struct mf_read_gate_reader *gate_reader;
     struct mf_mover *mover;
     const struct mf_roster *roster; // the newest that this reactor has been told of
