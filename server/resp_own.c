@@ -149,7 +149,7 @@ static bool refuse_hello(struct mf_resp_session *session, struct hello *hello)
     if (hello->user == NULL && !mf_client_is_open(&session->client))
         return done_error(session,
                           "NOAUTH HELLO must be called with the client already authenticated, "
-                          "otherwise the HELLO <proto> AUTH <user> <pass> option can be used to "
+                          "otherwise the HELLO AUTH <user> <pass> option can be used to "
                           "authenticate the client and select the RESP protocol version at the "
                           "same time");
     return false;
@@ -352,6 +352,9 @@ static bool client_kill(struct mf_resp_session *session)
 static bool function_flush(struct mf_resp_session *session)
 {
     uint32_t count = mf_resp_words(session);
+    if (count > 3)
+        return done_quoting(session, "ERR unknown subcommand or wrong number of arguments for '",
+                            mf_resp_word(session, 1), "'. Try FUNCTION HELP.");
     bool fine = count == 2 || (count == 3 && (mf_resp_is(mf_resp_word(session, 2), "sync") ||
                                               mf_resp_is(mf_resp_word(session, 2), "async")));
     return fine ? done_ok(session)
