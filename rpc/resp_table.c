@@ -17,6 +17,9 @@
 #define CONNECTION MF_RESP_CONNECTION
 #define GREETING (NOSCRIPT | ANYTIME | FAST | MF_RESP_NO_AUTH | MF_RESP_ALLOW_BUSY | CONNECTION)
 
+#define TRANSACTION                                                                                \
+    (NOSCRIPT | ANYTIME | FAST | MF_RESP_ALLOW_BUSY | MF_RESP_TRANSACTION | MF_RESP_UNQUEUED)
+
 #define NO_KEYS 0, 0, 0, NULL, NULL
 #define KEY(flags) 1, 1, 1, flags, NULL
 #define KEY_NOTES(flags, notes) 1, 1, 1, flags, notes
@@ -88,8 +91,13 @@ static const struct mf_resp_row rows[] = {
      "Subtract from a number", DATA(mf_resp_take_incr)},
     {"del", -2, W | KEYSPACE, KEYS("RM delete"), ADDED_UP, "generic", "1.0.0",
      "Delete keys", DATA(mf_resp_take_del)},
+    {"discard", 1, TRANSACTION, NO_KEYS, NULL, "transactions", "2.0.0",
+     "Forget the commands since MULTI", OWN(DISCARD)},
     {"echo", 2, ANYTIME | FAST | CONNECTION, NO_KEYS, NULL, "connection", "1.0.0",
      "Say that again", OWN(ECHO)},
+    {"exec", 1, NOSCRIPT | ANYTIME | MF_RESP_SKIP_SLOWLOG | MF_RESP_TRANSACTION | MF_RESP_UNQUEUED,
+     NO_KEYS, NULL, "transactions", "1.2.0",
+     "Carry out the commands since MULTI", OWN(EXEC)},
     {"exists", -2, R | FAST | KEYSPACE, KEYS("RO"), ADDED_UP, "generic", "1.0.0",
      "How many of these keys there are", DATA(mf_resp_take_exists)},
     {"expire", -3, W | FAST | KEYSPACE, KEY("RW update"), NULL, "generic", "1.0.0",
@@ -128,6 +136,8 @@ static const struct mf_resp_row rows[] = {
     {"mset", -3, W | OOM | STRING, PAIRS("OW update"),
      "request_policy:multi_shard response_policy:all_succeeded", "string", "1.0.1",
      "Set the values of keys", DATA(mf_resp_take_mset)},
+    {"multi", 1, TRANSACTION, NO_KEYS, NULL, "transactions", "1.2.0",
+     "Keep the commands that follow for EXEC", OWN(MULTI)},
     {"persist", 2, W | FAST | KEYSPACE, KEY("RW update"), NULL, "generic", "2.2.0",
      "Drop the TTL of a key", DATA(mf_resp_take_persist)},
     {"pexpire", -3, W | FAST | KEYSPACE, KEY("RW update"), NULL, "generic", "2.6.0",
@@ -169,9 +179,13 @@ static const struct mf_resp_row rows[] = {
      "The type of a key: string", DATA(mf_resp_take_type)},
     {"unlink", -2, W | FAST | KEYSPACE, KEYS("RM delete"), ADDED_UP, "generic", "4.0.0",
      "Delete keys", DATA(mf_resp_take_del)},
+    {"unwatch", 1, TRANSACTION & ~MF_RESP_UNQUEUED, NO_KEYS, NULL, "transactions", "2.2.0",
+     "Forget the keys of WATCH", OWN(UNWATCH)},
     {"wait", 3, NOSCRIPT | CONNECTION, NO_KEYS,
      "request_policy:all_shards response_policy:agg_min", "generic", "3.0.0",
      "How many replicas there are", OWN(WAIT)},
+    {"watch", -2, TRANSACTION, KEYS("RO"), NULL, "transactions", "2.2.0",
+     "EXEC shall do nothing if one of these keys has changed", OWN(WATCH)},
 };
 // clang-format on
 

@@ -49,13 +49,14 @@ static void put_line(struct mf_buf *out, const struct mf_resp_session *session, 
     int len = snprintf(
         text, sizeof(text),
         "id=%" PRIu64 " addr=%s laddr=%s fd=%d name=%.200s age=%" PRIu64 " idle=%" PRIu64
-        " flags=N db=0 sub=0 psub=0 ssub=0 multi=-1 qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 "
+        " flags=N db=0 sub=0 psub=0 ssub=0 multi=%" PRId64
+        " qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 "
         "rbs=0 rbp=0 obl=%zu oll=0 omem=0 tot-mem=%zu events=r cmd=%s user=%s redir=-1 resp=%u "
         "lib-name=%.100s lib-ver=%.100s\n",
         session->id, mf_conn_peer_name(session->client.conn), session->local, session->fd,
         session->name, (now_us - session->began_us) / 1000000,
         now_us > session->asked_us ? (now_us - session->asked_us) / 1000000 : 0,
-        mf_conn_unsent_bytes(session->client.conn), sizeof(*session),
+        mf_resp_multi_count(session), mf_conn_unsent_bytes(session->client.conn), sizeof(*session),
         session->asked != NULL ? session->asked->name : "NULL", session->user, session->version,
         session->lib_name, session->lib_version);
     mf_buf_put(out, text, len < (int)sizeof(text) ? (size_t)len : sizeof(text) - 1);

@@ -39,6 +39,7 @@ struct mf_resp_call {
     struct mf_buf reply; // while others have to be sent before it
 };
 
+struct mf_resp_multi;
 struct mf_resp_session {
     struct mf_client client;
     struct mf_resp_session *prev; // of its reactor
@@ -63,6 +64,7 @@ struct mf_resp_session {
     char *lib_name;
     char *lib_version;
     char *user;
+    struct mf_resp_multi *multi; // NULL: no MULTI, and nothing watched
     uint64_t began_us;
     uint64_t asked_us;
     const struct mf_resp_row *asked; // last; NULL: nothing yet
@@ -117,5 +119,20 @@ void mf_resp_client_info(struct mf_resp_session *session);
 void mf_resp_client_kill(struct mf_resp_session *session);
 MF_MUST_USE bool mf_resp_keys(struct mf_resp_session *session);
 MF_MUST_USE bool mf_resp_randomkey(struct mf_resp_session *session);
+
+// MULTI and what belongs to it.
+bool mf_resp_in_multi(const struct mf_resp_session *session);
+int64_t mf_resp_multi_count(const struct mf_resp_session *session); // queued; -1: no MULTI
+// A command was refused: EXEC will be.
+void mf_resp_multi_abort(struct mf_resp_session *session);
+// Keeps the request for EXEC.
+MF_MUST_USE bool mf_resp_multi_queue(struct mf_resp_session *session);
+// Commands and watched keys.
+void mf_resp_multi_forget(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_multi(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_exec(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_discard(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_watch(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_unwatch(struct mf_resp_session *session);
 
 #endif

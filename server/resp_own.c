@@ -199,6 +199,9 @@ static bool select_database(struct mf_resp_session *session)
 
 static bool reset(struct mf_resp_session *session)
 {
+    if (session->first != NULL)
+        return false;
+    mf_resp_multi_forget(session);
     session->version = 2;
     session->replies = MF_RESP_SENT;
     session->client.authorized = false;
@@ -403,6 +406,11 @@ static own_handler *const handlers[MF_RESP_OWN_COUNT] = {
     [MF_RESP_FUNCTION_LIST] = function_list,
     [MF_RESP_KEYS] = mf_resp_keys,
     [MF_RESP_RANDOMKEY] = mf_resp_randomkey,
+    [MF_RESP_MULTI] = mf_resp_multi,
+    [MF_RESP_EXEC] = mf_resp_exec,
+    [MF_RESP_DISCARD] = mf_resp_discard,
+    [MF_RESP_WATCH] = mf_resp_watch,
+    [MF_RESP_UNWATCH] = mf_resp_unwatch,
 };
 
 bool mf_resp_own(struct mf_resp_session *session)

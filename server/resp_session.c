@@ -33,6 +33,7 @@ void mf_resp_session_release(struct mf_resp_session *session)
     mf_resp_free(&session->request);
     mf_resp_ask_free(&session->ask);
     mf_buf_free(&session->unwanted);
+    mf_resp_multi_forget(session);
     free(session->name);
     free(session->lib_name);
     free(session->lib_version);
@@ -77,6 +78,7 @@ static bool run(struct mf_resp_session *session)
         return true;
     }
     if (!mf_resp_ask_find(ask)) {
+        mf_resp_multi_abort(session);
         mf_resp_reply_error(session, (const char *)ask->error.data);
         return true;
     }
@@ -88,10 +90,13 @@ static bool run(struct mf_resp_session *session)
         return true;
     }
     if (!greeting && is_closing(session)) {
+        mf_resp_multi_abort(session);
         mf_resp_tell_error(mf_resp_reply_begin(session), MF_SHUTTING_DOWN, NULL);
         mf_resp_reply_end(session);
         return true;
     }
+    if (mf_resp_in_multi(session) && (ask->row->flags & MF_RESP_UNQUEUED) == 0)
+        return mf_resp_multi_queue(session);
     return ask->row->own != MF_RESP_DATA ? mf_resp_own(session) : run_data(session);
 }
 

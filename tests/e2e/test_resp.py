@@ -98,6 +98,7 @@ def differential(t, version):
             "unknown": list(resp_cases.unknown()),
             "itself": list(resp_cases.about_itself()),
             "connection": list(resp_cases.about_the_connection()),
+            "transactions": list(resp_cases.transactions()),
             "random": list(resp_cases.random_sequences(t.rng, 300, 30)),
         }
         for name, part in parts.items():
@@ -124,6 +125,60 @@ def test_each_difference_is_on_its_page(t):
 
 
 # Beside the replies.
+
+def test_a_transaction_happens_whole_or_not_at_all(t):
+    """What a value is can fail a transaction, and so can another client that writes a watched key."""
+    cluster = with_resp(t, 3)
+    for node, other in zip(cluster.nodes, cluster.nodes[1:] + cluster.nodes[:1]):
+        with Resp(address(node)) as client, Resp(address(other)) as rival:
+            client.call("SET", "{a}text", "text")
+            equal(client.pipeline([["MULTI"], ["SET", "{a}k", "v"], ["INCR", "{a}text"], ["EXEC"],
+                                   ["GET", "{a}k"]])[3:],
+                  [b"-EXECABORT Transaction discarded because of: ERR value is not an integer or "
+                   b"out of range\r\n", b"$-1\r\n"], "a transaction that fails")
+            equal(client.call("WATCH", "{a}text"), b"+OK\r\n", "WATCH")
+            equal(rival.call("SET", "{a}text", "theirs"), b"+OK\r\n", "SET")
+            equal(client.pipeline([["MULTI"], ["SET", "{a}text", "ours"], ["EXEC"],
+                                   ["GET", "{a}text"]])[2:],
+                  [b"*-1\r\n", b"$6\r\ntheirs\r\n"], "a watched key that has changed")
+            equal(client.pipeline([["MULTI"], ["SET", "a", "1"], ["SET", "b", "2"], ["EXEC"],
+                                   ["MGET", "a", "b"]])[3:],
+                  [b"-CROSSSLOT Keys in request don't hash to the same slot\r\n",
+                   b"*2\r\n$-1\r\n$-1\r\n"], "keys of two shards")
+            for words in (["DBSIZE"], ["KEYS", "*"], ["SCAN", "0"], ["FLUSHALL"], ["HELLO", "3"]):
+                equal(client.pipeline([["MULTI"], words, ["EXEC"]])[1:],
+                      [b"-ERR Command not allowed inside a transaction\r\n",
+                       b"-EXECABORT Transaction discarded because of previous errors.\r\n"],
+                      f"{words} inside")
+            client.call("DEL", "{a}text")
+
+
+def test_counters_guarded_by_watch_lose_nothing(t):
+    """Clients on all nodes add to one number by WATCH, GET, MULTI, SET, EXEC until each has had its
+    share; the sum is right."""
+    cluster = with_resp(t, 3)
+    clients = [Resp(address(node)) for node in cluster.nodes]
+    left = {client: 40 for client in clients}
+    while left:
+        readers = list(left)
+        t.rng.shuffle(readers)
+        values = {}
+        for client in readers:
+            equal(client.call("WATCH", "n"), b"+OK\r\n", "WATCH")
+            reply = client.call("GET", "n").split(b"\r\n")
+            values[client] = int(reply[1]) if len(reply) > 2 else 0
+        t.rng.shuffle(readers)
+        for client in readers:
+            reply = client.pipeline([["MULTI"], ["SET", "n", values[client] + 1], ["EXEC"]])[2]
+            true(reply in (b"*1\r\n+OK\r\n", b"*-1\r\n"), f"EXEC: {reply!r}")
+            if reply != b"*-1\r\n":
+                left[client] -= 1
+            if left[client] == 0:
+                del left[client]
+    equal(clients[0].call("GET", "n"), b"$3\r\n120\r\n", "the sum")
+    for client in clients:
+        client.close()
+
 
 def test_requests_may_be_lines_and_come_in_any_pieces(t):
     node = with_resp(t).nodes[0]

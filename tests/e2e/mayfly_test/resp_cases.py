@@ -205,3 +205,38 @@ def random_sequences(rng, count, length):
                 ["STRANGE", key], ["GET"], ["EXPIRE", key, value], ["KEYS", f"random:{number}:0"],
             ]))
         yield requests
+
+
+def transactions():
+    """MULTI and WATCH; the keys of a case are in one shard."""
+    k, other = "{t}:K", "{t}:other"
+    bodies = [
+        [], [["GET", k]], [["SET", k, "v"], ["GET", k], ["DEL", k, other]],
+        [["INCR", other], ["INCRBY", other, "x"], ["GET", other]], [["SET", k, "v", "EX", "0"]],
+        [["SET", k, "v", "bogus"], ["SET", k, "w"]], [["nosuch"], ["SET", k, "v"]],
+        [["GET"], ["SET", k, "v"]], [["MULTI"], ["GET", k]], [["WATCH", k], ["GET", k]],
+        [["UNWATCH"], ["PING"], ["ECHO", "e"], ["SELECT", "0"], ["SELECT", "x"]],
+        [["CLIENT", "SETNAME", "in multi"], ["CLIENT", "SETNAME", "multi"], ["CLIENT", "GETNAME"],
+         ["CLIENT", "SETNAME", ""]],
+        [["MSET", k, "a", other, "b"], ["MGET", k, other, "{t}:none"], ["EXISTS", k, k, other],
+         ["TYPE", k], ["TYPE", "{t}:none"], ["UNLINK", k, other]],
+        [["SETNX", k, "v"], ["SETNX", k, "w"], ["GETSET", k, "x"], ["GETDEL", k], ["GETDEL", k]],
+        [["SETEX", k, "100", "v"], ["TTL", k], ["PERSIST", k], ["TTL", k], ["EXPIRE", k, "50"],
+         ["GETEX", k, "EX", "0"], ["GETEX", "{t}:none", "EX", "0"], ["EXPIRE", k, "x"]],
+        [["SET", k, "v", "GET"], ["SET", k, "w", "NX"], ["SET", k, "w", "XX", "GET"],
+         ["APPEND", k, "x"]],
+        [["COMMAND", "GETKEYS", "get", "a"], ["FUNCTION", "FLUSH"], ["WAIT", "0", "0"]],
+    ]
+    befores = [
+        [], [["WATCH", k]], [["WATCH", k], ["SET", k, "changed"]], [["WATCH", k, k, other]],
+        [["WATCH", k], ["GET", k]], [["WATCH", k], ["DEL", k]], [["SET", k, "v"], ["WATCH", k]],
+        [["SET", k, "v"], ["WATCH", k], ["DEL", k]], [["SET", k, "v"], ["WATCH", k], ["SET", k, "v"]],
+        [["SET", k, "v"], ["WATCH", k], ["EXPIRE", k, "100"]],
+        [["WATCH", k], ["SET", k, "changed"], ["UNWATCH"]],
+        [["WATCH", k], ["SET", k, "changed"], ["MULTI"], ["DISCARD"]], [["WATCH"]],
+        [["WATCH", other], ["SET", k, "changed"]],
+    ]
+    for i, (before, body) in enumerate(itertools.product(befores, bodies)):
+        requests = [*before, ["MULTI"], *body, ["EXEC"], ["GET", k], ["GET", other], ["EXEC"],
+                    ["DISCARD"], ["DEL", k, other]]
+        yield [[word.replace("{t}", "{t%d}" % i) for word in request] for request in requests]
