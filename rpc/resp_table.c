@@ -20,6 +20,8 @@
 #define TRANSACTION                                                                                \
     (NOSCRIPT | ANYTIME | FAST | MF_RESP_ALLOW_BUSY | MF_RESP_TRANSACTION | MF_RESP_UNQUEUED)
 
+#define LISTENING (MF_RESP_PUBSUB | NOSCRIPT | ANYTIME | MF_RESP_LISTENING)
+
 #define NO_KEYS 0, 0, 0, NULL, NULL
 #define KEY(flags) 1, 1, 1, flags, NULL
 #define KEY_NOTES(flags, notes) 1, 1, 1, flags, notes
@@ -146,8 +148,12 @@ static const struct mf_resp_row rows[] = {
      "Is there anybody?", OWN(PING)},
     {"psetex", 4, W | OOM | STRING, KEY("OW update"), NULL, "string", "2.6.0",
      "Set a value with a TTL in milliseconds", DATA(mf_resp_take_setex)},
+    {"psubscribe", -2, LISTENING, NO_KEYS, NULL, "pubsub", "2.0.0",
+     "Hear of events on channels that match patterns", OWN(PSUBSCRIBE)},
     {"pttl", 2, R | FAST | KEYSPACE, KEY("RO access"), VARIES, "generic", "2.6.0",
      "The TTL of a key in milliseconds", DATA(mf_resp_take_ttl)},
+    {"punsubscribe", -1, LISTENING, NO_KEYS, NULL, "pubsub", "2.0.0",
+     "Hear no more of what PSUBSCRIBE asked for", OWN(PUNSUBSCRIBE)},
     {"quit", -1, GREETING | MF_RESP_UNQUEUED | MF_RESP_LISTENING, NO_KEYS, NULL, "connection",
      "1.0.0", "Close the connection", OWN(QUIT)},
     {"randomkey", 1, R | KEYSPACE, NO_KEYS, "request_policy:all_shards " VARIES, "generic", "1.0.0",
@@ -169,6 +175,8 @@ static const struct mf_resp_row rows[] = {
      "Set a value with a TTL in seconds", DATA(mf_resp_take_setex)},
     {"setnx", 3, W | OOM | FAST | STRING, KEY("OW insert"), NULL, "string", "1.0.0",
      "Set a value if there is none", DATA(mf_resp_take_setnx)},
+    {"subscribe", -2, LISTENING, NO_KEYS, NULL, "pubsub", "2.0.0",
+     "Hear of events on channels", OWN(SUBSCRIBE)},
     {"time", 1, ANYTIME | FAST, NO_KEYS, VARIES, "server", "2.6.0",
      "This node's Unix time: seconds and microseconds", OWN(TIME)},
     {"touch", -2, R | FAST | KEYSPACE, KEYS("RO"), ADDED_UP, "generic", "3.2.1",
@@ -179,6 +187,8 @@ static const struct mf_resp_row rows[] = {
      "The type of a key: string", DATA(mf_resp_take_type)},
     {"unlink", -2, W | FAST | KEYSPACE, KEYS("RM delete"), ADDED_UP, "generic", "4.0.0",
      "Delete keys", DATA(mf_resp_take_del)},
+    {"unsubscribe", -1, LISTENING, NO_KEYS, NULL, "pubsub", "2.0.0",
+     "Hear no more of what SUBSCRIBE asked for", OWN(UNSUBSCRIBE)},
     {"unwatch", 1, TRANSACTION & ~MF_RESP_UNQUEUED, NO_KEYS, NULL, "transactions", "2.2.0",
      "Forget the keys of WATCH", OWN(UNWATCH)},
     {"wait", 3, NOSCRIPT | CONNECTION, NO_KEYS,

@@ -46,17 +46,21 @@ struct visit {
 static void put_line(struct mf_buf *out, const struct mf_resp_session *session, uint64_t now_us)
 {
     char text[LINE_BYTES_MAX];
+    uint32_t channels;
+    uint32_t patterns;
+    mf_resp_listening_to(session, &channels, &patterns);
     int len = snprintf(
         text, sizeof(text),
         "id=%" PRIu64 " addr=%s laddr=%s fd=%d name=%.200s age=%" PRIu64 " idle=%" PRIu64
-        " flags=N db=0 sub=0 psub=0 ssub=0 multi=%" PRId64
+        " flags=%s db=0 sub=%u psub=%u ssub=0 multi=%" PRId64
         " qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 "
         "rbs=0 rbp=0 obl=%zu oll=0 omem=0 tot-mem=%zu events=r cmd=%s user=%s redir=-1 resp=%u "
         "lib-name=%.100s lib-ver=%.100s\n",
         session->id, mf_conn_peer_name(session->client.conn), session->local, session->fd,
         session->name, (now_us - session->began_us) / 1000000,
         now_us > session->asked_us ? (now_us - session->asked_us) / 1000000 : 0,
-        mf_resp_multi_count(session), mf_conn_unsent_bytes(session->client.conn), sizeof(*session),
+        channels + patterns > 0 ? "P" : "N", channels, patterns, mf_resp_multi_count(session),
+        mf_conn_unsent_bytes(session->client.conn), sizeof(*session),
         session->asked != NULL ? session->asked->name : "NULL", session->user, session->version,
         session->lib_name, session->lib_version);
     mf_buf_put(out, text, len < (int)sizeof(text) ? (size_t)len : sizeof(text) - 1);
@@ -75,7 +79,8 @@ static bool fits(const struct filter *filter, const struct mf_resp_session *sess
 {
     const char *address = mf_conn_peer_name(session->client.conn);
     return (filter->id == 0 || filter->id == session->id) && has_id(filter, session->id) &&
-           (filter->type == TYPE_ANY || filter->type == TYPE_NORMAL) &&
+           (filter->type == TYPE_ANY ||
+            filter->type == (mf_resp_is_listening(session) ? TYPE_PUBSUB : TYPE_NORMAL)) &&
            (filter->address[0] == '\0' || strcmp(filter->address, address) == 0) &&
            (filter->local[0] == '\0' || strcmp(filter->local, session->local) == 0) &&
            (filter->user[0] == '\0' || strcmp(filter->user, session->user) == 0) &&

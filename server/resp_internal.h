@@ -39,6 +39,7 @@ struct mf_resp_call {
     struct mf_buf reply; // while others have to be sent before it
 };
 
+struct mf_resp_listener;
 struct mf_resp_multi;
 struct mf_resp_session {
     struct mf_client client;
@@ -64,7 +65,8 @@ struct mf_resp_session {
     char *lib_name;
     char *lib_version;
     char *user;
-    struct mf_resp_multi *multi; // NULL: no MULTI, and nothing watched
+    struct mf_resp_multi *multi;       // NULL: no MULTI, and nothing watched
+    struct mf_resp_listener *listener; // NULL: nothing subscribed
     uint64_t began_us;
     uint64_t asked_us;
     const struct mf_resp_row *asked; // last; NULL: nothing yet
@@ -134,5 +136,16 @@ MF_MUST_USE bool mf_resp_exec(struct mf_resp_session *session);
 MF_MUST_USE bool mf_resp_discard(struct mf_resp_session *session);
 MF_MUST_USE bool mf_resp_watch(struct mf_resp_session *session);
 MF_MUST_USE bool mf_resp_unwatch(struct mf_resp_session *session);
+
+// Subscriptions.
+bool mf_resp_is_listening(const struct mf_resp_session *session);
+void mf_resp_listening_to(const struct mf_resp_session *session, uint32_t *channels,
+                          uint32_t *patterns);
+// Ends them all, without a word. The connection is still there.
+void mf_resp_listen_no_more(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_subscribe(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_psubscribe(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_unsubscribe(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_punsubscribe(struct mf_resp_session *session);
 
 #endif

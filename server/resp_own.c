@@ -48,7 +48,13 @@ static bool ping(struct mf_resp_session *session)
     if (mf_resp_words(session) > 2)
         return wrong_arity(session);
     struct mf_buf *out = mf_resp_reply_begin(session);
-    if (mf_resp_words(session) == 2)
+    if (session->version == 2 && mf_resp_is_listening(session)) {
+        // In the form of what comes by itself, from which clients could not tell it otherwise.
+        mf_resp_array(out, 2);
+        mf_resp_bulk_str(out, "pong");
+        mf_resp_bulk(out,
+                     mf_resp_words(session) == 2 ? mf_resp_word(session, 1) : mf_bytes_of("", 0));
+    } else if (mf_resp_words(session) == 2)
         mf_resp_bulk(out, mf_resp_word(session, 1));
     else
         mf_resp_status(out, "PONG");
@@ -202,6 +208,7 @@ static bool reset(struct mf_resp_session *session)
     if (session->first != NULL)
         return false;
     mf_resp_multi_forget(session);
+    mf_resp_listen_no_more(session);
     session->version = 2;
     session->replies = MF_RESP_SENT;
     session->client.authorized = false;
@@ -411,6 +418,10 @@ static own_handler *const handlers[MF_RESP_OWN_COUNT] = {
     [MF_RESP_DISCARD] = mf_resp_discard,
     [MF_RESP_WATCH] = mf_resp_watch,
     [MF_RESP_UNWATCH] = mf_resp_unwatch,
+    [MF_RESP_SUBSCRIBE] = mf_resp_subscribe,
+    [MF_RESP_PSUBSCRIBE] = mf_resp_psubscribe,
+    [MF_RESP_UNSUBSCRIBE] = mf_resp_unsubscribe,
+    [MF_RESP_PUNSUBSCRIBE] = mf_resp_punsubscribe,
 };
 
 bool mf_resp_own(struct mf_resp_session *session)

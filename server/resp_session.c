@@ -95,6 +95,15 @@ static bool run(struct mf_resp_session *session)
         mf_resp_reply_end(session);
         return true;
     }
+    if (session->version == 2 && (ask->row->flags & MF_RESP_LISTENING) == 0 &&
+        mf_resp_is_listening(session)) {
+        mf_resp_errorf(mf_resp_reply_begin(session),
+                       "ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / "
+                       "QUIT / RESET are allowed in this context",
+                       ask->row->name);
+        mf_resp_reply_end(session);
+        return true;
+    }
     if (mf_resp_in_multi(session) && (ask->row->flags & MF_RESP_UNQUEUED) == 0)
         return mf_resp_multi_queue(session);
     return ask->row->own != MF_RESP_DATA ? mf_resp_own(session) : run_data(session);
@@ -162,6 +171,7 @@ static void on_closed(void *arg, struct mf_conn *conn, const char *reason)
         door->sessions = session->next;
     if (session->next != NULL)
         session->next->prev = session->prev;
+    mf_resp_listen_no_more(session);
     mf_client_closed(&session->client);
     mf_resp_session_release(session);
 }

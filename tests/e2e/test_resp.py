@@ -124,6 +124,88 @@ def test_each_difference_is_on_its_page(t):
         true(f"| {name} |" in page, f"docs/redis.md has no row '{name}'")
 
 
+def test_subscriptions_are_answered_as_by_redis(t):
+    node = with_resp(t).nodes[0]
+    with RedisServer(t.dir) as server:
+        for version in (2, 3):
+            for case in resp_cases.subscriptions():
+                heard = []
+                for at in (server.address, address(node)):
+                    with Resp(at, version) as client:
+                        client.send(b"".join(pack(words) for words in case)
+                                    + pack(["PING", "the end"]))
+                        replies = [client.receive()]
+                        while b"the end" not in replies[-1]:
+                            replies.append(client.receive())
+                        heard.append(replies)
+                equal(heard[1], heard[0], f"replies to {case} in version {version}")
+
+
+CHANGES = [["SET", "k:1", "v"], ["SET", "k:1", "w"], ["SET", "k:2", "v"], ["DEL", "k:1", "none"],
+           ["SET", "other", "v"], ["GETDEL", "other"], ["SET", "k:3", "v"], ["EXPIRE", "k:3", "-1"],
+           ["UNLINK", "k:2"], ["SET", "last", "v"]]
+
+
+def hear(subscriber_at, writer_at, version, words, count=None):
+    """All that a subscriber hears of the changes: `count` messages, or those until Redis, which
+    tells of a change before it answers, has answered."""
+    with Resp(subscriber_at, version) as client, Resp(writer_at) as writer:
+        client.send(pack(words))
+        heard = [client.receive() for _ in words[1:]]
+        for change in CHANGES:
+            writer.call(*change)
+        while count is not None and len(heard) < count:
+            heard.append(client.receive())
+        client.send(pack(["PING", "now"]))
+        while b"now\r\n" not in (message := client.receive()):
+            heard.append(message)
+        writer.call("DEL", "last")
+        return heard
+
+
+def test_changes_are_told_to_subscribers_as_by_redis(t):
+    """In a cluster, where another node is asked to make them; those of different shards have no order
+    among each other."""
+    cluster = with_resp(t, 3)
+    with RedisServer(t.dir, "--notify-keyspace-events", "KEA") as server:
+        for version in (2, 3):
+            for words in (["PSUBSCRIBE", "__key*__:*"], ["SUBSCRIBE", "__keyspace@0__:k:1"],
+                          ["PSUBSCRIBE", "__keyspace@0__:k:[12]"], ["PSUBSCRIBE", "*"],
+                          ["SUBSCRIBE", "__keyevent@0__:set", "__keyevent@0__:del"],
+                          ["PSUBSCRIBE", "__keyevent@0__:?e[lt]", "__keyspace@0__:k*"],
+                          ["SUBSCRIBE", "__keyspace@0__:last", "nothing"]):
+                redis = hear(server.address, server.address, version, words)
+                mayfly = hear(address(cluster.nodes[0]), address(cluster.nodes[1]), version, words,
+                              len(redis))
+                equal(sorted(mayfly), sorted(redis), f"heard after {words} in version {version}")
+                if words[-1] == "__keyspace@0__:k:1":
+                    equal(mayfly, redis, "the changes of one key, in their order")
+
+
+def test_an_expiry_is_told(t):
+    cluster = with_resp(t, 3)
+    with Resp(address(cluster.nodes[0])) as client, Resp(address(cluster.nodes[1])) as writer:
+        client.call("SUBSCRIBE", "__keyevent@0__:expired")
+        for i in range(20):
+            writer.call("SET", f"short:{i}", "v", "PX", "20")
+        keys = {client.receive().split(b"\r\n")[6] for _ in range(20)}
+        equal(keys, {b"short:%d" % i for i in range(20)}, "the keys that have expired")
+        lines = writer.call("CLIENT", "LIST", "TYPE", "pubsub")
+        equal(lines.count(b"id="), 0, "subscribers of the other node")
+
+
+def test_a_subscriber_that_is_too_slow_is_dropped(t):
+    """Not left out: the connection ends, and the node holds only so much for it."""
+    node = with_resp(t, **{"limits.max_request": "64mb"}).nodes[0]
+    with Resp(address(node)) as client, Resp(address(node), timeout=60) as writer:
+        client.call("PSUBSCRIBE", "__keyspace@0__:" + "x" * 900 + "*")
+        key = "x" * 60_000
+        for _ in range(20):
+            writer.pipeline([["SET", key, "v"]] * 100)
+        wait_for(lambda: node.call("stats")["watches"] == 0, 20, "the end of the subscription")
+        equal(writer.call("PING"), b"+PONG\r\n", "another connection")
+
+
 # Beside the replies.
 
 def test_a_transaction_happens_whole_or_not_at_all(t):

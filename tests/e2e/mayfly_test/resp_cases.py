@@ -240,3 +240,23 @@ def transactions():
         requests = [*before, ["MULTI"], *body, ["EXEC"], ["GET", k], ["GET", other], ["EXEC"],
                     ["DISCARD"], ["DEL", k, other]]
         yield [[word.replace("{t}", "{t%d}" % i) for word in request] for request in requests]
+
+
+def subscriptions():
+    """Each on a connection of its own: what SUBSCRIBE and its like answer."""
+    yield from (
+        [["SUBSCRIBE", "a"]], [["SUBSCRIBE", "a", "b", "a"]], [["SUBSCRIBE"]], [["PSUBSCRIBE"]],
+        [["PSUBSCRIBE", "a*", "b*"], ["SUBSCRIBE", "a"], ["PUNSUBSCRIBE"], ["UNSUBSCRIBE"]],
+        [["UNSUBSCRIBE"]], [["PUNSUBSCRIBE"]], [["UNSUBSCRIBE", "a", "b"]], [["PUNSUBSCRIBE", "a"]],
+        [["SUBSCRIBE", "a", "b"], ["UNSUBSCRIBE", "a"], ["UNSUBSCRIBE", "b"], ["GET", "none"]],
+        [["SUBSCRIBE", "a"], ["PING"], ["PING", "x"], ["PING", "x", "y"]],
+        [["SUBSCRIBE", "a"], ["GET", "none"], ["SET", "x", "y"], ["CLIENT", "GETNAME"],
+         ["CLIENT"], ["nosuch"], ["GET"], ["MULTI"], ["DEL", "x"],
+         ["DISCARD"]],
+        [["SUBSCRIBE", "a"], ["RESET"], ["GET", "none"]], [["SUBSCRIBE", "", "a\r\nb"]],
+        [["SUBSCRIBE", "__keyspace@0__:k", "__keyevent@0__:set", "__keyevent@0__:bogus"],
+         ["UNSUBSCRIBE", "__keyevent@0__:set"]],
+        [["PSUBSCRIBE", "*", "__key*__:*", "__keyspace@0__:a[bc]*", "__keyevent@0__:*"],
+         ["PUNSUBSCRIBE", "*"]],
+        [["SUBSCRIBE", "a"], ["SUBSCRIBE", "a"], ["PSUBSCRIBE", "a"], ["UNSUBSCRIBE", "a", "a"]],
+    )
