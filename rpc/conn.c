@@ -271,8 +271,10 @@ static size_t offer(struct mf_conn *conn, struct mf_bytes input)
             refuse(conn, err);
             return taken;
         }
-        if (used == 0)
+        if (used == 0) {
+            conn->held = !mf_conn_takes_input(conn); // it is `data` that wants to wait
             break;
+        }
     }
     if (input.len - taken > conn->limits.input_max_bytes)
         refuse(conn, MF_TOO_LARGE);

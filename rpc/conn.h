@@ -28,7 +28,8 @@ struct mf_conn_limits {
 struct mf_conn_ops {
     // Offered all unconsumed input; returns how many bytes were used (whole messages) in *used, and
     // is called again as long as some were. The bounds on requests in flight and unsent output are
-    // checked between calls: one message a call keeps to them exactly. An error closes the
+    // checked between calls: one message a call keeps to them exactly. A whole message may be left
+    // for later by taking none after mf_conn_in_flight has paused the input. An error closes the
     // connection after the output written so far and the replies in flight. Only called from the
     // loop's I/O phase. The view dies with the call.
     enum mf_err (*data)(void *arg, struct mf_conn *conn, struct mf_bytes input, size_t *used);

@@ -35,6 +35,7 @@
 
 struct sockets {
     int rpc[MF_THREADS_MAX];
+    int resp[MF_THREADS_MAX];
     int peer[MF_THREADS_MAX];
 };
 
@@ -104,11 +105,14 @@ static enum mf_err open_sockets(struct mf_node *node, struct sockets *sockets, c
 {
     const struct mf_config *config = &node->config;
     for (uint32_t i = 0; i < MF_THREADS_MAX; i++)
-        sockets->rpc[i] = sockets->peer[i] = -1;
+        sockets->rpc[i] = sockets->resp[i] = sockets->peer[i] = -1;
     enum mf_err err = MF_OK;
     if (config->rpc[0] != '\0')
         err = listen_all(node, "rpc", config->rpc, sockets->rpc, node->addresses.rpc,
                          sizeof(node->addresses.rpc), message, size);
+    if (err == MF_OK && config->resp[0] != '\0')
+        err = listen_all(node, "resp", config->resp, sockets->resp, node->addresses.resp,
+                         sizeof(node->addresses.resp), message, size);
     if (err == MF_OK && config->peer[0] != '\0')
         err = listen_all(node, "peer", config->peer, sockets->peer, node->bound_peer,
                          sizeof(node->bound_peer), message, size);
@@ -139,8 +143,11 @@ static enum mf_err open_node(struct mf_node *node, char *message, size_t size)
     err = open_sockets(node, &sockets, message, size);
     if (err == MF_OK)
         err = mf_recover(node, message, size);
-    for (uint32_t i = 0; i < node->reactor_count && err == MF_OK; i++)
-        err = mf_reactor_open(node->reactors[i], sockets.rpc[i], sockets.peer[i], message, size);
+    for (uint32_t i = 0; i < node->reactor_count && err == MF_OK; i++) {
+        const struct mf_reactor_sockets own = {
+            .rpc = sockets.rpc[i], .resp = sockets.resp[i], .peer = sockets.peer[i]};
+        err = mf_reactor_open(node->reactors[i], own, message, size);
+    }
     if (err == MF_OK)
         err = mf_data_dir_claim(node, message, size);
     if (err == MF_OK)
@@ -159,6 +166,8 @@ static void announce(const struct mf_node *node)
     printf("ready node=%u", node->config.id);
     if (node->addresses.rpc[0] != '\0')
         printf(" rpc=%s", node->addresses.rpc);
+    if (node->addresses.resp[0] != '\0')
+        printf(" resp=%s", node->addresses.resp);
     if (node->bound_peer[0] != '\0')
         printf(" peer=%s", node->bound_peer);
     printf("\n");

@@ -24,6 +24,7 @@
 #include "server/mover.h"
 #include "server/placer.h"
 #include "server/read_gate.h"
+#include "server/resp_session.h"
 #include "server/roster.h"
 #include "server/router.h"
 #include "server/schedule.h"
@@ -582,6 +583,11 @@ static void accept_client(void *arg, int fd)
     mf_session_accepted(arg, fd);
 }
 
+static void accept_resp(void *arg, int fd)
+{
+    mf_resp_accepted(arg, fd);
+}
+
 static void accept_peer(void *arg, int fd)
 {
     struct mf_reactor *reactor = arg;
@@ -594,6 +600,8 @@ static void begin_stop(struct mf_reactor *reactor, struct mf_task *task)
     reactor->stop_by_us = mf_mono_us() + STOP_US;
     mf_listener_free(reactor->rpc_listener);
     reactor->rpc_listener = NULL;
+    mf_listener_free(reactor->resp_listener);
+    reactor->resp_listener = NULL;
     mf_mover_tick(reactor->mover);
 }
 
@@ -652,6 +660,7 @@ struct mf_reactor *mf_reactor_new(struct mf_node *node, uint16_t index)
         shard->reactor = reactor;
         shard->id = index + i * node->reactor_count;
     }
+    reactor->resp = mf_resp_door_new();
     reactor->links = mf_links_new(reactor);
     reactor->router = mf_router_new(reactor);
     reactor->gate_reader = mf_read_gate_reader_new(node->config.shards);
@@ -671,8 +680,8 @@ struct mf_reactor *mf_reactor_new(struct mf_node *node, uint16_t index)
     return reactor;
 }
 
-enum mf_err mf_reactor_open(struct mf_reactor *reactor, int rpc_fd, int peer_fd, char *message,
-                            size_t message_size)
+enum mf_err mf_reactor_open(struct mf_reactor *reactor, struct mf_reactor_sockets sockets,
+                            char *message, size_t message_size)
 {
     struct mf_node *node = reactor->node;
     if (node->config.durability != MF_DURABILITY_NONE) {
@@ -692,10 +701,12 @@ enum mf_err mf_reactor_open(struct mf_reactor *reactor, int rpc_fd, int peer_fd,
         if (err != MF_OK)
             return err;
     }
-    if (rpc_fd >= 0)
-        reactor->rpc_listener = mf_listener_new(reactor->loop, rpc_fd, accept_client, reactor);
-    if (peer_fd >= 0)
-        reactor->peer_listener = mf_listener_new(reactor->loop, peer_fd, accept_peer, reactor);
+    if (sockets.rpc >= 0)
+        reactor->rpc_listener = mf_listener_new(reactor->loop, sockets.rpc, accept_client, reactor);
+    if (sockets.resp >= 0)
+        reactor->resp_listener = mf_listener_new(reactor->loop, sockets.resp, accept_resp, reactor);
+    if (sockets.peer >= 0)
+        reactor->peer_listener = mf_listener_new(reactor->loop, sockets.peer, accept_peer, reactor);
     for (uint32_t i = 0; i < reactor->shard_count; i++)
         mf_reactor_touch(&reactor->shards[i]);
     return MF_OK;
@@ -726,6 +737,7 @@ void mf_reactor_join(struct mf_reactor *reactor)
 void mf_reactor_close(struct mf_reactor *reactor)
 {
     mf_listener_free(reactor->rpc_listener);
+    mf_listener_free(reactor->resp_listener);
     mf_listener_free(reactor->peer_listener);
     mf_wal_close(reactor->wal);
     reactor->wal = NULL; // ops that cross between reactors now still look for it
@@ -766,6 +778,8 @@ void mf_reactor_free(struct mf_reactor *reactor)
     mf_watchers_free(reactor->watchers);
     mf_streams_free(reactor->streams);
     mf_links_free(reactor->links);
+    mf_resp_door_free(reactor->resp);
+    mf_buf_free(&reactor->answer);
     mf_placer_free(reactor->placer);
     mf_roster_unref(reactor->roster);
     mf_read_gate_reader_free(reactor->gate_reader);

@@ -33,6 +33,7 @@ struct mf_mover;
 struct mf_placer;
 struct mf_roster;
 struct mf_read_gate_reader;
+struct mf_resp_door;
 struct mf_router;
 struct mf_sessions;
 struct mf_streams;
@@ -168,6 +169,7 @@ struct mf_reactor {
     struct mf_conn_pool *pool; // clients
     struct mf_conn_pool *peer_pool;
     struct mf_listener *rpc_listener;
+    struct mf_listener *resp_listener;
     struct mf_listener *peer_listener;
 
     struct mf_owned_shard *shards; // shard id = index + i * reactor_count
@@ -185,8 +187,10 @@ struct mf_reactor {
     size_t persist_cap;
     size_t persist_new; // at the end, not yet submitted
 
+    struct mf_resp_door *resp;
     struct mf_links *links;
     struct mf_router *router;
+    struct mf_buf answer; // request.c: of reads that are answered at once
     struct mf_read_gate_reader *gate_reader;
     struct mf_mover *mover;
     const struct mf_roster *roster; // the newest that this reactor has been told of
@@ -220,9 +224,16 @@ extern const struct mf_replica_ops mf_reactor_replica_ops; // ctx: the struct mf
 struct mf_owned_shard *mf_reactor_shard(struct mf_reactor *reactor, uint32_t shard);
 uint16_t mf_reactor_of_shard(const struct mf_node *node, uint32_t shard);
 
-// Opens the WAL stream and takes over listening sockets (-1 = none). MF_IO with a message.
-MF_MUST_USE enum mf_err mf_reactor_open(struct mf_reactor *reactor, int rpc_fd, int peer_fd,
-                                        char *message, size_t message_size);
+// One reactor's listening sockets; -1 = none.
+struct mf_reactor_sockets {
+    int rpc;
+    int resp;
+    int peer;
+};
+// Opens the WAL stream and takes over the sockets. MF_IO with a message.
+MF_MUST_USE enum mf_err mf_reactor_open(struct mf_reactor *reactor,
+                                        struct mf_reactor_sockets sockets, char *message,
+                                        size_t message_size);
 MF_MUST_USE enum mf_err mf_reactor_start(struct mf_reactor *reactor);
 // Any thread: no new clients. What the node leads is handed over while it goes on serving, then
 // nothing new is begun, and the loop ends when nothing is under way on any reactor. Each of the two

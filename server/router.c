@@ -225,6 +225,19 @@ static uint64_t mono_us(void *ctx)
     return mf_mono_us();
 }
 
+bool mf_router_read(struct mf_reactor *reactor, uint32_t shard, const struct mf_command *command,
+                    struct mf_buf *out)
+{
+    struct mf_read_gate *gate = mf_read_gate_at(reactor->node->gates, shard);
+    const struct mf_read_gate_env env = {held_until, mono_us, reactor->links};
+    if (!mf_read_gate_open(gate) ||
+        mf_read_gate_read(gate, shard, reactor->gate_reader, &env, command, out) != MF_OK)
+        return false;
+    if (mf_reactor_of_shard(reactor->node, shard) != reactor->index)
+        atomic_fetch_add_explicit(&reactor->counters.shared_reads, 1, memory_order_relaxed);
+    return true;
+}
+
 // Answers a read of another reactor's shard without going there, if this node leads it under a
 // lease. False when the owner has to answer.
 static bool read_here(struct mf_reactor *reactor, struct mf_op *op)
@@ -233,18 +246,15 @@ static bool read_here(struct mf_reactor *reactor, struct mf_op *op)
     bool order = op->opcode == MF_OP_TRANSFER || op->opcode == MF_OP_DRAIN;
     if (op->write || op->local || order || !mf_read_gate_open(gate))
         return false;
-    const struct mf_read_gate_env env = {held_until, mono_us, reactor->links};
     struct mf_command command;
     struct mf_item *items = NULL;
     uint32_t items_cap = 0;
     struct mf_reader bytes = mf_reader_of(mf_buf_view(&op->command));
-    enum mf_err err = mf_command_decode(&bytes, &command, &items, &items_cap);
-    if (err == MF_OK)
-        err = mf_read_gate_read(gate, op->shard, reactor->gate_reader, &env, &command, &op->result);
+    bool answered = mf_command_decode(&bytes, &command, &items, &items_cap) == MF_OK &&
+                    mf_router_read(reactor, op->shard, &command, &op->result);
     free(items);
-    if (err != MF_OK)
+    if (!answered)
         return false;
-    atomic_fetch_add_explicit(&reactor->counters.shared_reads, 1, memory_order_relaxed);
     op->leader = reactor->node->config.id;
     complete(reactor, op, MF_OK);
     return true;

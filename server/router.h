@@ -20,6 +20,11 @@ struct mf_router;
 struct mf_router *mf_router_new(struct mf_reactor *reactor);
 void mf_router_free(struct mf_router *router); // ops still held end as MF_SHUTTING_DOWN
 
+// Answers a linearizable read of keys of one shard at once, by appending its encoded result, if
+// this node leads the shard under a lease; see read_gate.h. False, and nothing appended, when it
+// takes an op. Any reactor.
+MF_MUST_USE bool mf_router_read(struct mf_reactor *reactor, uint32_t shard,
+                                const struct mf_command *command, struct mf_buf *out);
 // From the reactor where the op was made (op->home): takes it to its shard's owner.
 void mf_router_submit(struct mf_reactor *reactor, struct mf_op *op);
 // From the replica, through mf_replica_ops.reply.

@@ -3,10 +3,8 @@
 // A reply may come when the client is gone: calls count their session, and the last one frees it.
 #include "server/session.h"
 
-#include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/log.h"
 #include "base/slots.h"
@@ -14,24 +12,13 @@
 #include "rpc/msgpack_scan.h"
 #include "server/admin.h"
 #include "server/change.h"
+#include "server/client.h"
 #include "server/hotkeys.h"
 #include "server/hotkeys_ask.h"
 #include "server/request.h"
 #include "server/snapshot_files.h"
 #include "server/watch.h"
 
-// Requests that one connection may have under way, and their bytes (one larger request may be
-// alone); more wait in its socket. A new connection begins with fewer, because nobody knows yet how
-// large its replies are: those under way should not be more than REPLIES_BYTES_MAX together, or a
-// client that asks for much and reads nothing would fill the links between the nodes.
-#define IN_FLIGHT_FIRST 16
-#define IN_FLIGHT_MAX 1024
-#define IN_FLIGHT_BYTES_MAX (16u << 20)
-#define REPLIES_BYTES_MAX (4u << 20)
-// A client with this much unsent is asked for no more until it has read; one that has much more
-// than the largest reply is dropped.
-#define OUTPUT_PAUSE_BYTES (1u << 20)
-#define OUTPUT_SPARE_BYTES (16u << 20)
 #define TXN_ANSWER_BYTES (1u << 20)
 // How many hot keys are told unless the client says otherwise.
 #define HOTKEYS_COUNT 10u
@@ -45,13 +32,7 @@
 #define WATCH_UNSENT_BYTES_MAX (12u << 20)
 
 struct session {
-    struct mf_reactor *reactor;
-    struct mf_conn *conn; // NULL when closed
-    uint32_t calls;       // requests under way ...
-    size_t calls_bytes;   // ... and their size
-    uint32_t window;      // how many there may be
-    size_t reply_bytes;   // of recent replies, rather more than less
-    bool authorized;
+    struct mf_client client;
     struct client_watch *watches;
     uint32_t watch_count;
     size_t watch_bytes; // of what is kept of them
@@ -76,32 +57,10 @@ struct client_watch {
 
 static void release(struct session *session)
 {
-    if (session->conn != NULL || session->calls > 0)
+    if (!mf_client_gone(&session->client))
         return;
     mf_rpc_request_free(&session->request);
     free(session);
-}
-
-static uint32_t window(const struct session *session)
-{
-    if (session->calls_bytes > IN_FLIGHT_BYTES_MAX)
-        return 1; // none until one has ended
-    size_t replies = REPLIES_BYTES_MAX / (session->reply_bytes + 1);
-    return replies < session->window ? (uint32_t)replies + 1 : session->window;
-}
-
-static void count_calls(struct session *session, int delta)
-{
-    mf_conn_in_flight(session->conn, delta, window(session));
-}
-
-// A recent large reply counts for those to come, a little less with each smaller one.
-static void learn_reply_size(struct session *session, size_t bytes)
-{
-    size_t faded = session->reply_bytes - session->reply_bytes / 8;
-    session->reply_bytes = bytes > faded ? bytes : faded;
-    if (session->window < IN_FLIGHT_MAX)
-        session->window++;
 }
 
 static struct call *begin_call(struct session *session, size_t bytes)
@@ -111,22 +70,15 @@ static struct call *begin_call(struct session *session, size_t bytes)
                           .msgid = session->request.msgid,
                           .bytes = bytes,
                           .silent = session->request.notification};
-    session->calls++;
-    session->calls_bytes += bytes;
-    count_calls(session, 1);
+    mf_client_begin_call(&session->client, bytes);
     return call;
 }
 
 static void end_call(struct call *call)
 {
     struct session *session = call->session;
-    session->calls--;
-    session->calls_bytes -= call->bytes;
+    mf_client_end_call(&session->client, call->bytes);
     free(call);
-    if (session->conn != NULL) {
-        count_calls(session, -1);
-        mf_conn_wrote(session->conn);
-    }
     release(session);
 }
 
@@ -135,12 +87,12 @@ static void on_result(void *arg, const struct mf_result *result)
     struct call *call = arg;
     struct session *session = call->session;
     if (result->kind == MF_RESULT_ERROR)
-        atomic_fetch_add_explicit(&session->reactor->counters.errors, 1, memory_order_relaxed);
-    if (session->conn != NULL && !call->silent) {
-        struct mf_buf *out = mf_conn_output(session->conn);
+        mf_client_count_error(&session->client);
+    if (session->client.conn != NULL && !call->silent) {
+        struct mf_buf *out = mf_conn_output(session->client.conn);
         size_t before = out->len;
         mf_rpc_reply_result(out, call->msgid, result);
-        learn_reply_size(session, out->len - before);
+        mf_client_learn_reply(&session->client, out->len - before);
     }
     end_call(call);
 }
@@ -150,8 +102,8 @@ static void on_packed(void *arg, enum mf_err err, const char *message, struct mf
 {
     struct call *call = arg;
     struct session *session = call->session;
-    if (session->conn != NULL && !call->silent) {
-        struct mf_buf *out = mf_conn_output(session->conn);
+    if (session->client.conn != NULL && !call->silent) {
+        struct mf_buf *out = mf_conn_output(session->client.conn);
         if (err != MF_OK) {
             mf_rpc_reply_error(out, call->msgid, err, message);
         } else {
@@ -164,11 +116,11 @@ static void on_packed(void *arg, enum mf_err err, const char *message, struct mf
 
 static void reply_error(struct session *session, enum mf_err err, const char *message)
 {
-    atomic_fetch_add_explicit(&session->reactor->counters.errors, 1, memory_order_relaxed);
+    mf_client_count_error(&session->client);
     if (session->request.notification)
         return;
-    mf_rpc_reply_error(mf_conn_output(session->conn), session->request.msgid, err, message);
-    mf_conn_wrote(session->conn);
+    mf_rpc_reply_error(mf_conn_output(session->client.conn), session->request.msgid, err, message);
+    mf_conn_wrote(session->client.conn);
 }
 
 // Watches.
@@ -179,8 +131,8 @@ static void add_watch(struct session *session, struct client_watch *watch)
     session->watches = watch;
     session->watch_count++;
     session->watch_bytes += watch->bytes;
-    atomic_fetch_add_explicit(&session->reactor->node->watches, 1, memory_order_relaxed);
-    mf_conn_keep(session->conn, true);
+    atomic_fetch_add_explicit(&session->client.reactor->node->watches, 1, memory_order_relaxed);
+    mf_conn_keep(session->client.conn, true);
 }
 
 static struct client_watch **find_watch(struct session *session, uint64_t id)
@@ -197,8 +149,8 @@ static void remove_watch(struct client_watch *watch)
     *find_watch(session, watch->id) = watch->next;
     session->watch_count--;
     session->watch_bytes -= watch->bytes;
-    atomic_fetch_sub_explicit(&session->reactor->node->watches, 1, memory_order_relaxed);
-    mf_conn_keep(session->conn, session->watch_count > 0);
+    atomic_fetch_sub_explicit(&session->client.reactor->node->watches, 1, memory_order_relaxed);
+    mf_conn_keep(session->client.conn, session->watch_count > 0);
     free(watch);
 }
 
@@ -207,10 +159,10 @@ static void on_watch_begun(void *arg, uint64_t id, enum mf_err err, const char *
     struct client_watch *watch = arg;
     struct call *call = watch->call;
     struct session *session = watch->session;
-    struct mf_buf *out = mf_conn_output(session->conn);
+    struct mf_buf *out = mf_conn_output(session->client.conn);
     watch->call = NULL;
     if (err != MF_OK) {
-        atomic_fetch_add_explicit(&session->reactor->counters.errors, 1, memory_order_relaxed);
+        mf_client_count_error(&session->client);
         remove_watch(watch);
     }
     if (!call->silent && err != MF_OK) {
@@ -225,7 +177,7 @@ static void on_watch_begun(void *arg, uint64_t id, enum mf_err err, const char *
 static bool on_watch_event(void *arg, uint64_t id, const struct mf_event *event)
 {
     const struct client_watch *watch = arg;
-    struct mf_conn *conn = watch->session->conn;
+    struct mf_conn *conn = watch->session->client.conn;
     if (mf_conn_unsent_bytes(conn) > WATCH_UNSENT_BYTES_MAX)
         return false;
     mf_rpc_event(mf_conn_output(conn), id, event);
@@ -237,7 +189,7 @@ static bool on_watch_progress(void *arg, uint64_t id, const struct mf_shard_vers
                               uint32_t count)
 {
     const struct client_watch *watch = arg;
-    struct mf_conn *conn = watch->session->conn;
+    struct mf_conn *conn = watch->session->client.conn;
     if (mf_conn_unsent_bytes(conn) > WATCH_UNSENT_BYTES_MAX)
         return false;
     mf_rpc_progress(mf_conn_output(conn), id, versions, count);
@@ -248,7 +200,7 @@ static bool on_watch_progress(void *arg, uint64_t id, const struct mf_shard_vers
 static void on_watch_lost(void *arg, uint64_t id)
 {
     struct client_watch *watch = arg;
-    struct mf_conn *conn = watch->session->conn;
+    struct mf_conn *conn = watch->session->client.conn;
     remove_watch(watch);
     mf_rpc_lost(mf_conn_output(conn), id);
     mf_conn_wrote(conn);
@@ -297,7 +249,7 @@ static const char *take_froms(const struct mf_node *node, const struct mf_rpc_wa
 
 static void watch(struct session *session, size_t bytes)
 {
-    struct mf_reactor *reactor = session->reactor;
+    struct mf_reactor *reactor = session->client.reactor;
     const struct mf_rpc_watch *given = &session->request.watch;
     struct mf_watch_want want = {
         .by_prefix = given->by_prefix,
@@ -338,15 +290,15 @@ static void unwatch(struct session *session)
     struct client_watch *found = *find_watch(session, request->watch_id);
     bool known = found != NULL && found->call == NULL;
     if (known) {
-        mf_watch_end(session->reactor, found->id, found);
+        mf_watch_end(session->client.reactor, found->id, found);
         remove_watch(found);
     }
     if (request->notification)
         return;
-    struct mf_buf *out = mf_conn_output(session->conn);
+    struct mf_buf *out = mf_conn_output(session->client.conn);
     mf_rpc_reply_begin(out, request->msgid);
     mf_pack_bool(out, known);
-    mf_conn_wrote(session->conn);
+    mf_conn_wrote(session->client.conn);
 }
 
 // The client is gone: so is what is under way for a watch that has not begun.
@@ -354,67 +306,32 @@ static void end_watches(struct session *session)
 {
     while (session->watches != NULL) {
         struct client_watch *first = session->watches;
-        mf_watch_end(session->reactor, first->id, first);
+        mf_watch_end(session->client.reactor, first->id, first);
         if (first->call != NULL) {
-            session->calls--;
-            session->calls_bytes -= first->call->bytes;
+            mf_client_end_call(&session->client, first->call->bytes);
             free(first->call);
         }
         session->watches = first->next;
         free(first);
     }
-    atomic_fetch_sub_explicit(&session->reactor->node->watches, session->watch_count,
+    atomic_fetch_sub_explicit(&session->client.reactor->node->watches, session->watch_count,
                               memory_order_relaxed);
     session->watch_count = 0;
 }
 
-static bool matches(struct mf_bytes given, const char *wanted, size_t len)
-{
-    // Length is not secret; content is compared in constant time.
-    return given.len == len && (len == 0 || CRYPTO_memcmp(given.data, wanted, len) == 0);
-}
-
-// `configured` is one password for any user, or user:password pairs with commas between them.
-static bool password_fits(const char *configured, struct mf_bytes user, struct mf_bytes password)
-{
-    if (strchr(configured, ':') == NULL)
-        return matches(password, configured, strlen(configured));
-    for (const char *pair = configured; *pair != '\0';) {
-        size_t pair_len = strcspn(pair, ",");
-        const char *colon = memchr(pair, ':', pair_len);
-        if (colon != NULL && matches(user, pair, (size_t)(colon - pair)) &&
-            matches(password, colon + 1, pair_len - (size_t)(colon - pair) - 1))
-            return true;
-        pair += pair_len;
-        pair += strspn(pair, ", ");
-    }
-    return false;
-}
-
-static const char *password_of(const struct session *session)
-{
-    return atomic_load(&session->reactor->node->password);
-}
-
-static bool is_open(const struct session *session)
-{
-    return session->authorized || password_of(session)[0] == '\0';
-}
-
 static void hello(struct session *session)
 {
-    const struct mf_node *node = session->reactor->node;
-    const char *configured = password_of(session);
+    const struct mf_node *node = session->client.reactor->node;
     const struct mf_rpc_request *request = &session->request;
-    session->authorized = configured[0] == '\0' ||
-                          password_fits(configured, request->hello_user, request->hello_password);
-    if (!session->authorized) {
+    struct mf_client *client = &session->client;
+    client->authorized = mf_client_knows(client, request->hello_user, request->hello_password);
+    if (!client->authorized) {
         reply_error(session, MF_UNAUTHORIZED, "user and password do not fit");
         return;
     }
     if (request->notification)
         return;
-    struct mf_buf *out = mf_conn_output(session->conn);
+    struct mf_buf *out = mf_conn_output(session->client.conn);
     mf_rpc_reply_begin(out, request->msgid);
     mf_pack_map(out, 5);
     mf_pack_str(out, "server");
@@ -427,15 +344,15 @@ static void hello(struct session *session)
     mf_pack_str(out, node->config.name);
     mf_pack_str(out, "shards");
     mf_pack_uint(out, node->config.shards);
-    mf_conn_wrote(session->conn);
+    mf_conn_wrote(session->client.conn);
 }
 
 static void dispatch(struct session *session, size_t bytes)
 {
     struct mf_rpc_request *request = &session->request;
-    struct mf_reactor *reactor = session->reactor;
+    struct mf_reactor *reactor = session->client.reactor;
     bool public = request->method == MF_METHOD_PING || request->method == MF_METHOD_HELLO;
-    if (!public && !is_open(session)) {
+    if (!public && !mf_client_is_open(&session->client)) {
         reply_error(session, MF_UNAUTHORIZED, "say hello with a user and password first");
         return;
     }
@@ -446,9 +363,9 @@ static void dispatch(struct session *session, size_t bytes)
     switch (request->method) {
     case MF_METHOD_PING:
         if (!request->notification) {
-            mf_rpc_reply_begin(mf_conn_output(session->conn), request->msgid);
-            mf_pack_str(mf_conn_output(session->conn), "pong");
-            mf_conn_wrote(session->conn);
+            mf_rpc_reply_begin(mf_conn_output(session->client.conn), request->msgid);
+            mf_pack_str(mf_conn_output(session->client.conn), "pong");
+            mf_conn_wrote(session->client.conn);
         }
         break;
     case MF_METHOD_HELLO:
@@ -534,7 +451,7 @@ static enum mf_err on_data(void *arg, struct mf_conn *conn, struct mf_bytes inpu
 {
     (void)conn;
     struct session *session = arg;
-    const struct mf_config *config = &session->reactor->node->config;
+    const struct mf_config *config = &session->client.reactor->node->config;
     size_t size = 0;
     *used = 0;
     enum mf_err err = mf_msgpack_scan(&session->scan, input, config->request_bytes_max, &size);
@@ -543,7 +460,7 @@ static enum mf_err on_data(void *arg, struct mf_conn *conn, struct mf_bytes inpu
     if (err != MF_OK)
         return refuse(session, input, err);
     *used = size;
-    atomic_fetch_add_explicit(&session->reactor->counters.requests, 1, memory_order_relaxed);
+    mf_client_count_request(&session->client);
     struct mf_rpc_limits limits = {.key_bytes_max = config->key_bytes_max,
                                    .value_bytes_max = config->value_bytes_max,
                                    .answer_bytes_max = answer_bytes_max(config)};
@@ -563,9 +480,8 @@ static void on_closed(void *arg, struct mf_conn *conn, const char *reason)
 {
     struct session *session = arg;
     mf_log(MF_DEBUG, "client %s closed: %s", mf_conn_peer_name(conn), reason);
-    atomic_fetch_sub_explicit(&session->reactor->node->clients, 1, memory_order_relaxed);
+    mf_client_closed(&session->client);
     end_watches(session);
-    session->conn = NULL;
     release(session);
 }
 
@@ -573,19 +489,7 @@ static const struct mf_conn_ops ops = {.data = on_data, .closed = on_closed};
 
 void mf_session_accepted(struct mf_reactor *reactor, int fd)
 {
-    struct mf_node *node = reactor->node;
-    if (atomic_fetch_add_explicit(&node->clients, 1, memory_order_relaxed) >=
-        node->config.clients_max) {
-        atomic_fetch_sub_explicit(&node->clients, 1, memory_order_relaxed);
-        close(fd);
-        return;
-    }
-    struct mf_conn_limits limits = {.input_max_bytes = node->config.request_bytes_max + 64,
-                                    .output_pause_bytes = OUTPUT_PAUSE_BYTES,
-                                    .output_max_bytes = 4 * (size_t)node->config.request_bytes_max +
-                                                        OUTPUT_SPARE_BYTES};
     struct session *session = mf_calloc(1, sizeof(*session));
-    session->reactor = reactor;
-    session->window = IN_FLIGHT_FIRST;
-    session->conn = mf_conn_new(reactor->pool, fd, false, &limits, &ops, session);
+    if (!mf_client_accept(&session->client, reactor, fd, &ops, session, ""))
+        free(session);
 }

@@ -1,0 +1,279 @@
+// The table of the Redis door's commands; see resp_command.h. Arity, flags, keys and tips are those
+// that Redis 7.0 tells for the command, so that clients which ask find what they expect.
+#include <string.h>
+
+#include "rpc/resp_command.h"
+#include "rpc/resp_data.h"
+
+#define W MF_RESP_WRITE
+#define R MF_RESP_READ
+#define OOM MF_RESP_DENYOOM
+#define FAST MF_RESP_FAST
+#define ADMIN MF_RESP_ADMIN
+#define NOSCRIPT MF_RESP_NOSCRIPT
+#define ANYTIME (MF_RESP_LOADING | MF_RESP_STALE)
+#define KEYSPACE MF_RESP_KEYSPACE
+#define STRING MF_RESP_STRING
+#define CONNECTION MF_RESP_CONNECTION
+#define GREETING (NOSCRIPT | ANYTIME | FAST | MF_RESP_NO_AUTH | MF_RESP_ALLOW_BUSY | CONNECTION)
+
+#define TRANSACTION                                                                                \
+    (NOSCRIPT | ANYTIME | FAST | MF_RESP_ALLOW_BUSY | MF_RESP_TRANSACTION | MF_RESP_UNQUEUED)
+
+#define LISTENING (MF_RESP_PUBSUB | NOSCRIPT | ANYTIME | MF_RESP_LISTENING)
+
+#define NO_KEYS 0, 0, 0, NULL, NULL
+#define KEY(flags) 1, 1, 1, flags, NULL
+#define KEY_NOTES(flags, notes) 1, 1, 1, flags, notes
+#define KEYS(flags) 1, -1, 1, flags, NULL
+#define PAIRS(flags) 1, -1, 2, flags, NULL
+
+#define ON_ALL "request_policy:all_shards response_policy:all_succeeded"
+#define ADDED_UP "request_policy:multi_shard response_policy:agg_sum"
+#define UNORDERED "nondeterministic_output_order"
+#define VARIES "nondeterministic_output"
+
+#define DATA(take) take, MF_RESP_DATA
+#define OWN(own) NULL, MF_RESP_##own
+
+// clang-format off
+static const struct mf_resp_row rows[] = {
+    {"append", 3, W | OOM | FAST | STRING, KEY("RW insert"), NULL, "string", "2.0.0",
+     "Append bytes to a value", DATA(mf_resp_take_append)},
+    {"asking", 1, FAST | CONNECTION, NO_KEYS, NULL, "cluster", "3.0.0",
+     "Refused: this is no Redis Cluster port", OWN(NO_CLUSTER)},
+    {"auth", -2, GREETING, NO_KEYS, NULL, "connection", "1.0.0",
+     "Say who you are", OWN(AUTH)},
+    {"client", -2, MF_RESP_CONTAINER, NO_KEYS, NULL, "connection", "2.4.0",
+     "Commands about connections", OWN(HELP)},
+    {"client|getname", 2, NOSCRIPT | ANYTIME | CONNECTION, NO_KEYS, NULL, "connection", "2.6.9",
+     "The name of this connection", OWN(CLIENT_GETNAME)},
+    {"client|help", 2, ANYTIME | CONNECTION, NO_KEYS, NULL, "connection", "5.0.0",
+     "Print this help.", OWN(HELP)},
+    {"client|id", 2, NOSCRIPT | ANYTIME | CONNECTION, NO_KEYS, NULL, "connection", "5.0.0",
+     "The number of this connection", OWN(CLIENT_ID)},
+    {"client|info", 2, NOSCRIPT | ANYTIME | CONNECTION, NO_KEYS, VARIES, "connection", "6.2.0",
+     "What is known of this connection", OWN(CLIENT_INFO)},
+    {"client|kill", -3, ADMIN | NOSCRIPT | ANYTIME | CONNECTION, NO_KEYS, NULL, "connection",
+     "2.4.0", "Close connections of this node", OWN(CLIENT_KILL)},
+    {"client|list", -2, ADMIN | NOSCRIPT | ANYTIME | CONNECTION, NO_KEYS, VARIES, "connection",
+     "2.4.0", "The connections of this node", OWN(CLIENT_LIST)},
+    {"client|no-evict", 3, ADMIN | NOSCRIPT | ANYTIME | CONNECTION, NO_KEYS, NULL, "connection",
+     "7.0.0", "Accepted, without an effect", OWN(CLIENT_ON_OFF)},
+    {"client|no-touch", 3, NOSCRIPT | ANYTIME | CONNECTION, NO_KEYS, NULL, "connection", "7.2.0",
+     "Accepted, without an effect", OWN(CLIENT_ON_OFF)},
+    {"client|reply", 3, NOSCRIPT | ANYTIME | CONNECTION, NO_KEYS, NULL, "connection", "3.2.0",
+     "Whether replies are sent", OWN(CLIENT_REPLY)},
+    {"client|setinfo", 4, NOSCRIPT | ANYTIME | CONNECTION, NO_KEYS, NULL, "connection", "7.2.0",
+     "Name the client's library and its version", OWN(CLIENT_SETINFO)},
+    {"client|setname", 3, NOSCRIPT | ANYTIME | CONNECTION, NO_KEYS, NULL, "connection", "2.6.9",
+     "Name this connection", OWN(CLIENT_SETNAME)},
+    {"command", -1, ANYTIME | CONNECTION, NO_KEYS, UNORDERED, "server", "2.8.13",
+     "What is known of every command", OWN(COMMAND)},
+    {"command|count", 2, ANYTIME | CONNECTION, NO_KEYS, NULL, "server", "2.8.13",
+     "How many commands there are", OWN(COMMAND)},
+    {"command|docs", -2, ANYTIME | CONNECTION, NO_KEYS, UNORDERED, "server", "7.0.0",
+     "What commands are for", OWN(COMMAND)},
+    {"command|getkeys", -4, ANYTIME | CONNECTION, NO_KEYS, NULL, "server", "2.8.13",
+     "The keys in a whole command", OWN(COMMAND)},
+    {"command|getkeysandflags", -4, ANYTIME | CONNECTION, NO_KEYS, NULL, "server", "7.0.0",
+     "The keys in a whole command, and what is done to them", OWN(COMMAND)},
+    {"command|help", 2, ANYTIME | CONNECTION, NO_KEYS, NULL, "server", "5.0.0",
+     "Print this help.", OWN(HELP)},
+    {"command|info", -2, ANYTIME | CONNECTION, NO_KEYS, UNORDERED, "server", "2.8.13",
+     "What is known of these commands", OWN(COMMAND)},
+    {"command|list", -2, ANYTIME | CONNECTION, NO_KEYS, UNORDERED, "server", "7.0.0",
+     "The names of commands", OWN(COMMAND)},
+    {"dbsize", 1, R | FAST | KEYSPACE, NO_KEYS,
+     "request_policy:all_shards response_policy:agg_sum", "server", "1.0.0",
+     "How many keys there are in the cluster", DATA(mf_resp_take_dbsize)},
+    {"decr", 2, W | OOM | FAST | STRING, KEY("RW access update"), NULL, "string", "1.0.0",
+     "Subtract one from a number", DATA(mf_resp_take_incr)},
+    {"decrby", 3, W | OOM | FAST | STRING, KEY("RW access update"), NULL, "string", "1.0.0",
+     "Subtract from a number", DATA(mf_resp_take_incr)},
+    {"del", -2, W | KEYSPACE, KEYS("RM delete"), ADDED_UP, "generic", "1.0.0",
+     "Delete keys", DATA(mf_resp_take_del)},
+    {"discard", 1, TRANSACTION, NO_KEYS, NULL, "transactions", "2.0.0",
+     "Forget the commands since MULTI", OWN(DISCARD)},
+    {"echo", 2, ANYTIME | FAST | CONNECTION, NO_KEYS, NULL, "connection", "1.0.0",
+     "Say that again", OWN(ECHO)},
+    {"exec", 1, NOSCRIPT | ANYTIME | MF_RESP_SKIP_SLOWLOG | MF_RESP_TRANSACTION | MF_RESP_UNQUEUED,
+     NO_KEYS, NULL, "transactions", "1.2.0",
+     "Carry out the commands since MULTI", OWN(EXEC)},
+    {"exists", -2, R | FAST | KEYSPACE, KEYS("RO"), ADDED_UP, "generic", "1.0.0",
+     "How many of these keys there are", DATA(mf_resp_take_exists)},
+    {"expire", -3, W | FAST | KEYSPACE, KEY("RW update"), NULL, "generic", "1.0.0",
+     "Give a key a TTL in seconds", DATA(mf_resp_take_expire)},
+    {"flushall", -1, W | KEYSPACE | MF_RESP_DANGEROUS, NO_KEYS, ON_ALL, "server", "1.0.0",
+     "Delete all keys of the cluster", DATA(mf_resp_take_flush)},
+    {"flushdb", -1, W | KEYSPACE | MF_RESP_DANGEROUS, NO_KEYS, ON_ALL, "server", "1.0.0",
+     "Delete all keys of the cluster", DATA(mf_resp_take_flush)},
+    {"function", -2, MF_RESP_CONTAINER, NO_KEYS, NULL, "scripting", "7.0.0",
+     "Commands about functions, of which there are none", OWN(HELP)},
+    {"function|flush", -2, W | NOSCRIPT | MF_RESP_SCRIPTING, NO_KEYS, ON_ALL, "scripting", "7.0.0",
+     "Delete all functions: there are none", OWN(FUNCTION_FLUSH)},
+    {"function|help", 2, ANYTIME | MF_RESP_SCRIPTING, NO_KEYS, NULL, "scripting", "7.0.0",
+     "Print this help.", OWN(HELP)},
+    {"function|list", -2, NOSCRIPT | MF_RESP_SCRIPTING, NO_KEYS, UNORDERED, "scripting", "7.0.0",
+     "The libraries of functions: none", OWN(FUNCTION_LIST)},
+    {"get", 2, R | FAST | STRING, KEY("RO access"), NULL, "string", "1.0.0",
+     "The value of a key", DATA(mf_resp_take_get)},
+    {"getdel", 2, W | FAST | STRING, KEY("RW access delete"), NULL, "string", "6.2.0",
+     "The value of a key, which is deleted", DATA(mf_resp_take_getdel)},
+    {"getex", -2, W | FAST | STRING,
+     KEY_NOTES("RW access update", "RW and UPDATE because it changes the TTL"), NULL, "string",
+     "6.2.0", "The value of a key, whose TTL may be set or dropped", DATA(mf_resp_take_getex)},
+    {"getset", 3, W | OOM | FAST | STRING, KEY("RW access update"), NULL, "string", "1.0.0",
+     "Set a value, and tell the one before", DATA(mf_resp_take_getset)},
+    {"hello", -1, GREETING, NO_KEYS, NULL, "connection", "6.0.0",
+     "Choose the protocol's version, and say who you are", OWN(HELLO)},
+    {"incr", 2, W | OOM | FAST | STRING, KEY("RW access update"), NULL, "string", "1.0.0",
+     "Add one to a number", DATA(mf_resp_take_incr)},
+    {"incrby", 3, W | OOM | FAST | STRING, KEY("RW access update"), NULL, "string", "1.0.0",
+     "Add to a number", DATA(mf_resp_take_incr)},
+    {"keys", 2, R | KEYSPACE | MF_RESP_DANGEROUS, NO_KEYS, "request_policy:all_shards " UNORDERED,
+     "generic", "1.0.0", "All keys that match a pattern", OWN(KEYS)},
+    {"mget", -2, R | FAST | STRING, KEYS("RO access"), "request_policy:multi_shard", "string",
+     "1.0.0", "The values of keys", DATA(mf_resp_take_mget)},
+    {"mset", -3, W | OOM | STRING, PAIRS("OW update"),
+     "request_policy:multi_shard response_policy:all_succeeded", "string", "1.0.1",
+     "Set the values of keys", DATA(mf_resp_take_mset)},
+    {"multi", 1, TRANSACTION, NO_KEYS, NULL, "transactions", "1.2.0",
+     "Keep the commands that follow for EXEC", OWN(MULTI)},
+    {"persist", 2, W | FAST | KEYSPACE, KEY("RW update"), NULL, "generic", "2.2.0",
+     "Drop the TTL of a key", DATA(mf_resp_take_persist)},
+    {"pexpire", -3, W | FAST | KEYSPACE, KEY("RW update"), NULL, "generic", "2.6.0",
+     "Give a key a TTL in milliseconds", DATA(mf_resp_take_expire)},
+    {"ping", -1, FAST | CONNECTION | MF_RESP_LISTENING, NO_KEYS, ON_ALL, "connection", "1.0.0",
+     "Is there anybody?", OWN(PING)},
+    {"psetex", 4, W | OOM | STRING, KEY("OW update"), NULL, "string", "2.6.0",
+     "Set a value with a TTL in milliseconds", DATA(mf_resp_take_setex)},
+    {"psubscribe", -2, LISTENING, NO_KEYS, NULL, "pubsub", "2.0.0",
+     "Hear of events on channels that match patterns", OWN(PSUBSCRIBE)},
+    {"pttl", 2, R | FAST | KEYSPACE, KEY("RO access"), VARIES, "generic", "2.6.0",
+     "The TTL of a key in milliseconds", DATA(mf_resp_take_ttl)},
+    {"punsubscribe", -1, LISTENING, NO_KEYS, NULL, "pubsub", "2.0.0",
+     "Hear no more of what PSUBSCRIBE asked for", OWN(PUNSUBSCRIBE)},
+    {"quit", -1, GREETING | MF_RESP_UNQUEUED | MF_RESP_LISTENING, NO_KEYS, NULL, "connection",
+     "1.0.0", "Close the connection", OWN(QUIT)},
+    {"randomkey", 1, R | KEYSPACE, NO_KEYS, "request_policy:all_shards " VARIES, "generic", "1.0.0",
+     "Some key", OWN(RANDOMKEY)},
+    {"readonly", 1, ANYTIME | FAST | CONNECTION, NO_KEYS, NULL, "cluster", "3.0.0",
+     "Refused: this is no Redis Cluster port", OWN(NO_CLUSTER)},
+    {"readwrite", 1, ANYTIME | FAST | CONNECTION, NO_KEYS, NULL, "cluster", "3.0.0",
+     "Refused: this is no Redis Cluster port", OWN(NO_CLUSTER)},
+    {"reset", 1, GREETING | MF_RESP_UNQUEUED | MF_RESP_LISTENING, NO_KEYS, NULL, "connection",
+     "6.2.0", "Make the connection what it was at its start", OWN(RESET)},
+    {"scan", -2, R | KEYSPACE, NO_KEYS, VARIES " request_policy:special", "generic", "2.8.0",
+     "Some keys, and where to go on", DATA(mf_resp_take_scan)},
+    {"select", 2, ANYTIME | FAST | CONNECTION, NO_KEYS, NULL, "connection", "1.0.0",
+     "Choose a database: there is one, 0", OWN(SELECT)},
+    {"set", -3, W | OOM | STRING,
+     1, 1, 1, "RW access update variable_flags", "RW and ACCESS due to the optional `GET` argument",
+     NULL, "string", "1.0.0", "Set the value of a key", DATA(mf_resp_take_set)},
+    {"setex", 4, W | OOM | STRING, KEY("OW update"), NULL, "string", "2.0.0",
+     "Set a value with a TTL in seconds", DATA(mf_resp_take_setex)},
+    {"setnx", 3, W | OOM | FAST | STRING, KEY("OW insert"), NULL, "string", "1.0.0",
+     "Set a value if there is none", DATA(mf_resp_take_setnx)},
+    {"subscribe", -2, LISTENING, NO_KEYS, NULL, "pubsub", "2.0.0",
+     "Hear of events on channels", OWN(SUBSCRIBE)},
+    {"time", 1, ANYTIME | FAST, NO_KEYS, VARIES, "server", "2.6.0",
+     "This node's Unix time: seconds and microseconds", OWN(TIME)},
+    {"touch", -2, R | FAST | KEYSPACE, KEYS("RO"), ADDED_UP, "generic", "3.2.1",
+     "How many of these keys there are", DATA(mf_resp_take_exists)},
+    {"ttl", 2, R | FAST | KEYSPACE, KEY("RO access"), VARIES, "generic", "1.0.0",
+     "The TTL of a key in seconds", DATA(mf_resp_take_ttl)},
+    {"type", 2, R | FAST | KEYSPACE, KEY("RO"), NULL, "generic", "1.0.0",
+     "The type of a key: string", DATA(mf_resp_take_type)},
+    {"unlink", -2, W | FAST | KEYSPACE, KEYS("RM delete"), ADDED_UP, "generic", "4.0.0",
+     "Delete keys", DATA(mf_resp_take_del)},
+    {"unsubscribe", -1, LISTENING, NO_KEYS, NULL, "pubsub", "2.0.0",
+     "Hear no more of what SUBSCRIBE asked for", OWN(UNSUBSCRIBE)},
+    {"unwatch", 1, TRANSACTION & ~MF_RESP_UNQUEUED, NO_KEYS, NULL, "transactions", "2.2.0",
+     "Forget the keys of WATCH", OWN(UNWATCH)},
+    {"wait", 3, NOSCRIPT | CONNECTION, NO_KEYS,
+     "request_policy:all_shards response_policy:agg_min", "generic", "3.0.0",
+     "How many replicas there are", OWN(WAIT)},
+    {"watch", -2, TRANSACTION, KEYS("RO"), NULL, "transactions", "2.2.0",
+     "EXEC shall do nothing if one of these keys has changed", OWN(WATCH)},
+};
+// clang-format on
+
+#define ROW_COUNT (sizeof(rows) / sizeof(rows[0]))
+
+const struct mf_resp_row *mf_resp_rows(size_t *count)
+{
+    *count = ROW_COUNT;
+    return rows;
+}
+
+static int lower(uint8_t c)
+{
+    return c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c;
+}
+
+// Compares a word with the start of a row's name; *name moves behind what was equal.
+static int compare(struct mf_bytes word, const char **name)
+{
+    for (size_t i = 0; i < word.len; i++, (*name)++) {
+        int difference = lower(word.data[i]) - (uint8_t) * *name;
+        if (difference != 0)
+            return difference;
+        if (**name == '\0')
+            return 1; // a word with a NUL in it
+    }
+    return 0;
+}
+
+// sub NULL: only the name.
+static const struct mf_resp_row *search(struct mf_bytes word, const struct mf_bytes *sub)
+{
+    size_t low = 0;
+    size_t high = ROW_COUNT;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        const char *name = rows[middle].name;
+        int order = compare(word, &name);
+        if (order == 0 && sub != NULL) {
+            order = '|' - (uint8_t)*name;
+            name++;
+            if (order == 0)
+                order = compare(*sub, &name);
+        }
+        if (order == 0)
+            order = -(int)(uint8_t)*name; // the row's name goes on
+        if (order == 0)
+            return &rows[middle];
+        if (order < 0)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return NULL;
+}
+
+static bool has_subcommands(const struct mf_resp_row *row)
+{
+    size_t len = strlen(row->name);
+    const struct mf_resp_row *next = row + 1;
+    return next < rows + ROW_COUNT && strncmp(next->name, row->name, len) == 0 &&
+           next->name[len] == '|';
+}
+
+const struct mf_resp_row *mf_resp_find(const struct mf_bytes *words, uint32_t count)
+{
+    const struct mf_resp_row *row = search(words[0], NULL);
+    if (row == NULL || strchr(row->name, '|') != NULL)
+        return NULL;
+    return count > 1 && has_subcommands(row) ? search(words[0], &words[1]) : row;
+}
+
+const struct mf_resp_row *mf_resp_find_name(struct mf_bytes name)
+{
+    const uint8_t *bar = name.len > 0 ? memchr(name.data, '|', name.len) : NULL;
+    if (bar == NULL)
+        return search(name, NULL);
+    struct mf_bytes container = mf_bytes_of(name.data, (size_t)(bar - name.data));
+    struct mf_bytes sub = mf_bytes_of(bar + 1, name.len - container.len - 1);
+    return search(container, &sub);
+}

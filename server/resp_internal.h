@@ -1,0 +1,151 @@
+// What the files of the Redis door share: a session, its requests under way, and how they are
+// answered. Private to server/resp_*.c.
+#ifndef MF_SERVER_RESP_INTERNAL_H
+#define MF_SERVER_RESP_INTERNAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "rpc/resp_command.h"
+#include "server/client.h"
+#include "server/resp_session.h"
+
+// Keys of one connection that are under way are told apart by so many classes of their slots.
+#define MF_RESP_CLASSES 128u
+
+// A longer user is known, but not told by CLIENT LIST.
+#define MF_RESP_USER_BYTES_MAX 64u
+
+// What a request that is under way does, and to which keys.
+enum mf_resp_access { MF_RESP_NO_ACCESS, MF_RESP_READS, MF_RESP_WRITES, MF_RESP_ACCESSES };
+struct mf_resp_touch {
+    enum mf_resp_access access;
+    bool many; // any keys, or those of one class
+    uint16_t class;
+};
+
+enum mf_resp_replies { MF_RESP_SENT, MF_RESP_OFF, MF_RESP_SKIP_NEXT, MF_RESP_SKIPPED };
+
+// A request whose reply has not been sent.
+struct mf_resp_call {
+    struct mf_resp_call *next; // that came after it; or in the list of free ones
+    struct mf_resp_session *session;
+    struct mf_resp_telling telling;
+    struct mf_resp_touch touch;
+    size_t bytes;
+    bool done;           // and its reply is kept
+    bool silent;         // nobody wants the reply
+    struct mf_buf reply; // while others have to be sent before it
+};
+
+struct mf_resp_listener;
+struct mf_resp_multi;
+struct mf_resp_session {
+    struct mf_client client;
+    struct mf_resp_session *prev; // of its reactor
+    struct mf_resp_session *next;
+    struct mf_resp_request request;
+    size_t request_bytes;
+    struct mf_resp_ask ask; // the request as it is understood
+    struct mf_resp_call *first;
+    struct mf_resp_call *last;
+    uint16_t under_way[MF_RESP_ACCESSES][MF_RESP_CLASSES];
+    uint32_t under_way_many[MF_RESP_ACCESSES];
+    uint32_t under_way_all[MF_RESP_ACCESSES]; // of many keys or one
+    struct mf_buf *capture;                   // not NULL: replies go here
+    struct mf_buf unwanted;                   // where replies go that nobody wants
+    size_t reply_at;                          // where the one that is being written began
+    uint8_t version;                          // of the protocol
+    enum mf_resp_replies replies;
+    uint64_t id;
+    int fd; // for CLIENT LIST only
+    char local[80];
+    char *name; // "" or what CLIENT SETNAME and SETINFO said
+    char *lib_name;
+    char *lib_version;
+    char *user;
+    struct mf_resp_multi *multi;       // NULL: no MULTI, and nothing watched
+    struct mf_resp_listener *listener; // NULL: nothing subscribed
+    uint64_t began_us;
+    uint64_t asked_us;
+    const struct mf_resp_row *asked; // last; NULL: nothing yet
+};
+
+struct mf_resp_door {
+    struct mf_resp_session *sessions;
+    struct mf_resp_call *free;
+    uint32_t free_count;
+};
+
+// The request of the session as it is understood, word by word.
+static inline struct mf_bytes mf_resp_word(const struct mf_resp_session *session, uint32_t at)
+{
+    return session->ask.words[at];
+}
+static inline uint32_t mf_resp_words(const struct mf_resp_session *session)
+{
+    return session->ask.count;
+}
+
+// Answering at once: the reply is appended to what begin returns.
+struct mf_buf *mf_resp_reply_begin(struct mf_resp_session *session);
+void mf_resp_reply_end(struct mf_resp_session *session);
+void mf_resp_reply_ok(struct mf_resp_session *session);
+void mf_resp_reply_error(struct mf_resp_session *session, const char *text);
+
+// Answering later.
+struct mf_resp_call *mf_resp_call_begin(struct mf_resp_session *session, enum mf_resp_form form,
+                                        struct mf_resp_touch touch);
+// Where its reply is appended to, all of it between this and the end.
+struct mf_buf *mf_resp_call_reply(struct mf_resp_call *call);
+// The session may be gone after it.
+void mf_resp_call_end(struct mf_resp_call *call);
+// A mf_request_done: tells the result and ends the call.
+void mf_resp_call_result(void *call, const struct mf_result *result);
+
+// From the last end of a call, and when the connection has closed: frees it if nothing points to
+// it.
+void mf_resp_session_release(struct mf_resp_session *session);
+
+// What a command does to which keys; and whether it has to wait for what is under way.
+struct mf_resp_touch mf_resp_touch_of(const struct mf_command *command);
+bool mf_resp_must_wait(const struct mf_resp_session *session, struct mf_resp_touch touch);
+
+// Carries out what is not a data command. False, and nothing done, if it has to wait until what is
+// under way has ended.
+MF_MUST_USE bool mf_resp_own(struct mf_resp_session *session);
+// By files: each is one or more rows of the table.
+void mf_resp_client_list(struct mf_resp_session *session);
+void mf_resp_client_info(struct mf_resp_session *session);
+void mf_resp_client_kill(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_keys(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_randomkey(struct mf_resp_session *session);
+
+// MULTI and what belongs to it.
+bool mf_resp_in_multi(const struct mf_resp_session *session);
+int64_t mf_resp_multi_count(const struct mf_resp_session *session); // queued; -1: no MULTI
+// A command was refused: EXEC will be.
+void mf_resp_multi_abort(struct mf_resp_session *session);
+// Keeps the request for EXEC.
+MF_MUST_USE bool mf_resp_multi_queue(struct mf_resp_session *session);
+// Commands and watched keys.
+void mf_resp_multi_forget(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_multi(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_exec(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_discard(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_watch(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_unwatch(struct mf_resp_session *session);
+
+// Subscriptions.
+bool mf_resp_is_listening(const struct mf_resp_session *session);
+void mf_resp_listening_to(const struct mf_resp_session *session, uint32_t *channels,
+                          uint32_t *patterns);
+// Ends them all, without a word. The connection is still there.
+void mf_resp_listen_no_more(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_subscribe(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_psubscribe(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_unsubscribe(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_punsubscribe(struct mf_resp_session *session);
+
+#endif

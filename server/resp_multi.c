@@ -1,0 +1,483 @@
+// MULTI, EXEC, DISCARD, WATCH and UNWATCH: one txn of one shard; see base/txn.h.
+//
+// Between MULTI and EXEC commands are read as they come, and kept in the form that the log has.
+// EXEC sends them as the branch of a txn, and its answer is told command by command. What the
+// server answers itself is answered at EXEC, and an error in the words of a command is kept as its
+// reply, as Redis does it. WATCH reads the versions of its keys, and EXEC has them as conditions: a
+// key that was written, given another TTL, or has died since has another version.
+#include <stdlib.h>
+
+#include "base/command_table.h"
+#include "base/slots.h"
+#include "base/txn.h"
+#include "server/request.h"
+#include "server/resp_internal.h"
+
+#define QUEUED_MAX 100000u
+#define WATCHED_MAX 10000u
+// Beside one value of the largest size, what a txn may answer.
+#define ANSWER_SPARE_BYTES (1u << 20)
+
+// A command since MULTI. Of one that the shards carry out only the form is needed.
+struct queued {
+    const struct mf_resp_row *row;
+    enum mf_resp_form form;
+    bool is_data;
+    bool is_told;        // `words` is its whole reply
+    struct mf_buf words; // u32 count and blobs
+};
+
+struct mf_resp_multi {
+    bool on;
+    bool aborted;
+    struct queued *queue;
+    uint32_t count;
+    uint32_t cap;
+    struct mf_buf commands; // encoded, one after the other
+    uint32_t command_count;
+    bool writes;
+    struct mf_buf conditions; // of the keys that are watched
+    uint32_t watched;
+    size_t bytes; // of all words kept
+};
+
+static void clear(struct mf_resp_multi *multi)
+{
+    for (uint32_t i = 0; i < multi->count; i++)
+        mf_buf_free(&multi->queue[i].words);
+    free(multi->queue);
+    mf_buf_free(&multi->commands);
+    mf_buf_free(&multi->conditions);
+    *multi = (struct mf_resp_multi){0};
+}
+
+void mf_resp_multi_forget(struct mf_resp_session *session)
+{
+    if (session->multi != NULL)
+        clear(session->multi);
+    free(session->multi);
+    session->multi = NULL;
+}
+
+static struct mf_resp_multi *multi_of(struct mf_resp_session *session)
+{
+    if (session->multi == NULL)
+        session->multi = mf_calloc(1, sizeof(*session->multi));
+    return session->multi;
+}
+
+bool mf_resp_in_multi(const struct mf_resp_session *session)
+{
+    return session->multi != NULL && session->multi->on;
+}
+
+int64_t mf_resp_multi_count(const struct mf_resp_session *session)
+{
+    return mf_resp_in_multi(session) ? (int64_t)session->multi->count : -1;
+}
+
+void mf_resp_multi_abort(struct mf_resp_session *session)
+{
+    if (mf_resp_in_multi(session))
+        session->multi->aborted = true;
+}
+
+// Queueing.
+
+static struct queued *add(struct mf_resp_multi *multi, const struct mf_resp_row *row)
+{
+    if (multi->count == multi->cap) {
+        multi->cap = multi->cap == 0 ? 8 : multi->cap * 2;
+        multi->queue = mf_realloc(multi->queue, multi->cap * sizeof(*multi->queue));
+    }
+    struct queued *queued = &multi->queue[multi->count++];
+    *queued = (struct queued){.row = row};
+    return queued;
+}
+
+static void keep_words(struct mf_resp_session *session, struct queued *queued)
+{
+    mf_buf_u32(&queued->words, mf_resp_words(session));
+    for (uint32_t i = 0; i < mf_resp_words(session); i++)
+        mf_buf_blob(&queued->words, mf_resp_word(session, i));
+}
+
+static void queue_data(struct mf_resp_session *session)
+{
+    struct mf_resp_multi *multi = session->multi;
+    struct mf_resp_ask *ask = &session->ask;
+    struct queued *queued = add(multi, ask->row);
+    if (!mf_resp_ask_take(ask)) {
+        queued->is_told = true;
+        mf_resp_error(&queued->words, (const char *)ask->error.data);
+        return;
+    }
+    queued->is_data = true;
+    queued->form = ask->form;
+    multi->writes = multi->writes || mf_op_is_write(ask->command.op);
+    multi->command_count++;
+    mf_command_encode(&ask->command, &multi->commands);
+}
+
+// Those that the server answers at once and alone.
+static bool may_be_queued(const struct mf_resp_session *session)
+{
+    const struct mf_resp_row *row = session->ask.row;
+    switch (row->own) {
+    case MF_RESP_HELLO:
+    case MF_RESP_CLIENT_REPLY:
+    case MF_RESP_CLIENT_LIST:
+    case MF_RESP_CLIENT_KILL:
+    case MF_RESP_KEYS:
+    case MF_RESP_RANDOMKEY:
+    case MF_RESP_SUBSCRIBE:
+    case MF_RESP_PSUBSCRIBE:
+    case MF_RESP_UNSUBSCRIBE:
+    case MF_RESP_PUNSUBSCRIBE:
+        return false;
+    default:
+        break;
+    }
+    // Of the shards' commands those that look at all of them.
+    return row->own != MF_RESP_DATA || row->first_key != 0;
+}
+
+static bool refuse(struct mf_resp_session *session, const char *text)
+{
+    mf_resp_multi_abort(session);
+    mf_resp_reply_error(session, text);
+    return true;
+}
+
+bool mf_resp_multi_queue(struct mf_resp_session *session)
+{
+    struct mf_resp_multi *multi = session->multi;
+    const struct mf_config *config = &session->client.reactor->node->config;
+    if (!may_be_queued(session))
+        return refuse(session, "ERR Command not allowed inside a transaction");
+    if (multi->count == QUEUED_MAX ||
+        multi->bytes + session->request_bytes > config->request_bytes_max)
+        return refuse(session,
+                      "ERR the transaction is over 100000 commands, or limits.max_request");
+    multi->bytes += session->request_bytes;
+    if (session->ask.row->own == MF_RESP_DATA)
+        queue_data(session);
+    else
+        keep_words(session, add(multi, session->ask.row));
+    mf_resp_status(mf_resp_reply_begin(session), "QUEUED");
+    mf_resp_reply_end(session);
+    return true;
+}
+
+bool mf_resp_multi(struct mf_resp_session *session)
+{
+    if (mf_resp_in_multi(session)) {
+        mf_resp_reply_error(session, "ERR MULTI calls can not be nested");
+        return true;
+    }
+    multi_of(session)->on = true;
+    mf_resp_reply_ok(session);
+    return true;
+}
+
+bool mf_resp_discard(struct mf_resp_session *session)
+{
+    if (!mf_resp_in_multi(session)) {
+        mf_resp_reply_error(session, "ERR DISCARD without MULTI");
+        return true;
+    }
+    mf_resp_multi_forget(session);
+    mf_resp_reply_ok(session);
+    return true;
+}
+
+// EXEC.
+
+struct exec {
+    struct mf_resp_call *call;
+    struct mf_resp_multi multi; // taken over from the session
+    struct mf_buf own;          // replies of the server's own, each a blob
+};
+
+static void free_exec(struct exec *exec)
+{
+    clear(&exec->multi);
+    mf_buf_free(&exec->own);
+    free(exec);
+}
+
+// Carries out what was kept in words, and appends its reply to `out`.
+static void run_own(struct mf_resp_session *session, const struct queued *queued,
+                    struct mf_buf *out)
+{
+    struct mf_reader reader = mf_reader_of(mf_buf_view(&queued->words));
+    uint32_t count = mf_read_u32(&reader);
+    struct mf_bytes *words = mf_calloc(count, sizeof(*words));
+    for (uint32_t i = 0; i < count; i++)
+        words[i] = mf_read_blob(&reader);
+    struct mf_resp_ask asked = session->ask;
+    session->ask.words = words;
+    session->ask.count = count;
+    session->ask.row = queued->row;
+    session->capture = out;
+    bool done = mf_resp_own(session);
+    (void)done; // none of those that may be queued ever waits
+    session->capture = NULL;
+    session->ask = asked;
+    free(words);
+}
+
+static void answer_own(struct mf_resp_session *session, struct exec *exec)
+{
+    for (uint32_t i = 0; i < exec->multi.count; i++) {
+        const struct queued *queued = &exec->multi.queue[i];
+        struct mf_buf reply = {0};
+        if (queued->is_data)
+            continue;
+        if (queued->is_told)
+            mf_buf_put(&reply, queued->words.data, queued->words.len);
+        else
+            run_own(session, queued, &reply);
+        mf_buf_blob(&exec->own, mf_buf_view(&reply));
+        mf_buf_free(&reply);
+    }
+}
+
+static void tell_all(struct mf_buf *out, const struct exec *exec, unsigned version,
+                     struct mf_bytes results)
+{
+    struct mf_reader shards = mf_reader_of(results);
+    struct mf_reader own = mf_reader_of(mf_buf_view(&exec->own));
+    mf_resp_array(out, exec->multi.count);
+    for (uint32_t i = 0; i < exec->multi.count; i++) {
+        const struct queued *queued = &exec->multi.queue[i];
+        if (!queued->is_data) {
+            struct mf_bytes reply = mf_read_blob(&own);
+            mf_buf_put(out, reply.data, reply.len);
+            continue;
+        }
+        struct mf_result result;
+        if (mf_result_decode(&shards, &result) != MF_OK)
+            result = (struct mf_result){.kind = MF_RESULT_ERROR, .err = MF_INTERNAL};
+        mf_resp_tell(out, (struct mf_resp_telling){queued->row, queued->form, (uint8_t)version},
+                     &result);
+    }
+}
+
+// The value of a key is not what a command expected: nothing has happened.
+static void tell_failed(struct mf_buf *out, const struct mf_result *result,
+                        struct mf_resp_telling telling)
+{
+    struct mf_buf why = {0};
+    mf_resp_tell(&why, telling, result);
+    mf_resp_errorf(out, "EXECABORT Transaction discarded because of: %.*s", (int)why.len - 3,
+                   (const char *)why.data + 1);
+    mf_buf_free(&why);
+}
+
+static void on_executed(void *arg, const struct mf_result *result)
+{
+    struct exec *exec = arg;
+    struct mf_resp_call *call = exec->call;
+    unsigned version = call->telling.version;
+    struct mf_buf *out = mf_resp_call_reply(call);
+    bool of_value = result->kind == MF_RESULT_ERROR &&
+                    (result->err == MF_NOT_INTEGER || result->err == MF_OVERFLOW ||
+                     result->err == MF_TOO_LARGE);
+    if (of_value)
+        tell_failed(out, result, call->telling);
+    else if (result->kind != MF_RESULT_TXN)
+        mf_resp_tell(out, call->telling, result);
+    else if (result->integer == 0)
+        mf_resp_null_array(out, version);
+    else
+        tell_all(out, exec, version, result->value);
+    mf_resp_call_end(call);
+    free_exec(exec);
+}
+
+static void put_part(struct mf_buf *body, const struct mf_buf *content, uint32_t count)
+{
+    size_t part = mf_txn_part_begin(body);
+    mf_buf_put(body, content->data, content->len);
+    mf_txn_part_end(body, part, count);
+}
+
+static void send_txn(struct mf_resp_session *session, struct exec *exec)
+{
+    const struct mf_config *config = &session->client.reactor->node->config;
+    struct mf_resp_multi *multi = &exec->multi;
+    struct mf_buf body = {0};
+    const struct mf_buf none = {0};
+    uint64_t most = config->value_bytes_max + ANSWER_SPARE_BYTES;
+    most = most < config->request_bytes_max ? most : config->request_bytes_max;
+    put_part(&body, &multi->conditions, multi->watched);
+    put_part(&body, &multi->commands, multi->command_count);
+    put_part(&body, &none, 0);
+    const struct mf_command command = {
+        .op = multi->writes ? MF_OP_TXN : MF_OP_TXN_READ,
+        .limit = most < UINT32_MAX ? (uint32_t)most : UINT32_MAX,
+        .body = mf_buf_view(&body),
+    };
+    mf_request_start(session->client.reactor, &command, on_executed, exec);
+    mf_buf_free(&body);
+}
+
+// It must see what came before it, and be seen by what comes after.
+static const struct mf_resp_touch exec_touch = {.access = MF_RESP_WRITES, .many = true};
+
+bool mf_resp_exec(struct mf_resp_session *session)
+{
+    struct mf_resp_multi *multi = session->multi;
+    if (!mf_resp_in_multi(session)) {
+        mf_resp_reply_error(session, "ERR EXEC without MULTI");
+        return true;
+    }
+    if (multi->aborted) {
+        mf_resp_multi_forget(session);
+        mf_resp_reply_error(session, "EXECABORT Transaction discarded because of previous errors.");
+        return true;
+    }
+    // Its reads must not come before the writes under way, nor its writes before the reads.
+    if (session->under_way_all[MF_RESP_READS] > 0 ||
+        (!multi->writes && session->under_way_all[MF_RESP_WRITES] > 0))
+        return false;
+    struct exec *exec = mf_calloc(1, sizeof(*exec));
+    exec->multi = *multi;
+    free(multi);
+    session->multi = NULL;
+    answer_own(session, exec);
+    if (exec->multi.command_count == 0 && exec->multi.watched == 0) {
+        tell_all(mf_resp_reply_begin(session), exec, session->version, mf_bytes_of(NULL, 0));
+        mf_resp_reply_end(session);
+        free_exec(exec);
+        return true;
+    }
+    exec->call = mf_resp_call_begin(session, MF_RESP_FORM_PLAIN, exec_touch);
+    send_txn(session, exec);
+    return true;
+}
+
+// WATCH.
+
+struct watching {
+    struct mf_resp_call *call;
+    struct mf_buf keys; // blobs
+    uint32_t waiting;
+    enum mf_err err;
+    uint64_t *versions;
+    uint32_t count;
+};
+
+struct watching_one {
+    struct watching *watching;
+    uint32_t at;
+};
+
+static void add_conditions(struct mf_resp_session *session, const struct watching *watching)
+{
+    struct mf_resp_multi *multi = multi_of(session);
+    struct mf_reader keys = mf_reader_of(mf_buf_view(&watching->keys));
+    for (uint32_t i = 0; i < watching->count; i++) {
+        const struct mf_condition condition = {.subject = MF_SUBJECT_VERSION,
+                                               .relation = MF_EQUAL,
+                                               .key = mf_read_blob(&keys),
+                                               .number = watching->versions[i]};
+        mf_condition_encode(&condition, &multi->conditions);
+        multi->watched++;
+    }
+}
+
+static void end_watching(struct watching *watching)
+{
+    struct mf_resp_call *call = watching->call;
+    struct mf_resp_session *session = call->session;
+    if (watching->err == MF_OK && session->client.conn != NULL)
+        add_conditions(session, watching);
+    struct mf_buf *out = mf_resp_call_reply(call);
+    if (watching->err == MF_OK)
+        mf_resp_status(out, "OK");
+    else
+        mf_resp_tell_error(out, watching->err, NULL);
+    mf_resp_call_end(call);
+    mf_buf_free(&watching->keys);
+    free(watching->versions);
+    free(watching);
+}
+
+static void on_version(void *arg, const struct mf_result *result)
+{
+    struct watching_one *one = arg;
+    struct watching *watching = one->watching;
+    if (result->kind == MF_RESULT_META)
+        watching->versions[one->at] = result->version;
+    else if (result->kind == MF_RESULT_ERROR)
+        watching->err = result->err;
+    free(one);
+    if (--watching->waiting == 0)
+        end_watching(watching);
+}
+
+// The limits of the key are those of every command.
+static bool keys_fit(struct mf_resp_session *session)
+{
+    for (uint32_t i = 1; i < mf_resp_words(session); i++) {
+        size_t len = mf_resp_word(session, i).len;
+        if (len == 0 || len > session->ask.key_bytes_max)
+            return false;
+    }
+    return true;
+}
+
+bool mf_resp_watch(struct mf_resp_session *session)
+{
+    uint32_t count = mf_resp_words(session) - 1;
+    const struct mf_resp_touch touch = {.access = MF_RESP_READS, .many = true};
+    if (mf_resp_in_multi(session)) {
+        mf_resp_reply_error(session, "ERR WATCH inside MULTI is not allowed");
+        return true;
+    }
+    if (!keys_fit(session)) {
+        mf_resp_errorf(mf_resp_reply_begin(session), "ERR a key is not 1 to %zu bytes",
+                       session->ask.key_bytes_max);
+        mf_resp_reply_end(session);
+        return true;
+    }
+    uint32_t watched = session->multi != NULL ? session->multi->watched : 0;
+    if (count > WATCHED_MAX - watched) {
+        mf_resp_reply_error(session, "ERR 10000 keys are watched, no more are allowed");
+        return true;
+    }
+    if (mf_resp_must_wait(session, touch) || session->under_way_all[MF_RESP_READS] > 0)
+        return false;
+    struct watching *watching = mf_calloc(1, sizeof(*watching));
+    watching->call = mf_resp_call_begin(session, MF_RESP_FORM_PLAIN, touch);
+    watching->count = count;
+    watching->versions = mf_calloc(count, sizeof(*watching->versions));
+    watching->waiting = count + 1;
+    for (uint32_t i = 0; i < count; i++)
+        mf_buf_blob(&watching->keys, mf_resp_word(session, i + 1));
+    for (uint32_t i = 0; i < count; i++) {
+        struct mf_command command = {
+            .op = MF_OP_GET, .flags = MF_WITH_META, .items = &command.one, .item_count = 1};
+        command.one.key = mf_resp_word(session, i + 1);
+        struct watching_one *one = mf_alloc(sizeof(*one));
+        *one = (struct watching_one){watching, i};
+        mf_request_start(session->client.reactor, &command, on_version, one);
+    }
+    if (--watching->waiting == 0)
+        end_watching(watching);
+    return true;
+}
+
+// Inside MULTI nothing is forgotten: EXEC will.
+bool mf_resp_unwatch(struct mf_resp_session *session)
+{
+    if (session->capture == NULL && !mf_resp_in_multi(session)) {
+        if (session->under_way_all[MF_RESP_READS] > 0)
+            return false; // a WATCH may be among them
+        mf_resp_multi_forget(session);
+    }
+    mf_resp_reply_ok(session);
+    return true;
+}

@@ -1,0 +1,222 @@
+// Connections that speak the Redis protocol: bytes to requests, requests to whoever carries them
+// out; see resp_session.h.
+#include <netdb.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/log.h"
+#include "server/hotkeys.h"
+#include "server/request.h"
+#include "server/resp_internal.h"
+
+struct mf_resp_door *mf_resp_door_new(void)
+{
+    return mf_calloc(1, sizeof(struct mf_resp_door));
+}
+
+void mf_resp_door_free(struct mf_resp_door *door)
+{
+    while (door->free != NULL) {
+        struct mf_resp_call *call = door->free;
+        door->free = call->next;
+        mf_buf_free(&call->reply);
+        free(call);
+    }
+    free(door);
+}
+
+void mf_resp_session_release(struct mf_resp_session *session)
+{
+    if (!mf_client_gone(&session->client))
+        return;
+    mf_resp_free(&session->request);
+    mf_resp_ask_free(&session->ask);
+    mf_buf_free(&session->unwanted);
+    mf_resp_multi_forget(session);
+    free(session->name);
+    free(session->lib_name);
+    free(session->lib_version);
+    free(session->user);
+    free(session);
+}
+
+static bool is_closing(const struct mf_resp_session *session)
+{
+    return atomic_load_explicit(&session->client.reactor->node->closing, memory_order_relaxed);
+}
+
+static bool run_data(struct mf_resp_session *session)
+{
+    struct mf_resp_ask *ask = &session->ask;
+    struct mf_reactor *reactor = session->client.reactor;
+    if (!mf_resp_ask_take(ask)) {
+        mf_resp_reply_error(session, (const char *)ask->error.data);
+        return true;
+    }
+    struct mf_resp_touch touch = mf_resp_touch_of(&ask->command);
+    if (mf_resp_must_wait(session, touch))
+        return false;
+    mf_hotkeys_note(reactor->hotkeys, &ask->command);
+    mf_request_start(reactor, &ask->command, mf_resp_call_result,
+                     mf_resp_call_begin(session, ask->form, touch));
+    return true;
+}
+
+// Requests of a browser that somebody has sent here: the lines of HTTP are inline commands.
+static bool is_http(struct mf_bytes word)
+{
+    return mf_resp_is(word, "post") || mf_resp_is(word, "host:");
+}
+
+// False when it has to wait.
+static bool run(struct mf_resp_session *session)
+{
+    struct mf_resp_ask *ask = &session->ask;
+    if (is_http(ask->words[0])) {
+        mf_conn_close(session->client.conn, "it speaks HTTP");
+        return true;
+    }
+    if (!mf_resp_ask_find(ask)) {
+        mf_resp_multi_abort(session);
+        mf_resp_reply_error(session, (const char *)ask->error.data);
+        return true;
+    }
+    session->asked = ask->row;
+    bool greeting = (ask->row->flags & MF_RESP_NO_AUTH) != 0;
+    if (!greeting && !mf_client_is_open(&session->client)) {
+        mf_resp_tell_error(mf_resp_reply_begin(session), MF_UNAUTHORIZED, NULL);
+        mf_resp_reply_end(session);
+        return true;
+    }
+    if (!greeting && is_closing(session)) {
+        mf_resp_multi_abort(session);
+        mf_resp_tell_error(mf_resp_reply_begin(session), MF_SHUTTING_DOWN, NULL);
+        mf_resp_reply_end(session);
+        return true;
+    }
+    if (session->version == 2 && (ask->row->flags & MF_RESP_LISTENING) == 0 &&
+        mf_resp_is_listening(session)) {
+        mf_resp_errorf(mf_resp_reply_begin(session),
+                       "ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / "
+                       "QUIT / RESET are allowed in this context",
+                       ask->row->name);
+        mf_resp_reply_end(session);
+        return true;
+    }
+    if (mf_resp_in_multi(session) && (ask->row->flags & MF_RESP_UNQUEUED) == 0)
+        return mf_resp_multi_queue(session);
+    return ask->row->own != MF_RESP_DATA ? mf_resp_own(session) : run_data(session);
+}
+
+static void begin_request(struct mf_resp_session *session)
+{
+    const struct mf_config *config = &session->client.reactor->node->config;
+    struct mf_resp_ask *ask = &session->ask;
+    ask->words = session->request.words;
+    ask->count = session->request.word_count;
+    ask->key_bytes_max = config->key_bytes_max;
+    ask->value_bytes_max = config->value_bytes_max;
+    session->asked_us = mf_reactor_now_us(session->client.reactor);
+}
+
+static void end_request(struct mf_resp_session *session)
+{
+    if (session->replies == MF_RESP_SKIPPED)
+        session->replies = MF_RESP_SENT;
+    else if (session->replies == MF_RESP_SKIP_NEXT)
+        session->replies = MF_RESP_SKIPPED;
+    mf_client_count_request(&session->client);
+}
+
+static enum mf_err on_data(void *arg, struct mf_conn *conn, struct mf_bytes input, size_t *used)
+{
+    (void)conn;
+    struct mf_resp_session *session = arg;
+    struct mf_resp_limits limits = {.request_bytes_max =
+                                        session->client.reactor->node->config.request_bytes_max,
+                                    .stranger = !mf_client_is_open(&session->client)};
+    size_t size = 0;
+    *used = 0;
+    enum mf_err err = mf_resp_parse(&session->request, input, &limits, &size);
+    if (err == MF_AGAIN)
+        return MF_OK;
+    if (err != MF_OK) {
+        mf_resp_errorf(mf_resp_reply_begin(session), "ERR %s", session->request.message);
+        mf_resp_reply_end(session);
+        return err;
+    }
+    session->request_bytes = size;
+    begin_request(session);
+    if (session->request.word_count > 0) {
+        if (!run(session)) {
+            mf_client_wait(&session->client);
+            return MF_OK;
+        }
+        end_request(session);
+    }
+    mf_resp_reset(&session->request);
+    *used = size;
+    return MF_OK;
+}
+
+static void on_closed(void *arg, struct mf_conn *conn, const char *reason)
+{
+    struct mf_resp_session *session = arg;
+    struct mf_resp_door *door = session->client.reactor->resp;
+    mf_log(MF_DEBUG, "client %s closed: %s", mf_conn_peer_name(conn), reason);
+    if (session->prev != NULL)
+        session->prev->next = session->next;
+    else
+        door->sessions = session->next;
+    if (session->next != NULL)
+        session->next->prev = session->prev;
+    mf_resp_listen_no_more(session);
+    mf_client_closed(&session->client);
+    mf_resp_session_release(session);
+}
+
+static const struct mf_conn_ops ops = {.data = on_data, .closed = on_closed};
+
+// The address that the client came to.
+static void name_local(struct mf_resp_session *session)
+{
+    struct sockaddr_storage storage;
+    struct sockaddr *local = (struct sockaddr *)&storage;
+    socklen_t size = sizeof(storage);
+    struct mf_address address = {0};
+    char port[8];
+    if (getsockname(session->fd, local, &size) != 0 ||
+        getnameinfo(local, size, address.host, 64, port, sizeof(port),
+                    NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+        return;
+    char text[300];
+    address.port = (uint16_t)strtoul(port, NULL, 10);
+    mf_address_format(&address, text, sizeof(text));
+    strncpy(session->local, text, sizeof(session->local) - 1);
+}
+
+void mf_resp_accepted(struct mf_reactor *reactor, int fd)
+{
+    struct mf_resp_door *door = reactor->resp;
+    struct mf_resp_session *session = mf_calloc(1, sizeof(*session));
+    if (!mf_client_accept(&session->client, reactor, fd, &ops, session,
+                          "-ERR max number of clients reached\r\n")) {
+        free(session);
+        return;
+    }
+    session->fd = fd;
+    session->version = 2;
+    session->id = atomic_fetch_add_explicit(&reactor->node->resp_ids, 1, memory_order_relaxed) + 1;
+    session->began_us = mf_reactor_now_us(reactor);
+    session->asked_us = session->began_us;
+    session->name = mf_strdup("");
+    session->lib_name = mf_strdup("");
+    session->lib_version = mf_strdup("");
+    session->user = mf_strdup("default");
+    name_local(session);
+    session->next = door->sessions;
+    if (door->sessions != NULL)
+        door->sessions->prev = session;
+    door->sessions = session;
+}

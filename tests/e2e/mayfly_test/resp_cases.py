@@ -1,0 +1,262 @@
+"""Commands to ask of Mayfly and of Redis alike: every command, every combination of options, and
+sequences at random.
+
+A case is a list of requests. It begins on keys that are its own, so cases do not depend on each
+other; what it asks is compared reply by reply.
+"""
+
+import itertools
+
+INTEGERS = ["0", "1", "-1", "10", "9223372036854775807", "-9223372036854775808",
+            "9223372036854775808", "-9223372036854775809", "99999999999999999999", "", " 1", "1 ",
+            "+1", "01", "-0", "1.0", "1e3", "abc", "-", "0x10", "1\x00"]
+TIMES = ["100", "9223372036854775807", "0", "-1", "abc", "", "1.5", "99999999999999999999", "-9223372036854775808"]
+FAR_S, FAR_MS = "4102444800", "4102444800000"  # the year 2100
+SET_WORDS = [["NX"], ["XX"], ["GET"], ["KEEPTTL"], ["EX", "100"], ["PX", "100000"],
+             ["EXAT", FAR_S], ["PXAT", FAR_MS], ["EX", "0"], ["PX", "-1"], ["EX", "x"], ["EX"],
+             ["PERSIST"], ["bogus"], ["nx"], ["ExAt", "1"]]
+GETEX_WORDS = [["PERSIST"], ["EX", "100"], ["PX", "100000"], ["EXAT", FAR_S], ["PXAT", FAR_MS],
+               ["EX", "0"], ["PX", "-1"], ["EX", "x"], ["EX"], ["KEEPTTL"], ["bogus"], ["persist"]]
+EXPIRE_WORDS = [["NX"], ["XX"], ["GT"], ["LT"], ["bogus"], ["nx"]]
+COMMANDS = """append asking auth client command dbsize decr decrby del echo exists expire flushall
+    flushdb function get getdel getex getset hello incr incrby keys mget mset persist pexpire ping
+    psetex pttl randomkey readonly readwrite reset scan select set setex setnx time touch ttl type
+    unlink wait""".split()
+SUBCOMMANDS = {
+    "client": "getname id info kill list no-evict reply setname".split(),
+    "command": "count docs getkeys getkeysandflags info list".split(),
+    "function": "flush list".split(),
+}
+# The states that a key is in before it is asked about.
+STATES = {
+    "absent": [],
+    "text": [["SET", "K", "text"]],
+    "number": [["SET", "K", "41"]],
+    "ttl": [["SET", "K", "text", "EX", "1000"]],
+}
+
+
+def _on(key, requests):
+    return [[key if word == "K" else word for word in request] for request in requests]
+
+
+def _after(key):
+    """What a case has done to its key."""
+    return _on(key, [["GET", "K"], ["TTL", "K"], ["EXISTS", "K"], ["TYPE", "K"]])
+
+
+def _chains(words, longest):
+    for length in range(longest + 1):
+        for chain in itertools.permutations(words, length):
+            yield [word for part in chain for word in part]
+
+
+def _about_one_key():
+    """Requests on K that are tried in every state."""
+    for options in _chains(SET_WORDS, 2):
+        yield ["SET", "K", "new", *options]
+    for options in _chains(GETEX_WORDS, 2):
+        yield ["GETEX", "K", *options]
+    for name in ("EXPIRE", "PEXPIRE"):
+        for time in TIMES:
+            yield [name, "K", time]
+        for options in _chains(EXPIRE_WORDS, 2):
+            for time in ("500", "100000", "-1"):
+                yield [name, "K", time, *options]
+    for name in ("INCRBY", "DECRBY"):
+        for delta in INTEGERS:
+            yield [name, "K", delta]
+    for name in ("SETEX", "PSETEX"):
+        for time in TIMES + ["100000"]:
+            yield [name, "K", time, "v"]
+    for name in ("GET", "GETDEL", "INCR", "DECR", "TTL", "PTTL", "PERSIST", "TYPE", "EXISTS",
+                 "TOUCH", "DEL", "UNLINK"):
+        yield [name, "K"]
+    yield from (["SETNX", "K", "v"], ["GETSET", "K", "v"], ["APPEND", "K", "more"],
+                ["APPEND", "K", ""], ["EXISTS", "K", "K", "K"], ["DEL", "K", "K"],
+                ["MGET", "K", "K"], ["MSET", "K", "a", "K", "b"], ["MSET", "K"],
+                ["MSET", "K", "a", "K"])
+
+
+def one_key(rng, share):
+    """The grid of states and requests; `share` of it, drawn by chance, at least of one in three."""
+    number = 0
+    for state, before in STATES.items():
+        for request in _about_one_key():
+            if state != "absent" and rng.random() > share:
+                continue
+            number += 1
+            key = f"grid:{number}"
+            yield _on(key, [*before, request]) + _after(key)
+
+
+def numbers():
+    for i, value in enumerate(INTEGERS):
+        for j, delta in enumerate(("1", "-1", "9223372036854775807", "-9223372036854775808")):
+            key = f"number:{i}:{j}"
+            yield [["SET", key, value], ["INCRBY", key, delta], ["DECR", key], *_after(key)]
+
+
+def arities():
+    """Every command with every small number of words, in any case of letters."""
+    for name in COMMANDS:
+        for count in range(6):
+            if (name, count) in (("reset", 0), ("time", 0), ("randomkey", 0), ("hello", 0)):
+                continue
+            words = [f"arity:{i}" for i in range(count)]
+            yield [[name.upper() if count % 2 else name.title(), *words]]
+    for name, subcommands in SUBCOMMANDS.items():
+        for sub in subcommands:
+            for count in range(4):
+                if (sub, count) in (("id", 0), ("list", 0), ("info", 0), ("count", 0), ("docs", 0)):
+                    continue
+                yield [[name, sub.upper(), *[f"arity:{i}" for i in range(count)]]]
+
+
+def unknown():
+    for words in (["xpush", "a", "b"], ["foo"], [""], ["foo", ""], ["f" * 200, "a" * 200, "b"],
+                  ["foo", *["a" * 30] * 10], ["a\r\nb", "c\r\nd"], ["a\x00b"], ["foo", "a\x00b"],
+                  ["client"], ["client", "bogus"], ["client", "x" * 200, "y"], ["client", ""],
+                  ["CONFIG|GET", "x"], ["client|id"], ["get|"], ["\xff\xfe"], ["%s%n"],
+                  ["foo", *"abcdefghijklmnopqrstuvwxyz"], ["foo", *["x" * 127, "yz", "w"]],
+                  ["foo", *["x" * 120, "yzw"]], ["set\n"], ["evil", "return 1", "0"]):
+        yield [words]
+
+
+def about_itself():
+    """COMMAND and what else can be asked about; of commands that both have."""
+    for name in COMMANDS:
+        if name not in SUBCOMMANDS and name != "command":
+            yield [["COMMAND", "INFO", name]]
+    yield from (
+        [["COMMAND", "INFO", "nosuch", "get", "get|x"]], [["COMMAND", "DOCS", "nosuch"]],
+        [["COMMAND", "GETKEYS", "get", "a"]], [["COMMAND", "GETKEYS", "mset", "a", "1", "b", "2"]],
+        [["COMMAND", "GETKEYS", "del", "a", "b", "c"]], [["COMMAND", "GETKEYS", "nosuch", "a"]],
+        [["COMMAND", "GETKEYS", "ping", "a"]], [["COMMAND", "GETKEYS", "get", "a", "b"]],
+        [["COMMAND", "GETKEYSANDFLAGS", "set", "a", "1"]],
+        [["COMMAND", "GETKEYSANDFLAGS", "set", "a", "1", "get"]],
+        [["COMMAND", "GETKEYSANDFLAGS", "mget", "a", "b"]],
+        [["COMMAND", "LIST", "FILTERBY", "bogus", "x"]], [["COMMAND", "LIST", "bogus"]],
+        [["COMMAND", "LIST", "FILTERBY", "ACLCAT", "bogus"]],
+        [["COMMAND", "LIST", "FILTERBY", "MODULE", "bogus"]],
+        [["COMMAND", "LIST", "FILTERBY", "PATTERN", "getd*"]])
+
+
+def about_the_connection():
+    yield from (
+        [["PING"]], [["PING", "x"]], [["PING", ""]], [["ECHO", ""]], [["ECHO", "a\r\nb"]],
+        [["SELECT", "0"]], [["SELECT", "x"]], [["SELECT", "-1"]], [["SELECT", "16"]],
+        [["SELECT", "99999999999"]], [["SELECT", "-99999999999"]], [["AUTH", "x"]],
+        [["AUTH", "default", "x"]], [["AUTH", "nobody", "x"]], [["AUTH", "a", "b", "c"]],
+        [["HELLO", "x"]], [["HELLO", "1"]], [["HELLO", "4"]], [["HELLO", "2", "bogus"]],
+        [["HELLO", "2", "SETNAME"]], [["HELLO", "2", "SETNAME", "a b"]],
+        [["HELLO", "2", "AUTH", "a"]], [["HELLO", "2", "AUTH", "nobody", "x"]],
+        [["CLIENT", "GETNAME"], ["CLIENT", "SETNAME", "me"], ["CLIENT", "GETNAME"],
+         ["CLIENT", "SETNAME", "a b"], ["CLIENT", "SETNAME", "a\nb"], ["CLIENT", "GETNAME"],
+         ["CLIENT", "SETNAME", ""], ["CLIENT", "GETNAME"]],
+        [["CLIENT", "NO-EVICT", "on"]], [["CLIENT", "NO-EVICT", "OFF"]],
+        [["CLIENT", "NO-EVICT", "x"]], [["CLIENT", "REPLY", "ON"]], [["CLIENT", "REPLY", "x"]],
+        [["CLIENT", "REPLY", "OFF"], ["PING"], ["GET", "a"], ["nosuch"], ["CLIENT", "REPLY", "ON"]],
+        [["CLIENT", "REPLY", "SKIP"], ["PING"], ["PING", "heard"]],
+        [["CLIENT", "REPLY", "SKIP"], ["CLIENT", "REPLY", "SKIP"], ["PING"], ["PING", "heard"]],
+        [["CLIENT", "KILL", "1.2.3.4:5"]], [["CLIENT", "KILL", "ID", "0"]],
+        [["CLIENT", "KILL", "ID", "x"]], [["CLIENT", "KILL", "ID", "999999999"]],
+        [["CLIENT", "KILL", "TYPE", "bogus"]], [["CLIENT", "KILL", "TYPE", "master"]],
+        [["CLIENT", "KILL", "ADDR", "1.2.3.4:5"]], [["CLIENT", "KILL", "LADDR", "1.2.3.4:5"]],
+        [["CLIENT", "KILL", "USER", "nobody"]], [["CLIENT", "KILL", "SKIPME", "maybe"]],
+        [["CLIENT", "KILL", "ID", "1", "ADDR"]], [["CLIENT", "KILL", "ID", "999999999", "SKIPME",
+                                                   "no"]],
+        [["CLIENT", "LIST", "TYPE", "bogus"]], [["CLIENT", "LIST", "TYPE", "master"]],
+        [["CLIENT", "LIST", "ID"]], [["CLIENT", "LIST", "ID", "x"]],
+        [["CLIENT", "LIST", "ID", "999999999"]], [["CLIENT", "LIST", "bogus"]],
+        [["WAIT", "0", "0"]], [["WAIT", "x", "0"]], [["WAIT", "0", "x"]], [["WAIT", "0", "-1"]],
+        [["FUNCTION", "FLUSH"]], [["FUNCTION", "FLUSH", "ASYNC"]], [["FUNCTION", "FLUSH", "x"]],
+        [["FUNCTION", "LIST"]], [["FUNCTION", "LIST", "WITHCODE"]], [["FUNCTION", "LIST", "x"]],
+        [["FUNCTION", "LIST", "LIBRARYNAME"]], [["FUNCTION", "LIST", "LIBRARYNAME", "x"]],
+        [["READONLY"]], [["READWRITE"]], [["ASKING"]], [["FLUSHALL", "x"]],
+        [["FLUSHALL", "SYNC", "ASYNC"]], [["SCAN", "x"]], [["SCAN", ""]],
+        [["SCAN", "18446744073709551616"]], [["SCAN", "0", "COUNT", "0"]],
+        [["SCAN", "0", "COUNT", "-1"]], [["SCAN", "0", "COUNT", "x"]], [["SCAN", "0", "COUNT"]],
+        [["SCAN", "0", "MATCH"]], [["SCAN", "0", "bogus", "x"]], [["SCAN", "0", "MATCH", "none:*",
+                                                                    "COUNT", "100000"]])
+
+
+def random_sequences(rng, count, length):
+    """Commands on a few keys, one after the other. What depends on which keys there are at all is
+    asked of keys in one slot, so that both servers may look at all of them."""
+    for number in range(count):
+        keys = [f"random:{number}:{i}" for i in range(4)]
+        requests = []
+        # No two alike: which of two is later must not be a matter of a microsecond.
+        for seconds in rng.sample(range(1000, 10**6, 10), length):
+            key, other = rng.choice(keys), rng.choice(keys)
+            value = rng.choice(["", "v", "1", "-7", "10", "x" * 300, "9223372036854775806"])
+            requests.append(rng.choice([
+                ["GET", key], ["SET", key, value], ["SET", key, value, "NX"], ["DEL", key, other],
+                ["SET", key, value, "XX", "GET"], ["SET", key, value, "EX", seconds],
+                ["SET", key, value, "KEEPTTL"], ["APPEND", key, value], ["INCR", key],
+                ["DECRBY", key, "3"], ["INCRBY", key, value], ["MGET", key, other, "none"],
+                ["MSET", key, value, other, "o"], ["GETSET", key, value], ["GETDEL", key],
+                ["GETEX", key, "EX", seconds], ["GETEX", key, "PERSIST"], ["TTL", key],
+                ["PERSIST", key], ["EXPIRE", key, seconds], ["EXPIRE", key, seconds, "GT"],
+                ["EXPIRE", key, seconds, "LT"], ["EXPIRE", key, seconds, "NX"], ["EXPIRE", key, "-1"],
+                ["EXISTS", key, other], ["TOUCH", key, other], ["TYPE", key], ["SETNX", key, value],
+                ["UNLINK", key], ["EXPIRE", key, seconds, "XX"], ["SETEX", key, seconds, value],
+                ["STRANGE", key], ["GET"], ["EXPIRE", key, value], ["KEYS", f"random:{number}:0"],
+            ]))
+        yield requests
+
+
+def transactions():
+    """MULTI and WATCH; the keys of a case are in one shard."""
+    k, other = "{t}:K", "{t}:other"
+    bodies = [
+        [], [["GET", k]], [["SET", k, "v"], ["GET", k], ["DEL", k, other]],
+        [["INCR", other], ["INCRBY", other, "x"], ["GET", other]], [["SET", k, "v", "EX", "0"]],
+        [["SET", k, "v", "bogus"], ["SET", k, "w"]], [["nosuch"], ["SET", k, "v"]],
+        [["GET"], ["SET", k, "v"]], [["MULTI"], ["GET", k]], [["WATCH", k], ["GET", k]],
+        [["UNWATCH"], ["PING"], ["ECHO", "e"], ["SELECT", "0"], ["SELECT", "x"]],
+        [["CLIENT", "SETNAME", "in multi"], ["CLIENT", "SETNAME", "multi"], ["CLIENT", "GETNAME"],
+         ["CLIENT", "SETNAME", ""]],
+        [["MSET", k, "a", other, "b"], ["MGET", k, other, "{t}:none"], ["EXISTS", k, k, other],
+         ["TYPE", k], ["TYPE", "{t}:none"], ["UNLINK", k, other]],
+        [["SETNX", k, "v"], ["SETNX", k, "w"], ["GETSET", k, "x"], ["GETDEL", k], ["GETDEL", k]],
+        [["SETEX", k, "100", "v"], ["TTL", k], ["PERSIST", k], ["TTL", k], ["EXPIRE", k, "50"],
+         ["GETEX", k, "EX", "0"], ["GETEX", "{t}:none", "EX", "0"], ["EXPIRE", k, "x"]],
+        [["SET", k, "v", "GET"], ["SET", k, "w", "NX"], ["SET", k, "w", "XX", "GET"],
+         ["APPEND", k, "x"]],
+        [["COMMAND", "GETKEYS", "get", "a"], ["FUNCTION", "FLUSH"], ["WAIT", "0", "0"]],
+    ]
+    befores = [
+        [], [["WATCH", k]], [["WATCH", k], ["SET", k, "changed"]], [["WATCH", k, k, other]],
+        [["WATCH", k], ["GET", k]], [["WATCH", k], ["DEL", k]], [["SET", k, "v"], ["WATCH", k]],
+        [["SET", k, "v"], ["WATCH", k], ["DEL", k]], [["SET", k, "v"], ["WATCH", k], ["SET", k, "v"]],
+        [["SET", k, "v"], ["WATCH", k], ["EXPIRE", k, "100"]],
+        [["WATCH", k], ["SET", k, "changed"], ["UNWATCH"]],
+        [["WATCH", k], ["SET", k, "changed"], ["MULTI"], ["DISCARD"]], [["WATCH"]],
+        [["WATCH", other], ["SET", k, "changed"]],
+    ]
+    for i, (before, body) in enumerate(itertools.product(befores, bodies)):
+        requests = [*before, ["MULTI"], *body, ["EXEC"], ["GET", k], ["GET", other], ["EXEC"],
+                    ["DISCARD"], ["DEL", k, other]]
+        yield [[word.replace("{t}", "{t%d}" % i) for word in request] for request in requests]
+
+
+def subscriptions():
+    """Each on a connection of its own: what SUBSCRIBE and its like answer."""
+    yield from (
+        [["SUBSCRIBE", "a"]], [["SUBSCRIBE", "a", "b", "a"]], [["SUBSCRIBE"]], [["PSUBSCRIBE"]],
+        [["PSUBSCRIBE", "a*", "b*"], ["SUBSCRIBE", "a"], ["PUNSUBSCRIBE"], ["UNSUBSCRIBE"]],
+        [["UNSUBSCRIBE"]], [["PUNSUBSCRIBE"]], [["UNSUBSCRIBE", "a", "b"]], [["PUNSUBSCRIBE", "a"]],
+        [["SUBSCRIBE", "a", "b"], ["UNSUBSCRIBE", "a"], ["UNSUBSCRIBE", "b"], ["GET", "none"]],
+        [["SUBSCRIBE", "a"], ["PING"], ["PING", "x"], ["PING", "x", "y"]],
+        [["SUBSCRIBE", "a"], ["GET", "none"], ["SET", "x", "y"], ["CLIENT", "GETNAME"],
+         ["CLIENT"], ["nosuch"], ["GET"], ["MULTI"], ["DEL", "x"],
+         ["DISCARD"]],
+        [["SUBSCRIBE", "a"], ["RESET"], ["GET", "none"]], [["SUBSCRIBE", "", "a\r\nb"]],
+        [["SUBSCRIBE", "__keyspace@0__:k", "__keyevent@0__:set", "__keyevent@0__:bogus"],
+         ["UNSUBSCRIBE", "__keyevent@0__:set"]],
+        [["PSUBSCRIBE", "*", "__key*__:*", "__keyspace@0__:a[bc]*", "__keyevent@0__:*"],
+         ["PUNSUBSCRIBE", "*"]],
+        [["SUBSCRIBE", "a"], ["SUBSCRIBE", "a"], ["PSUBSCRIBE", "a"], ["UNSUBSCRIBE", "a", "a"]],
+    )

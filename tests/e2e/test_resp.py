@@ -1,0 +1,458 @@
+"""The Redis door beside Redis itself, reply by reply and byte by byte; and what a client may do to
+it: lines, pipelines, pieces, garbage, silence."""
+
+import pathlib
+import re
+
+from mayfly_test import resp_cases
+from mayfly_test.check import between, equal, true
+from mayfly_test.resp import RedisServer, Resp, pack
+from mayfly_test.client import parse_address
+from mayfly_test.wait import wait_for
+
+PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "redis.md"
+SHARDS = 16
+
+
+def with_resp(t, n=1, **overrides):
+    cluster = t.cluster(n, start=False, shards=SHARDS, mode="none",
+                        overrides={"listen.resp": "127.0.0.1:0", **overrides})
+    return cluster.start()
+
+
+def address(node):
+    return parse_address(node.ready["resp"])
+
+
+# Where Mayfly may answer something else: the name of a row of docs/redis.md, and what it is about.
+
+def _time_is_far(words):
+    return (words[0].upper().endswith("EXPIRE") or words[0].upper().endswith("SETEX")) and \
+        len(words) > 2 and words[2] == "9223372036854775807"
+
+
+DIFFERENCES = {
+    "empty key": lambda words: "" in words[1:],
+    "other databases": lambda words: words in [["SELECT", str(n)] for n in range(1, 16)],
+    "times after 285,000 years": _time_is_far,
+    "what COMMAND tells": lambda words: words[0].upper() == "COMMAND" and (
+        len(words) == 1 or words[1].lower() in ("docs", "list", "count")),
+    "HELP": lambda words: words[-1].upper() == "HELP",
+}
+
+
+def about(words):
+    return " ".join(repr(word)[1:-1] for word in words)
+
+
+def same(words, redis, mayfly):
+    """Equal, or as near as two clocks are."""
+    if redis == mayfly:
+        return True
+    name = str(words[0]).upper()
+    numbers = [re.fullmatch(rb":(\d+)\r\n", reply) for reply in (redis, mayfly)]
+    if name in ("TTL", "PTTL") and all(numbers):
+        apart = abs(int(numbers[0][1]) - int(numbers[1][1]))
+        return apart <= (1 if name == "TTL" else 2000)
+    return False
+
+
+def allowed(words):
+    return any(fits([str(word) for word in words]) for fits in DIFFERENCES.values())
+
+
+def compare(redis, mayfly, cases, name):
+    """Asks both the same; returns how many replies were compared."""
+    count = 0
+    wrong = []
+    for case in cases:
+        data = b"".join(pack(words) for words in case) + pack(["PING", "the end"])
+        replies = []
+        for server in (redis, mayfly):
+            server.send(data)
+            got = [server.receive()]
+            while got[-1] != b"$7\r\nthe end\r\n":
+                got.append(server.receive())
+            replies.append(got)
+        equal(len(replies[1]), len(replies[0]), f"{name}: number of replies to {case}")
+        heard = len(replies[0]) == len(case) + 1
+        for i, (theirs, ours) in enumerate(zip(*replies)):
+            words = case[i] if heard and i < len(case) else ["?"]
+            count += 1
+            if not same(words, theirs, ours) and not allowed(words):
+                wrong.append(f"{about(words)} (of {case}): Redis says {theirs!r}, Mayfly {ours!r}")
+    true(not wrong, lambda: f"{name}: {len(wrong)} replies differ:\n" + "\n".join(wrong[:10]))
+    return count
+
+
+def differential(t, version):
+    node = with_resp(t).nodes[0]
+    total = 0
+    cases = 0
+    with RedisServer(t.dir) as server, Resp(server.address, version) as redis, \
+            Resp(address(node), version) as mayfly:
+        parts = {
+            "one key": list(resp_cases.one_key(t.rng, 0.4)),
+            "numbers": list(resp_cases.numbers()),
+            "arities": list(resp_cases.arities()),
+            "unknown": list(resp_cases.unknown()),
+            "itself": list(resp_cases.about_itself()),
+            "connection": list(resp_cases.about_the_connection()),
+            "transactions": list(resp_cases.transactions()),
+            "random": list(resp_cases.random_sequences(t.rng, 300, 30)),
+        }
+        for name, part in parts.items():
+            if name == "arities":
+                redis.call("FLUSHALL"), mayfly.call("FLUSHALL")
+            total += compare(redis, mayfly, part, name)
+            cases += len(part)
+    between(2000, cases, 10**6, "cases")
+    t.note(f"{cases} cases, {total} replies compared")
+
+
+def test_replies_are_redis_own_in_resp2(t):
+    differential(t, 2)
+
+
+def test_replies_are_redis_own_in_resp3(t):
+    differential(t, 3)
+
+
+def test_each_difference_is_on_its_page(t):
+    page = PAGE.read_text(encoding="utf-8")
+    for name in DIFFERENCES:
+        true(f"| {name} |" in page, f"docs/redis.md has no row '{name}'")
+
+
+def test_subscriptions_are_answered_as_by_redis(t):
+    node = with_resp(t).nodes[0]
+    with RedisServer(t.dir) as server:
+        for version in (2, 3):
+            for case in resp_cases.subscriptions():
+                heard = []
+                for at in (server.address, address(node)):
+                    with Resp(at, version) as client:
+                        client.send(b"".join(pack(words) for words in case)
+                                    + pack(["PING", "the end"]))
+                        replies = [client.receive()]
+                        while b"the end" not in replies[-1]:
+                            replies.append(client.receive())
+                        heard.append(replies)
+                equal(heard[1], heard[0], f"replies to {case} in version {version}")
+
+
+CHANGES = [["SET", "k:1", "v"], ["SET", "k:1", "w"], ["SET", "k:2", "v"], ["DEL", "k:1", "none"],
+           ["SET", "other", "v"], ["GETDEL", "other"], ["SET", "k:3", "v"], ["EXPIRE", "k:3", "-1"],
+           ["UNLINK", "k:2"], ["SET", "last", "v"]]
+
+
+def hear(subscriber_at, writer_at, version, words, count=None):
+    """All that a subscriber hears of the changes: `count` messages, or those until Redis, which
+    tells of a change before it answers, has answered."""
+    with Resp(subscriber_at, version) as client, Resp(writer_at) as writer:
+        client.send(pack(words))
+        heard = [client.receive() for _ in words[1:]]
+        for change in CHANGES:
+            writer.call(*change)
+        while count is not None and len(heard) < count:
+            heard.append(client.receive())
+        client.send(pack(["PING", "now"]))
+        while b"now\r\n" not in (message := client.receive()):
+            heard.append(message)
+        writer.call("DEL", "last")
+        return heard
+
+
+def test_changes_are_told_to_subscribers_as_by_redis(t):
+    """In a cluster, where another node is asked to make them; those of different shards have no order
+    among each other."""
+    cluster = with_resp(t, 3)
+    with RedisServer(t.dir, "--notify-keyspace-events", "KEA") as server:
+        for version in (2, 3):
+            for words in (["PSUBSCRIBE", "__key*__:*"], ["SUBSCRIBE", "__keyspace@0__:k:1"],
+                          ["PSUBSCRIBE", "__keyspace@0__:k:[12]"], ["PSUBSCRIBE", "*"],
+                          ["SUBSCRIBE", "__keyevent@0__:set", "__keyevent@0__:del"],
+                          ["PSUBSCRIBE", "__keyevent@0__:?e[lt]", "__keyspace@0__:k*"],
+                          ["SUBSCRIBE", "__keyspace@0__:last", "nothing"]):
+                redis = hear(server.address, server.address, version, words)
+                mayfly = hear(address(cluster.nodes[0]), address(cluster.nodes[1]), version, words,
+                              len(redis))
+                equal(sorted(mayfly), sorted(redis), f"heard after {words} in version {version}")
+                if words[-1] == "__keyspace@0__:k:1":
+                    equal(mayfly, redis, "the changes of one key, in their order")
+
+
+def test_an_expiry_is_told(t):
+    cluster = with_resp(t, 3)
+    with Resp(address(cluster.nodes[0])) as client, Resp(address(cluster.nodes[1])) as writer:
+        client.call("SUBSCRIBE", "__keyevent@0__:expired")
+        for i in range(20):
+            writer.call("SET", f"short:{i}", "v", "PX", "20")
+        keys = {client.receive().split(b"\r\n")[6] for _ in range(20)}
+        equal(keys, {b"short:%d" % i for i in range(20)}, "the keys that have expired")
+        lines = writer.call("CLIENT", "LIST", "TYPE", "pubsub")
+        equal(lines.count(b"id="), 0, "subscribers of the other node")
+
+
+def test_a_subscriber_that_is_too_slow_is_dropped(t):
+    """Not left out: the connection ends, and the node holds only so much for it."""
+    node = with_resp(t, **{"limits.max_request": "64mb"}).nodes[0]
+    with Resp(address(node)) as client, Resp(address(node), timeout=60) as writer:
+        client.call("PSUBSCRIBE", "__keyspace@0__:" + "x" * 900 + "*")
+        key = "x" * 60_000
+        for _ in range(20):
+            writer.pipeline([["SET", key, "v"]] * 100)
+        wait_for(lambda: node.call("stats")["watches"] == 0, 20, "the end of the subscription")
+        equal(writer.call("PING"), b"+PONG\r\n", "another connection")
+
+
+# Beside the replies.
+
+def test_a_transaction_happens_whole_or_not_at_all(t):
+    """What a value is can fail a transaction, and so can another client that writes a watched key."""
+    cluster = with_resp(t, 3)
+    for node, other in zip(cluster.nodes, cluster.nodes[1:] + cluster.nodes[:1]):
+        with Resp(address(node)) as client, Resp(address(other)) as rival:
+            client.call("SET", "{a}text", "text")
+            equal(client.pipeline([["MULTI"], ["SET", "{a}k", "v"], ["INCR", "{a}text"], ["EXEC"],
+                                   ["GET", "{a}k"]])[3:],
+                  [b"-EXECABORT Transaction discarded because of: ERR value is not an integer or "
+                   b"out of range\r\n", b"$-1\r\n"], "a transaction that fails")
+            equal(client.call("WATCH", "{a}text"), b"+OK\r\n", "WATCH")
+            equal(rival.call("SET", "{a}text", "theirs"), b"+OK\r\n", "SET")
+            equal(client.pipeline([["MULTI"], ["SET", "{a}text", "ours"], ["EXEC"],
+                                   ["GET", "{a}text"]])[2:],
+                  [b"*-1\r\n", b"$6\r\ntheirs\r\n"], "a watched key that has changed")
+            equal(client.pipeline([["MULTI"], ["SET", "a", "1"], ["SET", "b", "2"], ["EXEC"],
+                                   ["MGET", "a", "b"]])[3:],
+                  [b"-CROSSSLOT Keys in request don't hash to the same slot\r\n",
+                   b"*2\r\n$-1\r\n$-1\r\n"], "keys of two shards")
+            for words in (["DBSIZE"], ["KEYS", "*"], ["SCAN", "0"], ["FLUSHALL"], ["HELLO", "3"]):
+                equal(client.pipeline([["MULTI"], words, ["EXEC"]])[1:],
+                      [b"-ERR Command not allowed inside a transaction\r\n",
+                       b"-EXECABORT Transaction discarded because of previous errors.\r\n"],
+                      f"{words} inside")
+            client.call("DEL", "{a}text")
+
+
+def test_counters_guarded_by_watch_lose_nothing(t):
+    """Clients on all nodes add to one number by WATCH, GET, MULTI, SET, EXEC until each has had its
+    share; the sum is right."""
+    cluster = with_resp(t, 3)
+    clients = [Resp(address(node)) for node in cluster.nodes]
+    left = {client: 40 for client in clients}
+    while left:
+        readers = list(left)
+        t.rng.shuffle(readers)
+        values = {}
+        for client in readers:
+            equal(client.call("WATCH", "n"), b"+OK\r\n", "WATCH")
+            reply = client.call("GET", "n").split(b"\r\n")
+            values[client] = int(reply[1]) if len(reply) > 2 else 0
+        t.rng.shuffle(readers)
+        for client in readers:
+            reply = client.pipeline([["MULTI"], ["SET", "n", values[client] + 1], ["EXEC"]])[2]
+            true(reply in (b"*1\r\n+OK\r\n", b"*-1\r\n"), f"EXEC: {reply!r}")
+            if reply != b"*-1\r\n":
+                left[client] -= 1
+            if left[client] == 0:
+                del left[client]
+    equal(clients[0].call("GET", "n"), b"$3\r\n120\r\n", "the sum")
+    for client in clients:
+        client.close()
+
+
+def test_requests_may_be_lines_and_come_in_any_pieces(t):
+    node = with_resp(t).nodes[0]
+    stream = (b"PING\r\n\r\n  \n*0\r\nSET line \"a\\x41 b\"\nGET line\r\n" + pack(["GET", "line"])
+              + b"get 'no key'\r\n" + pack(["SET", "big", b"x" * 100000]) + pack(["DEL", "big"]))
+    expected = b"+PONG\r\n+OK\r\n$4\r\naA b\r\n$4\r\naA b\r\n$-1\r\n+OK\r\n:1\r\n"
+    for piece in (1, 2, 3, 7, 4096, len(stream)):
+        with Resp(address(node)) as client:
+            small = stream if piece > 7 else stream[:stream.index(b"*3")]
+            wanted = expected if piece > 7 else expected[:-9]
+            for at in range(0, len(small), piece):
+                client.send(small[at:at + piece])
+            equal(client.file.read(len(wanted)), wanted, f"the replies to pieces of {piece}")
+
+
+def test_a_pipeline_means_what_it_says(t):
+    """Thousands of requests at once, each of which depends on the one before it, through a node that
+    leads and through ones that do not."""
+    cluster = with_resp(t, 3)
+    for node in cluster.nodes:
+        with Resp(address(node), timeout=60) as client:
+            requests, expected = [["FLUSHALL"]], [b"+OK\r\n"]
+            for i in range(2000 if not t.sanitized else 500):
+                key = f"pipe:{i % 50}"
+                value = b"%d" % i
+                requests += [["SET", key, value], ["GET", key], ["INCR", key], ["MGET", key, "no"],
+                             ["DEL", key, "no"], ["EXISTS", key]]
+                more = b"%d" % (i + 1)
+                expected += [b"+OK\r\n", b"$%d\r\n%s\r\n" % (len(value), value), b":%s\r\n" % more,
+                             b"*2\r\n$%d\r\n%s\r\n$-1\r\n" % (len(more), more), b":1\r\n", b":0\r\n"]
+            requests += [["MSET", *[word for i in range(100) for word in (f"all:{i}", i)]],
+                         ["DBSIZE"], ["FLUSHALL"], ["DBSIZE"], ["RANDOMKEY"], ["KEYS", "*"]]
+            expected += [b"+OK\r\n", b":100\r\n", b"+OK\r\n", b":0\r\n", b"$-1\r\n", b"*0\r\n"]
+            replies = client.pipeline(requests)
+            for request, reply, wanted in zip(requests, replies, expected):
+                equal(reply, wanted, f"{request} through node {node.id}")
+
+
+def test_writes_of_one_key_are_pipelined_and_keep_their_order(t):
+    node = with_resp(t).nodes[0]
+    with Resp(address(node), timeout=60) as client:
+        replies = client.pipeline([["APPEND", "k", f"{i},"] for i in range(3000)] + [["GET", "k"]])
+        text = b"".join(b"%d," % i for i in range(3000))
+        equal(replies[-1], b"$%d\r\n%s\r\n" % (len(text), text), "what was appended")
+
+
+def test_keys_and_scan_walk_through_all_shards(t):
+    node = with_resp(t).nodes[0]
+    with Resp(address(node)) as client:
+        names = sorted(f"walk:{i}".encode() for i in range(500))
+        client.pipeline([["SET", name, "v"] for name in names] + [["SET", "other", "v"]])
+        found = client.call("KEYS", "walk:*").split(b"\r\n")
+        equal(sorted(found[2::2]), names, "KEYS")
+        cursor, seen = b"0", set()
+        while True:
+            reply = client.call("SCAN", cursor, "MATCH", "walk:*", "COUNT", "37").split(b"\r\n")
+            cursor, keys = reply[2], reply[5::2]
+            seen.update(keys)
+            if cursor == b"0":
+                break
+        equal(sorted(seen), names, "SCAN")
+        reply = client.call("SCAN", "0", "TYPE", "hash", "COUNT", "1000")
+        true(reply.endswith(b"*0\r\n"), f"SCAN for another type: {reply!r}")
+        drawn = {client.call("RANDOMKEY") for _ in range(200)}
+        true(len(drawn) > 50, f"RANDOMKEY draws from few keys: {len(drawn)}")
+        equal(client.call("SCAN", "18446744073709551615"), b"-ERR invalid cursor\r\n", "SCAN")
+
+
+def test_garbage_costs_only_its_sender(t):
+    node = with_resp(t).nodes[0]
+    refused = {
+        b"*1000000000\r\n": b"-ERR Protocol error: invalid multibulk length\r\n",
+        b"*1\r\n$999999999999\r\n": b"-ERR Protocol error: invalid bulk length\r\n",
+        b"*1\r\nPING\r\n": b"-ERR Protocol error: expected '$', got 'P'\r\n",
+        b"'": None,
+        b"x" * 70000: b"-ERR Protocol error: too big inline request\r\n",
+        b"set k \"v\r\n": b"-ERR Protocol error: unbalanced quotes in request\r\n",
+        b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$134217700\r\n":
+            b"-ERR Protocol error: the request is over limits.max_request\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\n\r\n": b"",
+        bytes(range(1, 256)) * 400: None,
+    }
+    with Resp(address(node)) as other:
+        other.call("SET", "k", "v")
+        for data, reply in refused.items():
+            with Resp(address(node)) as client:
+                client.send(data)
+                if reply:
+                    equal(client.receive(), reply, f"reply to {data[:40]!r}")
+                if reply is not None:
+                    true(client.at_end(), "the connection is closed")
+            equal(other.call("GET", "k"), b"$1\r\nv\r\n", "another connection")
+        for _ in range(300):
+            with Resp(address(node)) as client:
+                client.send(t.rng.randbytes(t.rng.randrange(1, 3000)))
+        equal(other.call("GET", "k"), b"$1\r\nv\r\n", "another connection")
+
+
+def test_who_does_not_read_is_paused(t):
+    """A client asks for a gigabyte and reads nothing: the node takes in only so many requests."""
+    node = with_resp(t).nodes[0]
+    with Resp(address(node)) as other, Resp(address(node)) as client:
+        other.call("SET", "large", b"x" * 1_000_000)
+        before = node.rss_bytes()
+        client.socket.setblocking(False)
+        request = pack(["GET", "large"]) * 1000
+        sent = 0
+        try:
+            while sent < 50_000_000:
+                sent += client.socket.send(request)
+        except BlockingIOError:
+            pass
+        equal(other.call("GET", "large")[:10], b"$1000000\r\n", "another connection")
+        true(node.rss_bytes() - before < 200_000_000,
+             lambda: f"{node.rss_bytes() - before} bytes more")
+
+
+def test_a_password_is_asked_for(t):
+    cluster = t.cluster(1, start=False, mode="none", hello={"password": "secret"},
+                        overrides={"listen.resp": "127.0.0.1:0", "security.password": "secret"})
+    node = cluster.start().nodes[0]
+    with RedisServer(t.dir, "--requirepass", "secret") as server:
+        with Resp(server.address) as redis, Resp(address(node)) as mayfly:
+            cases = [[["GET", "a"]], [["PING"]], [["nosuch"]], [["GET"]], [["HELLO"]],
+                     [["HELLO", "3"]], [["AUTH", "wrong"]], [["AUTH", "default", "wrong"]],
+                     [["HELLO", "2", "AUTH", "default", "wrong"]], [["CLIENT", "ID"]]]
+            ending = [[["AUTH", "secret"], ["GET", "a"], ["RESET"], ["GET", "a"],
+                       ["AUTH", "default", "secret"], ["GET", "a"], ["AUTH", "wrong"],
+                       ["GET", "a"]]]
+            for case in cases + ending:
+                for words in case:
+                    equal(mayfly.call(*words), redis.call(*words), f"reply to {words}")
+        for data in (b"*11\r\n", b"*1\r\n$20000\r\n"):
+            replies = []
+            for at in (server.address, address(node)):
+                with Resp(at) as client:
+                    client.send(data)
+                    replies.append(client.receive())
+            equal(replies[1], replies[0], f"reply to {data!r}")
+
+
+def test_connections_are_listed_and_killed(t):
+    node = with_resp(t, **{"node.threads": 3}).nodes[0]
+    clients = [Resp(address(node)) for _ in range(20)]
+    ids = []
+    for i, client in enumerate(clients):
+        equal(client.call("CLIENT", "SETNAME", f"name-{i}"), b"+OK\r\n", "SETNAME")
+        ids.append(int(client.call("CLIENT", "ID")[1:]))
+    equal(len(set(ids)), 20, "different ids")
+    lines = clients[0].call("CLIENT", "LIST").decode().splitlines()[1:]
+    listed = {re.search(r"id=(\d+) .*? name=(\S*) ", line).groups() for line in lines if line}
+    equal(listed, {(str(n), f"name-{i}") for i, n in enumerate(ids)}, "CLIENT LIST")
+    equal(clients[0].call("CLIENT", "KILL", "ID", ids[5]), b":1\r\n", "KILL ID")
+    true(clients[5].at_end(), "closed")
+    name = "%s:%d" % clients[6].socket.getsockname()
+    equal(clients[0].call("CLIENT", "KILL", name), b"+OK\r\n", "KILL ADDR")
+    true(clients[6].at_end(), "closed")
+    equal(clients[0].call("CLIENT", "KILL", "ID", ids[0], "SKIPME", "no"), b":1\r\n", "KILL me")
+    true(clients[0].at_end(), "closed")
+    equal(clients[1].call("CLIENT", "KILL", "TYPE", "normal"), b":16\r\n", "KILL all others")
+    equal(clients[1].call("PING"), b"+PONG\r\n", "the one that is left")
+    for client in clients:
+        client.close()
+
+
+def test_too_many_clients_are_told_so(t):
+    node = with_resp(t, **{"limits.max_clients": 3}).nodes[0]
+    with Resp(address(node)) as first, Resp(address(node)) as second:
+        equal(first.call("PING"), b"+PONG\r\n", "the first")
+        equal(second.call("PING"), b"+PONG\r\n", "the second")
+        with Resp(address(node)) as third, Resp(address(node)) as fourth:
+            wait_for(lambda: third.call("PING") == b"+PONG\r\n", 5, "the third")
+            equal(fourth.receive(), b"-ERR max number of clients reached\r\n", "the fourth")
+
+
+def test_without_a_majority_the_error_says_so(t):
+    cluster = with_resp(t, 3, **{"limits.request_timeout": 300})
+    with Resp(address(cluster.nodes[0])) as client:
+        equal(client.call("SET", "k", "v"), b"+OK\r\n", "SET")
+        for node in cluster.nodes[1:]:
+            node.kill9()
+
+        def down():
+            replies = client.pipeline([["GET", "k"], ["PING"], ["SET", "k", "w"]])
+            equal(replies[1], b"+PONG\r\n", "PING in between")
+            return replies[0].startswith(b"-CLUSTERDOWN ") and \
+                replies[2].startswith((b"-CLUSTERDOWN ", b"-TIMEOUT "))
+        wait_for(down, 20, "errors that name the reason")
+
+
+def test_the_address_is_told(t):
+    cluster = with_resp(t, 3)
+    nodes = cluster.nodes[0].call("cluster")["nodes"]
+    equal([node["resp"] for node in nodes], [node.ready["resp"] for node in cluster.nodes],
+          "the nodes' addresses")
