@@ -2,14 +2,19 @@
 //
 // The first byte chooses how the stream is cut into arrivals, and whether the client has said who
 // it is; however it is cut, the parser must find the same requests. Their words must lie in the
-// input, and what was an array must come out again when it is written as one.
+// input, and what was an array must come out again when it is written as one. What becomes a
+// command must hold what it promises: keys and values within their limits, and a binary form that
+// can be read.
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "rpc/resp.h"
+#include "base/glob.h"
+#include "rpc/resp_command.h"
 
+#define KEY_BYTES_MAX 32
+#define VALUE_BYTES_MAX 64
 #define REQUEST_BYTES_MAX 4096
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -62,6 +67,55 @@ static void check_words(const struct mf_resp_request *request, struct mf_bytes m
     mf_buf_free(&again);
 }
 
+static void check_command(const struct mf_command *command)
+{
+    struct mf_buf encoded = {0};
+    struct mf_item *items = NULL;
+    uint32_t items_cap = 0;
+    struct mf_command decoded;
+    for (uint32_t i = 0; i < command->item_count; i++) {
+        must(command->items[i].key.len >= 1 && command->items[i].key.len <= KEY_BYTES_MAX);
+        must(command->items[i].value.len <= VALUE_BYTES_MAX);
+    }
+    must(command->op != MF_OP_SCAN ||
+         (command->limit >= 1 && command->body.len <= MF_GLOB_BYTES_MAX));
+    mf_command_encode(command, &encoded);
+    must(encoded.len == mf_command_size(command));
+    struct mf_reader reader = mf_reader_of(mf_buf_view(&encoded));
+    must(mf_command_decode(&reader, &decoded, &items, &items_cap) == MF_OK);
+    must(mf_reader_left(&reader) == 0 && decoded.op == command->op);
+    free(items);
+    mf_buf_free(&encoded);
+}
+
+static void check_error(const struct mf_resp_ask *ask)
+{
+    struct mf_buf reply = {0};
+    must(ask->error.len > 0 && ask->error.data[ask->error.len - 1] == '\0');
+    mf_resp_error(&reply, (const char *)ask->error.data);
+    must(memchr(reply.data, '\n', reply.len) == reply.data + reply.len - 1);
+    mf_buf_free(&reply);
+}
+
+static void understand(struct mf_resp_ask *ask, const struct mf_resp_request *request)
+{
+    ask->words = request->words;
+    ask->count = request->word_count;
+    if (!mf_resp_ask_find(ask)) {
+        check_error(ask);
+    } else if (ask->row->own == MF_RESP_DATA) {
+        if (mf_resp_ask_take(ask))
+            check_command(&ask->command);
+        else
+            check_error(ask);
+    } else if (ask->row->own == MF_RESP_COMMAND) {
+        struct mf_buf reply = {0};
+        mf_resp_command_answer(&reply, 2 + ask->count % 2, ask->row, ask->words, ask->count);
+        must(reply.len > 2 && memcmp(reply.data + reply.len - 2, "\r\n", 2) == 0);
+        mf_buf_free(&reply);
+    }
+}
+
 static void check_refusal(const struct mf_resp_request *request)
 {
     struct mf_buf reply = {0};
@@ -79,6 +133,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     limits.stranger = (data[0] & 0x80) != 0;
     struct mf_resp_request whole = {0};
     struct mf_resp_request pieces = {0};
+    struct mf_resp_ask ask = {.key_bytes_max = KEY_BYTES_MAX, .value_bytes_max = VALUE_BYTES_MAX};
     struct mf_bytes rest = mf_bytes_of(data + 1, size - 1);
     while (rest.len > 0) {
         size_t length = 0;
@@ -96,10 +151,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         for (uint32_t i = 0; i < whole.word_count; i++)
             must(mf_bytes_equal(whole.words[i], pieces.words[i]));
         check_words(&whole, mf_bytes_of(rest.data, length));
+        if (whole.word_count > 0)
+            understand(&ask, &whole);
         mf_resp_reset(&whole);
         mf_resp_reset(&pieces);
         rest = mf_bytes_of(rest.data + length, rest.len - length);
     }
+    mf_resp_ask_free(&ask);
     mf_resp_free(&whole);
     mf_resp_free(&pieces);
     return 0;
