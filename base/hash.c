@@ -2,8 +2,8 @@
 #include "base/hash.h"
 
 // Compiled in: a call into the library costs as much as the hash of a short key.
-// Under ThreadSanitizer the library's own code is called, which is not instrumented: hashing a large
-// value stands a reactor still for seconds otherwise.
+// Under ThreadSanitizer the library's own code is called, which is not instrumented: hashing a
+// large value stands a reactor still for seconds otherwise.
 #ifndef __SANITIZE_THREAD__
 #define XXH_INLINE_ALL
 #endif

@@ -12,6 +12,7 @@ static void put_acceptors(const struct mf_acceptor *acceptors, uint8_t count, st
 
 void mf_members_encode(const struct mf_members *members, struct mf_buf *out)
 {
+    mf_buf_u64(out, members->base);
     put_acceptors(members->voters, members->voter_count, out);
     put_acceptors(members->learners, members->learner_count, out);
 }
@@ -19,6 +20,7 @@ void mf_members_encode(const struct mf_members *members, struct mf_buf *out)
 size_t mf_members_size(struct mf_bytes bytes)
 {
     struct mf_reader r = mf_reader_of(bytes);
+    mf_read_u64(&r);
     for (int i = 0; i < 2; i++)
         mf_read_bytes(&r, (size_t)mf_read_u8(&r) * (2 + 8));
     return r.failed ? 0 : bytes.len - mf_reader_left(&r);
@@ -44,6 +46,7 @@ enum mf_err mf_members_decode(struct mf_bytes bytes, uint64_t slot, struct mf_me
 {
     *members = (struct mf_members){.slot = slot};
     struct mf_reader r = mf_reader_of(bytes);
+    members->base = mf_read_u64(&r);
     bool fine = get_acceptors(&r, members->voters, MF_VOTERS_MAX, &members->voter_count) &&
                 get_acceptors(&r, members->learners, MF_LEARNERS_MAX, &members->learner_count);
     return fine && members->voter_count > 0 && mf_reader_left(&r) == 0 ? MF_OK : MF_CORRUPT;

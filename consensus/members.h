@@ -24,6 +24,11 @@ struct mf_acceptor {
 
 struct mf_members {
     uint64_t slot; // of the entry that made it; 0 = the configuration that the group began with
+    // The slot of the one that it was made from. An entry whose base is not the configuration in
+    // force where it is chosen is a no-op: a leader that was cut off may have made it from an older
+    // one, and a later leader have found it. What is one small step from the older one is none from
+    // that in force, and may name a memory that is lost for good.
+    uint64_t base;
     // Not below that of the ballot at which the entry was chosen: an acceptor which begins with
     // this configuration uses higher rounds. A former acceptor of its node may have prepared one of
     // those, but cannot have filled a slot behind the entry with it: its majority would have shown
@@ -35,6 +40,11 @@ struct mf_members {
     struct mf_acceptor learners[MF_LEARNERS_MAX]; // ascending by node; get entries, never count
 };
 
+// True of the configuration of an entry that takes the place of the one in force.
+static inline bool mf_members_follow(const struct mf_members *next, const struct mf_members *now)
+{
+    return next->base == now->slot;
+}
 // The entry's payload (without slot and round, which come from the log), and back. MF_CORRUPT for
 // anything that encode would not have written: a repeated or unordered node, an incarnation of 0,
 // no voter, too many, bytes behind the end. A node may be a voter under one incarnation and a

@@ -88,6 +88,8 @@ void mf_paxos_choose_next(struct mf_paxos *paxos)
     enum mf_err err = mf_members_decode(mf_payload_bytes(entry->payload), paxos->chosen, &members);
     assert(err == MF_OK); // made by us, or checked when it came in
     (void)err;
+    if (!mf_members_follow(&members, &paxos->members))
+        return;
     members.round = paxos->round_max;
     mf_paxos_adopt_members(paxos, &members);
     // Who votes in it has to know of it after a restart, too (P7).

@@ -228,6 +228,7 @@ enum mf_err mf_paxos_reconfigure(struct mf_paxos *paxos, const struct mf_paxos_e
     if (*why != NULL)
         return MF_BAD_REQUEST;
     struct mf_buf bytes = {0};
+    members.base = paxos->members.slot;
     mf_members_encode(&members, &bytes);
     struct mf_payload *payload = mf_payload_new(MF_ENTRY_MEMBERS, mf_buf_view(&bytes));
     mf_buf_free(&bytes);

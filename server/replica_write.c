@@ -243,11 +243,15 @@ static void die(struct mf_replica *replica, uint64_t slot, enum mf_err err)
 static void note_members(struct mf_replica *replica, uint64_t slot,
                          const struct mf_log_entry *entry)
 {
-    enum mf_err err = mf_members_decode(mf_payload_bytes(entry->payload), slot, &replica->members);
+    struct mf_members members;
+    enum mf_err err = mf_members_decode(mf_payload_bytes(entry->payload), slot, &members);
     assert(err == MF_OK); // the core has read it
     (void)err;
-    replica->members.round = mf_paxos_members(replica->paxos)->round;
     replica->mending = true;
+    if (!mf_members_follow(&members, &replica->members))
+        return;
+    replica->members = members;
+    replica->members.round = mf_paxos_members(replica->paxos)->round;
 }
 
 void mf_replica_apply(struct mf_replica *replica, const struct mf_replica_env *env)

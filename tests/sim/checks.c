@@ -214,6 +214,12 @@ static void see_members(struct sim *sim, uint32_t group, uint64_t slot, struct m
     struct mf_members members;
     if (mf_members_decode(payload, slot, &members) != MF_OK)
         sim_fail(sim, "a chosen entry can be read", "group %u, slot %llu", group, (ull)slot);
+    if (!mf_members_follow(&members, &checks->members[checks->members_count - 1])) {
+        sim->stats.void_members++;
+        sim_trace(sim, 0, "group %u: the configuration in slot %llu is from an older one", group,
+                  (ull)slot);
+        return;
+    }
     checks->members =
         mf_realloc(checks->members, (checks->members_count + 1) * sizeof(*checks->members));
     checks->members[checks->members_count++] = members;

@@ -328,10 +328,11 @@ static void report(const struct sim_stats *s, uint64_t real_us)
            "lost, %llu in parts, %llu there\n",
            (ull)s->power_losses, (ull)(s->cut_lost + s->cut_torn + s->cut_whole), (ull)s->cut_lost,
            (ull)s->cut_torn, (ull)s->cut_whole);
-    printf("%llu configurations, %llu groups handed over, %llu copies given up, %llu snapshots, "
+    printf("%llu configurations (and %llu void), %llu groups handed over, %llu copies given up, "
+           "%llu snapshots, "
            "%llu of them sent and installed, %llu log files removed\n",
-           (ull)s->members, (ull)s->transfers, (ull)s->left, (ull)s->snapshots, (ull)s->installs,
-           (ull)s->removed_files);
+           (ull)s->members, (ull)s->void_members, (ull)s->transfers, (ull)s->left,
+           (ull)s->snapshots, (ull)s->installs, (ull)s->removed_files);
 }
 
 int main(int argc, char **argv)
