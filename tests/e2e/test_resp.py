@@ -5,6 +5,8 @@ import pathlib
 import re
 import socket
 
+import redis
+
 from mayfly_test import resp_cases
 from mayfly_test.check import between, equal, true
 from mayfly_test.resp import RedisServer, Resp, pack
@@ -425,6 +427,46 @@ def test_connections_are_listed_and_killed(t):
     equal(clients[1].call("PING"), b"+PONG\r\n", "the one that is left")
     for client in clients:
         client.close()
+
+
+def test_redis_py_just_works(t):
+    """Debian's redis-py: values, pipelines, transactions that are tried again, scans, events."""
+    cluster = with_resp(t, 3)
+    host, port = address(cluster.nodes[1])
+    client = redis.Redis(host, port, client_name="py")
+    true(client.ping(), "PING")
+    client.set("{p}a", 1, ex=100, nx=True)
+    equal(client.set("{p}a", 2, nx=True), None, "SET NX of a key that is there")
+    equal(client.get("{p}a"), b"1", "GET")
+    between(90, client.ttl("{p}a"), 100, "TTL")
+    equal(client.getex("{p}a", persist=True), b"1", "GETEX")
+    equal(client.incrby("{p}n", 5), 5, "INCRBY")
+    client.mset({f"m:{i}": i for i in range(100)})
+    equal(client.mget("m:1", "m:99", "none"), [b"1", b"99", None], "MGET")
+    equal(len(set(client.scan_iter("m:*"))), 100, "SCAN")
+    equal(client.delete(*[f"m:{i}" for i in range(100)]), 100, "DEL")
+    with client.pipeline(transaction=False) as pipe:
+        for i in range(500):
+            pipe.set(f"x:{i}", i).get(f"x:{i}")
+        equal(pipe.execute()[1::2], [b"%d" % i for i in range(500)], "a pipeline")
+    equal(client.transaction(lambda pipe: (pipe.multi(), pipe.set("{p}b", "z"), pipe.incr("{p}n")),
+                             "{p}a", "{p}n"), [True, 6], "a transaction")
+    with client.pubsub() as events:
+        events.psubscribe("__keyspace@0__:{p}*")
+        equal(wait_for(lambda: events.get_message(timeout=1), 10, "the subscription")["type"],
+              "psubscribe", "the first message")
+        client.delete("{p}a")
+        message = wait_for(lambda: events.get_message(timeout=1), 10, "an event")
+        equal((message["channel"], message["data"]), (b"__keyspace@0__:{p}a", b"del"), "the event")
+    names = [entry["name"] for entry in client.client_list()]
+    true("py" in names, f"CLIENT LIST: {names}")
+    try:
+        client.execute_command("LPUSH", "l", "v")
+        raise AssertionError("LPUSH is not refused")
+    except redis.ResponseError as error:
+        true("unknown command" in str(error), f"LPUSH: {error}")
+    equal(client.command()["get"]["arity"], 2, "COMMAND")
+    client.close()
 
 
 def test_too_many_clients_are_told_so(t):
