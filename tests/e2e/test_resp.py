@@ -9,8 +9,9 @@ import redis
 
 from mayfly_test import resp_cases
 from mayfly_test.check import between, equal, true
-from mayfly_test.resp import RedisServer, Resp, pack
 from mayfly_test.client import parse_address
+from mayfly_test.cluster import key_in_slots
+from mayfly_test.resp import RedisServer, Resp, pack
 from mayfly_test.wait import wait_for
 
 PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "redis.md"
@@ -511,6 +512,41 @@ def test_without_a_majority_the_error_says_so(t):
             return replies[0].startswith(b"-CLUSTERDOWN ") and \
                 replies[2].startswith((b"-CLUSTERDOWN ", b"-TIMEOUT "))
         wait_for(down, 20, "errors that name the reason")
+
+
+def test_what_was_acknowledged_survives_the_death_of_a_leader(t):
+    """Writes go on through the others while a node is killed, and each says what has become of it;
+    keys that were watched before are compared with what they were then."""
+    cluster = with_resp(t, 3)
+    doomed = cluster.nodes[2]
+    first, last = next(shard["slots"][0] for shard in doomed.call("cluster")["shards"]
+                       if shard["leader"] == doomed.id)
+    same, changed = (key_in_slots(name, first, last) for name in (b"same", b"changed"))
+    with Resp(address(cluster.nodes[0]), timeout=30) as client, \
+            Resp(address(cluster.nodes[1]), timeout=30) as one, \
+            Resp(address(cluster.nodes[1]), timeout=30) as other:
+        equal(one.call("WATCH", same), b"+OK\r\n", "WATCH")
+        equal(other.call("WATCH", changed), b"+OK\r\n", "WATCH")
+        equal(client.call("SET", changed, "by another"), b"+OK\r\n", "SET")
+        acknowledged, unknown = {}, 0
+        for i in range(600):
+            if i == 200:
+                doomed.kill9()
+            requests = [["SET", f"key:{i}:{j}", f"value:{i}:{j}"] for j in range(5)]
+            for words, reply in zip(requests, client.pipeline(requests)):
+                if reply == b"+OK\r\n":
+                    acknowledged[words[1]] = words[2]
+                else:
+                    true(reply.startswith((b"-TIMEOUT ", b"-CLUSTERDOWN ")), f"SET: {reply!r}")
+                    unknown += 1
+        true(len(acknowledged) > 1500, f"only {len(acknowledged)} were acknowledged")
+        for key, value in acknowledged.items():
+            equal(other.call("GET", key), b"$%d\r\n%s\r\n" % (len(value), value.encode()), key)
+        equal(one.pipeline([["MULTI"], ["SET", same, "v"], ["EXEC"]])[2], b"*1\r\n+OK\r\n",
+              "EXEC where nothing has changed")
+        equal(other.pipeline([["MULTI"], ["SET", changed, "v"], ["EXEC"]])[2], b"*-1\r\n",
+              "EXEC where the key has changed")
+        t.note(f"{len(acknowledged)} acknowledged, {unknown} unknown")
 
 
 def test_the_address_is_told(t):
