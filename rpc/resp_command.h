@@ -155,6 +155,8 @@ struct mf_resp_ask {
 MF_MUST_USE bool mf_resp_ask_find(struct mf_resp_ask *ask);
 // Reads the words of a data command; false with an error.
 MF_MUST_USE bool mf_resp_ask_take(struct mf_resp_ask *ask);
+// Done with it: gives back memory that is not worth keeping for the next.
+void mf_resp_ask_trim(struct mf_resp_ask *ask);
 void mf_resp_ask_free(struct mf_resp_ask *ask);
 // Refuses it; always false.
 bool mf_resp_refuse(struct mf_resp_ask *ask, const char *format, ...)

@@ -16,6 +16,7 @@
 // Keys that one scan looks at when it is not told.
 #define SCAN_COUNT 10u
 #define EXPIRE_WORDS_AT 3u
+#define KEEP_ITEMS 64u
 
 bool mf_resp_refuse(struct mf_resp_ask *ask, const char *format, ...)
 {
@@ -86,6 +87,15 @@ bool mf_resp_ask_take(struct mf_resp_ask *ask)
     ask->command = (struct mf_command){0};
     ask->form = MF_RESP_FORM_PLAIN;
     return ask->row->take(ask);
+}
+
+void mf_resp_ask_trim(struct mf_resp_ask *ask)
+{
+    if (ask->items_cap <= KEEP_ITEMS)
+        return;
+    free(ask->items);
+    ask->items = NULL;
+    ask->items_cap = 0;
 }
 
 void mf_resp_ask_free(struct mf_resp_ask *ask)

@@ -94,8 +94,7 @@ void mf_replica_propose_first(struct mf_replica *replica, const struct mf_replic
 
 void mf_replica_propose_expiry(struct mf_replica *replica, const struct mf_replica_env *env)
 {
-    if (replica->expire_slot != 0 || !mf_paxos_window_open(replica->paxos) ||
-        (replica->held && replica->dead_waits.count == 0))
+    if (replica->expire_slot != 0 || !mf_paxos_window_open(replica->paxos))
         return;
     uint64_t clock_us = mf_log_clock_now(&replica->clock, env->now_us);
     if (replica->dead_waits.count == 0 && mf_shard_next_deadline(replica->shard) > clock_us)

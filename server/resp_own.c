@@ -9,6 +9,8 @@
 #include "server/roster.h"
 
 #define REDIS_VERSION "7.0.15"
+// Every connection may keep so much, three times.
+#define NAME_BYTES_MAX 1024u
 #define WRONGPASS "WRONGPASS invalid username-password pair or user is disabled."
 
 typedef bool own_handler(struct mf_resp_session *session);
@@ -82,6 +84,14 @@ static bool is_name(struct mf_bytes name)
 
 #define BAD_NAME "ERR Client names cannot contain spaces, newlines or special characters."
 
+// NULL, or why a client cannot have this name.
+static const char *name_refusal(struct mf_bytes name)
+{
+    if (name.len > NAME_BYTES_MAX)
+        return "ERR the name is over 1024 bytes";
+    return is_name(name) ? NULL : BAD_NAME;
+}
+
 static void set_text(char **text, struct mf_bytes value)
 {
     free(*text);
@@ -144,8 +154,9 @@ static bool refuse_hello(struct mf_resp_session *session, struct hello *hello)
             hello->password = &words[++i];
         } else if (mf_resp_is(words[i], "setname") && i + 1 < count) {
             hello->name = &words[++i];
-            if (!is_name(*hello->name))
-                return done_error(session, BAD_NAME);
+            const char *wrong = name_refusal(*hello->name);
+            if (wrong != NULL)
+                return done_error(session, wrong);
         } else {
             return done_quoting(session, "ERR Syntax error in HELLO option '", words[i], "'");
         }
@@ -285,8 +296,9 @@ static bool client_id(struct mf_resp_session *session)
 
 static bool client_setname(struct mf_resp_session *session)
 {
-    if (!is_name(mf_resp_word(session, 2)))
-        return done_error(session, BAD_NAME);
+    const char *wrong = name_refusal(mf_resp_word(session, 2));
+    if (wrong != NULL)
+        return done_error(session, wrong);
     set_text(&session->name, mf_resp_word(session, 2));
     return done_ok(session);
 }
@@ -308,7 +320,7 @@ static bool client_setinfo(struct mf_resp_session *session)
     bool name = mf_resp_is(option, "lib-name");
     if (!name && !mf_resp_is(option, "lib-ver"))
         return done_quoting(session, "ERR Unrecognized option '", option, "'");
-    if (!is_name(mf_resp_word(session, 3)))
+    if (mf_resp_word(session, 3).len > NAME_BYTES_MAX || !is_name(mf_resp_word(session, 3)))
         return done_quoting(session, "ERR ", option,
                             " cannot contain spaces, newlines or special characters.");
     set_text(name ? &session->lib_name : &session->lib_version, mf_resp_word(session, 3));

@@ -126,6 +126,7 @@ static void end_request(struct mf_resp_session *session)
         session->replies = MF_RESP_SENT;
     else if (session->replies == MF_RESP_SKIP_NEXT)
         session->replies = MF_RESP_SKIPPED;
+    mf_resp_ask_trim(&session->ask);
     mf_client_count_request(&session->client);
 }
 

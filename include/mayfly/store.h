@@ -165,7 +165,8 @@ struct mayfly_store_stats {
     uint64_t keys;          // in memory: those included whose time has come
     uint64_t bytes;         // of keys, values and tables, as asked of malloc
     uint64_t waiting_bytes; // and of what is replaced or deleted and not freed yet: up to 256 KiB
-                            // a shard, or more while a value of it is held
+                            // a shard, or more while a value of it is held, or a dump is still
+                            // to write what was flushed
     uint64_t expired;       // keys that died of their TTL, since the store was opened
 };
 MAYFLY_API MAYFLY_CHECKED enum mayfly_err mayfly_store_stats(struct mayfly_store *store,

@@ -5,10 +5,13 @@ import pathlib
 import re
 import socket
 
+import redis
+
 from mayfly_test import resp_cases
 from mayfly_test.check import between, equal, true
-from mayfly_test.resp import RedisServer, Resp, pack
 from mayfly_test.client import parse_address
+from mayfly_test.cluster import key_in_slots
+from mayfly_test.resp import RedisServer, Resp, pack
 from mayfly_test.wait import wait_for
 
 PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "redis.md"
@@ -427,6 +430,46 @@ def test_connections_are_listed_and_killed(t):
         client.close()
 
 
+def test_redis_py_just_works(t):
+    """Debian's redis-py: values, pipelines, transactions that are tried again, scans, events."""
+    cluster = with_resp(t, 3)
+    host, port = address(cluster.nodes[1])
+    client = redis.Redis(host, port, client_name="py")
+    true(client.ping(), "PING")
+    client.set("{p}a", 1, ex=100, nx=True)
+    equal(client.set("{p}a", 2, nx=True), None, "SET NX of a key that is there")
+    equal(client.get("{p}a"), b"1", "GET")
+    between(90, client.ttl("{p}a"), 100, "TTL")
+    equal(client.getex("{p}a", persist=True), b"1", "GETEX")
+    equal(client.incrby("{p}n", 5), 5, "INCRBY")
+    client.mset({f"m:{i}": i for i in range(100)})
+    equal(client.mget("m:1", "m:99", "none"), [b"1", b"99", None], "MGET")
+    equal(len(set(client.scan_iter("m:*"))), 100, "SCAN")
+    equal(client.delete(*[f"m:{i}" for i in range(100)]), 100, "DEL")
+    with client.pipeline(transaction=False) as pipe:
+        for i in range(500):
+            pipe.set(f"x:{i}", i).get(f"x:{i}")
+        equal(pipe.execute()[1::2], [b"%d" % i for i in range(500)], "a pipeline")
+    equal(client.transaction(lambda pipe: (pipe.multi(), pipe.set("{p}b", "z"), pipe.incr("{p}n")),
+                             "{p}a", "{p}n"), [True, 6], "a transaction")
+    with client.pubsub() as events:
+        events.psubscribe("__keyspace@0__:{p}*")
+        equal(wait_for(lambda: events.get_message(timeout=1), 10, "the subscription")["type"],
+              "psubscribe", "the first message")
+        client.delete("{p}a")
+        message = wait_for(lambda: events.get_message(timeout=1), 10, "an event")
+        equal((message["channel"], message["data"]), (b"__keyspace@0__:{p}a", b"del"), "the event")
+    names = [entry["name"] for entry in client.client_list()]
+    true("py" in names, f"CLIENT LIST: {names}")
+    try:
+        client.execute_command("LPUSH", "l", "v")
+        raise AssertionError("LPUSH is not refused")
+    except redis.ResponseError as error:
+        true("unknown command" in str(error), f"LPUSH: {error}")
+    equal(client.command()["get"]["arity"], 2, "COMMAND")
+    client.close()
+
+
 def test_too_many_clients_are_told_so(t):
     node = with_resp(t, **{"limits.max_clients": 3}).nodes[0]
     clients = []
@@ -469,6 +512,41 @@ def test_without_a_majority_the_error_says_so(t):
             return replies[0].startswith(b"-CLUSTERDOWN ") and \
                 replies[2].startswith((b"-CLUSTERDOWN ", b"-TIMEOUT "))
         wait_for(down, 20, "errors that name the reason")
+
+
+def test_what_was_acknowledged_survives_the_death_of_a_leader(t):
+    """Writes go on through the others while a node is killed, and each says what has become of it;
+    keys that were watched before are compared with what they were then."""
+    cluster = with_resp(t, 3)
+    doomed = cluster.nodes[2]
+    first, last = next(shard["slots"][0] for shard in doomed.call("cluster")["shards"]
+                       if shard["leader"] == doomed.id)
+    same, changed = (key_in_slots(name, first, last) for name in (b"same", b"changed"))
+    with Resp(address(cluster.nodes[0]), timeout=30) as client, \
+            Resp(address(cluster.nodes[1]), timeout=30) as one, \
+            Resp(address(cluster.nodes[1]), timeout=30) as other:
+        equal(one.call("WATCH", same), b"+OK\r\n", "WATCH")
+        equal(other.call("WATCH", changed), b"+OK\r\n", "WATCH")
+        equal(client.call("SET", changed, "by another"), b"+OK\r\n", "SET")
+        acknowledged, unknown = {}, 0
+        for i in range(600):
+            if i == 200:
+                doomed.kill9()
+            requests = [["SET", f"key:{i}:{j}", f"value:{i}:{j}"] for j in range(5)]
+            for words, reply in zip(requests, client.pipeline(requests)):
+                if reply == b"+OK\r\n":
+                    acknowledged[words[1]] = words[2]
+                else:
+                    true(reply.startswith((b"-TIMEOUT ", b"-CLUSTERDOWN ")), f"SET: {reply!r}")
+                    unknown += 1
+        true(len(acknowledged) > 1500, f"only {len(acknowledged)} were acknowledged")
+        for key, value in acknowledged.items():
+            equal(other.call("GET", key), b"$%d\r\n%s\r\n" % (len(value), value.encode()), key)
+        equal(one.pipeline([["MULTI"], ["SET", same, "v"], ["EXEC"]])[2], b"*1\r\n+OK\r\n",
+              "EXEC where nothing has changed")
+        equal(other.pipeline([["MULTI"], ["SET", changed, "v"], ["EXEC"]])[2], b"*-1\r\n",
+              "EXEC where the key has changed")
+        t.note(f"{len(acknowledged)} acknowledged, {unknown} unknown")
 
 
 def test_the_address_is_told(t):
