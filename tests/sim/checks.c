@@ -477,6 +477,20 @@ static void check_floor(const struct sim_node *node, uint32_t group)
                  (unsigned)node->id, group, (ull)members->slot, (ull)left->floor);
 }
 
+// Each configuration in force was chosen, and made from the one that was in force before it.
+static void check_members(const struct sim_node *node, uint32_t group)
+{
+    const struct sim_group_checks *checks = sim_checks_group(node->sim, group);
+    const struct mf_members *members = mf_paxos_members(mf_replica_paxos(node->replicas[group]));
+    uint32_t i = checks->members_count;
+    while (i > 0 && checks->members[i - 1].slot > members->slot)
+        i--;
+    if (i == 0 || checks->members[i - 1].slot != members->slot)
+        sim_fail(node->sim, "a configuration in force was made from the one before it",
+                 "node %u, group %u: in that of slot %llu", (unsigned)node->id, group,
+                 (ull)members->slot);
+}
+
 void sim_checks_turn(struct sim_node *node)
 {
     struct sim *sim = node->sim;
@@ -490,6 +504,7 @@ void sim_checks_turn(struct sim_node *node)
         while (*seen < chosen)
             check_slot(node, group, ++*seen);
         check_floor(node, group);
+        check_members(node, group);
         check_lease(node, group);
     }
 }
