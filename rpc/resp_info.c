@@ -49,8 +49,6 @@ static uint32_t categories_of(const struct mf_resp_row *row)
 {
     uint32_t bits = row->flags;
     bits |= (bits & MF_RESP_ADMIN) != 0 ? MF_RESP_DANGEROUS : 0;
-    // What writes scripts does not write keys, and functions are no strings: it is the row that
-    // says.
     return (bits & MF_RESP_FAST) != 0 ? bits : bits | SLOW;
 }
 

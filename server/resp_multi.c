@@ -10,6 +10,7 @@
 #include "base/command_table.h"
 #include "base/slots.h"
 #include "base/txn.h"
+#include "server/hotkeys.h"
 #include "server/request.h"
 #include "server/resp_internal.h"
 
@@ -319,6 +320,7 @@ static void send_txn(struct mf_resp_session *session, struct exec *exec)
         .limit = most < UINT32_MAX ? (uint32_t)most : UINT32_MAX,
         .body = mf_buf_view(&body),
     };
+    mf_hotkeys_note(session->client.reactor->hotkeys, &command);
     mf_request_start(session->client.reactor, &command, on_executed, exec);
     mf_buf_free(&body);
 }
