@@ -96,6 +96,7 @@ enum mf_resp_form {
     MF_RESP_FORM_TRUE_COUNT,     // how many of a list are true
     MF_RESP_FORM_TYPE,           // the type of a key: of a list of one boolean
     MF_RESP_FORM_SECONDS,        // of milliseconds
+    MF_RESP_FORM_FLOAT,          // the text of a number, or that there is none
     MF_RESP_FORM_SCAN,           // a cursor and keys
     MF_RESP_FORM_SCAN_NONE,      // the same without the keys: they are of another type
     MF_RESP_FORM_INVALID_EXPIRE, // null, or where there is a key that the expire time is invalid
@@ -112,7 +113,8 @@ struct mf_resp_row {
     int first_key; // words; 0 = no keys
     int last_key;  // -1 = the last word
     int key_step;
-    const char *key_flags; // of each key, as COMMAND INFO tells them
+    const char *key_flags;  // of each key, as COMMAND INFO tells them
+    const char *key2_flags; // of the second, where they are others
     const char *key_notes;
     const char *tips; // the same, separated by blanks
     const char *group;

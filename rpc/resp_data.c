@@ -17,6 +17,7 @@
 #define SCAN_COUNT 10u
 #define EXPIRE_WORDS_AT 3u
 #define KEEP_ITEMS 64u
+#define TOO_LONG "ERR string exceeds maximum allowed size (proto-max-bulk-len)"
 
 bool mf_resp_refuse(struct mf_resp_ask *ask, const char *format, ...)
 {
@@ -123,7 +124,7 @@ static bool take_value(struct mf_resp_ask *ask, uint32_t at, struct mf_bytes *ou
 {
     *out = ask->words[at];
     if (out->len > ask->value_bytes_max)
-        return mf_resp_refuse(ask, "ERR string exceeds maximum allowed size (proto-max-bulk-len)");
+        return mf_resp_refuse(ask, TOO_LONG);
     return true;
 }
 
@@ -198,6 +199,27 @@ bool mf_resp_take_ttl(struct mf_resp_ask *ask)
 {
     ask->form = row_is(ask, "ttl") ? MF_RESP_FORM_SECONDS : MF_RESP_FORM_PLAIN;
     return take_one(ask, MF_OP_TTL);
+}
+
+bool mf_resp_take_expiretime(struct mf_resp_ask *ask)
+{
+    ask->form = row_is(ask, "expiretime") ? MF_RESP_FORM_SECONDS : MF_RESP_FORM_PLAIN;
+    return take_one(ask, MF_OP_DEADLINE);
+}
+
+bool mf_resp_take_strlen(struct mf_resp_ask *ask)
+{
+    return take_one(ask, MF_OP_STRLEN);
+}
+
+bool mf_resp_take_getrange(struct mf_resp_ask *ask)
+{
+    int64_t first;
+    if (!mf_resp_integer(ask->words[2], &first) ||
+        !mf_resp_integer(ask->words[3], &ask->command.last))
+        return mf_resp_refuse(ask, MF_RESP_NOT_INTEGER);
+    ask->command.number = (uint64_t)first;
+    return take_one(ask, MF_OP_GETRANGE);
 }
 
 bool mf_resp_take_dbsize(struct mf_resp_ask *ask)
@@ -300,13 +322,74 @@ bool mf_resp_take_incr(struct mf_resp_ask *ask)
     return take_one(ask, MF_OP_INCR);
 }
 
+bool mf_resp_take_incrbyfloat(struct mf_resp_ask *ask)
+{
+    ask->form = MF_RESP_FORM_FLOAT;
+    ask->command.limit = value_limit(ask);
+    return take_one(ask, MF_OP_INCRFLOAT) && take_value(ask, 2, &ask->command.one.value);
+}
+
+bool mf_resp_take_setrange(struct mf_resp_ask *ask)
+{
+    int64_t offset;
+    if (!mf_resp_integer(ask->words[2], &offset))
+        return mf_resp_refuse(ask, MF_RESP_NOT_INTEGER);
+    if (offset < 0)
+        return mf_resp_refuse(ask, "ERR offset is out of range");
+    size_t len = ask->words[3].len;
+    if (len > 0 && (len > ask->value_bytes_max || (uint64_t)offset > ask->value_bytes_max - len))
+        return mf_resp_refuse(ask, TOO_LONG);
+    ask->command.number = (uint64_t)offset;
+    ask->command.limit = value_limit(ask);
+    return take_one(ask, MF_OP_SETRANGE) && take_value(ask, 3, &ask->command.one.value);
+}
+
+static bool take_two(struct mf_resp_ask *ask, enum mf_opcode op)
+{
+    uint32_t count = ask->count;
+    ask->count = 3;
+    bool taken = take_keys(ask, op);
+    ask->count = count;
+    return taken;
+}
+
+bool mf_resp_take_rename(struct mf_resp_ask *ask)
+{
+    bool free_only = row_is(ask, "renamenx");
+    ask->form = free_only ? MF_RESP_FORM_PLAIN : MF_RESP_FORM_OK;
+    ask->command.flags = free_only ? MF_NX : 0;
+    return take_two(ask, MF_OP_RENAME);
+}
+
+bool mf_resp_take_copy(struct mf_resp_ask *ask)
+{
+    int64_t database;
+    ask->command.flags = MF_NX;
+    for (uint32_t at = 3; at < ask->count; at++) {
+        if (mf_resp_is(ask->words[at], "replace"))
+            ask->command.flags = 0;
+        else if (!mf_resp_is(ask->words[at], "db") || at + 1 == ask->count)
+            return mf_resp_refuse(ask, MF_RESP_SYNTAX);
+        else if (!mf_resp_integer(ask->words[++at], &database))
+            return mf_resp_refuse(ask, MF_RESP_NOT_INTEGER);
+        else if (database != 0)
+            return mf_resp_refuse(ask, "ERR DB index is out of range");
+    }
+    if (mf_bytes_equal(ask->words[1], ask->words[2]))
+        return mf_resp_refuse(ask, "ERR source and destination objects are the same");
+    return take_two(ask, MF_OP_COPY);
+}
+
+// MSET, MSETNX.
 bool mf_resp_take_mset(struct mf_resp_ask *ask)
 {
     if (ask->count % 2 == 0)
         return mf_resp_refuse(ask, "ERR wrong number of arguments for '%s' command",
                               ask->row->name);
+    bool new_only = row_is(ask, "msetnx");
     ask->command.op = MF_OP_MSET;
-    ask->form = MF_RESP_FORM_OK;
+    ask->command.flags = new_only ? MF_NX : 0;
+    ask->form = new_only ? MF_RESP_FORM_PLAIN : MF_RESP_FORM_OK;
     make_items(ask, ask->count / 2);
     for (uint32_t i = 0; i < ask->command.item_count; i++) {
         if (!take_key(ask, 2 * i + 1, &ask->items[i].key) ||
@@ -476,7 +559,8 @@ static bool take_expire_options(struct mf_resp_ask *ask)
 
 bool mf_resp_take_expire(struct mf_resp_ask *ask)
 {
-    bool seconds = row_is(ask, "expire");
+    bool absolute = row_is(ask, "expireat") || row_is(ask, "pexpireat");
+    bool seconds = row_is(ask, "expire") || row_is(ask, "expireat");
     int64_t ms;
     if (!take_expire_options(ask))
         return false;
@@ -487,7 +571,7 @@ bool mf_resp_take_expire(struct mf_resp_ask *ask)
     ms *= seconds ? 1000 : 1;
     if (ms > MF_TTL_MS_MAX)
         return refuse_time(ask);
-    ask->command.expiry = MF_EXPIRY_IN;
+    ask->command.expiry = absolute ? MF_EXPIRY_AT : MF_EXPIRY_IN;
     ask->command.expire_us = ms <= 0 ? 0 : ms * 1000; // however negative: the key goes
     return take_one(ask, MF_OP_EXPIRE);
 }

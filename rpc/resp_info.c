@@ -90,7 +90,9 @@ static uint32_t count_words(const char *text)
     return count;
 }
 
-static void put_key_spec(struct mf_buf *out, unsigned version, const struct mf_resp_row *row)
+// Of keys of one kind, from word `first` to `last`.
+static void put_key_spec(struct mf_buf *out, unsigned version, const struct mf_resp_row *row,
+                         const char *key_flags, int first, int last)
 {
     mf_resp_map(out, version, row->key_notes != NULL ? 4 : 3);
     if (row->key_notes != NULL) {
@@ -98,8 +100,8 @@ static void put_key_spec(struct mf_buf *out, unsigned version, const struct mf_r
         mf_resp_bulk_str(out, row->key_notes);
     }
     mf_resp_bulk_str(out, "flags");
-    mf_resp_set(out, version, count_words(row->key_flags));
-    put_words(out, row->key_flags, true);
+    mf_resp_set(out, version, count_words(key_flags));
+    put_words(out, key_flags, true);
     mf_resp_bulk_str(out, "begin_search");
     mf_resp_map(out, version, 2);
     mf_resp_bulk_str(out, "type");
@@ -107,7 +109,7 @@ static void put_key_spec(struct mf_buf *out, unsigned version, const struct mf_r
     mf_resp_bulk_str(out, "spec");
     mf_resp_map(out, version, 1);
     mf_resp_bulk_str(out, "index");
-    mf_resp_int(out, row->first_key);
+    mf_resp_int(out, first);
     mf_resp_bulk_str(out, "find_keys");
     mf_resp_map(out, version, 2);
     mf_resp_bulk_str(out, "type");
@@ -115,11 +117,22 @@ static void put_key_spec(struct mf_buf *out, unsigned version, const struct mf_r
     mf_resp_bulk_str(out, "spec");
     mf_resp_map(out, version, 3);
     mf_resp_bulk_str(out, "lastkey");
-    mf_resp_int(out, row->last_key < 0 ? row->last_key : row->last_key - row->first_key);
+    mf_resp_int(out, last < 0 ? last : last - first);
     mf_resp_bulk_str(out, "keystep");
     mf_resp_int(out, row->key_step);
     mf_resp_bulk_str(out, "limit");
     mf_resp_int(out, 0);
+}
+
+static void put_key_specs(struct mf_buf *out, unsigned version, const struct mf_resp_row *row)
+{
+    mf_resp_set(out, version, row->first_key == 0 ? 0 : row->key2_flags != NULL ? 2 : 1);
+    if (row->key2_flags != NULL) {
+        put_key_spec(out, version, row, row->key_flags, row->first_key, row->first_key);
+        put_key_spec(out, version, row, row->key2_flags, row->last_key, row->last_key);
+    } else if (row->first_key != 0) {
+        put_key_spec(out, version, row, row->key_flags, row->first_key, row->last_key);
+    }
 }
 
 static bool is_sub(const struct mf_resp_row *row)
@@ -155,9 +168,7 @@ static void put_info(struct mf_buf *out, unsigned version, const struct mf_resp_
     put_bits(out, version, categories_of(row), category_names, COUNT(category_names));
     mf_resp_set(out, version, count_words(row->tips));
     put_words(out, row->tips, false);
-    mf_resp_set(out, version, row->first_key != 0);
-    if (row->first_key != 0)
-        put_key_spec(out, version, row);
+    put_key_specs(out, version, row);
     mf_resp_set(out, version, count_subs(row));
     size_t count;
     const struct mf_resp_row *rows = mf_resp_rows(&count);

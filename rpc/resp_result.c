@@ -53,6 +53,8 @@ static void tell_error_result(struct mf_buf *out, struct mf_resp_telling telling
              result->value.len > 0 ? (const char *)result->value.data : "");
     if (scan && result->err == MF_BAD_REQUEST)
         mf_resp_error(out, "ERR invalid cursor");
+    else if (telling.form == MF_RESP_FORM_FLOAT && result->err == MF_OVERFLOW)
+        mf_resp_error(out, "ERR increment would produce NaN or Infinity");
     else
         mf_resp_tell_error(out, result->err, text[0] != '\0' ? text : NULL);
 }

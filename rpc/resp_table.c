@@ -22,11 +22,12 @@
 
 #define LISTENING (MF_RESP_PUBSUB | NOSCRIPT | ANYTIME | MF_RESP_LISTENING)
 
-#define NO_KEYS 0, 0, 0, NULL, NULL
-#define KEY(flags) 1, 1, 1, flags, NULL
-#define KEY_NOTES(flags, notes) 1, 1, 1, flags, notes
-#define KEYS(flags) 1, -1, 1, flags, NULL
-#define PAIRS(flags) 1, -1, 2, flags, NULL
+#define NO_KEYS 0, 0, 0, NULL, NULL, NULL
+#define KEY(flags) 1, 1, 1, flags, NULL, NULL
+#define KEY_NOTES(flags, notes) 1, 1, 1, flags, NULL, notes
+#define TWO_KEYS(first, second) 1, 2, 1, first, second, NULL
+#define KEYS(flags) 1, -1, 1, flags, NULL, NULL
+#define PAIRS(flags) 1, -1, 2, flags, NULL, NULL
 
 #define ON_ALL "request_policy:all_shards response_policy:all_succeeded"
 #define ADDED_UP "request_policy:multi_shard response_policy:agg_sum"
@@ -84,6 +85,8 @@ static const struct mf_resp_row rows[] = {
      "What is known of these commands", OWN(COMMAND)},
     {"command|list", -2, ANYTIME | CONNECTION, NO_KEYS, UNORDERED, "server", "7.0.0",
      "The names of commands", OWN(COMMAND)},
+    {"copy", -3, W | OOM | KEYSPACE, TWO_KEYS("RO access", "OW update"), NULL, "generic", "6.2.0",
+     "Make a key what another one of its shard is", DATA(mf_resp_take_copy)},
     {"dbsize", 1, R | FAST | KEYSPACE, NO_KEYS,
      "request_policy:all_shards response_policy:agg_sum", "server", "1.0.0",
      "How many keys there are in the cluster", DATA(mf_resp_take_dbsize)},
@@ -104,6 +107,10 @@ static const struct mf_resp_row rows[] = {
      "How many of these keys there are", DATA(mf_resp_take_exists)},
     {"expire", -3, W | FAST | KEYSPACE, KEY("RW update"), NULL, "generic", "1.0.0",
      "Give a key a TTL in seconds", DATA(mf_resp_take_expire)},
+    {"expireat", -3, W | FAST | KEYSPACE, KEY("RW update"), NULL, "generic", "1.2.0",
+     "Let a key die at a Unix time in seconds", DATA(mf_resp_take_expire)},
+    {"expiretime", 2, R | FAST | KEYSPACE, KEY("RO access"), NULL, "generic", "7.0.0",
+     "The Unix time in seconds at which a key dies", DATA(mf_resp_take_expiretime)},
     {"flushall", -1, W | KEYSPACE | MF_RESP_DANGEROUS, NO_KEYS, ON_ALL, "server", "1.0.0",
      "Delete all keys of the cluster", DATA(mf_resp_take_flush)},
     {"flushdb", -1, W | KEYSPACE | MF_RESP_DANGEROUS, NO_KEYS, ON_ALL, "server", "1.0.0",
@@ -123,6 +130,8 @@ static const struct mf_resp_row rows[] = {
     {"getex", -2, W | FAST | STRING,
      KEY_NOTES("RW access update", "RW and UPDATE because it changes the TTL"), NULL, "string",
      "6.2.0", "The value of a key, whose TTL may be set or dropped", DATA(mf_resp_take_getex)},
+    {"getrange", 4, R | STRING, KEY("RO access"), NULL, "string", "2.4.0",
+     "A part of a value", DATA(mf_resp_take_getrange)},
     {"getset", 3, W | OOM | FAST | STRING, KEY("RW access update"), NULL, "string", "1.0.0",
      "Set a value, and tell the one before", DATA(mf_resp_take_getset)},
     {"hello", -1, GREETING, NO_KEYS, NULL, "connection", "6.0.0",
@@ -131,6 +140,8 @@ static const struct mf_resp_row rows[] = {
      "Add one to a number", DATA(mf_resp_take_incr)},
     {"incrby", 3, W | OOM | FAST | STRING, KEY("RW access update"), NULL, "string", "1.0.0",
      "Add to a number", DATA(mf_resp_take_incr)},
+    {"incrbyfloat", 3, W | OOM | FAST | STRING, KEY("RW access update"), NULL, "string", "2.6.0",
+     "Add a fraction to a number", DATA(mf_resp_take_incrbyfloat)},
     {"keys", 2, R | KEYSPACE | MF_RESP_DANGEROUS, NO_KEYS, "request_policy:all_shards " UNORDERED,
      "generic", "1.0.0", "All keys that match a pattern", OWN(KEYS)},
     {"mget", -2, R | FAST | STRING, KEYS("RO access"), "request_policy:multi_shard", "string",
@@ -138,12 +149,19 @@ static const struct mf_resp_row rows[] = {
     {"mset", -3, W | OOM | STRING, PAIRS("OW update"),
      "request_policy:multi_shard response_policy:all_succeeded", "string", "1.0.1",
      "Set the values of keys", DATA(mf_resp_take_mset)},
+    {"msetnx", -3, W | OOM | STRING, PAIRS("OW insert"),
+     "request_policy:multi_shard response_policy:agg_min", "string", "1.0.1",
+     "Set the values of keys of one shard, if there is none of them", DATA(mf_resp_take_mset)},
     {"multi", 1, TRANSACTION, NO_KEYS, NULL, "transactions", "1.2.0",
      "Keep the commands that follow for EXEC", OWN(MULTI)},
     {"persist", 2, W | FAST | KEYSPACE, KEY("RW update"), NULL, "generic", "2.2.0",
      "Drop the TTL of a key", DATA(mf_resp_take_persist)},
     {"pexpire", -3, W | FAST | KEYSPACE, KEY("RW update"), NULL, "generic", "2.6.0",
      "Give a key a TTL in milliseconds", DATA(mf_resp_take_expire)},
+    {"pexpireat", -3, W | FAST | KEYSPACE, KEY("RW update"), NULL, "generic", "2.6.0",
+     "Let a key die at a Unix time in milliseconds", DATA(mf_resp_take_expire)},
+    {"pexpiretime", 2, R | FAST | KEYSPACE, KEY("RO access"), NULL, "generic", "7.0.0",
+     "The Unix time in milliseconds at which a key dies", DATA(mf_resp_take_expiretime)},
     {"ping", -1, FAST | CONNECTION | MF_RESP_LISTENING, NO_KEYS, ON_ALL, "connection", "1.0.0",
      "Is there anybody?", OWN(PING)},
     {"psetex", 4, W | OOM | STRING, KEY("OW update"), NULL, "string", "2.6.0",
@@ -162,6 +180,10 @@ static const struct mf_resp_row rows[] = {
      "Refused: this is no Redis Cluster port", OWN(NO_CLUSTER)},
     {"readwrite", 1, ANYTIME | FAST | CONNECTION, NO_KEYS, NULL, "cluster", "3.0.0",
      "Refused: this is no Redis Cluster port", OWN(NO_CLUSTER)},
+    {"rename", 3, W | KEYSPACE, TWO_KEYS("RW access delete", "OW update"), NULL, "generic",
+     "1.0.0", "Give a key another name of its shard", DATA(mf_resp_take_rename)},
+    {"renamenx", 3, W | FAST | KEYSPACE, TWO_KEYS("RW access delete", "OW insert"), NULL, "generic",
+     "1.0.0", "Give a key another name of its shard that is free", DATA(mf_resp_take_rename)},
     {"reset", 1, GREETING | MF_RESP_UNQUEUED | MF_RESP_LISTENING, NO_KEYS, NULL, "connection",
      "6.2.0", "Make the connection what it was at its start", OWN(RESET)},
     {"scan", -2, R | KEYSPACE, NO_KEYS, VARIES " request_policy:special", "generic", "2.8.0",
@@ -169,14 +191,21 @@ static const struct mf_resp_row rows[] = {
     {"select", 2, ANYTIME | FAST | CONNECTION, NO_KEYS, NULL, "connection", "1.0.0",
      "Choose a database: there is one, 0", OWN(SELECT)},
     {"set", -3, W | OOM | STRING,
-     1, 1, 1, "RW access update variable_flags", "RW and ACCESS due to the optional `GET` argument",
+     KEY_NOTES("RW access update variable_flags",
+               "RW and ACCESS due to the optional `GET` argument"),
      NULL, "string", "1.0.0", "Set the value of a key", DATA(mf_resp_take_set)},
     {"setex", 4, W | OOM | STRING, KEY("OW update"), NULL, "string", "2.0.0",
      "Set a value with a TTL in seconds", DATA(mf_resp_take_setex)},
     {"setnx", 3, W | OOM | FAST | STRING, KEY("OW insert"), NULL, "string", "1.0.0",
      "Set a value if there is none", DATA(mf_resp_take_setnx)},
+    {"setrange", 4, W | OOM | STRING, KEY("RW update"), NULL, "string", "2.2.0",
+     "Write over a part of a value", DATA(mf_resp_take_setrange)},
+    {"strlen", 2, R | FAST | STRING, KEY("RO"), NULL, "string", "2.2.0",
+     "The length of a value", DATA(mf_resp_take_strlen)},
     {"subscribe", -2, LISTENING, NO_KEYS, NULL, "pubsub", "2.0.0",
      "Hear of events on channels", OWN(SUBSCRIBE)},
+    {"substr", 4, R | STRING, KEY("RO access"), NULL, "string", "1.0.0",
+     "A part of a value: GETRANGE", DATA(mf_resp_take_getrange)},
     {"time", 1, ANYTIME | FAST, NO_KEYS, VARIES, "server", "2.6.0",
      "This node's Unix time: seconds and microseconds", OWN(TIME)},
     {"touch", -2, R | FAST | KEYSPACE, KEYS("RO"), ADDED_UP, "generic", "3.2.1",

@@ -265,7 +265,7 @@ static void tell_all(struct mf_buf *out, const struct exec *exec, unsigned versi
     }
 }
 
-// The value of a key is not what a command expected: nothing has happened.
+// The replies would be too large together: nothing has happened.
 static void tell_failed(struct mf_buf *out, const struct mf_result *result,
                         struct mf_resp_telling telling)
 {
@@ -282,10 +282,7 @@ static void on_executed(void *arg, const struct mf_result *result)
     struct mf_resp_call *call = exec->call;
     unsigned version = call->telling.version;
     struct mf_buf *out = mf_resp_call_reply(call);
-    bool of_value = result->kind == MF_RESULT_ERROR &&
-                    (result->err == MF_NOT_INTEGER || result->err == MF_OVERFLOW ||
-                     result->err == MF_TOO_LARGE);
-    if (of_value)
+    if (result->kind == MF_RESULT_ERROR && result->err == MF_TOO_LARGE)
         tell_failed(out, result, call->telling);
     else if (result->kind != MF_RESULT_TXN)
         mf_resp_tell(out, call->telling, result);
@@ -317,6 +314,7 @@ static void send_txn(struct mf_resp_session *session, struct exec *exec)
     put_part(&body, &none, 0);
     const struct mf_command command = {
         .op = multi->writes ? MF_OP_TXN : MF_OP_TXN_READ,
+        .flags = MF_GO_ON,
         .limit = most < UINT32_MAX ? (uint32_t)most : UINT32_MAX,
         .body = mf_buf_view(&body),
     };

@@ -87,7 +87,7 @@ struct sim_stats {
     uint64_t cut_torn;     // ... some sectors ...
     uint64_t cut_whole;    // ... or all
     uint64_t forgot;
-    uint64_t members; // configurations
+    uint64_t members;      // configurations
     uint64_t void_members; // made from one that was not in force any more
     uint64_t transfers;
     uint64_t snapshots;

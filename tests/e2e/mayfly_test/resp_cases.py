@@ -17,11 +17,15 @@ SET_WORDS = [["NX"], ["XX"], ["GET"], ["KEEPTTL"], ["EX", "100"], ["PX", "100000
              ["PERSIST"], ["bogus"], ["nx"], ["ExAt", "1"]]
 GETEX_WORDS = [["PERSIST"], ["EX", "100"], ["PX", "100000"], ["EXAT", FAR_S], ["PXAT", FAR_MS],
                ["EX", "0"], ["PX", "-1"], ["EX", "x"], ["EX"], ["KEEPTTL"], ["bogus"], ["persist"]]
+FRACTIONS = ["0.1", "-0.5", "3.0e3", "1e-5", ".5", "5.", "nan", "1e300", "1.5x",
+             "0.30000000000000004"]
+COPY_WORDS = [["REPLACE"], ["DB", "0"], ["DB", "x"], ["DB"], ["bogus"]]
 EXPIRE_WORDS = [["NX"], ["XX"], ["GT"], ["LT"], ["bogus"], ["nx"]]
-COMMANDS = """append asking auth client command dbsize decr decrby del echo exists expire flushall
-    flushdb function get getdel getex getset hello incr incrby keys mget mset persist pexpire ping
-    psetex pttl randomkey readonly readwrite reset scan select set setex setnx time touch ttl type
-    unlink wait""".split()
+COMMANDS = """append asking auth client command copy dbsize decr decrby del echo exists expire
+    expireat expiretime flushall flushdb function get getdel getex getrange getset hello incr incrby
+    incrbyfloat keys mget mset msetnx persist pexpire pexpireat pexpiretime ping psetex pttl
+    randomkey readonly readwrite rename renamenx reset scan select set setex setnx setrange strlen
+    substr time touch ttl type unlink wait""".split()
 SUBCOMMANDS = {
     "client": "getname id info kill list no-evict reply setname".split(),
     "command": "count docs getkeys getkeysandflags info list".split(),
@@ -37,12 +41,15 @@ STATES = {
 
 
 def _on(key, requests):
-    return [[key if word == "K" else word for word in request] for request in requests]
+    """With the key in the place of K, and another of its shard in that of OTHER."""
+    names = {"K": key, "OTHER": f"{{{key}}}:other"}
+    return [[names.get(word, word) for word in request] for request in requests]
 
 
 def _after(key):
     """What a case has done to its key."""
-    return _on(key, [["GET", "K"], ["TTL", "K"], ["EXISTS", "K"], ["TYPE", "K"]])
+    return _on(key, [["GET", "K"], ["TTL", "K"], ["EXISTS", "K"], ["TYPE", "K"], ["GET", "OTHER"],
+                     ["TTL", "OTHER"]])
 
 
 def _chains(words, longest):
@@ -63,14 +70,36 @@ def _about_one_key():
         for options in _chains(EXPIRE_WORDS, 2):
             for time in ("500", "100000", "-1"):
                 yield [name, "K", time, *options]
+    for name in ("EXPIREAT", "PEXPIREAT"):
+        far = FAR_S if name == "EXPIREAT" else FAR_MS
+        for time in TIMES + [far]:
+            if name == "EXPIREAT" or time != INTEGERS[4]:
+                yield [name, "K", time]
+        for options in _chains(EXPIRE_WORDS, 2):
+            for time in (far, "1"):
+                yield [name, "K", time, *options]
     for name in ("INCRBY", "DECRBY"):
         for delta in INTEGERS:
             yield [name, "K", delta]
+    for delta in INTEGERS + FRACTIONS:
+        if delta != "0x10":
+            yield ["INCRBYFLOAT", "K", delta]
+    for first, last in itertools.product(("0", "1", "-3", "-100", "100", "x"), repeat=2):
+        yield ["GETRANGE", "K", first, last]
+    for offset, value in itertools.product(("0", "2", "9", "-1", "x", "999999999999"), ("", "new")):
+        yield ["SETRANGE", "K", offset, value]
+    for options in _chains(COPY_WORDS, 2):
+        yield ["COPY", "K", "OTHER", *options]
+        yield ["COPY", "OTHER", "K", *options]
+    for name in ("RENAME", "RENAMENX", "COPY"):
+        yield from ([name, "K", "OTHER"], [name, "OTHER", "K"], [name, "K", "K"])
+    yield from (["MSETNX", "K", "a", "OTHER", "b"], ["MSETNX", "K", "a", "K", "b"],
+                ["MSETNX", "OTHER", "b"], ["MSETNX", "K"], ["MSETNX", "K", "a", "OTHER"])
     for name in ("SETEX", "PSETEX"):
         for time in TIMES + ["100000"]:
             yield [name, "K", time, "v"]
     for name in ("GET", "GETDEL", "INCR", "DECR", "TTL", "PTTL", "PERSIST", "TYPE", "EXISTS",
-                 "TOUCH", "DEL", "UNLINK"):
+                 "TOUCH", "DEL", "UNLINK", "STRLEN", "EXPIRETIME", "PEXPIRETIME"):
         yield [name, "K"]
     yield from (["SETNX", "K", "v"], ["GETSET", "K", "v"], ["APPEND", "K", "more"],
                 ["APPEND", "K", ""], ["EXISTS", "K", "K", "K"], ["DEL", "K", "K"],
@@ -95,6 +124,9 @@ def numbers():
         for j, delta in enumerate(("1", "-1", "9223372036854775807", "-9223372036854775808")):
             key = f"number:{i}:{j}"
             yield [["SET", key, value], ["INCRBY", key, delta], ["DECR", key], *_after(key)]
+    for i, delta in enumerate(("0x10", "1e400")):
+        yield [["INCRBYFLOAT", f"fraction:{i}", delta]]
+    yield [["SET", "far", "v"], ["PEXPIREAT", "far", INTEGERS[4]]]
 
 
 def arities():
@@ -103,7 +135,7 @@ def arities():
         for count in range(6):
             if (name, count) in (("reset", 0), ("time", 0), ("randomkey", 0), ("hello", 0)):
                 continue
-            words = [f"arity:{i}" for i in range(count)]
+            words = [f"{{arity}}:{i}" for i in range(count)]
             yield [[name.upper() if count % 2 else name.title(), *words]]
     for name, subcommands in SUBCOMMANDS.items():
         for sub in subcommands:
