@@ -18,7 +18,7 @@
 #include "base/err.h"
 
 #define MF_WAL_ALIGN 512u
-#define MF_WAL_VERSION 2u
+#define MF_WAL_VERSION 3u
 
 enum mf_wal_type {
     MF_WAL_PROMISE = 1, // group, ballot

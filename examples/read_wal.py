@@ -12,7 +12,7 @@ class File:
     def __init__(self, path):
         self.data, self.batches, self.at = path.read_bytes(), 0, 512
         self.link, self.end = None, "damaged header"
-        if len(self.data) < 512 or self.data[:12] != b"MFWAL\r\n\x1a\2\0\0\0":
+        if len(self.data) < 512 or self.data[:12] != b"MFWAL\r\n\x1a\3\0\0\0":
             return
         self.stream, self.number, self.seed = struct.unpack_from("<IQQ", self.data, 12)
         self.flags, = struct.unpack_from("<Q", self.data, 56)

@@ -113,7 +113,7 @@ static void the_bytes_are_where_the_document_says(void **state)
     put_batch(&file, IDENTITY, 1, mf_bytes_str("abc"));
     const uint8_t *h = file.data;
     assert_memory_equal(h, "MFWAL\r\n\x1a", 8);
-    assert_int_equal(get_le(h + 8, 4), 2);
+    assert_int_equal(get_le(h + 8, 4), 3);
     assert_int_equal(get_le(h + 12, 4), 3);
     assert_int_equal(get_le(h + 16, 8), 5);
     assert_int_equal(get_le(h + 24, 8), IDENTITY);
