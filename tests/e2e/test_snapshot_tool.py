@@ -243,10 +243,10 @@ class Redis:
             ["redis-server", "--port", "0", "--unixsocket", self.socket_path, "--dir", self.folder,
              "--save", "", "--daemonize", "no"], executable=self.program,
             stdout=subprocess.DEVNULL)
-        wait_for(lambda: os.path.exists(self.socket_path), 20, "redis-server to start")
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.settimeout(60)
-        self.socket.connect(self.socket_path)
+        # The socket is there a moment before it is listened on.
+        wait_for(lambda: self.socket.connect(self.socket_path) is None, 20, "redis-server to start")
         self.stream = self.socket.makefile("rb")
 
     def call(self, *words):
