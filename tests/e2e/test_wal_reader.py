@@ -8,7 +8,9 @@ import sys
 
 from mayfly_test import process
 from mayfly_test.check import contains, equal, true
+from mayfly_test.client import parse_address
 from mayfly_test.context import limit
+from mayfly_test.resp import Resp
 from mayfly_test.wait import wait_for
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -64,7 +66,8 @@ def commands_of(payload, rows):
         command.take(command.number(1))
         command.take(8 * (expiry != 0) + 8 * ((flags & 128) != 0) + 4 * ("limit" in fields) +
                      8 * ("number" in fields))
-        count = command.number(4) if "many" in items else 1 if items.startswith("one") else 0
+        number = {"none": 0, "one": 1, "two": 2}.get(items.split(",")[0])
+        count = command.number(4) if number is None else number
         keys = []
         for _ in range(count):
             keys.append(command.blob())
@@ -99,6 +102,12 @@ def one_of_each(node):
                       "else": [["del", ["{t}b"]]]})
     node.call("getdel", "{t}a")
     node.call("del", ["{t}b", "{t}c"], {"id": "third"})
+    # What only the Redis protocol has.
+    with Resp(parse_address(node.ready["resp"])) as client:
+        for words in (["SETRANGE", "{t}e", "2", "x"], ["INCRBYFLOAT", "{t}f", "0.5"],
+                      ["COPY", "{t}e", "{t}g"], ["RENAME", "{t}g", "{t}h"],
+                      ["MSETNX", "{t}i", "1", "{t}j", "2"]):
+            true(not client.call(*words).startswith(b"-"), f"{words} is carried out")
     node.call("set", "{t}d", "dies", {"ttl": 1})
     wait_for(lambda: node.call("has", ["{t}d"]) == [False], 10, "the key to die")
     node.call("flush")
@@ -106,7 +115,8 @@ def one_of_each(node):
 
 @limit(240)
 def test_a_reader_made_from_the_page_alone_reads_what_nodes_write(t):
-    cluster = t.cluster(1, shards=5, overrides={"node.threads": 2})
+    cluster = t.cluster(1, shards=5,
+                        overrides={"node.threads": 2, "listen.resp": "127.0.0.1:0"})
     node = cluster.node(1)
     written = [f"key:{i}" for i in range(500)]
     for key in written:

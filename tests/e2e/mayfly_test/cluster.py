@@ -433,7 +433,10 @@ class Cluster:
         self.wait_settled(timeout)
 
     def wait_equal(self, timeout=60.0):
-        """Waits until all nodes have applied the same log, and nothing is on its way."""
+        """Waits until all nodes have applied the same log, and nothing is on its way. Each leader
+        answers for its shards first: before, after a restart, all nodes may be equally far back."""
+        self.nodes[0].call("size", timeout=timeout)
+
         def equal():
             self.fail_if_ended()
             views = [self.applied(node) for node in self.nodes]
