@@ -269,8 +269,10 @@ static void step(struct ev_loop *loop, struct mf_walk *walk)
     }
     if (!walk->walked)
         return;
-    if (walk->cut && shard == walk->state)
+    // Once: while the last chunk waits for room, another walk of the shard may have begun.
+    if (walk->state != NULL && shard == walk->state)
         mf_shard_walk_end(shard);
+    walk->state = NULL;
     release(walk); // nothing is handed out any more
     ev_timer_stop(loop, &walk->timer);
     // With its last chunk the walk belongs to the file's thread, which frees it.
