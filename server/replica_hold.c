@@ -35,6 +35,8 @@ bool mf_replica_sheds(const struct mf_replica *replica, const struct mf_paxos_ms
 
 void mf_replica_note_backlog(struct mf_replica *replica)
 {
-    if (replica->applied >= mf_paxos_chosen(replica->paxos))
-        replica->applied_bytes = mf_paxos_log_bytes(replica->paxos);
+    uint64_t bytes = mf_paxos_log_bytes(replica->paxos);
+    // A log that was cut does not grow back to what it was.
+    if (replica->applied >= mf_paxos_chosen(replica->paxos) || bytes < replica->applied_bytes)
+        replica->applied_bytes = bytes;
 }

@@ -39,7 +39,8 @@ struct mf_replica {
     bool dirty;
     bool dead;              // the log could not be applied
     bool held;              // see mf_replica_hold
-    uint64_t applied_bytes; // of the log in memory, when all that was chosen had been applied last
+    uint64_t applied_bytes; // of the log in memory, when all that was chosen had been applied last,
+                            // or less since
 
     // The leader's clock: its node and log time - monotonic time there; node 0 = not known.
     uint16_t clock_node;

@@ -157,6 +157,33 @@ static void log_of_a_held_follower_is_bounded_and_it_catches_up(void **state)
     close_scene(&scene);
 }
 
+static void log_that_was_cut_under_a_hold_does_not_grow_back(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_scene(&scene);
+    struct mf_replica *replica = scene.actors[3].replica;
+    const struct mf_paxos *paxos = mf_replica_paxos(replica);
+    set_many(&scene, 200, 1000);
+    pass(&scene, 200000);
+    uint64_t long_bytes = mf_paxos_log_bytes(paxos);
+    hold(&scene, 3, true);
+    set_many(&scene, 1, 10); // what is chosen and not applied
+    pass(&scene, 200000);
+    mf_replica_compact(replica, info_of(&scene, 3).applied + 1);
+    pass(&scene, 200000);
+    uint64_t cut_bytes = mf_paxos_log_bytes(paxos);
+    assert_true(cut_bytes + 2 * HELD_LOG_BYTES < long_bytes);
+    set_many(&scene, 200, 1000);
+    pass(&scene, 200000);
+    assert_in_range(mf_paxos_log_bytes(paxos) - cut_bytes, HELD_LOG_BYTES, HELD_LOG_BYTES + 2048);
+    hold(&scene, 3, false);
+    set_many(&scene, 1, 10);
+    pass(&scene, SECOND_US);
+    assert_all_equal(&scene);
+    close_scene(&scene);
+}
+
 static void held_majority_makes_writers_wait_and_no_longer(void **state)
 {
     (void)state;
@@ -260,6 +287,7 @@ int main(void)
         cmocka_unit_test(held_leader_takes_out_no_dead_keys_but_tells_that_they_are_dead),
         cmocka_unit_test(held_follower_applies_nothing_and_holds_nobody_up),
         cmocka_unit_test(log_of_a_held_follower_is_bounded_and_it_catches_up),
+        cmocka_unit_test(log_that_was_cut_under_a_hold_does_not_grow_back),
         cmocka_unit_test(held_majority_makes_writers_wait_and_no_longer),
         cmocka_unit_test(held_follower_that_comes_to_lead_has_all_that_was_acknowledged),
         cmocka_unit_test(entry_that_brings_the_hold_is_the_last_that_a_follower_applies),
