@@ -3,8 +3,7 @@
 // A leader says once that it leads, with its ballot, and again over every new link. Its word, and
 // the news that its node has fallen silent, is back, or runs a new process, reach the shard's
 // reactor over different ones, in any order. So the last word is kept with the process that it came
-// from, and counts whenever that process is heard of. For requests the view is a hint: whoever does
-// not lead says so.
+// from, and counts whenever that process is heard of.
 #ifndef MF_SERVER_LEADER_VIEW_H
 #define MF_SERVER_LEADER_VIEW_H
 
@@ -30,7 +29,7 @@ void mf_leader_view_lost(struct mf_leader_view *view, uint16_t node);
 void mf_leader_view_up(struct mf_leader_view *view, uint16_t node, uint64_t incarnation);
 // It runs a new process, which leads nothing but what it has said itself.
 void mf_leader_view_started(struct mf_leader_view *view, uint16_t node, uint64_t incarnation);
-// A node that does not lead names the one that does, or 0.
+// Another source than the leader itself: the replica that was here followed it.
 void mf_leader_view_named(struct mf_leader_view *view, uint16_t leader);
 
 #endif

@@ -92,8 +92,9 @@ struct mf_owned_shard {
     struct mf_replica *replica;
     struct mf_shard *state; // what the replica will begin with; NULL once it has
     struct mf_shard_base base;
-    struct mf_leader_view view; // without a replica: who leads
-    uint32_t next_try;          // without a known leader: which copy to ask next
+    struct mf_leader_view view; // without a replica: who leads, as leaders say
+    uint16_t leader_hint;       // and whom to ask, as whoever was asked last has said
+    uint32_t next_try;          // without a hint: which copy to ask next
     uint64_t due_us;            // when the replica's tick is due; 0 = no timer
     uint8_t timer[24];          // a heap node, in mf_reactor.timers while due_us is not 0
     bool listed;                // in the list of shards to flush

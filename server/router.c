@@ -147,8 +147,8 @@ static uint16_t target(struct mf_owned_shard *shard)
     if (shard->replica != NULL) {
         return mf_paxos_leader(mf_replica_paxos(shard->replica));
     }
-    if (shard->view.leader != 0 && may_lead(node, shard->view.leader))
-        return shard->view.leader;
+    if (shard->leader_hint != 0 && may_lead(node, shard->leader_hint))
+        return shard->leader_hint;
     uint16_t copies[MF_COPIES_MAX];
     uint32_t count = copies_of(shard, copies);
     uint16_t copy = 0;
@@ -205,7 +205,7 @@ static void route(struct mf_owned_shard *shard, struct mf_op *op)
         return;
     }
     if (op->from_node != 0) { // no copy here, or none any more
-        op->leader = shard->view.leader != op->from_node ? shard->view.leader : 0;
+        op->leader = shard->leader_hint != op->from_node ? shard->leader_hint : 0;
         complete(reactor, op, MF_NOT_LEADER);
         return;
     }
@@ -342,7 +342,7 @@ static void take_answer(struct mf_reactor *reactor, struct mf_task *task)
             mf_buf_put(&op->result, answer->result.data, answer->result.len);
             complete(reactor, op, answer->status);
         } else {
-            mf_leader_view_named(&shard->view, answer->leader);
+            shard->leader_hint = answer->leader;
             uint16_t self = reactor->node->config.id;
             bool known = answer->leader != 0 && answer->leader != self && op->hops < HOPS_MAX;
             op->hops++;
@@ -414,6 +414,8 @@ void mf_router_node_lost(struct mf_reactor *reactor, uint16_t node, uint64_t inc
             mf_leader_view_lost(&shard->view, node);
         else
             mf_leader_view_started(&shard->view, node, incarnation);
+        if (shard->leader_hint == node)
+            shard->leader_hint = shard->view.leader;
         publish(shard);
     }
     recall(reactor, node, true);
@@ -426,8 +428,10 @@ void mf_router_node_up(struct mf_reactor *reactor, uint16_t node, uint64_t incar
         uint16_t before = shard->view.leader;
         mf_leader_view_up(&shard->view, node, incarnation);
         publish(shard);
-        if (shard->view.leader != before)
+        if (shard->view.leader != before) {
+            shard->leader_hint = shard->view.leader;
             unpark(shard);
+        }
     }
 }
 
@@ -448,6 +452,7 @@ void mf_router_led_by(struct mf_owned_shard *shard, uint16_t node, uint64_t inca
 {
     if (!mf_leader_view_heard(&shard->view, node, incarnation, ballot))
         return;
+    shard->leader_hint = node;
     publish(shard);
     unpark(shard);
 }
@@ -456,6 +461,7 @@ void mf_router_copy_gone(struct mf_owned_shard *shard, uint16_t leader)
 {
     if (leader != 0)
         mf_leader_view_named(&shard->view, leader);
+    shard->leader_hint = shard->view.leader;
     publish(shard);
 }
 
