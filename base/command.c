@@ -23,7 +23,7 @@
 
 #define ALL_FLAGS                                                                                  \
     ((uint32_t)(MF_NX | MF_XX | MF_GT | MF_LT | MF_KEEP_TTL | MF_WITH_OLD | MF_WITH_META |         \
-                MF_IF_VERSION | MF_READ_LOCAL | MF_UNDO | MF_NO_TTL | MF_GO_ON))
+                MF_IF_VERSION | MF_READ_LOCAL | MF_UNDO | MF_NO_TTL | MF_GO_ON | MF_META_ONLY))
 
 // How many; the first three as numbers.
 enum keys { KEYS_NONE, KEYS_ONE, KEYS_TWO, KEYS_MANY };

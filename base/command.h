@@ -83,6 +83,7 @@ enum mf_command_flag {
     MF_UNDO = 1u << 9,       // drain: it may lead again
     MF_NO_TTL = 1u << 10,    // getex: the TTL goes
     MF_GO_ON = 1u << 11,     // txn: what fails has its error among the results, the rest goes on
+    MF_META_ONLY = 1u << 12, // get, beside WITH_META: the value is left out
 };
 
 // How expire_us is meant.

@@ -44,6 +44,9 @@ static const struct named_bit category_names[] = {
     {MF_RESP_SCRIPTING, "@scripting"},
 };
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+// Commands that may be asked about at once: each is told in up to a few kilobytes.
+#define NAMES_MAX 1024u
+#define TOO_MANY_NAMES "ERR at most 1024 commands can be asked about at once"
 
 static uint32_t categories_of(const struct mf_resp_row *row)
 {
@@ -229,6 +232,10 @@ static void answer_info(struct mf_buf *out, unsigned version, const struct mf_by
         answer_all_info(out, version);
         return;
     }
+    if (count > NAMES_MAX) {
+        mf_resp_error(out, TOO_MANY_NAMES);
+        return;
+    }
     mf_resp_array(out, count);
     for (uint32_t i = 0; i < count; i++) {
         const struct mf_resp_row *row = mf_resp_find_name(names[i]);
@@ -250,6 +257,10 @@ static void answer_docs(struct mf_buf *out, unsigned version, const struct mf_by
             if (!is_sub(&rows[i]))
                 put_docs(out, version, &rows[i]);
         }
+        return;
+    }
+    if (count > NAMES_MAX) {
+        mf_resp_error(out, TOO_MANY_NAMES);
         return;
     }
     uint32_t known = 0;

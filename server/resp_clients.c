@@ -11,6 +11,7 @@
 #include "server/resp_internal.h"
 
 #define LINE_BYTES_MAX 1024u
+#define IDS_MAX 1024u // looked for one after the other for each connection
 // A list that would be longer ends here.
 #define LIST_BYTES_MAX (16u << 20)
 
@@ -188,6 +189,10 @@ static bool take_type(struct mf_resp_session *session, struct mf_bytes word, int
 static bool take_ids(struct mf_resp_session *session, struct filter *filter)
 {
     uint32_t count = mf_resp_words(session) - 3;
+    if (count > IDS_MAX) {
+        mf_resp_reply_error(session, "ERR at most 1024 ids are allowed");
+        return false;
+    }
     filter->ids = mf_calloc(count, sizeof(*filter->ids));
     for (uint32_t i = 0; i < count; i++) {
         int64_t id;

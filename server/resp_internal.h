@@ -65,6 +65,7 @@ struct mf_resp_session {
     char *lib_name;
     char *lib_version;
     char *user;
+    bool walking;                      // a KEYS or RANDOMKEY is under way, one at a time
     struct mf_resp_multi *multi;       // NULL: no MULTI, and nothing watched
     struct mf_resp_listener *listener; // NULL: nothing subscribed
     uint64_t began_us;

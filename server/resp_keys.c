@@ -11,6 +11,7 @@
 #define RANDOM_KEYS 10u
 
 struct walk {
+    struct mf_task task; // it goes on in the next turn
     struct mf_resp_call *call;
     struct mf_reactor *reactor;
     struct mf_buf pattern;
@@ -24,6 +25,7 @@ struct walk {
 
 static void end(struct walk *walk)
 {
+    walk->call->session->walking = false;
     mf_resp_call_end(walk->call);
     mf_buf_free(&walk->pattern);
     mf_buf_free(&walk->keys);
@@ -93,15 +95,24 @@ static void on_part(void *arg, const struct mf_result *result)
     bool over = cursor.integer == 0 && !walk->round;
     walk->round = walk->round && cursor.integer != 0;
     walk->command.number = (uint64_t)cursor.integer;
-    if (found || over)
+    // Nobody walks for a client that is gone.
+    if (found || over || walk->call->session->client.conn == NULL)
         end_well(walk);
     else
         go_on(walk);
 }
 
+static void ask(struct mf_reactor *reactor, struct mf_task *task)
+{
+    struct walk *walk = (struct walk *)task;
+    mf_request_start(reactor, &walk->command, on_part, walk);
+}
+
+// In a turn of its own: what this node leads is answered at once, and others have their turn.
 static void go_on(struct walk *walk)
 {
-    mf_request_start(walk->reactor, &walk->command, on_part, walk);
+    walk->task.run = ask;
+    mf_reactor_send(walk->reactor, walk->reactor->index, &walk->task);
 }
 
 static void begin(struct mf_resp_session *session, struct walk *walk, struct mf_bytes pattern)
@@ -109,6 +120,7 @@ static void begin(struct mf_resp_session *session, struct walk *walk, struct mf_
     const struct mf_resp_touch all = {.access = MF_RESP_READS, .many = true};
     walk->reactor = session->client.reactor;
     walk->call = mf_resp_call_begin(session, MF_RESP_FORM_PLAIN, all);
+    session->walking = true;
     mf_buf_put(&walk->pattern, pattern.data, pattern.len);
     walk->command.op = MF_OP_SCAN;
     walk->command.body = mf_buf_view(&walk->pattern);
@@ -117,7 +129,8 @@ static void begin(struct mf_resp_session *session, struct walk *walk, struct mf_
 
 static bool must_wait(const struct mf_resp_session *session)
 {
-    return mf_resp_must_wait(session,
+    return session->walking ||
+           mf_resp_must_wait(session,
                              (struct mf_resp_touch){.access = MF_RESP_READS, .many = true});
 }
 

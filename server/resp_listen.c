@@ -24,6 +24,10 @@
 // As for the watches of MessagePack-RPC.
 #define SUBSCRIPTIONS_MAX 1024u
 #define NAME_BYTES_MAX (64u * 1024 + KEYSPACE_LEN)
+// Of a connection together: every event is matched against each pattern, and a name is looked for
+// among all.
+#define NAMES_BYTES_MAX (256u * 1024)
+#define PATTERNS_BYTES_MAX (4u * 1024)
 #define UNSENT_BYTES_MAX (12u << 20)
 #define HELD_BYTES_MAX (1u << 20)
 
@@ -49,6 +53,8 @@ struct mf_resp_listener {
     struct subscription *first; // the oldest
     uint32_t channels;
     uint32_t patterns;
+    size_t channel_bytes;
+    size_t pattern_bytes;
     // Of the SUBSCRIBE that is under way: what it names, of which the first `told` are confirmed.
     struct mf_resp_call *call;
     struct subscription **named;
@@ -190,10 +196,13 @@ static void drop(struct mf_resp_listener *listener, struct subscription *gone)
     while (*at != gone)
         at = &(*at)->next;
     *at = gone->next;
-    if (gone->glob != NULL)
+    if (gone->glob != NULL) {
         listener->patterns--;
-    else
+        listener->pattern_bytes -= gone->name.len;
+    } else {
         listener->channels--;
+        listener->channel_bytes -= gone->name.len;
+    }
     if (gone->watching) {
         mf_watch_end(session->client.reactor, gone->watch, gone);
         count_watch(session, -1);
@@ -324,10 +333,13 @@ static struct subscription *add(struct mf_resp_session *session, bool pattern, s
     mf_buf_reserve(&fresh->name, name.len + 1);
     mf_buf_put(&fresh->name, name.data, name.len);
     fresh->glob = pattern ? mf_glob_new(name) : NULL;
-    if (pattern)
+    if (pattern) {
         listener->patterns++;
-    else
+        listener->pattern_bytes += name.len;
+    } else {
         listener->channels++;
+        listener->channel_bytes += name.len;
+    }
     return fresh;
 }
 
@@ -351,12 +363,19 @@ static const char *refusal(const struct mf_resp_session *session, bool patterns)
 {
     uint32_t have = session->listener != NULL ? count_all(session->listener) : 0;
     uint32_t more = mf_resp_words(session) - 1;
+    size_t bytes = 0;
+    if (session->listener != NULL)
+        bytes = patterns ? session->listener->pattern_bytes : session->listener->channel_bytes;
     if (more > SUBSCRIPTIONS_MAX - have)
         return "ERR at most 1024 subscriptions are allowed";
     for (uint32_t i = 1; i < mf_resp_words(session); i++) {
         if (mf_resp_word(session, i).len > (patterns ? MF_GLOB_BYTES_MAX : NAME_BYTES_MAX))
             return patterns ? "ERR a pattern is over 1024 bytes" : "ERR a channel is too long";
+        bytes += mf_resp_word(session, i).len;
     }
+    if (bytes > (patterns ? PATTERNS_BYTES_MAX : NAMES_BYTES_MAX))
+        return patterns ? "ERR the patterns of a connection are over 4096 bytes together"
+                        : "ERR the channels of a connection are over 262144 bytes together";
     return NULL;
 }
 
@@ -418,6 +437,10 @@ static void unsubscribe_all(struct mf_resp_session *session, struct mf_buf *out,
 
 static bool unsubscribe(struct mf_resp_session *session, bool patterns)
 {
+    if (mf_resp_words(session) - 1 > SUBSCRIPTIONS_MAX) {
+        mf_resp_reply_error(session, "ERR at most 1024 subscriptions are allowed");
+        return true;
+    }
     if (session->first != NULL)
         return false;
     struct mf_resp_listener *listener = listener_of(session);

@@ -16,6 +16,9 @@
 
 #define QUEUED_MAX 100000u
 #define WATCHED_MAX 10000u
+#define TOO_LARGE "ERR the transaction is over 100000 commands, or limits.max_request"
+// What the condition of a key takes beside the key, at most.
+#define CONDITION_BYTES 32u
 // Beside one value of the largest size, what a txn may answer.
 #define ANSWER_SPARE_BYTES (1u << 20)
 
@@ -150,21 +153,28 @@ static bool refuse(struct mf_resp_session *session, const char *text)
     return true;
 }
 
+// The log's form can be larger than what came: short keys, and those of WATCH.
+static bool too_large(const struct mf_resp_multi *multi, const struct mf_config *config)
+{
+    return multi->commands.len + multi->conditions.len > config->request_bytes_max;
+}
+
 bool mf_resp_multi_queue(struct mf_resp_session *session)
 {
     struct mf_resp_multi *multi = session->multi;
     const struct mf_config *config = &session->client.reactor->node->config;
     if (!may_be_queued(session))
         return refuse(session, "ERR Command not allowed inside a transaction");
-    if (multi->count == QUEUED_MAX ||
+    if (multi->count == QUEUED_MAX || too_large(multi, config) ||
         multi->bytes + session->request_bytes > config->request_bytes_max)
-        return refuse(session,
-                      "ERR the transaction is over 100000 commands, or limits.max_request");
+        return refuse(session, TOO_LARGE);
     multi->bytes += session->request_bytes;
     if (session->ask.row->own == MF_RESP_DATA)
         queue_data(session);
     else
         keep_words(session, add(multi, session->ask.row));
+    if (too_large(multi, config))
+        return refuse(session, TOO_LARGE);
     mf_resp_status(mf_resp_reply_begin(session), "QUEUED");
     mf_resp_reply_end(session);
     return true;
@@ -187,6 +197,8 @@ bool mf_resp_discard(struct mf_resp_session *session)
         mf_resp_reply_error(session, "ERR DISCARD without MULTI");
         return true;
     }
+    if (session->under_way_all[MF_RESP_READS] > 0)
+        return false; // a WATCH may be among them
     mf_resp_multi_forget(session);
     mf_resp_reply_ok(session);
     return true;
@@ -228,8 +240,10 @@ static void run_own(struct mf_resp_session *session, const struct queued *queued
     free(words);
 }
 
-static void answer_own(struct mf_resp_session *session, struct exec *exec)
+// False: the replies are too large together, and nothing has been asked of the shards yet.
+static bool answer_own(struct mf_resp_session *session, struct exec *exec)
 {
+    size_t most = session->client.reactor->node->config.request_bytes_max;
     for (uint32_t i = 0; i < exec->multi.count; i++) {
         const struct queued *queued = &exec->multi.queue[i];
         struct mf_buf reply = {0};
@@ -241,7 +255,10 @@ static void answer_own(struct mf_resp_session *session, struct exec *exec)
             run_own(session, queued, &reply);
         mf_buf_blob(&exec->own, mf_buf_view(&reply));
         mf_buf_free(&reply);
+        if (exec->own.len > most)
+            return false;
     }
+    return true;
 }
 
 static void tell_all(struct mf_buf *out, const struct exec *exec, unsigned version,
@@ -334,6 +351,8 @@ bool mf_resp_exec(struct mf_resp_session *session)
         return true;
     }
     if (multi->aborted) {
+        if (session->under_way_all[MF_RESP_READS] > 0)
+            return false; // as in DISCARD
         mf_resp_multi_forget(session);
         mf_resp_reply_error(session, "EXECABORT Transaction discarded because of previous errors.");
         return true;
@@ -346,7 +365,12 @@ bool mf_resp_exec(struct mf_resp_session *session)
     exec->multi = *multi;
     free(multi);
     session->multi = NULL;
-    answer_own(session, exec);
+    if (!answer_own(session, exec)) {
+        mf_resp_reply_error(session, "EXECABORT Transaction discarded because of: the replies are "
+                                     "over limits.max_request");
+        free_exec(exec);
+        return true;
+    }
     if (exec->multi.command_count == 0 && exec->multi.watched == 0) {
         tell_all(mf_resp_reply_begin(session), exec, session->version, mf_bytes_of(NULL, 0));
         mf_resp_reply_end(session);
@@ -418,13 +442,15 @@ static void on_version(void *arg, const struct mf_result *result)
         end_watching(watching);
 }
 
-// The limits of the key are those of every command.
-static bool keys_fit(struct mf_resp_session *session)
+// The limits of the key are those of every command; *bytes: what all of them take in the log.
+static bool keys_fit(const struct mf_resp_session *session, size_t *bytes)
 {
+    *bytes = 0;
     for (uint32_t i = 1; i < mf_resp_words(session); i++) {
         size_t len = mf_resp_word(session, i).len;
         if (len == 0 || len > session->ask.key_bytes_max)
             return false;
+        *bytes += len + CONDITION_BYTES;
     }
     return true;
 }
@@ -432,12 +458,13 @@ static bool keys_fit(struct mf_resp_session *session)
 bool mf_resp_watch(struct mf_resp_session *session)
 {
     uint32_t count = mf_resp_words(session) - 1;
+    size_t bytes;
     const struct mf_resp_touch touch = {.access = MF_RESP_READS, .many = true};
     if (mf_resp_in_multi(session)) {
         mf_resp_reply_error(session, "ERR WATCH inside MULTI is not allowed");
         return true;
     }
-    if (!keys_fit(session)) {
+    if (!keys_fit(session, &bytes)) {
         mf_resp_errorf(mf_resp_reply_begin(session), "ERR a key is not 1 to %zu bytes",
                        session->ask.key_bytes_max);
         mf_resp_reply_end(session);
@@ -450,6 +477,11 @@ bool mf_resp_watch(struct mf_resp_session *session)
     }
     if (mf_resp_must_wait(session, touch) || session->under_way_all[MF_RESP_READS] > 0)
         return false;
+    bytes += session->multi != NULL ? session->multi->conditions.len : 0;
+    if (bytes > session->client.reactor->node->config.request_bytes_max) {
+        mf_resp_reply_error(session, "ERR the keys that are watched are over limits.max_request");
+        return true;
+    }
     struct watching *watching = mf_calloc(1, sizeof(*watching));
     watching->call = mf_resp_call_begin(session, MF_RESP_FORM_PLAIN, touch);
     watching->count = count;
@@ -458,8 +490,10 @@ bool mf_resp_watch(struct mf_resp_session *session)
     for (uint32_t i = 0; i < count; i++)
         mf_buf_blob(&watching->keys, mf_resp_word(session, i + 1));
     for (uint32_t i = 0; i < count; i++) {
-        struct mf_command command = {
-            .op = MF_OP_GET, .flags = MF_WITH_META, .items = &command.one, .item_count = 1};
+        struct mf_command command = {.op = MF_OP_GET,
+                                     .flags = MF_WITH_META | MF_META_ONLY,
+                                     .items = &command.one,
+                                     .item_count = 1};
         command.one.key = mf_resp_word(session, i + 1);
         struct watching_one *one = mf_alloc(sizeof(*one));
         *one = (struct watching_one){watching, i};

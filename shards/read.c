@@ -59,8 +59,10 @@ static void answer_get(struct view *view, const struct mf_command *command, stru
         mf_result_bytes(out, mf_entry_value(entry));
         return;
     }
+    bool with_value = (command->flags & MF_META_ONLY) == 0;
     const struct mf_result result = {.kind = MF_RESULT_META,
-                                     .value = mf_entry_value(entry),
+                                     .value =
+                                         with_value ? mf_entry_value(entry) : mf_bytes_of(NULL, 0),
                                      .version = mf_entry_version(entry),
                                      .ttl_ms = ttl_ms(view, entry)};
     mf_result_encode(&result, out);

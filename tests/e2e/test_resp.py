@@ -251,6 +251,38 @@ def test_what_needs_keys_of_one_shard_says_so_and_does_nothing(t):
         equal(client.call("MGET", first, other), b"*2\r\n$1\r\nv\r\n$-1\r\n", "the values")
 
 
+def test_what_one_client_may_ask_for_is_bounded(t):
+    """In bytes of the log, of memory, and of work for each event."""
+    node = with_resp(t, **{"limits.max_value": "1mb", "limits.max_request": "2mb"}).nodes[0]
+    letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKL"
+    large = [["WATCH", "{t}" + letter * 60_000] for letter in letters]
+    refused = {
+        "names of COMMAND INFO": [["COMMAND", "INFO", *["get"] * 1025]],
+        "names of COMMAND DOCS": [["COMMAND", "DOCS", *["get"] * 1025]],
+        "ids": [["CLIENT", "LIST", "ID", *["1"] * 1025]],
+        "patterns": [["PSUBSCRIBE", *["*" + letter * 1000 for letter in "abcde"]]],
+        "channels": [["SUBSCRIBE", *[letter * 60_000 for letter in "abcde"]]],
+        "channels that are left": [["UNSUBSCRIBE", *["x"] * 1025]],
+        "keys that are watched": large,
+        "what short keys become": [["MULTI"], *[["DEL", *["a"] * 100_000]] * 5, ["EXEC"]],
+        "replies of EXEC": [["MULTI"], *[["COMMAND"]] * 400, ["EXEC"]],
+    }
+    for what, requests in refused.items():
+        with Resp(address(node)) as client:
+            true(client.pipeline(requests)[-1].startswith((b"-ERR", b"-EXECABORT")), what)
+    with Resp(address(node)) as client:
+        equal(client.pipeline([["WATCH", "{t}k"], ["MULTI"], ["SET", "{t}k", "v"], ["EXEC"]])[-1],
+              b"*1\r\n+OK\r\n", "a transaction")
+
+
+def test_a_walk_through_many_shards_of_one_thread_needs_no_stack(t):
+    cluster = t.cluster(1, start=False, shards=16384, mode="none",
+                        overrides={"listen.resp": "127.0.0.1:0", "node.threads": 1})
+    with Resp(address(cluster.start().nodes[0])) as client:
+        equal(client.pipeline([["KEYS", "*"]] * 3), [b"*0\r\n"] * 3, "KEYS")
+        equal(client.call("RANDOMKEY"), b"$-1\r\n", "RANDOMKEY")
+
+
 def test_counters_guarded_by_watch_lose_nothing(t):
     """Clients on all nodes add to one number by WATCH, GET, MULTI, SET, EXEC until each has had its
     share; the sum is right."""
