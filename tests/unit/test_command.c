@@ -273,7 +273,7 @@ static void what_the_encoder_would_not_write_is_corrupt(void **state)
         {"an op between two ranges", {12, 0, 0, 0, 0}, 16},
         {"an op after draining", {66, 0, 0, 0, 0}, 16},
         {"an op past the last", {99, 0, 0, 0, 0}, 16},
-        {"an unknown flag", {5, 0, 16, 0, 0}, 16},
+        {"an unknown flag", {5, 0, 32, 0, 0}, 16},
         {"an unknown expiry", {5, 0, 0, 3, 0}, 16},
         {"a roster that follows none", {MF_OP_ROSTER, 0, 0, 0, 0}, 13},
         {"an id of 65 bytes", {5, 0, 0, 0, 65}, 5},
