@@ -449,7 +449,9 @@ uint64_t mf_replica_next_tick_us(const struct mf_replica *replica, uint64_t now_
     if (memory_us < next)
         next = memory_us;
     bool litter = mf_paxos_litter(replica->paxos) || mf_shard_littered(replica->shard);
-    if (litter && now_us + RECLAIM_US < next)
+    bool more = replica->catching_up && !replica->held &&
+                replica->applied < mf_paxos_chosen(replica->paxos);
+    if ((litter || more) && now_us + RECLAIM_US < next)
         next = now_us + RECLAIM_US;
     uint64_t deadline_us = mf_shard_next_deadline(replica->shard);
     if (replica->lead_slot != 0 && replica->clock.leading && replica->expire_slot == 0 &&

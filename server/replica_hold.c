@@ -13,15 +13,26 @@
 //   them goes on: the writers wait for the disks of a majority.
 #include "server/replica_internal.h"
 
+#define PORTION_BYTES (64u * 1024)
+
 void mf_replica_hold(struct mf_replica *replica, bool hold)
 {
-    replica->dirty = replica->dirty || (replica->held && !hold);
+    bool released = replica->held && !hold;
+    replica->dirty = replica->dirty || released;
+    replica->catching_up = replica->catching_up || released;
     replica->held = hold;
 }
 
 bool mf_replica_may_apply(const struct mf_replica *replica)
 {
     return !replica->held || mf_paxos_role(replica->paxos) == MF_LEADER;
+}
+
+// Others have their turn between two portions of what a hold has left; who leads has no time.
+size_t mf_replica_portion(const struct mf_replica *replica)
+{
+    bool portions = replica->catching_up && mf_paxos_role(replica->paxos) != MF_LEADER;
+    return portions ? PORTION_BYTES : SIZE_MAX;
 }
 
 // A candidate that is to lead has to learn all that is chosen.

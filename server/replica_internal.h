@@ -39,6 +39,7 @@ struct mf_replica {
     bool dirty;
     bool dead;              // the log could not be applied
     bool held;              // see mf_replica_hold
+    bool catching_up;       // it was, and what was chosen meanwhile is applied in portions
     uint64_t applied_bytes; // of the log in memory, when all that was chosen had been applied last,
                             // or less since
 
@@ -104,6 +105,8 @@ uint64_t mf_replica_memory_due_us(const struct mf_replica *replica, uint64_t now
 // replica_hold.c
 // What is chosen may be applied now.
 bool mf_replica_may_apply(const struct mf_replica *replica);
+// How many bytes of entries may be applied at once.
+size_t mf_replica_portion(const struct mf_replica *replica);
 // A message that is dropped: what it brings has no room here for now.
 bool mf_replica_sheds(const struct mf_replica *replica, const struct mf_paxos_msg *msg);
 // After what is chosen has been applied, or not.

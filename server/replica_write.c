@@ -10,6 +10,8 @@
 #include "shards/batch.h"
 
 #define BATCH_KEEP_BYTES_MAX (1u << 20)
+// What an entry costs beside its bytes, as bytes.
+#define ENTRY_WORK 64u
 
 static uint64_t next_tag(struct mf_replica *replica)
 {
@@ -258,8 +260,9 @@ void mf_replica_apply(struct mf_replica *replica, const struct mf_replica_env *e
     uint64_t chosen = mf_paxos_chosen(replica->paxos);
     if (replica->applied >= chosen)
         return;
+    size_t left = mf_replica_portion(replica);
     // What an entry changes may be what holds the next one back.
-    while (replica->applied < chosen && mf_replica_may_apply(replica)) {
+    while (replica->applied < chosen && left > 0 && mf_replica_may_apply(replica)) {
         uint64_t slot = replica->applied + 1;
         const struct mf_log_entry *entry = mf_paxos_entry(replica->paxos, slot);
         // To the shard a configuration is a no-op.
@@ -279,6 +282,8 @@ void mf_replica_apply(struct mf_replica *replica, const struct mf_replica_env *e
             return;
         }
         replica->applied = slot;
+        size_t work = payload.len + ENTRY_WORK;
+        left = left > work ? left - work : 0;
         if (members)
             note_members(replica, slot, entry);
         replica->unmarked_bytes += payload.len;
@@ -291,6 +296,7 @@ void mf_replica_apply(struct mf_replica *replica, const struct mf_replica_env *e
             replica->ops->applied(replica->ctx, replica->cfg.paxos.group, slot,
                                   replica->log_time_us, after.expired - before.expired);
     }
+    replica->catching_up = replica->catching_up && replica->applied < chosen;
     if (env == NULL)
         return;
     // At once, so that there is a pair to bridge a stop with however soon it comes, but not often.

@@ -4,6 +4,8 @@
 
 #include <stdio.h>
 
+#include "server/replica_internal.h"
+
 static void hold(struct scene *scene, uint16_t id, bool hold)
 {
     mf_replica_hold(scene->actors[id].replica, hold);
@@ -157,6 +159,30 @@ static void log_of_a_held_follower_is_bounded_and_it_catches_up(void **state)
     close_scene(&scene);
 }
 
+static void what_a_hold_has_left_is_applied_in_portions(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_scene(&scene);
+    hold(&scene, 3, true);
+    uint64_t before = info_of(&scene, 3).applied;
+    scene.actors[3].replica->cfg.held_log_bytes = 1u << 20;
+    set_many(&scene, 100, 1500);
+    pass(&scene, 200000);
+    uint64_t chosen = info_of(&scene, 3).chosen;
+    assert_true(chosen >= before + 3);
+    struct mf_replica *replica = scene.actors[3].replica;
+    struct mf_replica_env env = env_at(&scene, 3);
+    mf_replica_hold(replica, false);
+    mf_replica_flush(replica, &env);
+    uint64_t applied = info_of(&scene, 3).applied;
+    assert_in_range(applied, before + 1, chosen - 1);
+    assert_true(mf_replica_next_tick_us(replica, env.now_us) <= env.now_us + 1000);
+    pass(&scene, SECOND_US);
+    assert_all_equal(&scene);
+    close_scene(&scene);
+}
+
 static void log_that_was_cut_under_a_hold_does_not_grow_back(void **state)
 {
     (void)state;
@@ -288,6 +314,7 @@ int main(void)
         cmocka_unit_test(held_follower_applies_nothing_and_holds_nobody_up),
         cmocka_unit_test(log_of_a_held_follower_is_bounded_and_it_catches_up),
         cmocka_unit_test(log_that_was_cut_under_a_hold_does_not_grow_back),
+        cmocka_unit_test(what_a_hold_has_left_is_applied_in_portions),
         cmocka_unit_test(held_majority_makes_writers_wait_and_no_longer),
         cmocka_unit_test(held_follower_that_comes_to_lead_has_all_that_was_acknowledged),
         cmocka_unit_test(entry_that_brings_the_hold_is_the_last_that_a_follower_applies),
