@@ -209,11 +209,11 @@ def test_the_reader_and_the_programs_judge_damage_alike(t):
     # The last write, cut off in the middle.
     last = list(files)[-1]
     end = used[last.name]
-    begin = files[last].rindex(b"MFBH", 0, end)
     content = files[last]
-    last.write_bytes(content[:begin + 600] + bytes(len(content) - begin - 600)
-                     if end - begin > 600 else
-                     content[:begin + 100] + bytes(len(content) - begin - 100))
+    begin = content.rindex(b"MFBH", 0, end)
+    # Up to a byte that zeros change: what a batch ends with is zeros already.
+    cut = (begin + 40 + len(content[:end].rstrip(b"\0"))) // 2
+    last.write_bytes(content[:cut] + bytes(len(content) - cut))
     _, told = read_by_example(folder / "wal")
     equal([told[-1][1], told[-1][2]], ["torn", begin], "a cut-off write")
     equal(t.run("mayfly-snapshot", "dump", "--data-dir", folder, t.dir / "out.mfs").status, 0,
