@@ -25,6 +25,16 @@ struct mf_resp_touch {
     uint16_t class;
 };
 
+// A channel or a pattern that a connection listens to, among all of its reactor.
+#define MF_RESP_SUBSCRIPTIONS_MAX 1024u             // of a connection
+#define MF_RESP_CHANNEL_BYTES_MAX (64u * 1024 + 15) // "__keyspace@0__:" and a key
+struct mf_resp_name {
+    struct mf_resp_name *next;
+    struct mf_resp_name **at; // what points to it
+    struct mf_buf text;
+    struct mf_glob *glob; // of a pattern; else NULL
+};
+
 enum mf_resp_replies { MF_RESP_SENT, MF_RESP_OFF, MF_RESP_SKIP_NEXT, MF_RESP_SKIPPED };
 
 // A request whose reply has not been sent.
@@ -73,8 +83,10 @@ struct mf_resp_session {
     const struct mf_resp_row *asked; // last; NULL: nothing yet
 };
 
+struct mf_resp_names;
 struct mf_resp_door {
     struct mf_resp_session *sessions;
+    struct mf_resp_names *names; // that are listened to; NULL before the first
     struct mf_resp_call *free;
     uint32_t free_count;
 };
@@ -141,6 +153,17 @@ MF_MUST_USE bool mf_resp_exec(struct mf_resp_session *session);
 MF_MUST_USE bool mf_resp_discard(struct mf_resp_session *session);
 MF_MUST_USE bool mf_resp_watch(struct mf_resp_session *session);
 MF_MUST_USE bool mf_resp_unwatch(struct mf_resp_session *session);
+
+// Messages of clients.
+void mf_resp_names_add(struct mf_reactor *reactor, struct mf_resp_name *name);
+void mf_resp_names_remove(struct mf_resp_name *name);
+void mf_resp_names_free(struct mf_resp_names *names); // there are none any more
+// Tells the connection that listens to the name; false when it cannot be told.
+bool mf_resp_hear(struct mf_resp_name *name, struct mf_bytes channel, struct mf_bytes message);
+MF_MUST_USE bool mf_resp_publish(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_pubsub_channels(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_pubsub_numsub(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_pubsub_numpat(struct mf_resp_session *session);
 
 // Subscriptions.
 bool mf_resp_is_listening(const struct mf_resp_session *session);

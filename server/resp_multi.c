@@ -134,6 +134,9 @@ static bool may_be_queued(const struct mf_resp_session *session)
     case MF_RESP_CLIENT_KILL:
     case MF_RESP_KEYS:
     case MF_RESP_RANDOMKEY:
+    case MF_RESP_PUBSUB_CHANNELS:
+    case MF_RESP_PUBSUB_NUMSUB:
+    case MF_RESP_PUBSUB_NUMPAT:
     case MF_RESP_SUBSCRIBE:
     case MF_RESP_PSUBSCRIBE:
     case MF_RESP_UNSUBSCRIBE:

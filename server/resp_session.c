@@ -24,6 +24,7 @@ void mf_resp_door_free(struct mf_resp_door *door)
         mf_buf_free(&call->reply);
         free(call);
     }
+    mf_resp_names_free(door->names);
     free(door);
 }
 

@@ -14,6 +14,9 @@ struct mf_resp_door;
 struct mf_resp_door *mf_resp_door_new(void);
 void mf_resp_door_free(struct mf_resp_door *door); // they are all gone
 
+// What a client of another node has published: the content of an item. MF_CORRUPT when it is none.
+MF_MUST_USE enum mf_err mf_resp_take_published(struct mf_reactor *reactor, struct mf_bytes content);
+
 // Takes over a connection that came in on the port; refuses it when there are too many.
 void mf_resp_accepted(struct mf_reactor *reactor, int fd);
 

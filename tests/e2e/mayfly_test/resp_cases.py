@@ -26,13 +26,14 @@ EXPIRE_WORDS = [["NX"], ["XX"], ["GT"], ["LT"], ["bogus"], ["nx"]]
 COMMANDS = """acl append asking auth client command copy dbsize decr decrby del dump echo exists
     expire expireat expiretime flushall flushdb function get getbit getdel getex getrange getset
     hello incr incrby incrbyfloat keys mget mset msetnx persist pexpire pexpireat pexpiretime ping
-    psetex pttl randomkey readonly readwrite rename renamenx reset restore scan select set setbit
+    psetex pttl publish pubsub randomkey readonly readwrite rename renamenx reset restore scan select set setbit
     setex setnx setrange strlen substr time touch ttl type unlink wait""".split()
 SUBCOMMANDS = {
     "acl": "cat list users whoami".split(),
     "client": "getname id info kill list no-evict reply setname".split(),
     "command": "count docs getkeys getkeysandflags info list".split(),
     "function": "flush list".split(),
+    "pubsub": "channels numpat numsub".split(),
 }
 # The states that a key is in before it is asked about.
 STATES = {
@@ -241,6 +242,9 @@ def about_the_connection():
         [["CLIENT", "LIST", "TYPE", "bogus"]], [["CLIENT", "LIST", "TYPE", "master"]],
         [["CLIENT", "LIST", "ID"]], [["CLIENT", "LIST", "ID", "x"]],
         [["CLIENT", "LIST", "ID", "999999999"]], [["CLIENT", "LIST", "bogus"]],
+        [["PUBLISH", "nobody", "x"]], [["PUBSUB", "CHANNELS"]], [["PUBSUB", "CHANNELS", "a*"]],
+        [["PUBSUB", "CHANNELS", "a", "b"]], [["PUBSUB", "NUMSUB"]], [["PUBSUB", "NUMPAT"]],
+        [["PUBSUB", "NUMSUB", "a", "b", "a"]], [["PUBSUB", "bogus"]],
         [["ACL", "WHOAMI"]], [["ACL", "LIST"]], [["ACL", "USERS"]], [["ACL", "CAT"]],
         [["ACL", "CAT", "bitop"]], [["ACL", "CAT", "hash", "x"]], [["ACL", "bogus"]],
         [["WAIT", "0", "0"]], [["WAIT", "x", "0"]], [["WAIT", "0", "x"]], [["WAIT", "0", "-1"]],
