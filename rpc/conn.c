@@ -166,6 +166,11 @@ void *mf_conn_arg(const struct mf_conn *conn)
     return conn->arg;
 }
 
+uint64_t mf_conn_offered_us(const struct mf_conn *conn)
+{
+    return conn->offered_us;
+}
+
 const char *mf_conn_peer_name(const struct mf_conn *conn)
 {
     return conn->peer;
@@ -318,6 +323,7 @@ static void read_input(struct mf_conn *conn)
         return;
     }
     conn->heard_us = mf_mono_us();
+    conn->offered_us = conn->heard_us;
     size_t got = (size_t)n;
     if (input->len == 0) {
         size_t used = offer(conn, mf_bytes_of(pool->scratch, got));

@@ -66,6 +66,8 @@ void mf_conn_close(struct mf_conn *conn, const char *reason);
 void *mf_conn_arg(const struct mf_conn *conn);
 // "127.0.0.1:40312"
 const char *mf_conn_peer_name(const struct mf_conn *conn);
+// From `data`: when what it is offered began to be offered, by the monotonic clock.
+uint64_t mf_conn_offered_us(const struct mf_conn *conn);
 size_t mf_conn_unsent_bytes(const struct mf_conn *conn);
 
 // Listening sockets. accept() stops for a while on EMFILE and its like instead of spinning.

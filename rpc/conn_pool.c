@@ -79,8 +79,10 @@ static void on_resume(struct ev_loop *loop, ev_idle *watcher, int revents)
         more = first != last;
         mf_conn_list_remove(first);
         struct mf_conn *conn = CONN_OF(first, resuming);
-        if (mf_conn_takes_input(conn))
+        if (mf_conn_takes_input(conn)) {
+            conn->offered_us = mf_mono_us();
             mf_conn_offer_buffered(conn);
+        }
         mf_conn_settle(conn);
     }
 }

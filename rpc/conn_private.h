@@ -56,6 +56,7 @@ struct mf_conn {
     struct mf_buf output;
     size_t sent; // bytes of output already written
     uint64_t heard_us;
+    uint64_t offered_us;
     uint64_t give_up_us; // DRAINING, LINGERING: when patience ends
     struct link all;
     struct link dirty;

@@ -128,10 +128,10 @@ bool mf_client_knows(const struct mf_client *client, struct mf_bytes user, struc
 
 void mf_client_count_request(struct mf_client *client)
 {
-    atomic_fetch_add_explicit(&client->reactor->counters.requests, 1, memory_order_relaxed);
+    mf_counter_add(&client->reactor->counters.requests, 1);
 }
 
 void mf_client_count_error(struct mf_client *client)
 {
-    atomic_fetch_add_explicit(&client->reactor->counters.errors, 1, memory_order_relaxed);
+    mf_counter_add(&client->reactor->counters.errors, 1);
 }

@@ -128,6 +128,7 @@ static enum mf_err open_node(struct mf_node *node, char *message, size_t size)
         return err;
     read_members(node);
     mf_node_begin_leases(node);
+    mf_resp_settings_init(&node->resp_settings);
     node->shards = mf_calloc(node->config.shards, sizeof(*node->shards));
     node->gates = mf_read_gates_new(node->config.shards);
     node->reactors = mf_calloc(node->reactor_count, sizeof(struct mf_reactor *));

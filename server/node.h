@@ -14,6 +14,7 @@
 #include "rpc/peer_frame.h"
 #include "server/budget.h"
 #include "server/config.h"
+#include "server/resp_settings.h"
 
 // Places among the members: those that came, those that went, and this node.
 #define MF_MEMBERS_MAX 128
@@ -147,6 +148,7 @@ struct mf_node {
     _Atomic bool disk_stalled;     // as reactor 0 judges: the node asks for no leases
     _Atomic uint32_t blocked_logs; // of the reactors, which the disk does not take (server/disk.h)
     _Atomic bool failed;           // it stops because it cannot go on: exit 1
+    struct mf_resp_settings resp_settings;
     pthread_mutex_t mutex;
 };
 

@@ -660,7 +660,7 @@ struct mf_reactor *mf_reactor_new(struct mf_node *node, uint16_t index)
         shard->reactor = reactor;
         shard->id = index + i * node->reactor_count;
     }
-    reactor->resp = mf_resp_door_new();
+    reactor->resp = mf_resp_door_new(node);
     reactor->links = mf_links_new(reactor);
     reactor->router = mf_router_new(reactor);
     reactor->gate_reader = mf_read_gate_reader_new(node->config.shards);

@@ -132,7 +132,12 @@ struct mf_reactor_counters {
     _Atomic uint64_t walk_early_bytes_max; // handed out early and not written, see walk.h
     _Atomic uint64_t walk_holds;
 };
-// On the reactor's own thread.
+// On the reactor's own thread, which is the only one to write: without a locked instruction.
+static inline void mf_counter_add(_Atomic uint64_t *counter, uint64_t value)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + value,
+                          memory_order_relaxed);
+}
 static inline void mf_counter_max(_Atomic uint64_t *counter, uint64_t value)
 {
     if (value > atomic_load_explicit(counter, memory_order_relaxed))

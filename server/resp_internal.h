@@ -10,6 +10,7 @@
 #include "rpc/resp_command.h"
 #include "server/client.h"
 #include "server/resp_session.h"
+#include "server/resp_stats.h"
 
 // Keys of one connection that are under way are told apart by so many classes of their slots.
 #define MF_RESP_CLASSES 128u
@@ -27,12 +28,22 @@ struct mf_resp_touch {
 
 enum mf_resp_replies { MF_RESP_SENT, MF_RESP_OFF, MF_RESP_SKIP_NEXT, MF_RESP_SKIPPED };
 
+// How a request has ended, for the statistics.
+enum mf_resp_outcome {
+    MF_RESP_FINE,
+    MF_RESP_FAILED,
+    MF_RESP_REFUSED, // before anything was done
+    MF_RESP_KEPT,    // for EXEC, which will count it
+};
+
 // A request whose reply has not been sent.
 struct mf_resp_call {
     struct mf_resp_call *next; // that came after it; or in the list of free ones
     struct mf_resp_session *session;
     struct mf_resp_telling telling;
     struct mf_resp_touch touch;
+    enum mf_opcode op; // of a data command
+    uint64_t began_us;
     size_t bytes;
     bool done;           // and its reply is kept
     bool silent;         // nobody wants the reply
@@ -71,12 +82,18 @@ struct mf_resp_session {
     uint64_t began_us;
     uint64_t asked_us;
     const struct mf_resp_row *asked; // last; NULL: nothing yet
+    enum mf_resp_outcome outcome;    // of the request, as far as it was answered at once
+    bool later;                      // it is answered by a call ...
+    struct mf_resp_call *fresh;      // ... this one, until it ends or the next request begins
 };
 
 struct mf_resp_door {
     struct mf_resp_session *sessions;
     struct mf_resp_call *free;
     uint32_t free_count;
+    struct mf_resp_stats *stats;
+    uint64_t now_us; // the clock as last read for a request ...
+    uint32_t unread; // ... and how many were sent off since
 };
 
 // The request of the session as it is understood, word by word.
@@ -112,6 +129,23 @@ void mf_resp_session_release(struct mf_resp_session *session);
 // What a command does to which keys; and whether it has to wait for what is under way.
 struct mf_resp_touch mf_resp_touch_of(const struct mf_command *command);
 bool mf_resp_must_wait(const struct mf_resp_session *session, struct mf_resp_touch touch);
+
+// Accounting: what requests cost, and how they end.
+
+// A request begins to be carried out.
+void mf_resp_account_begin(struct mf_resp_session *session);
+// It is answered, or under way.
+void mf_resp_account_end(struct mf_resp_session *session);
+// A call is over, as its reply says.
+void mf_resp_account_call(struct mf_resp_call *call, enum mf_resp_outcome outcome);
+// Counts the error that a reply is, if it is one.
+enum mf_resp_outcome mf_resp_account_reply(struct mf_resp_session *session, struct mf_bytes reply);
+// A command was carried out, or refused.
+void mf_resp_account_command(struct mf_resp_session *session, const struct mf_resp_row *row,
+                             uint64_t us, enum mf_resp_outcome outcome);
+// Counts keys that a data command has looked for.
+void mf_resp_account_lookup(struct mf_resp_session *session, enum mf_opcode op,
+                            enum mf_resp_form form, const struct mf_result *result);
 
 // Carries out what is not a data command. False, and nothing done, if it has to wait until what is
 // under way has ended.

@@ -7,6 +7,7 @@
 // key that was written, given another TTL, or has died since has another version.
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/command_table.h"
 #include "base/slots.h"
 #include "base/txn.h"
@@ -26,6 +27,7 @@
 struct queued {
     const struct mf_resp_row *row;
     enum mf_resp_form form;
+    enum mf_opcode op;
     bool is_data;
     bool is_told;        // `words` is its whole reply
     struct mf_buf words; // u32 count and blobs
@@ -118,6 +120,7 @@ static void queue_data(struct mf_resp_session *session)
     }
     queued->is_data = true;
     queued->form = ask->form;
+    queued->op = ask->command.op;
     multi->writes = multi->writes || mf_op_is_write(ask->command.op);
     multi->command_count++;
     mf_command_encode(&ask->command, &multi->commands);
@@ -150,6 +153,7 @@ static bool refuse(struct mf_resp_session *session, const char *text)
 {
     mf_resp_multi_abort(session);
     mf_resp_reply_error(session, text);
+    session->outcome = MF_RESP_REFUSED;
     return true;
 }
 
@@ -177,6 +181,7 @@ bool mf_resp_multi_queue(struct mf_resp_session *session)
         return refuse(session, TOO_LARGE);
     mf_resp_status(mf_resp_reply_begin(session), "QUEUED");
     mf_resp_reply_end(session);
+    session->outcome = MF_RESP_KEPT;
     return true;
 }
 
@@ -229,12 +234,15 @@ static void run_own(struct mf_resp_session *session, const struct queued *queued
     for (uint32_t i = 0; i < count; i++)
         words[i] = mf_read_blob(&reader);
     struct mf_resp_ask asked = session->ask;
+    uint64_t began_us = mf_mono_us();
     session->ask.words = words;
     session->ask.count = count;
     session->ask.row = queued->row;
     session->capture = out;
     bool done = mf_resp_own(session);
     (void)done; // none of those that may be queued ever waits
+    mf_resp_account_command(session, queued->row, mf_mono_us() - began_us, session->outcome);
+    session->outcome = MF_RESP_FINE;
     session->capture = NULL;
     session->ask = asked;
     free(words);
@@ -249,10 +257,13 @@ static bool answer_own(struct mf_resp_session *session, struct exec *exec)
         struct mf_buf reply = {0};
         if (queued->is_data)
             continue;
-        if (queued->is_told)
+        if (queued->is_told) {
             mf_buf_put(&reply, queued->words.data, queued->words.len);
-        else
+            mf_resp_account_command(session, queued->row, 0,
+                                    mf_resp_account_reply(session, mf_buf_view(&reply)));
+        } else {
             run_own(session, queued, &reply);
+        }
         mf_buf_blob(&exec->own, mf_buf_view(&reply));
         mf_buf_free(&reply);
         if (exec->own.len > most)
@@ -261,24 +272,39 @@ static bool answer_own(struct mf_resp_session *session, struct exec *exec)
     return true;
 }
 
-static void tell_all(struct mf_buf *out, const struct exec *exec, unsigned version,
-                     struct mf_bytes results)
+// us: what the shard's commands have taken, each.
+static void tell_data(struct mf_resp_session *session, struct mf_buf *out,
+                      const struct queued *queued, unsigned version, struct mf_reader *results,
+                      uint64_t us)
+{
+    size_t before = out->len;
+    struct mf_result result;
+    if (mf_result_decode(results, &result) != MF_OK)
+        result = (struct mf_result){.kind = MF_RESULT_ERROR, .err = MF_INTERNAL};
+    mf_resp_tell(out, (struct mf_resp_telling){queued->row, queued->form, (uint8_t)version},
+                 &result);
+    mf_resp_account_lookup(session, queued->op, queued->form, &result);
+    struct mf_bytes reply = mf_bytes_of(out->data + before, out->len - before);
+    mf_resp_account_command(session, queued->row, us, mf_resp_account_reply(session, reply));
+}
+
+// began_us: when the shard was asked.
+static void tell_all(struct mf_resp_session *session, struct mf_buf *out, const struct exec *exec,
+                     unsigned version, struct mf_bytes results, uint64_t began_us)
 {
     struct mf_reader shards = mf_reader_of(results);
     struct mf_reader own = mf_reader_of(mf_buf_view(&exec->own));
+    uint32_t parts = exec->multi.command_count;
+    uint64_t us = parts > 0 ? (mf_mono_us() - began_us) / parts : 0;
     mf_resp_array(out, exec->multi.count);
     for (uint32_t i = 0; i < exec->multi.count; i++) {
         const struct queued *queued = &exec->multi.queue[i];
-        if (!queued->is_data) {
+        if (queued->is_data) {
+            tell_data(session, out, queued, version, &shards, us);
+        } else {
             struct mf_bytes reply = mf_read_blob(&own);
             mf_buf_put(out, reply.data, reply.len);
-            continue;
         }
-        struct mf_result result;
-        if (mf_result_decode(&shards, &result) != MF_OK)
-            result = (struct mf_result){.kind = MF_RESULT_ERROR, .err = MF_INTERNAL};
-        mf_resp_tell(out, (struct mf_resp_telling){queued->row, queued->form, (uint8_t)version},
-                     &result);
     }
 }
 
@@ -306,7 +332,7 @@ static void on_executed(void *arg, const struct mf_result *result)
     else if (result->integer == 0)
         mf_resp_null_array(out, version);
     else
-        tell_all(out, exec, version, result->value);
+        tell_all(call->session, out, exec, version, result->value, call->began_us);
     mf_resp_call_end(call);
     free_exec(exec);
 }
@@ -372,7 +398,8 @@ bool mf_resp_exec(struct mf_resp_session *session)
         return true;
     }
     if (exec->multi.command_count == 0 && exec->multi.watched == 0) {
-        tell_all(mf_resp_reply_begin(session), exec, session->version, mf_bytes_of(NULL, 0));
+        tell_all(session, mf_resp_reply_begin(session), exec, session->version,
+                 mf_bytes_of(NULL, 0), 0);
         mf_resp_reply_end(session);
         free_exec(exec);
         return true;

@@ -10,9 +10,11 @@
 #include "server/request.h"
 #include "server/resp_internal.h"
 
-struct mf_resp_door *mf_resp_door_new(void)
+struct mf_resp_door *mf_resp_door_new(const struct mf_node *node)
 {
-    return mf_calloc(1, sizeof(struct mf_resp_door));
+    struct mf_resp_door *door = mf_calloc(1, sizeof(*door));
+    door->stats = mf_resp_stats_new(&node->resp_settings);
+    return door;
 }
 
 void mf_resp_door_free(struct mf_resp_door *door)
@@ -23,6 +25,7 @@ void mf_resp_door_free(struct mf_resp_door *door)
         mf_buf_free(&call->reply);
         free(call);
     }
+    mf_resp_stats_free(door->stats);
     free(door);
 }
 
@@ -58,8 +61,9 @@ static bool run_data(struct mf_resp_session *session)
     if (mf_resp_must_wait(session, touch))
         return false;
     mf_hotkeys_note(reactor->hotkeys, &ask->command);
-    mf_request_start(reactor, &ask->command, mf_resp_call_result,
-                     mf_resp_call_begin(session, ask->form, touch));
+    struct mf_resp_call *call = mf_resp_call_begin(session, ask->form, touch);
+    call->op = ask->command.op;
+    mf_request_start(reactor, &ask->command, mf_resp_call_result, call);
     return true;
 }
 
@@ -80,6 +84,7 @@ static bool run(struct mf_resp_session *session)
     if (!mf_resp_ask_find(ask)) {
         mf_resp_multi_abort(session);
         mf_resp_reply_error(session, (const char *)ask->error.data);
+        session->outcome = MF_RESP_REFUSED;
         return true;
     }
     session->asked = ask->row;
@@ -102,6 +107,7 @@ static bool run(struct mf_resp_session *session)
                        "QUIT / RESET are allowed in this context",
                        ask->row->name);
         mf_resp_reply_end(session);
+        session->outcome = MF_RESP_REFUSED;
         return true;
     }
     if (mf_resp_in_multi(session) && (ask->row->flags & MF_RESP_UNQUEUED) == 0)
@@ -117,7 +123,7 @@ static void begin_request(struct mf_resp_session *session)
     ask->count = session->request.word_count;
     ask->key_bytes_max = config->key_bytes_max;
     ask->value_bytes_max = config->value_bytes_max;
-    session->asked_us = mf_reactor_now_us(session->client.reactor);
+    mf_resp_account_begin(session);
 }
 
 static void end_request(struct mf_resp_session *session)
@@ -126,6 +132,7 @@ static void end_request(struct mf_resp_session *session)
         session->replies = MF_RESP_SENT;
     else if (session->replies == MF_RESP_SKIP_NEXT)
         session->replies = MF_RESP_SKIPPED;
+    mf_resp_account_end(session);
     mf_resp_ask_trim(&session->ask);
     mf_client_count_request(&session->client);
 }

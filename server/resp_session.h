@@ -11,7 +11,7 @@
 
 // What a reactor knows of its connections of this kind.
 struct mf_resp_door;
-struct mf_resp_door *mf_resp_door_new(void);
+struct mf_resp_door *mf_resp_door_new(const struct mf_node *node);
 void mf_resp_door_free(struct mf_resp_door *door); // they are all gone
 
 // Takes over a connection that came in on the port; refuses it when there are too many.
