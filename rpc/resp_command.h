@@ -129,6 +129,8 @@ const struct mf_resp_row *mf_resp_rows(size_t *count);
 // The command that the words ask for, a subcommand if it has any; NULL when there is none. Of a
 // container alone, its own row.
 const struct mf_resp_row *mf_resp_find(const struct mf_bytes *words, uint32_t count);
+// It is a container, or "name" where there is a "name|subcommand".
+bool mf_resp_has_subcommands(const struct mf_resp_row *row);
 // By "name" or "name|subcommand".
 const struct mf_resp_row *mf_resp_find_name(struct mf_bytes name);
 static inline bool mf_resp_arity_fits(const struct mf_resp_row *row, uint32_t count)
@@ -151,6 +153,7 @@ struct mf_resp_ask {
     // The reader's own.
     struct mf_item *items;
     uint32_t items_cap;
+    const struct mf_resp_row *last; // found for the request before; NULL: it may have subcommands
 };
 
 // Finds the row and checks the number of words; false with an error.

@@ -281,7 +281,7 @@ static const struct mf_resp_row *search(struct mf_bytes word, const struct mf_by
     return NULL;
 }
 
-static bool has_subcommands(const struct mf_resp_row *row)
+bool mf_resp_has_subcommands(const struct mf_resp_row *row)
 {
     size_t len = strlen(row->name);
     const struct mf_resp_row *next = row + 1;
@@ -294,7 +294,7 @@ const struct mf_resp_row *mf_resp_find(const struct mf_bytes *words, uint32_t co
     const struct mf_resp_row *row = search(words[0], NULL);
     if (row == NULL || strchr(row->name, '|') != NULL)
         return NULL;
-    return count > 1 && has_subcommands(row) ? search(words[0], &words[1]) : row;
+    return count > 1 && mf_resp_has_subcommands(row) ? search(words[0], &words[1]) : row;
 }
 
 const struct mf_resp_row *mf_resp_find_name(struct mf_bytes name)
