@@ -185,15 +185,17 @@ static void a_command_is_found_whatever_came_before_it(void **state)
         {{"client", "list"}, "client|list"},
         {{"client|list", "x"}, NULL},
         {{"get", "k"}, "get"},
+        {{"command", NULL}, "command"},
         {{"command", "count"}, "command|count"},
         {{"command", "nope"}, NULL},
     };
     struct mf_resp_ask ask = {0};
     for (size_t i = 0; i < sizeof(asked) / sizeof(asked[0]); i++) {
+        const char *second = asked[i].words[1];
         const struct mf_bytes words[2] = {mf_bytes_str(asked[i].words[0]),
-                                          mf_bytes_str(asked[i].words[1])};
+                                          mf_bytes_str(second != NULL ? second : "")};
         ask.words = words;
-        ask.count = 2;
+        ask.count = second != NULL ? 2 : 1;
         assert_int_equal(mf_resp_ask_find(&ask), asked[i].row != NULL);
         if (asked[i].row != NULL)
             assert_string_equal(ask.row->name, asked[i].row);
