@@ -20,6 +20,8 @@
 #define TRANSACTION                                                                                \
     (NOSCRIPT | ANYTIME | FAST | MF_RESP_ALLOW_BUSY | MF_RESP_TRANSACTION | MF_RESP_UNQUEUED)
 
+#define LATENCY (ADMIN | NOSCRIPT | ANYTIME)
+
 #define LISTENING (MF_RESP_PUBSUB | NOSCRIPT | ANYTIME | MF_RESP_LISTENING)
 
 #define NO_KEYS 0, 0, 0, NULL, NULL, NULL
@@ -30,6 +32,8 @@
 #define PAIRS(flags) 1, -1, 2, flags, NULL, NULL
 
 #define ON_ALL "request_policy:all_shards response_policy:all_succeeded"
+#define ON_NODES "request_policy:all_nodes response_policy:all_succeeded"
+#define ON_SOME VARIES " request_policy:all_nodes response_policy:special"
 #define ADDED_UP "request_policy:multi_shard response_policy:agg_sum"
 #define UNORDERED "nondeterministic_output_order"
 #define VARIES "nondeterministic_output"
@@ -144,6 +148,22 @@ static const struct mf_resp_row rows[] = {
      "Add a fraction to a number", DATA(mf_resp_take_incrbyfloat)},
     {"keys", 2, R | KEYSPACE | MF_RESP_DANGEROUS, NO_KEYS, "request_policy:all_shards " UNORDERED,
      "generic", "1.0.0", "All keys that match a pattern", OWN(KEYS)},
+    {"latency", -2, MF_RESP_CONTAINER, NO_KEYS, NULL, "server", "2.8.13",
+     "Commands about slow moments", OWN(HELP)},
+    {"latency|doctor", 2, LATENCY, NO_KEYS, ON_SOME, "server", "2.8.13",
+     "What there is to say about slow moments", OWN(LATENCY_DOCTOR)},
+    {"latency|graph", 3, LATENCY, NO_KEYS, ON_SOME, "server", "2.8.13",
+     "A drawing of the slow moments of one kind", OWN(LATENCY_GRAPH)},
+    {"latency|help", 2, ANYTIME, NO_KEYS, NULL, "server", "2.8.13",
+     "Print this help.", OWN(HELP)},
+    {"latency|histogram", -2, LATENCY, NO_KEYS, ON_SOME, "server", "7.0.0",
+     "How the times of commands are spread", OWN(LATENCY_HISTOGRAM)},
+    {"latency|history", 3, LATENCY, NO_KEYS, ON_SOME, "server", "2.8.13",
+     "The slow moments of one kind", OWN(LATENCY_HISTORY)},
+    {"latency|latest", 2, LATENCY, NO_KEYS, ON_SOME, "server", "2.8.13",
+     "The last slow moment of each kind", OWN(LATENCY_LATEST)},
+    {"latency|reset", -2, LATENCY, NO_KEYS, ON_NODES, "server", "2.8.13",
+     "Forget slow moments", OWN(LATENCY_RESET)},
     {"mget", -2, R | FAST | STRING, KEYS("RO access"), "request_policy:multi_shard", "string",
      "1.0.0", "The values of keys", DATA(mf_resp_take_mget)},
     {"mset", -3, W | OOM | STRING, PAIRS("OW update"),
@@ -200,6 +220,18 @@ static const struct mf_resp_row rows[] = {
      "Set a value if there is none", DATA(mf_resp_take_setnx)},
     {"setrange", 4, W | OOM | STRING, KEY("RW update"), NULL, "string", "2.2.0",
      "Write over a part of a value", DATA(mf_resp_take_setrange)},
+    {"slowlog", -2, MF_RESP_CONTAINER, NO_KEYS, NULL, "server", "2.2.12",
+     "Commands about the slow commands of this node", OWN(HELP)},
+    {"slowlog|get", -2, ADMIN | ANYTIME, NO_KEYS, "request_policy:all_nodes " VARIES, "server",
+     "2.2.12", "The newest of the slow commands: 10, or as many as are asked for, -1 for all",
+     OWN(SLOWLOG_GET)},
+    {"slowlog|help", 2, ANYTIME, NO_KEYS, NULL, "server", "6.2.0",
+     "Print this help.", OWN(HELP)},
+    {"slowlog|len", 2, ADMIN | ANYTIME, NO_KEYS,
+     "request_policy:all_nodes response_policy:agg_sum " VARIES, "server", "2.2.12",
+     "How many slow commands are kept", OWN(SLOWLOG_LEN)},
+    {"slowlog|reset", 2, ADMIN | ANYTIME, NO_KEYS, ON_NODES, "server", "2.2.12",
+     "Forget the slow commands", OWN(SLOWLOG_RESET)},
     {"strlen", 2, R | FAST | STRING, KEY("RO"), NULL, "string", "2.2.0",
      "The length of a value", DATA(mf_resp_take_strlen)},
     {"subscribe", -2, LISTENING, NO_KEYS, NULL, "pubsub", "2.0.0",

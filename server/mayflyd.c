@@ -21,11 +21,13 @@
 #include "server/config.h"
 #include "server/data_dir.h"
 #include "server/forming.h"
+#include "server/latency.h"
 #include "server/membership.h"
 #include "server/reactor.h"
 #include "server/read_gate.h"
 #include "server/recovery.h"
 #include "server/schedule.h"
+#include "server/slowlog.h"
 #include "server/snapshotter.h"
 #include "server/worker.h"
 
@@ -129,6 +131,8 @@ static enum mf_err open_node(struct mf_node *node, char *message, size_t size)
     read_members(node);
     mf_node_begin_leases(node);
     mf_resp_settings_init(&node->resp_settings);
+    node->slowlog = mf_slowlog_new(&node->resp_settings);
+    node->latency = mf_latency_new(&node->resp_settings);
     node->shards = mf_calloc(node->config.shards, sizeof(*node->shards));
     node->gates = mf_read_gates_new(node->config.shards);
     node->reactors = mf_calloc(node->reactor_count, sizeof(struct mf_reactor *));
@@ -283,6 +287,8 @@ static void close_node(struct mf_node *node)
     mf_schedule_free(node->schedule);
     mf_checkpointer_free(node->checkpointer);
     mf_worker_free(node->worker);
+    mf_latency_free(node->latency);
+    mf_slowlog_free(node->slowlog);
     mf_wal_ledger_free(node->ledger);
     free_passwords();
     free(node->reactors);

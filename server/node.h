@@ -27,6 +27,8 @@ struct mf_reactor;
 struct mf_checkpointer;
 struct mf_read_gate;
 struct mf_snapshotter;
+struct mf_latency;
+struct mf_slowlog;
 struct mf_wal_ledger;
 struct mf_worker;
 
@@ -149,6 +151,8 @@ struct mf_node {
     _Atomic uint32_t blocked_logs; // of the reactors, which the disk does not take (server/disk.h)
     _Atomic bool failed;           // it stops because it cannot go on: exit 1
     struct mf_resp_settings resp_settings;
+    struct mf_slowlog *slowlog;
+    struct mf_latency *latency;
     pthread_mutex_t mutex;
 };
 

@@ -696,6 +696,7 @@ enum mf_err mf_reactor_open(struct mf_reactor *reactor, struct mf_reactor_socket
                                        .durable = on_durable,
                                        .failed = mf_disk_failed,
                                        .blocked = mf_disk_blocked,
+                                       .synced = mf_disk_synced,
                                        .arg = reactor};
         enum mf_err err = mf_wal_open(&config, &reactor->wal, message, message_size);
         if (err != MF_OK)

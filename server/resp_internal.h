@@ -48,6 +48,7 @@ struct mf_resp_call {
     bool done;           // and its reply is kept
     bool silent;         // nobody wants the reply
     struct mf_buf reply; // while others have to be sent before it
+    struct mf_buf words; // what SLOWLOG may have to tell of it; empty = nothing
 };
 
 struct mf_resp_listener;
@@ -140,9 +141,13 @@ void mf_resp_account_end(struct mf_resp_session *session);
 void mf_resp_account_call(struct mf_resp_call *call, enum mf_resp_outcome outcome);
 // Counts the error that a reply is, if it is one.
 enum mf_resp_outcome mf_resp_account_reply(struct mf_resp_session *session, struct mf_bytes reply);
-// A command was carried out, or refused.
+// A command was carried out, or refused. kept: of mf_resp_account_keep, or NULL: it is the request
+// that the session asks.
 void mf_resp_account_command(struct mf_resp_session *session, const struct mf_resp_row *row,
-                             uint64_t us, enum mf_resp_outcome outcome);
+                             uint64_t us, enum mf_resp_outcome outcome,
+                             const struct mf_bytes *kept);
+// Appends what SLOWLOG will have to tell of the request if it turns out slow; nothing if none is.
+void mf_resp_account_keep(struct mf_resp_session *session, struct mf_buf *out);
 // Counts keys that a data command has looked for.
 void mf_resp_account_lookup(struct mf_resp_session *session, enum mf_opcode op,
                             enum mf_resp_form form, const struct mf_result *result);
@@ -156,6 +161,15 @@ void mf_resp_client_info(struct mf_resp_session *session);
 void mf_resp_client_kill(struct mf_resp_session *session);
 MF_MUST_USE bool mf_resp_keys(struct mf_resp_session *session);
 MF_MUST_USE bool mf_resp_randomkey(struct mf_resp_session *session);
+bool mf_resp_slowlog_get(struct mf_resp_session *session);
+bool mf_resp_slowlog_len(struct mf_resp_session *session);
+bool mf_resp_slowlog_reset(struct mf_resp_session *session);
+bool mf_resp_latency_doctor(struct mf_resp_session *session);
+bool mf_resp_latency_graph(struct mf_resp_session *session);
+bool mf_resp_latency_histogram(struct mf_resp_session *session);
+bool mf_resp_latency_history(struct mf_resp_session *session);
+bool mf_resp_latency_latest(struct mf_resp_session *session);
+bool mf_resp_latency_reset(struct mf_resp_session *session);
 
 // MULTI and what belongs to it.
 bool mf_resp_in_multi(const struct mf_resp_session *session);

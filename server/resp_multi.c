@@ -31,6 +31,8 @@ struct queued {
     bool is_data;
     bool is_told;        // `words` is its whole reply
     struct mf_buf words; // u32 count and blobs
+    size_t slow_at;      // in mf_resp_multi.slow: what SLOWLOG may have to tell of it ...
+    size_t slow_bytes;   // ... 0 = nothing
 };
 
 struct mf_resp_multi {
@@ -42,6 +44,7 @@ struct mf_resp_multi {
     struct mf_buf commands; // encoded, one after the other
     uint32_t command_count;
     bool writes;
+    struct mf_buf slow;
     struct mf_buf conditions; // of the keys that are watched
     uint32_t watched;
     size_t bytes; // of all words kept
@@ -53,6 +56,7 @@ static void clear(struct mf_resp_multi *multi)
         mf_buf_free(&multi->queue[i].words);
     free(multi->queue);
     mf_buf_free(&multi->commands);
+    mf_buf_free(&multi->slow);
     mf_buf_free(&multi->conditions);
     *multi = (struct mf_resp_multi){0};
 }
@@ -113,6 +117,9 @@ static void queue_data(struct mf_resp_session *session)
     struct mf_resp_multi *multi = session->multi;
     struct mf_resp_ask *ask = &session->ask;
     struct queued *queued = add(multi, ask->row);
+    queued->slow_at = multi->slow.len;
+    mf_resp_account_keep(session, &multi->slow);
+    queued->slow_bytes = multi->slow.len - queued->slow_at;
     if (!mf_resp_ask_take(ask)) {
         queued->is_told = true;
         mf_resp_error(&queued->words, (const char *)ask->error.data);
@@ -224,6 +231,15 @@ static void free_exec(struct exec *exec)
     free(exec);
 }
 
+// A command of the shards, or one that was refused when it came.
+static void account(struct mf_resp_session *session, const struct mf_resp_multi *multi,
+                    const struct queued *queued, uint64_t us, struct mf_bytes reply)
+{
+    const struct mf_bytes kept =
+        mf_bytes_of(multi->slow.data + queued->slow_at, queued->slow_bytes);
+    mf_resp_account_command(session, queued->row, us, mf_resp_account_reply(session, reply), &kept);
+}
+
 // Carries out what was kept in words, and appends its reply to `out`.
 static void run_own(struct mf_resp_session *session, const struct queued *queued,
                     struct mf_buf *out)
@@ -241,7 +257,7 @@ static void run_own(struct mf_resp_session *session, const struct queued *queued
     session->capture = out;
     bool done = mf_resp_own(session);
     (void)done; // none of those that may be queued ever waits
-    mf_resp_account_command(session, queued->row, mf_mono_us() - began_us, session->outcome);
+    mf_resp_account_command(session, queued->row, mf_mono_us() - began_us, session->outcome, NULL);
     session->outcome = MF_RESP_FINE;
     session->capture = NULL;
     session->ask = asked;
@@ -259,8 +275,7 @@ static bool answer_own(struct mf_resp_session *session, struct exec *exec)
             continue;
         if (queued->is_told) {
             mf_buf_put(&reply, queued->words.data, queued->words.len);
-            mf_resp_account_command(session, queued->row, 0,
-                                    mf_resp_account_reply(session, mf_buf_view(&reply)));
+            account(session, &exec->multi, queued, 0, mf_buf_view(&reply));
         } else {
             run_own(session, queued, &reply);
         }
@@ -274,8 +289,8 @@ static bool answer_own(struct mf_resp_session *session, struct exec *exec)
 
 // us: what the shard's commands have taken, each.
 static void tell_data(struct mf_resp_session *session, struct mf_buf *out,
-                      const struct queued *queued, unsigned version, struct mf_reader *results,
-                      uint64_t us)
+                      const struct mf_resp_multi *multi, const struct queued *queued,
+                      unsigned version, struct mf_reader *results, uint64_t us)
 {
     size_t before = out->len;
     struct mf_result result;
@@ -285,7 +300,7 @@ static void tell_data(struct mf_resp_session *session, struct mf_buf *out,
                  &result);
     mf_resp_account_lookup(session, queued->op, queued->form, &result);
     struct mf_bytes reply = mf_bytes_of(out->data + before, out->len - before);
-    mf_resp_account_command(session, queued->row, us, mf_resp_account_reply(session, reply));
+    account(session, multi, queued, us, reply);
 }
 
 // began_us: when the shard was asked.
@@ -300,7 +315,7 @@ static void tell_all(struct mf_resp_session *session, struct mf_buf *out, const 
     for (uint32_t i = 0; i < exec->multi.count; i++) {
         const struct queued *queued = &exec->multi.queue[i];
         if (queued->is_data) {
-            tell_data(session, out, queued, version, &shards, us);
+            tell_data(session, out, &exec->multi, queued, version, &shards, us);
         } else {
             struct mf_bytes reply = mf_read_blob(&own);
             mf_buf_put(out, reply.data, reply.len);

@@ -434,6 +434,15 @@ static own_handler *const handlers[MF_RESP_OWN_COUNT] = {
     [MF_RESP_PSUBSCRIBE] = mf_resp_psubscribe,
     [MF_RESP_UNSUBSCRIBE] = mf_resp_unsubscribe,
     [MF_RESP_PUNSUBSCRIBE] = mf_resp_punsubscribe,
+    [MF_RESP_SLOWLOG_GET] = mf_resp_slowlog_get,
+    [MF_RESP_SLOWLOG_LEN] = mf_resp_slowlog_len,
+    [MF_RESP_SLOWLOG_RESET] = mf_resp_slowlog_reset,
+    [MF_RESP_LATENCY_DOCTOR] = mf_resp_latency_doctor,
+    [MF_RESP_LATENCY_GRAPH] = mf_resp_latency_graph,
+    [MF_RESP_LATENCY_HISTOGRAM] = mf_resp_latency_histogram,
+    [MF_RESP_LATENCY_HISTORY] = mf_resp_latency_history,
+    [MF_RESP_LATENCY_LATEST] = mf_resp_latency_latest,
+    [MF_RESP_LATENCY_RESET] = mf_resp_latency_reset,
 };
 
 bool mf_resp_own(struct mf_resp_session *session)

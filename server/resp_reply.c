@@ -12,6 +12,7 @@
 
 #define FREE_CALLS_MAX 4096u
 #define KEEP_REPLY_BYTES 1024u
+#define KEEP_WORDS_BYTES 256u
 
 static struct mf_resp_call *take_call(struct mf_resp_session *session)
 {
@@ -28,10 +29,12 @@ static void give_back(struct mf_resp_door *door, struct mf_resp_call *call)
 {
     if (door->free_count == FREE_CALLS_MAX) {
         mf_buf_free(&call->reply);
+        mf_buf_free(&call->words);
         free(call);
         return;
     }
     mf_buf_clear(&call->reply, KEEP_REPLY_BYTES);
+    mf_buf_clear(&call->words, KEEP_WORDS_BYTES);
     call->next = door->free;
     door->free = call;
     door->free_count++;
@@ -71,11 +74,13 @@ static struct mf_resp_call *new_call(struct mf_resp_session *session, struct mf_
 {
     struct mf_resp_call *call = take_call(session);
     struct mf_buf kept = call->reply;
+    struct mf_buf words = call->words;
     *call = (struct mf_resp_call){.session = session,
                                   .touch = touch,
                                   .bytes = session->request_bytes,
                                   .silent = session->replies != MF_RESP_SENT,
-                                  .reply = kept};
+                                  .reply = kept,
+                                  .words = words};
     if (session->last != NULL)
         session->last->next = call;
     else

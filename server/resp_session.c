@@ -23,6 +23,7 @@ void mf_resp_door_free(struct mf_resp_door *door)
         struct mf_resp_call *call = door->free;
         door->free = call->next;
         mf_buf_free(&call->reply);
+        mf_buf_free(&call->words);
         free(call);
     }
     mf_resp_stats_free(door->stats);
@@ -85,6 +86,9 @@ static bool run(struct mf_resp_session *session)
         mf_resp_multi_abort(session);
         mf_resp_reply_error(session, (const char *)ask->error.data);
         session->outcome = MF_RESP_REFUSED;
+        // A subcommand that there is none of is counted with its container.
+        if (ask->row == NULL)
+            ask->row = mf_resp_find(ask->words, 1);
         return true;
     }
     session->asked = ask->row;
