@@ -585,7 +585,12 @@ static void accept_client(void *arg, int fd)
 
 static void accept_resp(void *arg, int fd)
 {
-    mf_resp_accepted(arg, fd);
+    mf_resp_accepted(arg, fd, false);
+}
+
+static void accept_resp_cluster(void *arg, int fd)
+{
+    mf_resp_accepted(arg, fd, true);
 }
 
 static void accept_peer(void *arg, int fd)
@@ -602,6 +607,8 @@ static void begin_stop(struct mf_reactor *reactor, struct mf_task *task)
     reactor->rpc_listener = NULL;
     mf_listener_free(reactor->resp_listener);
     reactor->resp_listener = NULL;
+    mf_listener_free(reactor->resp_cluster_listener);
+    reactor->resp_cluster_listener = NULL;
     mf_mover_tick(reactor->mover);
 }
 
@@ -705,6 +712,9 @@ enum mf_err mf_reactor_open(struct mf_reactor *reactor, struct mf_reactor_socket
         reactor->rpc_listener = mf_listener_new(reactor->loop, sockets.rpc, accept_client, reactor);
     if (sockets.resp >= 0)
         reactor->resp_listener = mf_listener_new(reactor->loop, sockets.resp, accept_resp, reactor);
+    if (sockets.resp_cluster >= 0)
+        reactor->resp_cluster_listener =
+            mf_listener_new(reactor->loop, sockets.resp_cluster, accept_resp_cluster, reactor);
     if (sockets.peer >= 0)
         reactor->peer_listener = mf_listener_new(reactor->loop, sockets.peer, accept_peer, reactor);
     for (uint32_t i = 0; i < reactor->shard_count; i++)
@@ -738,6 +748,7 @@ void mf_reactor_close(struct mf_reactor *reactor)
 {
     mf_listener_free(reactor->rpc_listener);
     mf_listener_free(reactor->resp_listener);
+    mf_listener_free(reactor->resp_cluster_listener);
     mf_listener_free(reactor->peer_listener);
     mf_wal_close(reactor->wal);
     reactor->wal = NULL; // ops that cross between reactors now still look for it
