@@ -87,7 +87,7 @@ static const struct mf_resp_row rows[] = {
      "The id of this node", OWN(CLUSTER)},
     {"cluster|nodes", 2, MF_RESP_STALE, NO_KEYS, VARIES, "cluster", "3.0.0",
      "The nodes and the slots that they lead, as lines", OWN(CLUSTER)},
-    {"cluster|shards", 2, ANYTIME, NO_KEYS, VARIES, "cluster", "7.0.0",
+    {"cluster|shards", 2, MF_RESP_STALE, NO_KEYS, VARIES, "cluster", "7.0.0",
      "The nodes and the slots that they lead, as maps", OWN(CLUSTER)},
     {"cluster|slots", 2, MF_RESP_STALE, NO_KEYS, VARIES, "cluster", "3.0.0",
      "Which node leads which slots", OWN(CLUSTER)},

@@ -9,6 +9,7 @@ from mayfly_test.client import parse_address
 from mayfly_test.cluster import SLOTS, key_in_slots, slot_of
 from mayfly_test.resp import RedisServer, Resp, pack
 from mayfly_test.wait import wait_for
+from test_resp import compare
 
 SHARDS = 16
 CROSSSLOT = b"-CROSSSLOT Keys in request don't hash to the same slot\r\n"
@@ -53,13 +54,13 @@ class Reply:
     def take(self):
         line, _, self.data = self.data.partition(b"\r\n")
         kind, rest = line[:1], line[1:]
-        if kind in b"*%":
+        if kind in b"*%~":
             count = int(rest) * (2 if kind == b"%" else 1)
             return [self.take() for _ in range(count)]
         if kind in b"$=":
             size = int(rest)
             text, self.data = self.data[:size], self.data[size + 2:]
-            return text.decode()
+            return text[4 * (kind == b"="):].decode()
         return int(rest) if kind == b":" else line.decode()
 
 
@@ -149,25 +150,15 @@ def test_one_node_says_what_redis_says(t):
                     equal(ours, theirs, f"COMMAND INFO {name}")
 
 
-def test_commands_of_one_key_are_answered_as_by_redis(t):
+def test_commands_are_answered_as_by_redis(t):
     node = with_resp_cluster(t, 1).nodes[0]
-    cases = list(resp_cases.one_key(t.rng, 0.1)) + list(resp_cases.transactions())
+    cases = list(resp_cases.one_key(t.rng, 0.1)) + list(resp_cases.transactions()) + \
+        list(resp_cases.random_sequences(t.rng, 100, 30))
     with RedisServer(t.dir, "--cluster-enabled", "yes") as server, Resp(server.address) as redis, \
             Resp(address(node)) as mayfly:
         equal(redis.call("CLUSTER", "ADDSLOTSRANGE", 0, SLOTS - 1), b"+OK\r\n", "ADDSLOTSRANGE")
         wait_for(lambda: redis.call("GET", "a") == b"$-1\r\n", 20, "Redis to take its slots")
-        count = 0
-        for case in cases:
-            redirected = []
-            for server_at in (redis, mayfly):
-                replies = server_at.pipeline(case)
-                redirected.append([reply if reply.startswith((b"-CROSS", b"-EXECABORT", b"+QUEUED"))
-                                   else reply[:1] for reply in replies])
-            if any("" in map(str, words) for words in case):
-                continue
-            equal(redirected[1], redirected[0], f"the kinds of the replies to {case}")
-            count += len(case)
-        t.note(f"{count} replies compared")
+        t.note(f"{compare(redis, mayfly, cases, 'on the cluster port')} replies compared")
 
 
 def test_on_the_other_port_there_is_no_cluster(t):
@@ -229,17 +220,17 @@ def test_all_nodes_tell_the_same_leaders_of_all_slots(t):
 def test_a_host_is_always_told(t):
     """Of a node that listens on all interfaces: the address by which the client came, or what the
     node is told to say."""
-    cluster = with_resp_cluster(t, 2, **{"listen.resp_cluster": "0.0.0.0:0"})
+    cluster = with_resp_cluster(t, **{"listen.resp_cluster": "0.0.0.0:0"})
     for node in cluster.nodes:
         ports = [int(other.ready["resp_cluster"].rpartition(":")[2]) for other in cluster.nodes]
         with Resp(("127.0.0.1", ports[node.id - 1])) as client:
             for _, _, (host, port, name, _) in told(client, "CLUSTER", "SLOTS"):
                 equal((host, port), ("127.0.0.1", ports[int(name, 16) - 1]), "the address")
-            other = cluster.nodes[2 - node.id]
+            other = cluster.nodes[node.id % 3]
             key = key_of(other)
             equal(client.call("GET", key),
                   b"-MOVED %d 127.0.0.1:%d\r\n" % (slot_of(key), ports[other.id - 1]), "GET")
-    named = t.cluster(2, "named", start=False, shards=SHARDS, mode="none", overrides={
+    named = t.cluster(3, "named", start=False, shards=SHARDS, mode="none", overrides={
         "listen.resp_cluster": "127.0.0.1:0", "listen.advertise_host": "localhost"}).start()
     port = [int(node.ready["resp_cluster"].rpartition(":")[2]) for node in named.nodes]
     with Resp(("127.0.0.1", port[0])) as client:
@@ -345,3 +336,181 @@ def test_a_shard_that_changes_hands_says_try_again(t):
             heir.resume()
         order.join()
         wait_for(lambda: other.call("SET", key, "w") == moved(key, heir), 20, "the new leader")
+
+
+# Without a leader.
+
+def test_slots_without_a_leader_are_left_out_and_not_served(t):
+    cluster = with_resp_cluster(t, **{"limits.request_timeout": 300})
+    node = cluster.nodes[0]
+    key, mine = key_of(cluster.nodes[1]), key_of(node)
+    with Resp(address(node)) as client:
+        for other in cluster.nodes[1:]:
+            other.kill9()
+        wait_for(lambda: client.call("GET", key) == NOT_SERVED, 30, "CLUSTERDOWN")
+        def only_mine():
+            return {name for _, _, (_, _, name, _) in told(client, "CLUSTER", "SLOTS")} \
+                <= {node_id(node)}
+        wait_for(only_mine, 30, "the dead leaders to be forgotten")
+        for request in (["SET", key, "v"], ["MSET", key, "v"], ["WATCH", key]):
+            equal(client.call(*request), NOT_SERVED, request)
+        equal(client.pipeline([["MULTI"], ["SET", key, "v"], ["EXEC"], ["EXEC"]])[2:],
+              [NOT_SERVED, b"-ERR EXEC without MULTI\r\n"], "a transaction")
+        true(client.call("GET", mine).startswith(b"-CLUSTERDOWN "), "GET of what it led")
+        true(len(told(client, "CLUSTER", "SHARDS")) <= 1, "SHARDS")
+        line, = told(client, "CLUSTER", "NODES").splitlines()
+        equal(line.split(" ")[2], "myself,master", "NODES")
+        info = dict(line.split(":") for line in
+                    told(client, "CLUSTER", "INFO").split("\r\n") if line)
+        equal((info["cluster_state"], info["cluster_known_nodes"]), ("fail", "1"), "INFO")
+        true(int(info["cluster_slots_assigned"]) < SLOTS, "INFO")
+
+
+def test_a_leader_without_the_port_is_not_told(t):
+    cluster = with_resp_cluster(t, start=False)
+    cluster.start_with(lambda node: node.id == 3 and node.settings.update(
+        {"listen.resp_cluster": ""}))
+    cluster.wait_settled()
+    node, silent = cluster.nodes[0], cluster.nodes[2]
+    with Resp(address(node)) as client:
+        equal(client.call("GET", key_of(silent)), NOT_SERVED, "GET")
+        true({name for _, _, (_, _, name, _) in told(client, "CLUSTER", "SLOTS")}
+             == {node_id(node), node_id(cluster.nodes[1])}, "SLOTS")
+        true("cluster_state:fail" in told(client, "CLUSTER", "INFO"), "INFO")
+
+
+def test_requests_ride_through_a_failover_without_an_error(t):
+    """Asked for what a node led that has just died, another one sends to it until it is missed, then
+    waits for the next leader instead of refusing."""
+    cluster = with_resp_cluster(t)
+    node, doomed = cluster.nodes[:2]
+    key = key_of(doomed)
+    dead = moved(key, doomed)
+    with Resp(address(node), timeout=60) as client:
+        doomed.kill9()
+        reply = wait_for(lambda: (got := client.call("SET", key, "v")) != dead and got, 30,
+                         "the node to be missed")
+        next_one = moved(key, cluster.nodes[2])
+        true(reply in (b"+OK\r\n", next_one), f"SET: {reply!r}")
+        slots = told(client, "CLUSTER", "SLOTS")
+        true(all(name != node_id(doomed) for first, last, (_, _, name, _) in slots
+                 if first <= slot_of(key) <= last), "SLOTS")
+
+
+def test_what_may_have_happened_is_no_redirection(t):
+    """A write that is on its way when its leader loses the others: nobody may send it again."""
+    cluster = with_resp_cluster(t, 3, **{"limits.request_timeout": 1000})
+    leader = cluster.nodes[0]
+    key = key_of(leader)
+    with Resp(address(leader), timeout=60) as client:
+        equal(client.call("SET", key, "v"), b"+OK\r\n", "SET")
+        for other in cluster.nodes[1:]:
+            other.pause()
+        client.send(pack(["INCR", "{%s}n" % key.decode()]))
+        reply = client.receive()
+        true(reply.startswith(b"-TIMEOUT "), f"INCR: {reply!r}")
+        for other in cluster.nodes[1:]:
+            other.resume()
+
+
+# Keys of this node.
+
+def fill(cluster, count=600):
+    """Sets keys, each at its leader, and returns which node has which."""
+    owners = {node: set() for node in cluster.nodes}
+    slots = {node: led_by(node) for node in cluster.nodes}
+    for i in range(count):
+        key = b"key:%d" % i
+        for node, ranges in slots.items():
+            if any(first <= slot_of(key) <= last for first, last in ranges):
+                owners[node].add(key)
+    for node, keys in owners.items():
+        with Resp(address(node)) as client:
+            for reply in client.pipeline([["SET", key, "v"] for key in sorted(keys)]):
+                equal(reply, b"+OK\r\n", "SET")
+    return owners
+
+
+def scan(client, cursor=b"0", *options):
+    found = []
+    while True:
+        reply = client.call("SCAN", cursor, *options).split(b"\r\n")
+        cursor = reply[2]
+        found += reply[5::2]
+        if cursor == b"0":
+            return found
+
+
+def test_each_node_walks_through_what_it_leads(t):
+    cluster = with_resp_cluster(t)
+    owners = fill(cluster)
+    for node, keys in owners.items():
+        with Resp(address(node)) as client:
+            for options in ((), ("COUNT", 1), ("COUNT", 1000), ("MATCH", "key:*")):
+                equal(sorted(scan(client, b"0", *options)), sorted(keys), f"SCAN {options}")
+            equal(sorted(client.call("KEYS", "*").split(b"\r\n")[2::2]), sorted(keys), "KEYS")
+            equal(client.call("DBSIZE"), b":%d\r\n" % len(keys), "DBSIZE")
+            drawn = {client.call("RANDOMKEY").split(b"\r\n")[1] for _ in range(100)}
+            true(len(drawn) > 20 and drawn <= keys, "RANDOMKEY")
+    first, other = cluster.nodes[:2]
+    with Resp(address(first)) as client, Resp(address(other)) as there:
+        halfway = client.call("SCAN", 0, "COUNT", 50).split(b"\r\n")
+        rest = scan(there, halfway[2])
+        true(set(rest) <= owners[other], "a cursor of another node")
+        equal(client.call("SCAN", "18446744073709551615"), b"-ERR invalid cursor\r\n", "SCAN")
+        equal(client.call("FLUSHALL"), b"+OK\r\n", "FLUSHALL")
+        equal(client.call("DBSIZE"), b":0\r\n", "DBSIZE here")
+        equal(client.call("RANDOMKEY"), b"$-1\r\n", "RANDOMKEY here")
+        equal(there.call("DBSIZE"), b":%d\r\n" % len(owners[other]), "DBSIZE there")
+        equal(scan(client), [], "SCAN here")
+
+
+def test_a_scan_goes_on_when_its_shard_has_gone(t):
+    cluster = with_resp_cluster(t)
+    owners = fill(cluster)
+    node, other = cluster.nodes[:2]
+    with Resp(address(node)) as client:
+        reply = client.call("SCAN", 0, "COUNT", 1).split(b"\r\n")
+        cursor, seen = reply[2], reply[5::2]
+        true(cursor != b"0" and seen, "a cursor")
+        transfer(cluster, seen[0], other)
+        gone = {key for key in owners[node]
+                if cluster.shard_of(key) == cluster.shard_of(seen[0])}
+        rest = set(scan(client, cursor))
+        true(owners[node] - gone <= rest | set(seen) <= owners[node], "the rest")
+        equal(rest & gone, set(), "what another node leads now")
+
+
+def test_keys_of_a_slot_are_counted_and_named(t):
+    cluster = with_resp_cluster(t, 3, shards=3)
+    node, other = cluster.nodes[:2]
+    tag = b"{%s}" % key_of(node)
+    slot = slot_of(tag)
+    keys = [b"%s%d" % (tag, i) for i in range(2500)]
+    with Resp(address(node)) as client, Resp(address(other)) as there:
+        client.pipeline([["SET", key, "v"] for key in keys])
+        client.pipeline([["SET", f"{key_of(node, b'x').decode()}", "v"]])
+        client.call("SET", tag + b"dead", "v", "PX", "1")
+        wait_for(lambda: client.call("EXISTS", tag + b"dead") == b":0\r\n", 10, "a key to die")
+        equal(client.call("CLUSTER", "COUNTKEYSINSLOT", slot), b":2500\r\n", "COUNTKEYSINSLOT")
+        for most, wanted in ((0, 0), (1, 1), (1200, 1200), (2500, 2500), (2**63 - 1, 2500)):
+            found = told(client, "CLUSTER", "GETKEYSINSLOT", slot, most)
+            equal(len(set(found)), wanted, f"GETKEYSINSLOT of at most {most}")
+            true({name.encode() for name in found} <= set(keys), "they are of the slot")
+        equal(there.call("CLUSTER", "COUNTKEYSINSLOT", slot), b":0\r\n", "at another node")
+        equal(there.call("CLUSTER", "GETKEYSINSLOT", slot, 10), b"*0\r\n", "at another node")
+        equal(client.pipeline([["MULTI"], ["CLUSTER", "COUNTKEYSINSLOT", slot], ["EXEC"]])[1:],
+              [b"-ERR Command not allowed inside a transaction\r\n", ABORTED], "inside MULTI")
+        equal(client.pipeline([["SET", tag, "v"], ["CLUSTER", "COUNTKEYSINSLOT", slot],
+                               ["DEL", tag], ["CLUSTER", "COUNTKEYSINSLOT", slot]]),
+              [b"+OK\r\n", b":2501\r\n", b":1\r\n", b":2500\r\n"], "in a pipeline")
+
+
+def test_any_node_tells_of_every_change(t):
+    """A subscriber needs one connection, to whichever node, as cluster clients open it."""
+    cluster = with_resp_cluster(t)
+    with Resp(address(cluster.nodes[0])) as client:
+        client.call("SUBSCRIBE", "__keyevent@0__:set")
+        owners = fill(cluster, 30)
+        heard = sorted(client.receive().split(b"\r\n")[6] for _ in range(30))
+        equal(heard, sorted(set().union(*owners.values())), "keys that were set")
