@@ -558,6 +558,7 @@ static void on_sweep(struct ev_loop *loop, ev_timer *watcher, int events)
     mf_links_tick(reactor->links);
     mf_forming_tick(reactor);
     mf_router_tick(reactor);
+    mf_resp_door_tick(reactor);
     mf_streams_tick(reactor->streams, mf_reactor_now_us(reactor));
     mf_checkpoint_sweep(reactor);
     mf_mover_tick(reactor->mover);

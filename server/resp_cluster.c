@@ -5,6 +5,9 @@
 // master without replicas, for the slots that it leads as far as this node knows; a slot without a
 // leader is left out, and so is one whose leader has no such port. An id is the node's number, in
 // 40 hexadecimal digits.
+//
+// Some clients ask once and never again for what was left out. So who asks while leaders are being
+// found waits for them, as other requests do, though not for as long.
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +19,8 @@
 #include "server/roster.h"
 
 #define ID_BYTES 41
+// A failover takes one or two leases.
+#define WAIT_LEASES 4u
 
 // Slots in a row with one leader.
 struct range {
@@ -39,6 +44,7 @@ struct map {
     struct leader
         leaders[MF_MEMBERS_MAX]; // ascending by id; and this node, whether it leads or not
     uint32_t count;
+    unsigned version; // in which it is told
 };
 
 static void format_id(uint16_t node, char out[ID_BYTES])
@@ -148,7 +154,7 @@ static void tell_info(const struct mf_resp_session *session, struct mf_buf *out,
     put_line(&text, "cluster_stats_messages_sent", 0);
     put_line(&text, "cluster_stats_messages_received", 0);
     put_line(&text, "total_cluster_links_buffer_limit_exceeded", 0);
-    mf_resp_verbatim(out, session->version, mf_buf_view(&text));
+    mf_resp_verbatim(out, map->version, mf_buf_view(&text));
     mf_buf_free(&text);
 }
 
@@ -193,11 +199,11 @@ static void tell_nodes(const struct mf_resp_session *session, struct mf_buf *out
     struct mf_buf text = {0};
     for (uint32_t i = 0; i < map->count; i++)
         put_node(session, &text, map, &map->leaders[i]);
-    mf_resp_verbatim(out, session->version, mf_buf_view(&text));
+    mf_resp_verbatim(out, map->version, mf_buf_view(&text));
     mf_buf_free(&text);
 }
 
-static void tell_slots(const struct mf_resp_session *session, struct mf_buf *out, struct map *map)
+static void tell_slots(struct mf_buf *out, struct map *map)
 {
     mf_resp_array(out, map->range_count);
     for (uint32_t i = 0; i < map->range_count; i++) {
@@ -211,16 +217,15 @@ static void tell_slots(const struct mf_resp_session *session, struct mf_buf *out
         mf_resp_bulk_str(out, leader->place.host);
         mf_resp_int(out, leader->place.port);
         mf_resp_bulk_str(out, id);
-        mf_resp_map(out, session->version, 0);
+        mf_resp_map(out, map->version, 0);
     }
 }
 
-static void tell_shard(const struct mf_resp_session *session, struct mf_buf *out,
-                       const struct map *map, const struct leader *leader)
+static void tell_shard(struct mf_buf *out, const struct map *map, const struct leader *leader)
 {
     char id[ID_BYTES];
     format_id(leader->id, id);
-    mf_resp_map(out, session->version, 2);
+    mf_resp_map(out, map->version, 2);
     mf_resp_bulk_str(out, "slots");
     mf_resp_array(out, leader->ranges * 2);
     for (uint32_t i = 0; i < map->range_count; i++) {
@@ -231,7 +236,7 @@ static void tell_shard(const struct mf_resp_session *session, struct mf_buf *out
     }
     mf_resp_bulk_str(out, "nodes");
     mf_resp_array(out, 1);
-    mf_resp_map(out, session->version, 7);
+    mf_resp_map(out, map->version, 7);
     mf_resp_bulk_str(out, "id");
     mf_resp_bulk_str(out, id);
     mf_resp_bulk_str(out, "port");
@@ -248,13 +253,12 @@ static void tell_shard(const struct mf_resp_session *session, struct mf_buf *out
     mf_resp_bulk_str(out, "online");
 }
 
-static void tell_shards(const struct mf_resp_session *session, struct mf_buf *out,
-                        const struct map *map)
+static void tell_shards(struct mf_buf *out, const struct map *map)
 {
     mf_resp_array(out, count_masters(map));
     for (uint32_t i = 0; i < map->count; i++) {
         if (map->leaders[i].slots > 0)
-            tell_shard(session, out, map, &map->leaders[i]);
+            tell_shard(out, map, &map->leaders[i]);
     }
 }
 
@@ -312,26 +316,61 @@ static bool keys_in_slot(struct mf_resp_session *session, bool count)
     return mf_resp_keys_in_slot(session, (uint16_t)slot, most);
 }
 
-static bool tell_map(struct mf_resp_session *session, const char *sub)
+static const char *sub_of(const struct mf_resp_row *row)
+{
+    return row->name + strlen("cluster|");
+}
+
+static void put_map(struct mf_resp_session *session, struct mf_buf *out, unsigned version,
+                    const char *sub)
 {
     struct map *map = new_map(session);
-    struct mf_buf *out = mf_resp_reply_begin(session);
+    map->version = version;
     if (strcmp(sub, "info") == 0)
         tell_info(session, out, map);
     else if (strcmp(sub, "nodes") == 0)
         tell_nodes(session, out, map);
     else if (strcmp(sub, "slots") == 0)
-        tell_slots(session, out, map);
+        tell_slots(out, map);
     else
-        tell_shards(session, out, map);
-    mf_resp_reply_end(session);
+        tell_shards(out, map);
     free_map(map);
+}
+
+static bool has_all_leaders(const struct mf_node *node)
+{
+    for (uint32_t i = 0; i < node->config.shards; i++) {
+        if (mf_node_leader(node, i) == 0)
+            return false;
+    }
     return true;
 }
 
-static const char *sub_of(const struct mf_resp_row *row)
+static void wait_for_leaders(struct mf_resp_session *session)
 {
-    return row->name + strlen("cluster|");
+    struct mf_resp_door *door = session->client.reactor->resp;
+    const struct mf_node *node = session->client.reactor->node;
+    uint64_t wait_us = WAIT_LEASES * mf_node_lease_us(node);
+    uint64_t most_us = (uint64_t)node->config.request_timeout_ms * 1000;
+    session->map_call = mf_resp_call_begin(session, MF_RESP_FORM_PLAIN, (struct mf_resp_touch){0});
+    session->map_until_us = session->asked_us + (wait_us < most_us ? wait_us : most_us);
+    session->map_next = door->map_waits;
+    door->map_waits = session;
+}
+
+// False when another such request of the session waits.
+static bool tell_map(struct mf_resp_session *session, const char *sub)
+{
+    if (session->map_call != NULL)
+        return false;
+    if (strcmp(sub, "info") != 0 && session->capture == NULL &&
+        !has_all_leaders(session->client.reactor->node)) {
+        wait_for_leaders(session);
+        return true;
+    }
+    put_map(session, mf_resp_reply_begin(session), session->version, sub);
+    mf_resp_reply_end(session);
+    return true;
 }
 
 bool mf_resp_cluster_walks(const struct mf_resp_row *row)
@@ -361,4 +400,40 @@ bool mf_resp_cluster(struct mf_resp_session *session)
         mf_resp_int(out, mf_slot_of(mf_resp_word(session, 2)));
     mf_resp_reply_end(session);
     return true;
+}
+
+void mf_resp_door_tick(struct mf_reactor *reactor)
+{
+    struct mf_resp_session **at = &reactor->resp->map_waits;
+    if (*at == NULL)
+        return;
+    bool all = has_all_leaders(reactor->node);
+    uint64_t now_us = mf_reactor_now_us(reactor);
+    while (*at != NULL) {
+        struct mf_resp_session *session = *at;
+        struct mf_resp_call *call = session->map_call;
+        if (!all && now_us < session->map_until_us) {
+            at = &session->map_next;
+            continue;
+        }
+        *at = session->map_next;
+        session->map_call = NULL;
+        put_map(session, mf_resp_call_reply(call), call->telling.version,
+                sub_of(call->telling.row));
+        mf_resp_call_end(call);
+    }
+}
+
+void mf_resp_map_no_more(struct mf_resp_session *session)
+{
+    struct mf_resp_session **at = &session->client.reactor->resp->map_waits;
+    struct mf_resp_call *call = session->map_call;
+    if (call == NULL)
+        return;
+    while (*at != session)
+        at = &(*at)->map_next;
+    *at = session->map_next;
+    session->map_call = NULL;
+    (void)mf_resp_call_reply(call); // there is none any more
+    mf_resp_call_end(call);
 }

@@ -73,6 +73,9 @@ struct mf_resp_session {
     char *lib_name;
     char *lib_version;
     char *user;
+    struct mf_resp_call *map_call;     // waits for leaders; NULL: none does
+    struct mf_resp_session *map_next;  // of those whose call waits
+    uint64_t map_until_us;             // at the latest
     bool walking;                      // a KEYS or RANDOMKEY is under way, one at a time
     struct mf_resp_multi *multi;       // NULL: no MULTI, and nothing watched
     struct mf_resp_listener *listener; // NULL: nothing subscribed
@@ -85,6 +88,7 @@ struct mf_resp_door {
     struct mf_resp_session *sessions;
     struct mf_resp_call *free;
     uint32_t free_count;
+    struct mf_resp_session *map_waits;
 };
 
 // The request of the session as it is understood, word by word.
@@ -163,6 +167,8 @@ MF_MUST_USE bool mf_resp_randomkey(struct mf_resp_session *session);
 // port, of a slot that no other node leads.
 MF_MUST_USE bool mf_resp_keys_in_slot(struct mf_resp_session *session, uint16_t slot, int64_t most);
 MF_MUST_USE bool mf_resp_cluster(struct mf_resp_session *session);
+// Ends what waits for leaders, without a word. The connection is gone.
+void mf_resp_map_no_more(struct mf_resp_session *session);
 // A subcommand of CLUSTER that is a walk.
 bool mf_resp_cluster_walks(const struct mf_resp_row *row);
 

@@ -185,6 +185,7 @@ static void on_closed(void *arg, struct mf_conn *conn, const char *reason)
     if (session->next != NULL)
         session->next->prev = session->prev;
     mf_resp_listen_no_more(session);
+    mf_resp_map_no_more(session);
     mf_client_closed(&session->client);
     mf_resp_session_release(session);
 }

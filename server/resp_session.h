@@ -14,6 +14,9 @@ struct mf_resp_door;
 struct mf_resp_door *mf_resp_door_new(void);
 void mf_resp_door_free(struct mf_resp_door *door); // they are all gone
 
+// Every few tens of milliseconds.
+void mf_resp_door_tick(struct mf_reactor *reactor);
+
 // Takes over a connection that came in on the port, or (cluster) on that of Redis Cluster; refuses
 // it when there are too many.
 void mf_resp_accepted(struct mf_reactor *reactor, int fd, bool cluster);

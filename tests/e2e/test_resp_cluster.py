@@ -388,6 +388,13 @@ def test_requests_ride_through_a_failover_without_an_error(t):
     dead = moved(key, doomed)
     with Resp(address(node), timeout=60) as client:
         doomed.kill9()
+        with Resp(address(cluster.nodes[2]), timeout=60) as third:
+            def found():
+                slots = told(third, "CLUSTER", "SLOTS")
+                covered = sum(last - first + 1 for first, last, _ in slots)
+                equal(covered, SLOTS, "slots in the map, also while leaders are being found")
+                return all(name != node_id(doomed) for _, _, (_, _, name, _) in slots)
+            wait_for(found, 30, "other leaders in the map")
         reply = wait_for(lambda: (got := client.call("SET", key, "v")) != dead and got, 30,
                          "the node to be missed")
         next_one = moved(key, cluster.nodes[2])
