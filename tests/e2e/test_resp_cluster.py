@@ -382,7 +382,7 @@ def test_a_leader_without_the_port_is_not_told(t):
 def test_requests_ride_through_a_failover_without_an_error(t):
     """Asked for what a node led that has just died, another one sends to it until it is missed, then
     waits for the next leader instead of refusing."""
-    cluster = with_resp_cluster(t)
+    cluster = with_resp_cluster(t, **{"consensus.lease_ms": 3000 if t.sanitized else 1000})
     node, doomed = cluster.nodes[:2]
     key = key_of(doomed)
     dead = moved(key, doomed)
