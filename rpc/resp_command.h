@@ -57,7 +57,8 @@ enum mf_resp_own {
     MF_RESP_QUIT,
     MF_RESP_TIME,
     MF_RESP_WAIT,
-    MF_RESP_NO_CLUSTER, // READONLY, READWRITE, ASKING
+    MF_RESP_CLUSTER_MODE, // READONLY, READWRITE, ASKING
+    MF_RESP_CLUSTER,      // and all its subcommands
     MF_RESP_HELP,
     MF_RESP_CLIENT_ID,
     MF_RESP_CLIENT_SETNAME,
@@ -181,6 +182,7 @@ int mf_resp_text_len(struct mf_bytes word);
 // Redis's own words, where several files have to say them.
 #define MF_RESP_SYNTAX "ERR syntax error"
 #define MF_RESP_NOT_INTEGER "ERR value is not an integer or out of range"
+#define MF_RESP_NO_CLUSTER "ERR This instance has cluster support disabled"
 #define MF_RESP_CROSSSLOT "CROSSSLOT Keys in request don't hash to the same slot"
 
 // What is needed of a request to tell its result.

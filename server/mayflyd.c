@@ -38,6 +38,7 @@
 struct sockets {
     int rpc[MF_THREADS_MAX];
     int resp[MF_THREADS_MAX];
+    int resp_cluster[MF_THREADS_MAX];
     int peer[MF_THREADS_MAX];
 };
 
@@ -107,7 +108,7 @@ static enum mf_err open_sockets(struct mf_node *node, struct sockets *sockets, c
 {
     const struct mf_config *config = &node->config;
     for (uint32_t i = 0; i < MF_THREADS_MAX; i++)
-        sockets->rpc[i] = sockets->resp[i] = sockets->peer[i] = -1;
+        sockets->rpc[i] = sockets->resp[i] = sockets->resp_cluster[i] = sockets->peer[i] = -1;
     enum mf_err err = MF_OK;
     if (config->rpc[0] != '\0')
         err = listen_all(node, "rpc", config->rpc, sockets->rpc, node->addresses.rpc,
@@ -115,6 +116,10 @@ static enum mf_err open_sockets(struct mf_node *node, struct sockets *sockets, c
     if (err == MF_OK && config->resp[0] != '\0')
         err = listen_all(node, "resp", config->resp, sockets->resp, node->addresses.resp,
                          sizeof(node->addresses.resp), message, size);
+    if (err == MF_OK && config->resp_cluster[0] != '\0')
+        err = listen_all(node, "resp_cluster", config->resp_cluster, sockets->resp_cluster,
+                         node->addresses.resp_cluster, sizeof(node->addresses.resp_cluster),
+                         message, size);
     if (err == MF_OK && config->peer[0] != '\0')
         err = listen_all(node, "peer", config->peer, sockets->peer, node->bound_peer,
                          sizeof(node->bound_peer), message, size);
@@ -149,8 +154,10 @@ static enum mf_err open_node(struct mf_node *node, char *message, size_t size)
     if (err == MF_OK)
         err = mf_recover(node, message, size);
     for (uint32_t i = 0; i < node->reactor_count && err == MF_OK; i++) {
-        const struct mf_reactor_sockets own = {
-            .rpc = sockets.rpc[i], .resp = sockets.resp[i], .peer = sockets.peer[i]};
+        const struct mf_reactor_sockets own = {.rpc = sockets.rpc[i],
+                                               .resp = sockets.resp[i],
+                                               .resp_cluster = sockets.resp_cluster[i],
+                                               .peer = sockets.peer[i]};
         err = mf_reactor_open(node->reactors[i], own, message, size);
     }
     if (err == MF_OK)
@@ -173,6 +180,8 @@ static void announce(const struct mf_node *node)
         printf(" rpc=%s", node->addresses.rpc);
     if (node->addresses.resp[0] != '\0')
         printf(" resp=%s", node->addresses.resp);
+    if (node->addresses.resp_cluster[0] != '\0')
+        printf(" resp_cluster=%s", node->addresses.resp_cluster);
     if (node->bound_peer[0] != '\0')
         printf(" peer=%s", node->bound_peer);
     printf("\n");

@@ -178,6 +178,15 @@ static inline bool mf_node_holds(const struct mf_node *node, uint32_t shard)
 {
     return atomic_load_explicit(&node->shards[shard].held, memory_order_relaxed);
 }
+// Who leads the shard, as far as is known here; 0: nobody. Any thread.
+static inline uint16_t mf_node_leader(const struct mf_node *node, uint32_t shard)
+{
+    return (uint16_t)atomic_load_explicit(&node->shards[shard].leader, memory_order_relaxed);
+}
+static inline bool mf_node_leads(const struct mf_node *node, uint32_t shard)
+{
+    return mf_node_leader(node, shard) == node->config.id;
+}
 // The nodes that have a copy, learners included, as far as known here: fills ids (at least
 // MF_COPIES_MAX), returns how many. Any thread.
 #define MF_COPIES_MAX 12

@@ -176,6 +176,7 @@ struct mf_reactor {
     struct mf_conn_pool *peer_pool;
     struct mf_listener *rpc_listener;
     struct mf_listener *resp_listener;
+    struct mf_listener *resp_cluster_listener;
     struct mf_listener *peer_listener;
 
     struct mf_owned_shard *shards; // shard id = index + i * reactor_count
@@ -234,6 +235,7 @@ uint16_t mf_reactor_of_shard(const struct mf_node *node, uint32_t shard);
 struct mf_reactor_sockets {
     int rpc;
     int resp;
+    int resp_cluster;
     int peer;
 };
 // Opens the WAL stream and takes over the sockets. MF_IO with a message.

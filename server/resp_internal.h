@@ -9,6 +9,7 @@
 
 #include "rpc/resp_command.h"
 #include "server/client.h"
+#include "server/request.h"
 #include "server/resp_session.h"
 #include "server/resp_stats.h"
 
@@ -25,6 +26,10 @@ struct mf_resp_touch {
     bool many; // any keys, or those of one class
     uint16_t class;
 };
+
+// The slot of a request's keys, on the Redis Cluster port, or one of these.
+#define MF_RESP_NO_SLOT (-1)
+#define MF_RESP_MANY_SLOTS (-2)
 
 enum mf_resp_replies { MF_RESP_SENT, MF_RESP_OFF, MF_RESP_SKIP_NEXT, MF_RESP_SKIPPED };
 
@@ -44,6 +49,7 @@ struct mf_resp_call {
     struct mf_resp_touch touch;
     enum mf_opcode op; // of a data command
     uint64_t began_us;
+    int32_t slot;
     size_t bytes;
     bool done;           // and its reply is kept
     bool silent;         // nobody wants the reply
@@ -60,6 +66,8 @@ struct mf_resp_session {
     struct mf_resp_request request;
     size_t request_bytes;
     struct mf_resp_ask ask; // the request as it is understood
+    bool cluster;           // it came in on the Redis Cluster port: resp_redirect.c
+    int32_t slot;           // of the request
     struct mf_resp_call *first;
     struct mf_resp_call *last;
     uint16_t under_way[MF_RESP_ACCESSES][MF_RESP_CLASSES];
@@ -77,6 +85,9 @@ struct mf_resp_session {
     char *lib_name;
     char *lib_version;
     char *user;
+    struct mf_resp_call *map_call;     // waits for leaders; NULL: none does
+    struct mf_resp_session *map_next;  // of those whose call waits
+    uint64_t map_until_us;             // at the latest
     bool walking;                      // a KEYS or RANDOMKEY is under way, one at a time
     struct mf_resp_multi *multi;       // NULL: no MULTI, and nothing watched
     struct mf_resp_listener *listener; // NULL: nothing subscribed
@@ -95,6 +106,7 @@ struct mf_resp_door {
     struct mf_resp_stats *stats;
     uint64_t now_us; // the clock as last read for a request ...
     uint32_t unread; // ... and how many were sent off since
+    struct mf_resp_session *map_waits;
 };
 
 // The request of the session as it is understood, word by word.
@@ -120,6 +132,9 @@ struct mf_resp_call *mf_resp_call_begin(struct mf_resp_session *session, enum mf
 struct mf_buf *mf_resp_call_reply(struct mf_resp_call *call);
 // The session may be gone after it.
 void mf_resp_call_end(struct mf_resp_call *call);
+// Tells the result of the shards, or who else is to be asked: the reply of the call.
+void mf_resp_call_tell(struct mf_resp_call *call, struct mf_buf *out,
+                       const struct mf_result *result);
 // A mf_request_done: tells the result and ends the call.
 void mf_resp_call_result(void *call, const struct mf_result *result);
 
@@ -152,6 +167,32 @@ void mf_resp_account_keep(struct mf_resp_session *session, struct mf_buf *out);
 void mf_resp_account_lookup(struct mf_resp_session *session, enum mf_opcode op,
                             enum mf_resp_form form, const struct mf_result *result);
 
+// The Redis Cluster port: whose a request is. On the other port nothing is ever elsewhere.
+
+// mf_request_start, on this port of what this node leads alone.
+void mf_resp_start(struct mf_resp_session *session, const struct mf_command *command,
+                   mf_request_done *done, void *arg);
+// The slot of all keys among the words of the request.
+int32_t mf_resp_find_slot(const struct mf_resp_ask *ask);
+int32_t mf_resp_same_slot(int32_t one, int32_t other);
+// Another node is to be asked, or none: the keys have several slots.
+bool mf_resp_is_elsewhere(const struct mf_resp_session *session, int32_t slot);
+// Says so at once.
+void mf_resp_reply_elsewhere(struct mf_resp_session *session, int32_t slot);
+// Appends the error, without an effect of the request, for this port; false if it is told as on the
+// other.
+bool mf_resp_tell_elsewhere(const struct mf_resp_session *session, struct mf_buf *out, int32_t slot,
+                            enum mf_err err);
+// Where a client of the session finds a node's Redis Cluster port; false: nowhere. The host is
+// never empty or that of all interfaces. bus: the port for other nodes.
+struct mf_resp_place {
+    char host[256];
+    uint16_t port;
+    uint16_t bus;
+};
+bool mf_resp_find_place(const struct mf_resp_session *session, uint16_t node,
+                        struct mf_resp_place *place);
+
 // Carries out what is not a data command. False, and nothing done, if it has to wait until what is
 // under way has ended.
 MF_MUST_USE bool mf_resp_own(struct mf_resp_session *session);
@@ -170,6 +211,14 @@ bool mf_resp_latency_histogram(struct mf_resp_session *session);
 bool mf_resp_latency_history(struct mf_resp_session *session);
 bool mf_resp_latency_latest(struct mf_resp_session *session);
 bool mf_resp_latency_reset(struct mf_resp_session *session);
+// At most so many keys of a slot; INT64_MAX: only the number of all is told. On the Redis Cluster
+// port, of a slot that no other node leads.
+MF_MUST_USE bool mf_resp_keys_in_slot(struct mf_resp_session *session, uint16_t slot, int64_t most);
+MF_MUST_USE bool mf_resp_cluster(struct mf_resp_session *session);
+// Ends what waits for leaders, without a word. The connection is gone.
+void mf_resp_map_no_more(struct mf_resp_session *session);
+// A subcommand of CLUSTER that is a walk.
+bool mf_resp_cluster_walks(const struct mf_resp_row *row);
 
 // MULTI and what belongs to it.
 bool mf_resp_in_multi(const struct mf_resp_session *session);

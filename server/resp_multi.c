@@ -12,7 +12,6 @@
 #include "base/slots.h"
 #include "base/txn.h"
 #include "server/hotkeys.h"
-#include "server/request.h"
 #include "server/resp_internal.h"
 
 #define QUEUED_MAX 100000u
@@ -47,7 +46,9 @@ struct mf_resp_multi {
     struct mf_buf slow;
     struct mf_buf conditions; // of the keys that are watched
     uint32_t watched;
-    size_t bytes; // of all words kept
+    size_t bytes;         // of all words kept
+    int32_t slot;         // on the Redis Cluster port: of the commands ...
+    int32_t watched_slot; // ... and of a key that is watched
 };
 
 static void clear(struct mf_resp_multi *multi)
@@ -58,7 +59,7 @@ static void clear(struct mf_resp_multi *multi)
     mf_buf_free(&multi->commands);
     mf_buf_free(&multi->slow);
     mf_buf_free(&multi->conditions);
-    *multi = (struct mf_resp_multi){0};
+    *multi = (struct mf_resp_multi){.slot = MF_RESP_NO_SLOT, .watched_slot = MF_RESP_NO_SLOT};
 }
 
 void mf_resp_multi_forget(struct mf_resp_session *session)
@@ -71,8 +72,10 @@ void mf_resp_multi_forget(struct mf_resp_session *session)
 
 static struct mf_resp_multi *multi_of(struct mf_resp_session *session)
 {
-    if (session->multi == NULL)
+    if (session->multi == NULL) {
         session->multi = mf_calloc(1, sizeof(*session->multi));
+        clear(session->multi);
+    }
     return session->multi;
 }
 
@@ -149,6 +152,8 @@ static bool may_be_queued(const struct mf_resp_session *session)
     case MF_RESP_UNSUBSCRIBE:
     case MF_RESP_PUNSUBSCRIBE:
         return false;
+    case MF_RESP_CLUSTER:
+        return !session->cluster || !mf_resp_cluster_walks(row);
     default:
         break;
     }
@@ -180,6 +185,7 @@ bool mf_resp_multi_queue(struct mf_resp_session *session)
         multi->bytes + session->request_bytes > config->request_bytes_max)
         return refuse(session, TOO_LARGE);
     multi->bytes += session->request_bytes;
+    multi->slot = mf_resp_same_slot(multi->slot, session->slot);
     if (session->ask.row->own == MF_RESP_DATA)
         queue_data(session);
     else
@@ -343,7 +349,7 @@ static void on_executed(void *arg, const struct mf_result *result)
     if (result->kind == MF_RESULT_ERROR && result->err == MF_TOO_LARGE)
         tell_failed(out, result, call->telling);
     else if (result->kind != MF_RESULT_TXN)
-        mf_resp_tell(out, call->telling, result);
+        mf_resp_call_tell(call, out, result);
     else if (result->integer == 0)
         mf_resp_null_array(out, version);
     else
@@ -377,7 +383,7 @@ static void send_txn(struct mf_resp_session *session, struct exec *exec)
         .body = mf_buf_view(&body),
     };
     mf_hotkeys_note(session->client.reactor->hotkeys, &command);
-    mf_request_start(session->client.reactor, &command, on_executed, exec);
+    mf_resp_start(session, &command, on_executed, exec);
     mf_buf_free(&body);
 }
 
@@ -391,11 +397,17 @@ bool mf_resp_exec(struct mf_resp_session *session)
         mf_resp_reply_error(session, "ERR EXEC without MULTI");
         return true;
     }
-    if (multi->aborted) {
+    session->slot = multi->slot != MF_RESP_NO_SLOT ? multi->slot : multi->watched_slot;
+    bool elsewhere = mf_resp_is_elsewhere(session, session->slot);
+    if (multi->aborted || elsewhere) {
         if (session->under_way_all[MF_RESP_READS] > 0)
             return false; // as in DISCARD
         mf_resp_multi_forget(session);
-        mf_resp_reply_error(session, "EXECABORT Transaction discarded because of previous errors.");
+        if (elsewhere)
+            mf_resp_reply_elsewhere(session, session->slot);
+        else
+            mf_resp_reply_error(session,
+                                "EXECABORT Transaction discarded because of previous errors.");
         return true;
     }
     // Its reads must not come before the writes under way, nor its writes before the reads.
@@ -452,6 +464,7 @@ static void add_conditions(struct mf_resp_session *session, const struct watchin
         mf_condition_encode(&condition, &multi->conditions);
         multi->watched++;
     }
+    multi->watched_slot = watching->call->slot;
 }
 
 static void end_watching(struct watching *watching)
@@ -464,7 +477,8 @@ static void end_watching(struct watching *watching)
     if (watching->err == MF_OK)
         mf_resp_status(out, "OK");
     else
-        mf_resp_tell_error(out, watching->err, NULL);
+        mf_resp_call_tell(call, out,
+                          &(struct mf_result){.kind = MF_RESULT_ERROR, .err = watching->err});
     mf_resp_call_end(call);
     mf_buf_free(&watching->keys);
     free(watching->versions);
@@ -539,7 +553,7 @@ bool mf_resp_watch(struct mf_resp_session *session)
         command.one.key = mf_resp_word(session, i + 1);
         struct watching_one *one = mf_alloc(sizeof(*one));
         *one = (struct watching_one){watching, i};
-        mf_request_start(session->client.reactor, &command, on_version, one);
+        mf_resp_start(session, &command, on_version, one);
     }
     if (--watching->waiting == 0)
         end_watching(watching);

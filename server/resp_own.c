@@ -194,7 +194,7 @@ static bool hello(struct mf_resp_session *session)
     mf_resp_bulk_str(out, "id");
     mf_resp_int(out, (int64_t)session->id);
     mf_resp_bulk_str(out, "mode");
-    mf_resp_bulk_str(out, "standalone");
+    mf_resp_bulk_str(out, session->cluster ? "cluster" : "standalone");
     mf_resp_bulk_str(out, "role");
     mf_resp_bulk_str(out, "master");
     mf_resp_bulk_str(out, "modules");
@@ -211,7 +211,10 @@ static bool select_database(struct mf_resp_session *session)
     if (number < INT_MIN || number > INT_MAX)
         return done_error(session, "ERR value is out of range, value must between -2147483648 and "
                                    "2147483647");
-    return number == 0 ? done_ok(session) : done_error(session, "ERR DB index is out of range");
+    if (number == 0)
+        return done_ok(session);
+    return done_error(session, session->cluster ? "ERR SELECT is not allowed in cluster mode"
+                                                : "ERR DB index is out of range");
 }
 
 static bool reset(struct mf_resp_session *session)
@@ -265,9 +268,10 @@ static bool wait_replicas(struct mf_resp_session *session)
     return true;
 }
 
-static bool no_cluster(struct mf_resp_session *session)
+// READONLY, READWRITE, ASKING: reads are the leader's alone, and slots do not move by halves.
+static bool cluster_mode(struct mf_resp_session *session)
 {
-    return done_error(session, "ERR This instance has cluster support disabled");
+    return session->cluster ? done_ok(session) : done_error(session, MF_RESP_NO_CLUSTER);
 }
 
 static bool help(struct mf_resp_session *session)
@@ -409,7 +413,8 @@ static own_handler *const handlers[MF_RESP_OWN_COUNT] = {
     [MF_RESP_QUIT] = quit,
     [MF_RESP_TIME] = tell_time,
     [MF_RESP_WAIT] = wait_replicas,
-    [MF_RESP_NO_CLUSTER] = no_cluster,
+    [MF_RESP_CLUSTER_MODE] = cluster_mode,
+    [MF_RESP_CLUSTER] = mf_resp_cluster,
     [MF_RESP_HELP] = help,
     [MF_RESP_CLIENT_ID] = client_id,
     [MF_RESP_CLIENT_SETNAME] = client_setname,

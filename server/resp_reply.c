@@ -77,6 +77,7 @@ static struct mf_resp_call *new_call(struct mf_resp_session *session, struct mf_
     struct mf_buf words = call->words;
     *call = (struct mf_resp_call){.session = session,
                                   .touch = touch,
+                                  .slot = session->slot,
                                   .bytes = session->request_bytes,
                                   .silent = session->replies != MF_RESP_SENT,
                                   .reply = kept,
@@ -165,10 +166,18 @@ void mf_resp_call_end(struct mf_resp_call *call)
     mf_resp_session_release(session);
 }
 
+void mf_resp_call_tell(struct mf_resp_call *call, struct mf_buf *out,
+                       const struct mf_result *result)
+{
+    if (result->kind != MF_RESULT_ERROR ||
+        !mf_resp_tell_elsewhere(call->session, out, call->slot, result->err))
+        mf_resp_tell(out, call->telling, result);
+}
+
 void mf_resp_call_result(void *arg, const struct mf_result *result)
 {
     struct mf_resp_call *call = arg;
-    mf_resp_tell(mf_resp_call_reply(call), call->telling, result);
+    mf_resp_call_tell(call, mf_resp_call_reply(call), result);
     mf_resp_account_lookup(call->session, call->op, call->telling.form, result);
     mf_resp_call_end(call);
 }

@@ -8,7 +8,6 @@
 
 #include "base/log.h"
 #include "server/hotkeys.h"
-#include "server/request.h"
 #include "server/resp_internal.h"
 
 struct mf_resp_door *mf_resp_door_new(const struct mf_node *node)
@@ -65,7 +64,7 @@ static bool run_data(struct mf_resp_session *session)
     mf_hotkeys_note(reactor->hotkeys, &ask->command);
     struct mf_resp_call *call = mf_resp_call_begin(session, ask->form, touch);
     call->op = ask->command.op;
-    mf_request_start(reactor, &ask->command, mf_resp_call_result, call);
+    mf_resp_start(session, &ask->command, mf_resp_call_result, call);
     return true;
 }
 
@@ -73,6 +72,15 @@ static bool run_data(struct mf_resp_session *session)
 static bool is_http(struct mf_bytes word)
 {
     return mf_resp_is(word, "post") || mf_resp_is(word, "host:");
+}
+
+static void refuse_closing(struct mf_resp_session *session)
+{
+    mf_resp_multi_abort(session);
+    struct mf_buf *out = mf_resp_reply_begin(session);
+    if (!mf_resp_tell_elsewhere(session, out, session->slot, MF_SHUTTING_DOWN))
+        mf_resp_tell_error(out, MF_SHUTTING_DOWN, NULL);
+    mf_resp_reply_end(session);
 }
 
 // False when it has to wait.
@@ -99,10 +107,14 @@ static bool run(struct mf_resp_session *session)
         mf_resp_reply_end(session);
         return true;
     }
-    if (!greeting && is_closing(session)) {
+    session->slot = session->cluster ? mf_resp_find_slot(ask) : MF_RESP_NO_SLOT;
+    if (mf_resp_is_elsewhere(session, session->slot)) {
         mf_resp_multi_abort(session);
-        mf_resp_tell_error(mf_resp_reply_begin(session), MF_SHUTTING_DOWN, NULL);
-        mf_resp_reply_end(session);
+        mf_resp_reply_elsewhere(session, session->slot);
+        return true;
+    }
+    if (!greeting && is_closing(session)) {
+        refuse_closing(session);
         return true;
     }
     if (session->version == 2 && (ask->row->flags & MF_RESP_LISTENING) == 0 &&
@@ -185,6 +197,7 @@ static void on_closed(void *arg, struct mf_conn *conn, const char *reason)
     if (session->next != NULL)
         session->next->prev = session->prev;
     mf_resp_listen_no_more(session);
+    mf_resp_map_no_more(session);
     mf_client_closed(&session->client);
     mf_resp_session_release(session);
 }
@@ -209,7 +222,7 @@ static void name_local(struct mf_resp_session *session)
     snprintf(session->local, sizeof(session->local), "%s", text);
 }
 
-void mf_resp_accepted(struct mf_reactor *reactor, int fd)
+void mf_resp_accepted(struct mf_reactor *reactor, int fd, bool cluster)
 {
     struct mf_resp_door *door = reactor->resp;
     struct mf_resp_session *session = mf_calloc(1, sizeof(*session));
@@ -219,6 +232,7 @@ void mf_resp_accepted(struct mf_reactor *reactor, int fd)
         return;
     }
     session->fd = fd;
+    session->cluster = cluster;
     session->version = 2;
     session->id = atomic_fetch_add_explicit(&reactor->node->resp_ids, 1, memory_order_relaxed) + 1;
     session->began_us = mf_reactor_now_us(reactor);

@@ -14,7 +14,11 @@ struct mf_resp_door;
 struct mf_resp_door *mf_resp_door_new(const struct mf_node *node);
 void mf_resp_door_free(struct mf_resp_door *door); // they are all gone
 
-// Takes over a connection that came in on the port; refuses it when there are too many.
-void mf_resp_accepted(struct mf_reactor *reactor, int fd);
+// Every few tens of milliseconds.
+void mf_resp_door_tick(struct mf_reactor *reactor);
+
+// Takes over a connection that came in on the port, or (cluster) on that of Redis Cluster; refuses
+// it when there are too many.
+void mf_resp_accepted(struct mf_reactor *reactor, int fd, bool cluster);
 
 #endif
