@@ -92,6 +92,7 @@ void mf_conn_write_output(struct mf_conn *conn)
         return;
     }
     if (n > 0) {
+        mf_conn_count(&conn->pool->outputs, &conn->pool->output_bytes, (size_t)n);
         conn->sent += (size_t)n;
         conn->give_up_us = mf_mono_us() + DRAIN_STALL_US;
     }
@@ -325,6 +326,7 @@ static void read_input(struct mf_conn *conn)
     conn->heard_us = mf_mono_us();
     conn->offered_us = conn->heard_us;
     size_t got = (size_t)n;
+    mf_conn_count(&pool->inputs, &pool->input_bytes, got);
     if (input->len == 0) {
         size_t used = offer(conn, mf_bytes_of(pool->scratch, got));
         if (used < got)

@@ -41,6 +41,14 @@ struct mf_conn_ops {
 struct mf_conn_pool *mf_conn_pool_new(struct ev_loop *loop);
 // Closes every connection (their `closed` is called) and frees the pool.
 void mf_conn_pool_free(struct mf_conn_pool *pool);
+// What has come and gone on all its connections, those that are closed too. Any thread.
+struct mf_conn_traffic {
+    uint64_t inputs; // reads that brought something
+    uint64_t input_bytes;
+    uint64_t outputs;
+    uint64_t output_bytes;
+};
+void mf_conn_pool_traffic(const struct mf_conn_pool *pool, struct mf_conn_traffic *traffic);
 size_t mf_conn_pool_count(const struct mf_conn_pool *pool);
 // Closes connections without input for that long that have no request in flight; 0 = never.
 void mf_conn_pool_idle_timeout(struct mf_conn_pool *pool, uint64_t idle_us);

@@ -83,6 +83,7 @@ struct mf_shard_status {
     _Atomic uint64_t applied;
     _Atomic uint64_t first;
     _Atomic uint64_t keys;
+    _Atomic uint64_t expiring; // of them, those with a TTL
     _Atomic uint64_t ids;
     _Atomic uint64_t bytes; // of the state, see struct mf_shard_memory for its parts
     _Atomic uint64_t key_bytes;
@@ -90,6 +91,7 @@ struct mf_shard_status {
     _Atomic uint64_t table_bytes;
     _Atomic uint64_t heap_bytes;
     _Atomic uint64_t log_bytes; // in memory
+    _Atomic uint64_t expired;   // keys, as evicted
     _Atomic uint64_t evicted;   // since the start, or since a snapshot took the state's place
     _Atomic uint64_t hash;
 };

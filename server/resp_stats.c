@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/counter.h"
 #include "base/hist.h"
 
 struct times {
@@ -41,22 +42,6 @@ struct mf_resp_stats {
     struct row_stats rows[];
 };
 
-static uint64_t load(const _Atomic uint64_t *number)
-{
-    return atomic_load_explicit(number, memory_order_relaxed);
-}
-
-// By the writer only.
-static void add(_Atomic uint64_t *number, uint64_t value)
-{
-    atomic_store_explicit(number, load(number) + value, memory_order_relaxed);
-}
-
-static void set_zero(_Atomic uint64_t *number)
-{
-    atomic_store_explicit(number, 0, memory_order_relaxed);
-}
-
 struct mf_resp_stats *mf_resp_stats_new(const struct mf_resp_settings *settings)
 {
     size_t count;
@@ -79,27 +64,27 @@ void mf_resp_stats_free(struct mf_resp_stats *stats)
 
 static void clear(struct mf_resp_stats *stats)
 {
-    set_zero(&stats->hits);
-    set_zero(&stats->misses);
+    mf_counter_set(&stats->hits, 0);
+    mf_counter_set(&stats->misses, 0);
     for (uint32_t i = 0; i < MF_RESP_ERROR_NAMES_MAX; i++)
-        set_zero(&stats->errors[i].count);
+        mf_counter_set(&stats->errors[i].count, 0);
     for (size_t i = 0; i < stats->row_count; i++) {
         struct row_stats *row = &stats->rows[i];
         struct times *times = atomic_load_explicit(&row->times, memory_order_relaxed);
-        set_zero(&row->calls);
-        set_zero(&row->us);
-        set_zero(&row->rejected);
-        set_zero(&row->failed);
+        mf_counter_set(&row->calls, 0);
+        mf_counter_set(&row->us, 0);
+        mf_counter_set(&row->rejected, 0);
+        mf_counter_set(&row->failed, 0);
         for (uint32_t j = 0; times != NULL && j < MF_RESP_TIMES_BUCKETS; j++)
-            set_zero(&times->buckets[j]);
+            mf_counter_set(&times->buckets[j], 0);
     }
 }
 
 // What was counted before a reset is forgotten before anything else is counted.
 static void keep_up(struct mf_resp_stats *stats)
 {
-    uint64_t resets = load(&stats->settings->resets);
-    if (__builtin_expect(load(&stats->resets) == resets, 1))
+    uint64_t resets = mf_counter_read(&stats->settings->resets);
+    if (__builtin_expect(mf_counter_read(&stats->resets) == resets, 1))
         return;
     clear(stats);
     // Release, pairs with the acquire in is_old: whoever sees this sees what was cleared.
@@ -121,7 +106,8 @@ static void count_time(struct row_stats *row, uint64_t us)
     }
     // One less, so that a bucket ends at each power of two.
     uint32_t bucket = mf_hist_bucket_of(us > 0 ? us - 1 : 0, MF_RESP_TIMES_BITS);
-    add(&times->buckets[bucket < MF_RESP_TIMES_BUCKETS ? bucket : MF_RESP_TIMES_BUCKETS - 1], 1);
+    mf_counter_add(
+        &times->buckets[bucket < MF_RESP_TIMES_BUCKETS ? bucket : MF_RESP_TIMES_BUCKETS - 1], 1);
 }
 
 void mf_resp_stats_call(struct mf_resp_stats *stats, const struct mf_resp_row *row, uint64_t us,
@@ -129,10 +115,10 @@ void mf_resp_stats_call(struct mf_resp_stats *stats, const struct mf_resp_row *r
 {
     keep_up(stats);
     struct row_stats *own = row_of(stats, row);
-    add(&own->calls, 1);
-    add(&own->us, us);
+    mf_counter_add(&own->calls, 1);
+    mf_counter_add(&own->us, us);
     if (failed)
-        add(&own->failed, 1);
+        mf_counter_add(&own->failed, 1);
     if (atomic_load_explicit(&stats->settings->latency_tracking, memory_order_relaxed))
         count_time(own, us);
 }
@@ -140,14 +126,14 @@ void mf_resp_stats_call(struct mf_resp_stats *stats, const struct mf_resp_row *r
 void mf_resp_stats_reject(struct mf_resp_stats *stats, const struct mf_resp_row *row)
 {
     keep_up(stats);
-    add(&row_of(stats, row)->rejected, 1);
+    mf_counter_add(&row_of(stats, row)->rejected, 1);
 }
 
 void mf_resp_stats_lookups(struct mf_resp_stats *stats, uint64_t hits, uint64_t misses)
 {
     keep_up(stats);
-    add(&stats->hits, hits);
-    add(&stats->misses, misses);
+    mf_counter_add(&stats->hits, hits);
+    mf_counter_add(&stats->misses, misses);
 }
 
 static bool is_refusal(struct mf_bytes name)
@@ -187,7 +173,7 @@ bool mf_resp_stats_error(struct mf_resp_stats *stats, struct mf_bytes text)
            text.data[name.len] > ' ')
         name.len++;
     keep_up(stats);
-    add(&place_of(stats, name)->count, 1);
+    mf_counter_add(&place_of(stats, name)->count, 1);
     return is_refusal(name);
 }
 
@@ -198,7 +184,7 @@ static bool is_old(const struct mf_resp_stats *stats)
 {
     // Acquire, pairs with the release in keep_up.
     return atomic_load_explicit(&stats->resets, memory_order_acquire) !=
-           load(&stats->settings->resets);
+           mf_counter_read(&stats->settings->resets);
 }
 
 void mf_resp_stats_add_row(const struct mf_resp_stats *stats, const struct mf_resp_row *row,
@@ -207,10 +193,10 @@ void mf_resp_stats_add_row(const struct mf_resp_stats *stats, const struct mf_re
     const struct row_stats *own = &stats->rows[row - stats->first_row];
     if (is_old(stats))
         return;
-    sum->calls += load(&own->calls);
-    sum->us += load(&own->us);
-    sum->rejected += load(&own->rejected);
-    sum->failed += load(&own->failed);
+    sum->calls += mf_counter_read(&own->calls);
+    sum->us += mf_counter_read(&own->us);
+    sum->rejected += mf_counter_read(&own->rejected);
+    sum->failed += mf_counter_read(&own->failed);
 }
 
 void mf_resp_stats_add(const struct mf_resp_stats *stats, struct mf_resp_sum *sum)
@@ -218,11 +204,11 @@ void mf_resp_stats_add(const struct mf_resp_stats *stats, struct mf_resp_sum *su
     if (is_old(stats))
         return;
     for (size_t i = 0; i < stats->row_count; i++)
-        sum->calls += load(&stats->rows[i].calls);
+        sum->calls += mf_counter_read(&stats->rows[i].calls);
     for (uint32_t i = 0; i < MF_RESP_ERROR_NAMES_MAX; i++)
-        sum->errors += load(&stats->errors[i].count);
-    sum->hits += load(&stats->hits);
-    sum->misses += load(&stats->misses);
+        sum->errors += mf_counter_read(&stats->errors[i].count);
+    sum->hits += mf_counter_read(&stats->hits);
+    sum->misses += mf_counter_read(&stats->misses);
 }
 
 // Puts a name in its order; where there is no room for it, what it counts goes to the last one.
@@ -250,7 +236,7 @@ void mf_resp_stats_add_errors(const struct mf_resp_stats *stats, struct mf_resp_
     if (is_old(stats))
         return;
     for (uint32_t i = 0; i < count; i++) {
-        uint64_t told = load(&stats->errors[i].count);
+        uint64_t told = mf_counter_read(&stats->errors[i].count);
         if (told > 0)
             add_error(sum, stats->errors[i].name, told);
     }
@@ -265,7 +251,7 @@ void mf_resp_stats_add_times(const struct mf_resp_stats *stats, const struct mf_
     if (own == NULL || is_old(stats))
         return;
     for (uint32_t i = 0; i < MF_RESP_TIMES_BUCKETS; i++) {
-        uint64_t count = load(&own->buckets[i]);
+        uint64_t count = mf_counter_read(&own->buckets[i]);
         times->buckets[i] += count;
         times->count += count;
     }
