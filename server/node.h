@@ -14,6 +14,7 @@
 #include "rpc/peer_frame.h"
 #include "server/budget.h"
 #include "server/config.h"
+#include "server/resp_settings.h"
 
 // Places among the members: those that came, those that went, and this node.
 #define MF_MEMBERS_MAX 128
@@ -26,6 +27,8 @@ struct mf_reactor;
 struct mf_checkpointer;
 struct mf_read_gate;
 struct mf_snapshotter;
+struct mf_latency;
+struct mf_slowlog;
 struct mf_wal_ledger;
 struct mf_worker;
 
@@ -80,6 +83,7 @@ struct mf_shard_status {
     _Atomic uint64_t applied;
     _Atomic uint64_t first;
     _Atomic uint64_t keys;
+    _Atomic uint64_t expiring; // of them, those with a TTL
     _Atomic uint64_t ids;
     _Atomic uint64_t bytes; // of the state, see struct mf_shard_memory for its parts
     _Atomic uint64_t key_bytes;
@@ -87,6 +91,7 @@ struct mf_shard_status {
     _Atomic uint64_t table_bytes;
     _Atomic uint64_t heap_bytes;
     _Atomic uint64_t log_bytes; // in memory
+    _Atomic uint64_t expired;   // keys, as evicted
     _Atomic uint64_t evicted;   // since the start, or since a snapshot took the state's place
     _Atomic uint64_t hash;
 };
@@ -148,6 +153,9 @@ struct mf_node {
     _Atomic bool disk_stalled;     // as reactor 0 judges: the node asks for no leases
     _Atomic uint32_t blocked_logs; // of the reactors, which the disk does not take (server/disk.h)
     _Atomic bool failed;           // it stops because it cannot go on: exit 1
+    struct mf_resp_settings resp_settings;
+    struct mf_slowlog *slowlog;
+    struct mf_latency *latency;
     pthread_mutex_t mutex;
 };
 
@@ -172,6 +180,15 @@ void mf_node_fill_members(struct mf_node *node);
 static inline bool mf_node_holds(const struct mf_node *node, uint32_t shard)
 {
     return atomic_load_explicit(&node->shards[shard].held, memory_order_relaxed);
+}
+// Who leads the shard, as far as is known here; 0: nobody. Any thread.
+static inline uint16_t mf_node_leader(const struct mf_node *node, uint32_t shard)
+{
+    return (uint16_t)atomic_load_explicit(&node->shards[shard].leader, memory_order_relaxed);
+}
+static inline bool mf_node_leads(const struct mf_node *node, uint32_t shard)
+{
+    return mf_node_leader(node, shard) == node->config.id;
 }
 // The nodes that have a copy, learners included, as far as known here: fills ids (at least
 // MF_COPIES_MAX), returns how many. Any thread.

@@ -34,7 +34,11 @@ SUBCOMMANDS = {
     "command": "count docs getkeys getkeysandflags info list".split(),
     "function": "flush list".split(),
     "pubsub": "channels numpat numsub".split(),
+    "latency": "doctor graph histogram history latest reset".split(),
+    "slowlog": "get len reset".split(),
 }
+# What they answer is each server's own.
+OWN = {"id", "list", "info", "count", "docs", "doctor", "histogram", "latest", "len"}
 # The states that a key is in before it is asked about.
 STATES = {
     "absent": [],
@@ -181,7 +185,7 @@ def arities():
     for name, subcommands in SUBCOMMANDS.items():
         for sub in subcommands:
             for count in range(4):
-                if (sub, count) in (("id", 0), ("list", 0), ("info", 0), ("count", 0), ("docs", 0)):
+                if count == 0 and (sub in OWN or (name, sub) == ("slowlog", "get")):
                     continue
                 yield [[name, sub.upper(), *[f"arity:{i}" for i in range(count)]]]
 
@@ -213,6 +217,22 @@ def about_itself():
         [["COMMAND", "LIST", "FILTERBY", "ACLCAT", "bogus"]],
         [["COMMAND", "LIST", "FILTERBY", "MODULE", "bogus"]],
         [["COMMAND", "LIST", "FILTERBY", "PATTERN", "getd*"]])
+
+
+def about_slow_moments():
+    """SLOWLOG and LATENCY, of which neither server has anything to tell."""
+    for sub in SUBCOMMANDS["latency"] + SUBCOMMANDS["slowlog"]:
+        name = "slowlog" if sub in SUBCOMMANDS["slowlog"] and sub != "reset" else "latency"
+        yield [["COMMAND", "INFO", f"{name}|{sub}", f"{name.upper()}|{sub.upper()}"]]
+    yield from (
+        [["COMMAND", "INFO", "slowlog|reset", "slowlog|help", "latency|help"]],
+        [["SLOWLOG", "RESET"]], [["SLOWLOG", "GET", "x"]], [["SLOWLOG", "GET", "-2"]],
+        [["SLOWLOG", "GET", "0"]], [["SLOWLOG", "GET", "1", "2"]], [["SLOWLOG", "bogus"]],
+        [["SLOWLOG"]], [["LATENCY"]], [["LATENCY", "bogus"]], [["LATENCY", "LATEST"]],
+        [["LATENCY", "HISTORY", "command"]], [["LATENCY", "HISTORY", "bogus"]],
+        [["LATENCY", "GRAPH", "command"]], [["LATENCY", "GRAPH", "bog\x00us"]],
+        [["LATENCY", "RESET"]], [["LATENCY", "RESET", "command", "bogus"]],
+        [["LATENCY", "HISTOGRAM", "bogus"]], [["LATENCY", "HISTOGRAM", "lpush"]])
 
 
 def about_the_connection():
