@@ -82,6 +82,14 @@ enum mf_resp_own {
     MF_RESP_PSUBSCRIBE,
     MF_RESP_UNSUBSCRIBE,
     MF_RESP_PUNSUBSCRIBE,
+    MF_RESP_CONFIG_GET,
+    MF_RESP_CONFIG_SET,
+    MF_RESP_CONFIG_RESETSTAT,
+    MF_RESP_CONFIG_REWRITE,
+    MF_RESP_MEMORY_NONE, // DOCTOR, MALLOC-STATS
+    MF_RESP_MEMORY_PURGE,
+    MF_RESP_MEMORY_STATS,
+    MF_RESP_DEBUG,
     MF_RESP_OWN_COUNT
 };
 
@@ -102,6 +110,13 @@ enum mf_resp_form {
     MF_RESP_FORM_INVALID_EXPIRE, // null, or where there is a key that the expire time is invalid
                                  // ...
     MF_RESP_FORM_NOT_INTEGER,    // ... or no integer
+    // Of MF_OP_OBJECT.
+    MF_RESP_FORM_USAGE,
+    MF_RESP_FORM_ENCODING,
+    MF_RESP_FORM_FREQ,
+    MF_RESP_FORM_IDLETIME,
+    MF_RESP_FORM_REFCOUNT,
+    MF_RESP_FORM_DEBUG_OBJECT,
 };
 
 struct mf_resp_ask;
