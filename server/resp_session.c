@@ -1,6 +1,7 @@
 // Connections that speak the Redis protocol: bytes to requests, requests to whoever carries them
 // out; see resp_session.h.
 #include <netdb.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -204,7 +205,7 @@ static void name_local(struct mf_resp_session *session)
     char text[300];
     address.port = (uint16_t)strtoul(port, NULL, 10);
     mf_address_format(&address, text, sizeof(text));
-    strncpy(session->local, text, sizeof(session->local) - 1);
+    snprintf(session->local, sizeof(session->local), "%s", text);
 }
 
 void mf_resp_accepted(struct mf_reactor *reactor, int fd)
