@@ -87,6 +87,7 @@ static const struct mf_command_row rows[] = {
     [MF_OP_RENAME] = {"rename", BOTH, W | T | G | MF_HIDDEN, 0},
     [MF_OP_COPY] = {"copy", BOTH, W | T | G | MF_HIDDEN, 0},
     [MF_OP_INCRFLOAT] = {"incrfloat", KEY_VALUE, W | T | G | MF_HIDDEN | MF_HAS_LIMIT, 0},
+    [MF_OP_SETBIT] = {"setbit", KEY, W | T | G | MF_HIDDEN | MF_HAS_LIMIT | MF_HAS_NUMBER, 0},
     [MF_OP_TRANSFER] = {"transfer", NONE, MF_HIDDEN | MF_HAS_LIMIT, 0},
     [MF_OP_DRAIN] = {"drain_node", NONE, MF_HIDDEN | MF_HAS_LIMIT, 0},
     [MF_OP_EXPIRE_DUE] = {"expire_due", NONE, W | MF_HIDDEN | MF_HAS_LIMIT, 0},

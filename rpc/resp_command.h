@@ -39,6 +39,7 @@ enum mf_resp_flag {
     MF_RESP_CONNECTION = 1u << 19,
     MF_RESP_TRANSACTION = 1u << 20,
     MF_RESP_SCRIPTING = 1u << 21,
+    MF_RESP_BITMAP = 1u << 22,
     // The door's own.
     MF_RESP_CONTAINER = 1u << 24, // nothing without a subcommand
     MF_RESP_UNQUEUED = 1u << 25,  // carried out at once between MULTI and EXEC
@@ -57,6 +58,7 @@ enum mf_resp_own {
     MF_RESP_QUIT,
     MF_RESP_TIME,
     MF_RESP_WAIT,
+    MF_RESP_WAITAOF,
     MF_RESP_NO_CLUSTER, // READONLY, READWRITE, ASKING
     MF_RESP_HELP,
     MF_RESP_CLIENT_ID,
@@ -69,6 +71,10 @@ enum mf_resp_own {
     MF_RESP_CLIENT_ON_OFF, // NO-EVICT, NO-TOUCH
     MF_RESP_CLIENT_REPLY,
     MF_RESP_COMMAND, // and all its subcommands: see mf_resp_command_answer
+    MF_RESP_ACL_WHOAMI,
+    MF_RESP_ACL_LIST,
+    MF_RESP_ACL_USERS,
+    MF_RESP_ACL_CAT,
     MF_RESP_FUNCTION_FLUSH,
     MF_RESP_FUNCTION_LIST,
     MF_RESP_KEYS,
@@ -117,6 +123,9 @@ enum mf_resp_form {
     MF_RESP_FORM_IDLETIME,
     MF_RESP_FORM_REFCOUNT,
     MF_RESP_FORM_DEBUG_OBJECT,
+    MF_RESP_FORM_DUMP,           // the value as Redis dumps it
+    MF_RESP_FORM_RESTORED,       // OK if it was written, else that the key is busy
+    MF_RESP_FORM_BIT,            // a bit of the first byte: + 0 for the highest, to + 7
 };
 
 struct mf_resp_ask;
@@ -166,6 +175,7 @@ struct mf_resp_ask {
     // The reader's own.
     struct mf_item *items;
     uint32_t items_cap;
+    struct mf_buf made; // a value that is not among the words as it is
 };
 
 // Finds the row and checks the number of words; false with an error.
@@ -197,6 +207,9 @@ void mf_resp_tell(struct mf_buf *out, struct mf_resp_telling telling,
                   const struct mf_result *result);
 // The same for an error that has no result. message NULL: the code's own text.
 void mf_resp_tell_error(struct mf_buf *out, enum mf_err err, const char *message);
+
+// ACL CAT: the categories, or (category not NULL) the commands of one.
+void mf_resp_categories_answer(struct mf_buf *out, const struct mf_bytes *category);
 
 // COMMAND and its subcommands.
 void mf_resp_command_answer(struct mf_buf *out, unsigned version, const struct mf_resp_row *row,

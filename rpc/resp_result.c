@@ -8,6 +8,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "rpc/resp_dump.h"
+
 void mf_resp_tell_error(struct mf_buf *out, enum mf_err err, const char *message)
 {
     const char *text = message != NULL ? message : mf_err_text(err);
@@ -187,6 +189,14 @@ static void tell_object(struct mf_buf *out, struct mf_resp_telling telling,
         mf_resp_int(out, telling.form == MF_RESP_FORM_REFCOUNT);
 }
 
+// What comes back is empty where the value has no such byte.
+static void tell_bit(struct mf_buf *out, enum mf_resp_form form, const struct mf_result *result)
+{
+    unsigned place = form - MF_RESP_FORM_BIT;
+    unsigned byte = result->value.len > 0 ? result->value.data[0] : 0;
+    mf_resp_int(out, byte >> (7 - place) & 1);
+}
+
 static void tell_plain(struct mf_buf *out, struct mf_resp_telling telling,
                        const struct mf_result *result)
 {
@@ -258,8 +268,23 @@ void mf_resp_tell(struct mf_buf *out, struct mf_resp_telling telling,
     case MF_RESP_FORM_DEBUG_OBJECT:
         tell_object(out, telling, result);
         break;
+    case MF_RESP_FORM_DUMP:
+        if (result->kind == MF_RESULT_BYTES)
+            mf_resp_dump(out, result->value);
+        else
+            tell_plain(out, telling, result);
+        break;
+    case MF_RESP_FORM_RESTORED:
+        if (result->kind == MF_RESULT_WRITTEN && result->version == 0)
+            mf_resp_error(out, "BUSYKEY Target key name already exists.");
+        else
+            mf_resp_status(out, "OK");
+        break;
     default:
-        tell_plain(out, telling, result);
+        if (telling.form >= MF_RESP_FORM_BIT && result->kind == MF_RESULT_BYTES)
+            tell_bit(out, telling.form, result);
+        else
+            tell_plain(out, telling, result);
         break;
     }
 }

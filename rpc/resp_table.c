@@ -14,6 +14,7 @@
 #define ANYTIME (MF_RESP_LOADING | MF_RESP_STALE)
 #define KEYSPACE MF_RESP_KEYSPACE
 #define STRING MF_RESP_STRING
+#define BITMAP MF_RESP_BITMAP
 #define CONNECTION MF_RESP_CONNECTION
 #define GREETING (NOSCRIPT | ANYTIME | FAST | MF_RESP_NO_AUTH | MF_RESP_ALLOW_BUSY | CONNECTION)
 
@@ -40,6 +41,17 @@
 
 // clang-format off
 static const struct mf_resp_row rows[] = {
+    {"acl", -2, MF_RESP_CONTAINER, NO_KEYS, NULL, "server", "6.0.0",
+     "Commands about users and what they may do", OWN(HELP)},
+    {"acl|cat", -2, NOSCRIPT | ANYTIME, NO_KEYS, NULL, "server", "6.0.0",
+     "The categories of commands, or the commands of one", OWN(ACL_CAT)},
+    {"acl|help", 2, ANYTIME, NO_KEYS, NULL, "server", "6.0.0", "Print this help.", OWN(HELP)},
+    {"acl|list", 2, ADMIN | NOSCRIPT | ANYTIME, NO_KEYS, NULL, "server", "6.0.0",
+     "The users, and that they may do everything", OWN(ACL_LIST)},
+    {"acl|users", 2, ADMIN | NOSCRIPT | ANYTIME, NO_KEYS, NULL, "server", "6.0.0",
+     "The names of the users", OWN(ACL_USERS)},
+    {"acl|whoami", 2, NOSCRIPT | ANYTIME, NO_KEYS, NULL, "server", "6.0.0",
+     "The user of this connection", OWN(ACL_WHOAMI)},
     {"append", 3, W | OOM | FAST | STRING, KEY("RW insert"), NULL, "string", "2.0.0",
      "Append bytes to a value", DATA(mf_resp_take_append)},
     {"asking", 1, FAST | CONNECTION, NO_KEYS, NULL, "cluster", "3.0.0",
@@ -112,8 +124,12 @@ static const struct mf_resp_row rows[] = {
      "Subtract from a number", DATA(mf_resp_take_incr)},
     {"del", -2, W | KEYSPACE, KEYS("RM delete"), ADDED_UP, "generic", "1.0.0",
      "Delete keys", DATA(mf_resp_take_del)},
+    {"delifeq", 3, W | FAST | STRING, KEY("RM access delete"), NULL, "string", "9.0.0",
+     "Delete a key if its value is this", DATA(mf_resp_take_delifeq)},
     {"discard", 1, TRANSACTION, NO_KEYS, NULL, "transactions", "2.0.0",
      "Forget the commands since MULTI", OWN(DISCARD)},
+    {"dump", 2, R | KEYSPACE, KEY("RO access"), VARIES, "generic", "2.6.0",
+     "A value in the form that RESTORE takes", DATA(mf_resp_take_dump)},
     {"echo", 2, ANYTIME | FAST | CONNECTION, NO_KEYS, NULL, "connection", "1.0.0",
      "Say that again", OWN(ECHO)},
     {"exec", 1, NOSCRIPT | ANYTIME | MF_RESP_SKIP_SLOWLOG | MF_RESP_TRANSACTION | MF_RESP_UNQUEUED,
@@ -141,6 +157,8 @@ static const struct mf_resp_row rows[] = {
      "The libraries of functions: none", OWN(FUNCTION_LIST)},
     {"get", 2, R | FAST | STRING, KEY("RO access"), NULL, "string", "1.0.0",
      "The value of a key", DATA(mf_resp_take_get)},
+    {"getbit", 3, R | FAST | BITMAP, KEY("RO access"), NULL, "bitmap", "2.2.0",
+     "A bit of a value", DATA(mf_resp_take_getbit)},
     {"getdel", 2, W | FAST | STRING, KEY("RW access delete"), NULL, "string", "6.2.0",
      "The value of a key, which is deleted", DATA(mf_resp_take_getdel)},
     {"getex", -2, W | FAST | STRING,
@@ -232,6 +250,8 @@ static const struct mf_resp_row rows[] = {
      "1.0.0", "Give a key another name of its shard that is free", DATA(mf_resp_take_rename)},
     {"reset", 1, GREETING | MF_RESP_UNQUEUED | MF_RESP_LISTENING, NO_KEYS, NULL, "connection",
      "6.2.0", "Make the connection what it was at its start", OWN(RESET)},
+    {"restore", -4, W | OOM | KEYSPACE | MF_RESP_DANGEROUS, KEY("OW update"), NULL, "generic",
+     "2.6.0", "Make a key of what DUMP gave", DATA(mf_resp_take_restore)},
     {"scan", -2, R | KEYSPACE, NO_KEYS, VARIES " request_policy:special", "generic", "2.8.0",
      "Some keys, and where to go on", DATA(mf_resp_take_scan)},
     {"select", 2, ANYTIME | FAST | CONNECTION, NO_KEYS, NULL, "connection", "1.0.0",
@@ -240,6 +260,8 @@ static const struct mf_resp_row rows[] = {
      KEY_NOTES("RW access update variable_flags",
                "RW and ACCESS due to the optional `GET` argument"),
      NULL, "string", "1.0.0", "Set the value of a key", DATA(mf_resp_take_set)},
+    {"setbit", 4, W | OOM | BITMAP, KEY("RW access update"), NULL, "bitmap", "2.2.0",
+     "Set or clear a bit of a value", DATA(mf_resp_take_setbit)},
     {"setex", 4, W | OOM | STRING, KEY("OW update"), NULL, "string", "2.0.0",
      "Set a value with a TTL in seconds", DATA(mf_resp_take_setex)},
     {"setnx", 3, W | OOM | FAST | STRING, KEY("OW insert"), NULL, "string", "1.0.0",
@@ -269,6 +291,9 @@ static const struct mf_resp_row rows[] = {
     {"wait", 3, NOSCRIPT | CONNECTION, NO_KEYS,
      "request_policy:all_shards response_policy:agg_min", "generic", "3.0.0",
      "How many replicas there are", OWN(WAIT)},
+    {"waitaof", 4, NOSCRIPT, NO_KEYS,
+     "request_policy:all_shards response_policy:agg_min", "generic", "7.2.0",
+     "Whether writes are on this disk, and on how many others", OWN(WAITAOF)},
     {"watch", -2, TRANSACTION, KEYS("RO"), NULL, "transactions", "2.2.0",
      "EXEC shall do nothing if one of these keys has changed", OWN(WATCH)},
 };

@@ -148,6 +148,29 @@ struct mf_bytes mf_client_password(const struct mf_client *client, struct mf_byt
     return password;
 }
 
+struct mf_client_users mf_client_users(const struct mf_client *client)
+{
+    const char *configured = password_of(client);
+    bool named = strchr(configured, ':') != NULL;
+    return (struct mf_client_users){named ? configured : "default:", configured[0] == '\0'};
+}
+
+bool mf_client_next_user(struct mf_client_users *users, struct mf_bytes *name)
+{
+    while (*users->rest != '\0') {
+        const char *pair = users->rest;
+        size_t len = strcspn(pair, ",");
+        const char *colon = memchr(pair, ':', len);
+        users->rest += len;
+        users->rest += strspn(users->rest, ", ");
+        if (colon == NULL)
+            continue;
+        *name = mf_bytes_of(pair, (size_t)(colon - pair));
+        return true;
+    }
+    return false;
+}
+
 void mf_client_count_request(struct mf_client *client)
 {
     atomic_fetch_add_explicit(&client->reactor->counters.requests, 1, memory_order_relaxed);

@@ -34,10 +34,11 @@ static uint64_t made_by(const struct mf_replica *replica, const struct mf_comman
 {
     if (command->op == MF_OP_COPY)
         return length_now(replica, command->items[0].key);
-    if (command->op != MF_OP_SETRANGE || command->number > command->limit)
+    if (command->op != MF_OP_SETRANGE && command->op != MF_OP_SETBIT)
         return 0;
+    uint64_t end = command->op == MF_OP_SETBIT ? command->number / 16 + 1 : command->number;
     size_t len = length_now(replica, command->items[0].key);
-    return command->number > len ? command->number - len : 0;
+    return end <= command->limit && end > len ? end - len : 0;
 }
 
 static uint64_t made_by_txn(const struct mf_replica *replica, const struct mf_command *txn)
@@ -58,8 +59,8 @@ static uint64_t made_by_txn(const struct mf_replica *replica, const struct mf_co
 
 static uint64_t made_beside(const struct mf_replica *replica, const struct mf_op *op)
 {
-    bool few_bytes_make_many =
-        op->opcode == MF_OP_SETRANGE || op->opcode == MF_OP_COPY || op->opcode == MF_OP_TXN;
+    bool few_bytes_make_many = op->opcode == MF_OP_SETRANGE || op->opcode == MF_OP_SETBIT ||
+                               op->opcode == MF_OP_COPY || op->opcode == MF_OP_TXN;
     if (!few_bytes_make_many || !counts(replica))
         return 0;
     struct mf_command command;

@@ -126,6 +126,10 @@ void mf_resp_client_list(struct mf_resp_session *session);
 void mf_resp_client_info(struct mf_resp_session *session);
 void mf_resp_client_kill(struct mf_resp_session *session);
 MF_MUST_USE bool mf_resp_keys(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_acl_whoami(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_acl_list(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_acl_users(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_acl_cat(struct mf_resp_session *session);
 MF_MUST_USE bool mf_resp_randomkey(struct mf_resp_session *session);
 
 MF_MUST_USE bool mf_resp_config_get(struct mf_resp_session *session);

@@ -138,6 +138,30 @@ void mf_apply_setrange(struct mf_shard *shard, const struct mf_command *command,
     mf_result_int(out, (int64_t)len);
 }
 
+// A bit that is what it was is no change, unless the value grows.
+void mf_apply_setbit(struct mf_shard *shard, const struct mf_command *command, struct mf_buf *out)
+{
+    struct mf_bytes key = command->items[0].key;
+    struct mf_entry *entry = mf_shard_find_live(shard, key);
+    struct mf_bytes value = entry != NULL ? mf_entry_value(entry) : mf_bytes_of(NULL, 0);
+    uint64_t at = command->number / 16;
+    uint8_t mask = (uint8_t)(0x80u >> (command->number / 2 % 8));
+    if (at >= command->limit) {
+        mf_result_error(out, MF_TOO_LARGE, "the value would be over limits.max_value");
+        return;
+    }
+    uint8_t before = at < value.len ? value.data[at] : 0;
+    uint8_t after = (uint8_t)(command->number % 2 != 0 ? before | mask : before & ~mask);
+    if (at >= value.len || before != after) {
+        if (!mf_apply_may_build(shard, at < value.len ? value.len : (size_t)at + 1)) {
+            mf_result_error(out, MF_TOO_LARGE, MF_TXN_TOO_LARGE);
+            return;
+        }
+        mf_shard_overwrite(shard, entry, key, (size_t)at, mf_bytes_of(&after, 1));
+    }
+    mf_result_int(out, (before & mask) != 0);
+}
+
 // The value, before it goes.
 static struct mf_entry *tell_value(struct mf_shard *shard, const struct mf_command *command,
                                    struct mf_buf *out)

@@ -159,6 +159,7 @@ void mf_apply_incrfloat(struct mf_shard *shard, const struct mf_command *command
 void mf_apply_append(struct mf_shard *shard, const struct mf_command *command, struct mf_buf *out);
 void mf_apply_setrange(struct mf_shard *shard, const struct mf_command *command,
                        struct mf_buf *out);
+void mf_apply_setbit(struct mf_shard *shard, const struct mf_command *command, struct mf_buf *out);
 void mf_apply_getdel(struct mf_shard *shard, const struct mf_command *command, struct mf_buf *out);
 void mf_apply_getex(struct mf_shard *shard, const struct mf_command *command, struct mf_buf *out);
 

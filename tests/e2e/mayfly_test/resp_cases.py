@@ -19,14 +19,17 @@ GETEX_WORDS = [["PERSIST"], ["EX", "100"], ["PX", "100000"], ["EXAT", FAR_S], ["
                ["EX", "0"], ["PX", "-1"], ["EX", "x"], ["EX"], ["KEEPTTL"], ["bogus"], ["persist"]]
 FRACTIONS = ["0.1", "-0.5", "3.0e3", "1e-5", ".5", "5.", "nan", "1e300", "1.5x",
              "0.30000000000000004"]
+RESTORE_WORDS = [["REPLACE"], ["ABSTTL"], ["IDLETIME", "1"], ["FREQ", "1"], ["IDLETIME", "-1"],
+                 ["FREQ", "256"], ["FREQ", "x"], ["IDLETIME"], ["bogus"]]
 COPY_WORDS = [["REPLACE"], ["DB", "0"], ["DB", "x"], ["DB"], ["bogus"]]
 EXPIRE_WORDS = [["NX"], ["XX"], ["GT"], ["LT"], ["bogus"], ["nx"]]
-COMMANDS = """append asking auth client command config copy dbsize debug decr decrby del echo exists expire
-    expireat expiretime flushall flushdb function get getdel getex getrange getset hello incr incrby
-    incrbyfloat keys memory mget mset msetnx object persist pexpire pexpireat pexpiretime ping psetex pttl
-    randomkey readonly readwrite rename renamenx reset scan select set setex setnx setrange strlen
-    substr time touch ttl type unlink wait""".split()
+COMMANDS = """acl append asking auth client command config copy dbsize debug decr decrby del dump echo exists
+    expire expireat expiretime flushall flushdb function get getbit getdel getex getrange getset
+    hello incr incrby incrbyfloat keys memory mget mset msetnx object persist pexpire pexpireat pexpiretime ping
+    psetex pttl randomkey readonly readwrite rename renamenx reset restore scan select set setbit
+    setex setnx setrange strlen substr time touch ttl type unlink wait""".split()
 SUBCOMMANDS = {
+    "acl": "cat list users whoami".split(),
     "client": "getname id info kill list no-evict reply setname".split(),
     "config": "get resetstat rewrite set".split(),
     "memory": "doctor malloc-stats purge stats usage".split(),
@@ -41,6 +44,31 @@ STATES = {
     "number": [["SET", "K", "41"]],
     "ttl": [["SET", "K", "text", "EX", "1000"]],
 }
+
+
+def _crc64(data):
+    crc = 0
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x95ac9329ac4bc9b5 if crc & 1 else 0)
+    return crc
+
+
+def dumped(content, version=10):
+    """A payload as of DUMP around a value as Redis's files have it."""
+    data = content + version.to_bytes(2, "little")
+    return data + _crc64(data).to_bytes(8, "little")
+
+
+PAYLOADS = [
+    dumped(b"\0\3abc"), dumped(b"\0\0"), dumped(b"\0\x40\x50" + b"x" * 80),
+    dumped(b"\0\x80\0\0\0\2hi"), dumped(b"\0\x81\0\0\0\0\0\0\0\2hi"),
+    dumped(b"\0\xc0\xff"), dumped(b"\0\xc1\0\x80"), dumped(b"\0\xc2\xff\xff\xff\x7f"),
+    dumped(b"\0\xc3\5\x1f\0a\xe0\x13\0\0a"), dumped(b"\0\3abc", 9),
+    # Wrong ones, by their checksum.
+    b"", b"short", dumped(b"\0\3abc")[:-1] + b"x",
+]
 
 
 def _on(key, requests):
@@ -91,6 +119,18 @@ def _about_one_key():
         yield ["GETRANGE", "K", first, last]
     for offset, value in itertools.product(("0", "2", "9", "-1", "x", "999999999999"), ("", "new")):
         yield ["SETRANGE", "K", offset, value]
+    for offset in ("0", "1", "7", "30", "100", "-1", "x", "4294967296", "99999999999999999999"):
+        yield ["GETBIT", "K", offset]
+        for bit in ("0", "1", "2", "01", "x"):
+            yield ["SETBIT", "K", offset, bit]
+    for payload in PAYLOADS:
+        yield ["RESTORE", "OTHER", "0", payload]
+        yield ["RESTORE", "K", "100000", payload, "REPLACE"]
+    for options in _chains(RESTORE_WORDS, 2):
+        for time in ("0", FAR_MS):
+            yield ["RESTORE", "K", time, PAYLOADS[0], *options]
+    for time in ("-1", "x", "1.5"):
+        yield ["RESTORE", "OTHER", time, PAYLOADS[0]]
     for options in _chains(COPY_WORDS, 2):
         yield ["COPY", "K", "OTHER", *options]
         yield ["COPY", "OTHER", "K", *options]
@@ -102,7 +142,7 @@ def _about_one_key():
         for time in TIMES + ["100000"]:
             yield [name, "K", time, "v"]
     for name in ("GET", "GETDEL", "INCR", "DECR", "TTL", "PTTL", "PERSIST", "TYPE", "EXISTS",
-                 "TOUCH", "DEL", "UNLINK", "STRLEN", "EXPIRETIME", "PEXPIRETIME"):
+                 "TOUCH", "DEL", "UNLINK", "STRLEN", "EXPIRETIME", "PEXPIRETIME", "DUMP"):
         yield [name, "K"]
     yield from (["SETNX", "K", "v"], ["GETSET", "K", "v"], ["APPEND", "K", "more"],
                 ["APPEND", "K", ""], ["EXISTS", "K", "K", "K"], ["DEL", "K", "K"],
@@ -211,6 +251,8 @@ def about_the_connection():
         [["CLIENT", "LIST", "TYPE", "bogus"]], [["CLIENT", "LIST", "TYPE", "master"]],
         [["CLIENT", "LIST", "ID"]], [["CLIENT", "LIST", "ID", "x"]],
         [["CLIENT", "LIST", "ID", "999999999"]], [["CLIENT", "LIST", "bogus"]],
+        [["ACL", "WHOAMI"]], [["ACL", "LIST"]], [["ACL", "USERS"]], [["ACL", "CAT"]],
+        [["ACL", "CAT", "bitop"]], [["ACL", "CAT", "hash", "x"]], [["ACL", "bogus"]],
         [["WAIT", "0", "0"]], [["WAIT", "x", "0"]], [["WAIT", "0", "x"]], [["WAIT", "0", "-1"]],
         [["FUNCTION", "FLUSH"]], [["FUNCTION", "FLUSH", "ASYNC"]], [["FUNCTION", "FLUSH", "x"]],
         [["FUNCTION", "LIST"]], [["FUNCTION", "LIST", "WITHCODE"]], [["FUNCTION", "LIST", "x"]],
