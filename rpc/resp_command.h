@@ -123,9 +123,9 @@ enum mf_resp_form {
     MF_RESP_FORM_IDLETIME,
     MF_RESP_FORM_REFCOUNT,
     MF_RESP_FORM_DEBUG_OBJECT,
-    MF_RESP_FORM_DUMP,           // the value as Redis dumps it
-    MF_RESP_FORM_RESTORED,       // OK if it was written, else that the key is busy
-    MF_RESP_FORM_BIT,            // a bit of the first byte: + 0 for the highest, to + 7
+    MF_RESP_FORM_DUMP,     // the value as Redis dumps it
+    MF_RESP_FORM_RESTORED, // OK if it was written, else that the key is busy
+    MF_RESP_FORM_BIT,      // a bit of the first byte: + 0 for the highest, to + 7
 };
 
 struct mf_resp_ask;
