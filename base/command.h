@@ -33,6 +33,9 @@ enum mf_opcode {
     // One key: Unix milliseconds of its deadline; -1 without a TTL, -2 where there is no key. Its
     // expiry, NONE as asked, is turned into IN with the moment of Unix time 0 (mf_command_settle).
     MF_OP_DEADLINE = 11,
+    // One key: a list of three integers about its entry, or nil: the bytes that it takes with its
+    // share of the table and the heap; the length of its value; 1 if the value is an integer.
+    MF_OP_OBJECT = 12,
     // Writes.
     MF_OP_SET = 32, // one key and value
     // Keys and values, atomic within the shard. With MF_NX, where one of the keys is there none is

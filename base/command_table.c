@@ -68,6 +68,7 @@ static const struct mf_command_row rows[] = {
     [MF_OP_STRLEN] = {"strlen", KEY, T | MF_HIDDEN, 0},
     [MF_OP_GETRANGE] = {"getrange", KEY, T | MF_HIDDEN | MF_HAS_NUMBER | MF_HAS_LAST, 0},
     [MF_OP_DEADLINE] = {"deadline", KEY, T | MF_HIDDEN, 0},
+    [MF_OP_OBJECT] = {"object", KEY, T | MF_HIDDEN, 0},
     [MF_OP_SET] = {"set", KEY_VALUE, W | T | G, SET_OPTIONS},
     [MF_OP_MSET] = {"mset", PAIRS, W | T | G, BIT(TTL) | BIT(ID)},
     [MF_OP_DEL] = {"del", KEYS, W | T, BIT(IF_VERSION) | BIT(ID)},

@@ -102,6 +102,14 @@ enum mf_resp_own {
     MF_RESP_LATENCY_HISTORY,
     MF_RESP_LATENCY_LATEST,
     MF_RESP_LATENCY_RESET,
+    MF_RESP_CONFIG_GET,
+    MF_RESP_CONFIG_SET,
+    MF_RESP_CONFIG_RESETSTAT,
+    MF_RESP_CONFIG_REWRITE,
+    MF_RESP_MEMORY_NONE, // DOCTOR, MALLOC-STATS
+    MF_RESP_MEMORY_PURGE,
+    MF_RESP_MEMORY_STATS,
+    MF_RESP_DEBUG,
     MF_RESP_OWN_COUNT
 };
 
@@ -122,9 +130,16 @@ enum mf_resp_form {
     MF_RESP_FORM_INVALID_EXPIRE, // null, or where there is a key that the expire time is invalid
                                  // ...
     MF_RESP_FORM_NOT_INTEGER,    // ... or no integer
-    MF_RESP_FORM_DUMP,           // the value as Redis dumps it
-    MF_RESP_FORM_RESTORED,       // OK if it was written, else that the key is busy
-    MF_RESP_FORM_BIT,            // a bit of the first byte: + 0 for the highest, to + 7
+    // Of MF_OP_OBJECT.
+    MF_RESP_FORM_USAGE,
+    MF_RESP_FORM_ENCODING,
+    MF_RESP_FORM_FREQ,
+    MF_RESP_FORM_IDLETIME,
+    MF_RESP_FORM_REFCOUNT,
+    MF_RESP_FORM_DEBUG_OBJECT,
+    MF_RESP_FORM_DUMP,     // the value as Redis dumps it
+    MF_RESP_FORM_RESTORED, // OK if it was written, else that the key is busy
+    MF_RESP_FORM_BIT,      // a bit of the first byte: + 0 for the highest, to + 7
 };
 
 struct mf_resp_ask;

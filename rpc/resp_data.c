@@ -143,14 +143,14 @@ static bool take_value(struct mf_resp_ask *ask, uint32_t at, struct mf_bytes *ou
     return true;
 }
 
-// A command of the key in the second word.
+// A command of one key, which the row says where it is.
 static bool take_one(struct mf_resp_ask *ask, enum mf_opcode op)
 {
     struct mf_command *command = &ask->command;
     command->op = op;
     command->items = &command->one;
     command->item_count = 1;
-    return take_key(ask, 1, &command->one.key);
+    return take_key(ask, (uint32_t)ask->row->first_key, &command->one.key);
 }
 
 static void make_items(struct mf_resp_ask *ask, uint32_t count)
@@ -266,6 +266,35 @@ bool mf_resp_take_dbsize(struct mf_resp_ask *ask)
 {
     ask->command.op = MF_OP_SIZE;
     return true;
+}
+
+bool mf_resp_take_object(struct mf_resp_ask *ask)
+{
+    if (row_is(ask, "object|encoding"))
+        ask->form = MF_RESP_FORM_ENCODING;
+    else if (row_is(ask, "object|freq"))
+        ask->form = MF_RESP_FORM_FREQ;
+    else if (row_is(ask, "object|idletime"))
+        ask->form = MF_RESP_FORM_IDLETIME;
+    else
+        ask->form = MF_RESP_FORM_REFCOUNT;
+    return take_one(ask, MF_OP_OBJECT);
+}
+
+// There is nothing that could be sampled in a string.
+bool mf_resp_take_memory_usage(struct mf_resp_ask *ask)
+{
+    for (uint32_t at = 3; at < ask->count; at += 2) {
+        int64_t samples;
+        if (!mf_resp_is(ask->words[at], "samples") || at + 1 == ask->count)
+            return mf_resp_refuse(ask, MF_RESP_SYNTAX);
+        if (!mf_resp_integer(ask->words[at + 1], &samples))
+            return mf_resp_refuse(ask, MF_RESP_NOT_INTEGER);
+        if (samples < 0)
+            return mf_resp_refuse(ask, MF_RESP_SYNTAX);
+    }
+    ask->form = MF_RESP_FORM_USAGE;
+    return take_one(ask, MF_OP_OBJECT);
 }
 
 // Digits, and nothing but digits, of 64 unsigned bits.

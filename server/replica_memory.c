@@ -17,6 +17,12 @@
 // A write that waits for memory looks again this often; others may have made room.
 #define WAITING_US UINT64_C(1000)
 
+static bool counts(const struct mf_replica *replica)
+{
+    const struct mf_budget *budget = replica->cfg.budget;
+    return budget != NULL && atomic_load_explicit(&budget->counts, memory_order_relaxed);
+}
+
 static size_t length_now(const struct mf_replica *replica, struct mf_bytes key)
 {
     const struct mf_entry *entry = mf_map_find(mf_shard_map(replica->shard), key);
@@ -55,7 +61,7 @@ static uint64_t made_beside(const struct mf_replica *replica, const struct mf_op
 {
     bool few_bytes_make_many = op->opcode == MF_OP_SETRANGE || op->opcode == MF_OP_SETBIT ||
                                op->opcode == MF_OP_COPY || op->opcode == MF_OP_TXN;
-    if (!few_bytes_make_many || replica->cfg.budget == NULL || replica->cfg.budget->bytes_max == 0)
+    if (!few_bytes_make_many || !counts(replica))
         return 0;
     struct mf_command command;
     struct mf_item *items = NULL;
@@ -104,8 +110,8 @@ static uint64_t waiting(const struct mf_replica *replica)
 
 void mf_replica_report_memory(struct mf_replica *replica)
 {
-    // Without a limit no reactor writes to what all of them share.
-    if (replica->cfg.budget == NULL || replica->cfg.budget->bytes_max == 0)
+    // Where there never was a limit no reactor writes to what all of them share.
+    if (!counts(replica))
         return;
     struct mf_shard_memory memory;
     mf_shard_memory(replica->shard, &memory);
@@ -117,6 +123,14 @@ void mf_replica_report_memory(struct mf_replica *replica)
         .evictable = leading(replica) ? mf_shard_evictable(replica->shard) : 0,
     };
     mf_budget_report(replica->cfg.budget, &replica->share, now);
+}
+
+void mf_replica_budget_changed(struct mf_replica *replica)
+{
+    if (replica->cfg.budget == NULL)
+        return;
+    mf_shard_set_eviction(replica->shard, mf_budget_eviction(replica->cfg.budget));
+    mf_replica_report_memory(replica);
 }
 
 void mf_replica_make_room(struct mf_replica *replica, const struct mf_replica_env *env)

@@ -100,11 +100,12 @@ static void set_text(char **text, struct mf_bytes value)
     (*text)[value.len] = '\0';
 }
 
+// Where any user fits, it can have any name: one that would spoil CLIENT LIST is not told.
 static void log_in(struct mf_resp_session *session, struct mf_bytes user)
 {
     session->client.authorized = true;
-    if (user.len <= MF_RESP_USER_BYTES_MAX)
-        set_text(&session->user, user);
+    bool fine = user.len <= MF_RESP_USER_BYTES_MAX && is_name(user);
+    set_text(&session->user, fine ? user : mf_bytes_str("?"));
 }
 
 // Without a password there is Redis's one user, who needs none.
@@ -463,6 +464,14 @@ static own_handler *const handlers[MF_RESP_OWN_COUNT] = {
     [MF_RESP_ACL_CAT] = mf_resp_acl_cat,
     [MF_RESP_FUNCTION_FLUSH] = function_flush,
     [MF_RESP_FUNCTION_LIST] = function_list,
+    [MF_RESP_CONFIG_GET] = mf_resp_config_get,
+    [MF_RESP_CONFIG_SET] = mf_resp_config_set,
+    [MF_RESP_CONFIG_RESETSTAT] = mf_resp_config_resetstat,
+    [MF_RESP_CONFIG_REWRITE] = mf_resp_config_rewrite,
+    [MF_RESP_MEMORY_NONE] = mf_resp_memory_none,
+    [MF_RESP_MEMORY_PURGE] = mf_resp_memory_purge,
+    [MF_RESP_MEMORY_STATS] = mf_resp_memory_stats,
+    [MF_RESP_DEBUG] = mf_resp_debug,
     [MF_RESP_KEYS] = mf_resp_keys,
     [MF_RESP_RANDOMKEY] = mf_resp_randomkey,
     [MF_RESP_MULTI] = mf_resp_multi,

@@ -280,6 +280,7 @@ enum mf_err mf_apply_command(struct mf_shard *shard, const struct mf_command *co
     case MF_OP_STRLEN:
     case MF_OP_GETRANGE:
     case MF_OP_DEADLINE:
+    case MF_OP_OBJECT:
         break;
     }
     // A read that went through the log: the state at this entry.

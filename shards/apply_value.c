@@ -11,8 +11,7 @@
 // A 64-bit signed integer in decimal, with its sign.
 #define INTEGER_CHARS_MAX 20u
 
-// `0` or `-?[1-9][0-9]*` within 64 signed bits.
-static bool read_integer(struct mf_bytes text, int64_t *out)
+bool mf_shard_integer(struct mf_bytes text, int64_t *out)
 {
     bool negative = text.len > 0 && text.data[0] == '-';
     size_t at = negative ? 1 : 0;
@@ -38,7 +37,7 @@ void mf_apply_incr(struct mf_shard *shard, const struct mf_command *command, str
     struct mf_bytes key = command->items[0].key;
     struct mf_entry *entry = mf_shard_find_live(shard, key);
     int64_t value = 0;
-    if (entry != NULL && !read_integer(mf_entry_value(entry), &value)) {
+    if (entry != NULL && !mf_shard_integer(mf_entry_value(entry), &value)) {
         mf_result_error(out, MF_NOT_INTEGER, NULL);
         return;
     }

@@ -192,6 +192,9 @@ void mf_journal_open(struct mf_shard *shard, uint64_t built_bytes_max);
 void mf_journal_close(struct mf_shard *shard);
 void mf_journal_undo(struct mf_shard *shard);
 
+// apply_value.c. `0` or `-?[1-9][0-9]*` within 64 signed bits.
+bool mf_shard_integer(struct mf_bytes text, int64_t *out);
+
 // scan.c. now_us and the deaths that no entry has reached are as in mf_shard_read.
 MF_MUST_USE enum mf_err mf_shard_scan(const struct mf_shard *shard,
                                       const struct mf_command *command, uint64_t now_us,

@@ -22,7 +22,7 @@ static const enum mf_opcode ops[] = {
     MF_OP_TRANSFER, MF_OP_DRAIN,     MF_OP_INCR,   MF_OP_SCAN,     MF_OP_APPEND,   MF_OP_GETDEL,
     MF_OP_GETEX,    MF_OP_SEED,      MF_OP_INDEX,  MF_OP_TXN,      MF_OP_TXN_READ, MF_OP_EVICT,
     MF_OP_ROSTER,   MF_OP_DEADLINE,  MF_OP_STRLEN, MF_OP_GETRANGE, MF_OP_SETRANGE, MF_OP_RENAME,
-    MF_OP_COPY,     MF_OP_INCRFLOAT, MF_OP_SETBIT,
+    MF_OP_COPY,     MF_OP_INCRFLOAT, MF_OP_OBJECT, MF_OP_SETBIT,
 };
 #define OP_COUNT (sizeof(ops) / sizeof(ops[0]))
 
@@ -77,13 +77,13 @@ static struct mf_bytes some_bytes(struct mf_rand *rand, size_t len_max)
 }
 
 static const enum mf_opcode inner_ops[] = {
-    MF_OP_GET,      MF_OP_MGET,      MF_OP_HAS,      MF_OP_TTL,     MF_OP_DEADLINE, MF_OP_STRLEN,
-    MF_OP_GETRANGE, MF_OP_SET,       MF_OP_SETRANGE, MF_OP_RENAME,  MF_OP_COPY,     MF_OP_MSET,
-    MF_OP_DEL,      MF_OP_INCR,      MF_OP_EXPIRE,   MF_OP_PERSIST, MF_OP_APPEND,   MF_OP_GETDEL,
-    MF_OP_GETEX,    MF_OP_INCRFLOAT, MF_OP_SETBIT,
+    MF_OP_GET,      MF_OP_MGET,   MF_OP_HAS,       MF_OP_TTL,      MF_OP_DEADLINE, MF_OP_STRLEN,
+    MF_OP_GETRANGE, MF_OP_OBJECT, MF_OP_SET,       MF_OP_SETRANGE, MF_OP_RENAME,   MF_OP_COPY,
+    MF_OP_MSET,     MF_OP_DEL,    MF_OP_INCR,      MF_OP_EXPIRE,   MF_OP_PERSIST,  MF_OP_APPEND,
+    MF_OP_GETDEL,   MF_OP_GETEX,  MF_OP_INCRFLOAT, MF_OP_SETBIT,
 };
 #define INNER_OP_COUNT (sizeof(inner_ops) / sizeof(inner_ops[0]))
-#define INNER_READ_COUNT 7 // of them, at the beginning
+#define INNER_READ_COUNT 8 // of them, at the beginning
 
 static void make_fields(struct mf_rand *rand, struct mf_command *command, struct mf_item *items);
 
@@ -291,7 +291,7 @@ static void what_the_encoder_would_not_write_is_corrupt(void **state)
     } cases[] = {
         {"nothing", {0}, 0},
         {"op 0", {0, 0, 0, 0, 0}, 16},
-        {"an op between two ranges", {12, 0, 0, 0, 0}, 16},
+        {"an op between two ranges", {13, 0, 0, 0, 0}, 16},
         {"an op after draining", {66, 0, 0, 0, 0}, 16},
         {"an op past the last", {99, 0, 0, 0, 0}, 16},
         {"an unknown flag", {5, 0, 128, 0, 0}, 16},

@@ -23,14 +23,17 @@ RESTORE_WORDS = [["REPLACE"], ["ABSTTL"], ["IDLETIME", "1"], ["FREQ", "1"], ["ID
                  ["FREQ", "256"], ["FREQ", "x"], ["IDLETIME"], ["bogus"]]
 COPY_WORDS = [["REPLACE"], ["DB", "0"], ["DB", "x"], ["DB"], ["bogus"]]
 EXPIRE_WORDS = [["NX"], ["XX"], ["GT"], ["LT"], ["bogus"], ["nx"]]
-COMMANDS = """acl append asking auth client command copy dbsize decr decrby del dump echo exists
+COMMANDS = """acl append asking auth client command config copy dbsize debug decr decrby del dump echo exists
     expire expireat expiretime flushall flushdb function get getbit getdel getex getrange getset
-    hello incr incrby incrbyfloat keys mget mset msetnx persist pexpire pexpireat pexpiretime ping
-    psetex pttl publish pubsub randomkey readonly readwrite rename renamenx reset restore scan select set setbit
-    setex setnx setrange strlen substr time touch ttl type unlink wait""".split()
+    hello incr incrby incrbyfloat keys memory mget mset msetnx object persist pexpire pexpireat
+    pexpiretime ping psetex pttl publish pubsub randomkey readonly readwrite rename renamenx reset
+    restore scan select set setbit setex setnx setrange strlen substr time touch ttl type unlink wait""".split()
 SUBCOMMANDS = {
     "acl": "cat list users whoami".split(),
     "client": "getname id info kill list no-evict reply setname".split(),
+    "config": "get resetstat rewrite set".split(),
+    "memory": "doctor malloc-stats purge stats usage".split(),
+    "object": "encoding freq idletime refcount".split(),
     "command": "count docs getkeys getkeysandflags info list".split(),
     "function": "flush list".split(),
     "pubsub": "channels numpat numsub".split(),
@@ -38,7 +41,8 @@ SUBCOMMANDS = {
     "slowlog": "get len reset".split(),
 }
 # What they answer is each server's own.
-OWN = {"id", "list", "info", "count", "docs", "doctor", "histogram", "latest", "len"}
+OWN = {"id", "list", "info", "count", "docs", "doctor", "histogram", "latest", "len", "rewrite",
+       "malloc-stats", "stats"}
 # The states that a key is in before it is asked about.
 STATES = {
     "absent": [],
@@ -205,6 +209,9 @@ def about_itself():
     for name in COMMANDS:
         if name not in SUBCOMMANDS and name != "command":
             yield [["COMMAND", "INFO", name]]
+    for name in ("config", "memory", "object"):
+        for sub in SUBCOMMANDS[name]:
+            yield [["COMMAND", "INFO", f"{name}|{sub}"]]
     yield from (
         [["COMMAND", "INFO", "nosuch", "get", "get|x"]], [["COMMAND", "DOCS", "nosuch"]],
         [["COMMAND", "GETKEYS", "get", "a"]], [["COMMAND", "GETKEYS", "mset", "a", "1", "b", "2"]],
@@ -213,6 +220,8 @@ def about_itself():
         [["COMMAND", "GETKEYSANDFLAGS", "set", "a", "1"]],
         [["COMMAND", "GETKEYSANDFLAGS", "set", "a", "1", "get"]],
         [["COMMAND", "GETKEYSANDFLAGS", "mget", "a", "b"]],
+        [["COMMAND", "GETKEYS", "memory", "usage", "a"]],
+        [["COMMAND", "GETKEYSANDFLAGS", "object", "encoding", "a"]],
         [["COMMAND", "LIST", "FILTERBY", "bogus", "x"]], [["COMMAND", "LIST", "bogus"]],
         [["COMMAND", "LIST", "FILTERBY", "ACLCAT", "bogus"]],
         [["COMMAND", "LIST", "FILTERBY", "MODULE", "bogus"]],
@@ -277,6 +286,66 @@ def about_the_connection():
         [["SCAN", "0", "COUNT", "-1"]], [["SCAN", "0", "COUNT", "x"]], [["SCAN", "0", "COUNT"]],
         [["SCAN", "0", "MATCH"]], [["SCAN", "0", "bogus", "x"]], [["SCAN", "0", "MATCH", "none:*",
                                                                     "COUNT", "100000"]])
+
+
+# Words for `notify-keyspace-events`, and what else can be set: what both answer alike.
+EVENTS = ["", "KEA", "AKE", "K", "E", "A", "KEg$lshzxetd", "g$lshzxetKE", "KA", "EKx", "Kg$x", "KEnmA",
+          "n", "m", "xeK", "AAKK", "Q", "KEAq", "K E"]
+MEMORIES = ["0", "100", "1b", "1k", "1kb", "1KB", "1m", "1mb", "2Mb", "1g", "1gb", "10GB", "", "b",
+            "kb", "0kb", "1x", "-1", "1.5gb", "abc", "1 kb", "1tb", "9223372036854775807"]
+
+
+def settings():
+    for letters in EVENTS:
+        yield [["CONFIG", "SET", "notify-keyspace-events", letters],
+               ["CONFIG", "GET", "notify-keyspace-events"]]
+    for memory in MEMORIES:
+        yield [["CONFIG", "SET", "maxmemory", memory], ["CONFIG", "SET", "maxmemory", "0"]]
+    for policy in ("noeviction", "NOEVICTION", "allkeys-lru", "volatile-ttl"):
+        yield [["CONFIG", "SET", "maxmemory-policy", policy], ["CONFIG", "GET", "maxmemory-policy"]]
+    for level in ("debug", "verbose", "Notice", "warning", "", "info", "3"):
+        yield [["CONFIG", "SET", "loglevel", level], ["CONFIG", "GET", "loglevel"]]
+    for number in ("0", "100", "2147483647", "2147483648", "-1", "x", "", "1kb", " 1", "01"):
+        yield [["CONFIG", "SET", "timeout", number], ["CONFIG", "GET", "timeout"],
+               ["CONFIG", "SET", "timeout", "0"]]
+    for number in ("x", "", "500"):
+        yield [["CONFIG", "SET", "maxclients", number], ["CONFIG", "SET", "maxclients", "10000"]]
+    for words in (
+            ["GET", "maxmemory"], ["GET", "MaxMemory"], ["GET", "maxmemory", "MAXMEMORY"],
+            ["GET", "nosuch"], ["GET", "nosuch", "timeout"], ["GET", "MAXMEM*ORY"], ["GET", ""],
+            ["GET", "maxmem[o]ry"], ["GET", "maxmem\\ory"], ["GET", "timeou?", "TIMEOUT"],
+            ["GET", "maxmemor[A-Z]"], ["GET", "save"], ["GET", "appendonly"],
+            ["GET", "daemonize"], ["GET", "cluster-enabled"],
+            ["SET", "maxmemory"], ["SET", "maxmemory", "1", "timeout"], ["SET", "nosuch", "1"],
+            ["SET", "NoSuch", "1", "databases", "3"], ["SET", "databases", "1"],
+            ["SET", "DATABASES", "1", "nosuch", "2"], ["SET", "nosuch", "1", "maxmemory", "x"],
+            ["SET", "maxmemory", "1gb", "MaxMemory", "2gb"],
+            ["SET", "timeout", "5", "maxmemory", "x"], ["SET", "maxmemory", "x", "TIMEOUT", "5"],
+            ["SET", "enable-debug-command", "yes"], ["SET", "cluster-enabled", "yes"],
+            ["SET", "daemonize", "yes"], ["SET", "tcp-backlog", "1"], ["RESETSTAT"], ["FOO"]):
+        yield [["CONFIG", *words], ["CONFIG", "GET", "timeout"], ["CONFIG", "GET", "maxmemory"]]
+    yield [["MULTI"], ["CONFIG", "SET", "timeout", "77"], ["CONFIG", "GET", "timeout"],
+           ["CONFIG", "SET", "timeout", "x"], ["CONFIG", "SET", "timeout", "0"], ["EXEC"]]
+
+
+def objects():
+    values = ["text", "x" * 44, "x" * 45, "", "10000", "-1", "9223372036854775807",
+              "9223372036854775808", "-9223372036854775808", "007", "1.5", "123456789012345678901"]
+    for i, value in enumerate(values):
+        key = f"object:{i}"
+        yield [["SET", key, value], *[["OBJECT", sub, key] for sub in SUBCOMMANDS["object"]],
+               ["MULTI"], ["OBJECT", "ENCODING", key], ["OBJECT", "FREQ", key], ["EXEC"]]
+    for sub in SUBCOMMANDS["object"]:
+        yield [["OBJECT", sub, "no object"]]
+    for words in (["no object"], ["no object", "SAMPLES", "5"], ["no object", "SAMPLES", "x"],
+                  ["no object", "SAMPLES"], ["no object", "samples", "-1"], ["no object", "bogus", "5"],
+                  ["no object", "SAMPLES", "0", "SAMPLES", "1"], ["no object", "more"]):
+        yield [["MEMORY", "USAGE", *words]]
+    yield from ([["MEMORY", "PURGE"]], [["DEBUG", "SLEEP", "0"]], [["DEBUG", "SLEEP", "x"]],
+                [["DEBUG", "SLEEP", "-1"]], [["DEBUG", "SLEEP", "0.01"], ["SET", "slept", "v"]],
+                [["DEBUG", "OBJECT", "no object"]], [["DEBUG", "OBJECT"]], [["DEBUG", "bogus"]],
+                [["DEBUG", "SET-ACTIVE-EXPIRE", "0"], ["DEBUG", "SET-ACTIVE-EXPIRE", "1"]],
+                [["DEBUG", "SLEEP", "0", "1"]])
 
 
 def random_sequences(rng, count, length):
