@@ -170,10 +170,9 @@ void mf_admin_stats(struct mf_reactor *reactor, mf_admin_done *done, void *arg)
     uint32_t held;
     struct mf_shard_figures *shards = mf_figures_read_shards(node, &held);
     mf_figures_add_shards(&totals, shards, held);
-    uint64_t allocated = 0;
-    uint64_t resident = 0;
+    struct mf_allocator_bytes bytes = {0};
     if (node->allocator_bytes != NULL)
-        node->allocator_bytes(&allocated, &resident);
+        node->allocator_bytes(&bytes);
     const struct {
         const char *name;
         uint64_t value;
@@ -205,8 +204,8 @@ void mf_admin_stats(struct mf_reactor *reactor, mf_admin_done *done, void *arg)
         {"store_bytes", totals.bytes},
         {"log_bytes", totals.log_bytes},
         {"memory_max_bytes", atomic_load_explicit(&node->budget.bytes_max, memory_order_relaxed)},
-        {"allocated_bytes", allocated},
-        {"resident_bytes", resident},
+        {"allocated_bytes", bytes.allocated},
+        {"resident_bytes", bytes.resident},
         {"keys_expired", totals.expired},
         {"keys_evicted", totals.evicted},
         {"wal_syncs", totals.wal_syncs},

@@ -27,6 +27,7 @@ struct mf_roster;
 struct mf_reactor;
 struct mf_checkpointer;
 struct mf_read_gate;
+struct mf_resp_node;
 struct mf_snapshotter;
 struct mf_latency;
 struct mf_slowlog;
@@ -97,6 +98,12 @@ struct mf_shard_status {
     _Atomic uint64_t hash;
 };
 
+struct mf_allocator_bytes {
+    uint64_t allocated;
+    uint64_t active;   // of pages that hold some of them
+    uint64_t resident; // of the process in memory
+};
+
 struct mf_node {
     struct mf_config config;     // constant once the reactors run
     struct mf_settings settings; // what can be set while they do
@@ -133,7 +140,8 @@ struct mf_node {
     struct mf_shard_status *shards;
     struct mf_budget budget; // of memory, for all shards together
     // What the allocator has given and what of the process is in memory; NULL: not known.
-    void (*allocator_bytes)(uint64_t *allocated, uint64_t *resident);
+    void (*allocator_bytes)(struct mf_allocator_bytes *bytes);
+    const char *allocator;      // its name
     struct mf_read_gate *gates; // by shard: reads beside its owner
     struct mf_snapshotter *snapshotter;
     struct mf_schedule *schedule; // of snapshots at intervals
@@ -158,6 +166,7 @@ struct mf_node {
     struct mf_resp_settings resp_settings;
     struct mf_slowlog *slowlog;
     struct mf_latency *latency;
+    struct mf_resp_node *resp_node;
     pthread_mutex_t mutex;
 };
 

@@ -25,6 +25,7 @@
 #include "server/mover.h"
 #include "server/placer.h"
 #include "server/read_gate.h"
+#include "server/resp_node.h"
 #include "server/resp_session.h"
 #include "server/roster.h"
 #include "server/router.h"
@@ -565,6 +566,7 @@ static void on_sweep(struct ev_loop *loop, ev_timer *watcher, int events)
     if (reactor->index == 0) {
         mf_membership_tick(reactor);
         mf_schedule_tick(reactor->node->schedule, reactor);
+        mf_resp_node_tick(reactor);
     }
     mf_placer_tick(reactor);
     mf_changes_tick(reactor);

@@ -16,6 +16,9 @@
 // Keys of one connection that are under way are told apart by so many classes of their slots.
 #define MF_RESP_CLASSES 128u
 
+// Of the Redis that clients are told to talk to.
+#define MF_RESP_REDIS_VERSION "7.0.15"
+
 // A user with a longer name is told as "?" by CLIENT LIST.
 #define MF_RESP_USER_BYTES_MAX 64u
 
@@ -222,6 +225,7 @@ MF_MUST_USE bool mf_resp_acl_list(struct mf_resp_session *session);
 MF_MUST_USE bool mf_resp_acl_users(struct mf_resp_session *session);
 MF_MUST_USE bool mf_resp_acl_cat(struct mf_resp_session *session);
 MF_MUST_USE bool mf_resp_randomkey(struct mf_resp_session *session);
+bool mf_resp_info(struct mf_resp_session *session);
 bool mf_resp_slowlog_get(struct mf_resp_session *session);
 bool mf_resp_slowlog_len(struct mf_resp_session *session);
 bool mf_resp_slowlog_reset(struct mf_resp_session *session);

@@ -8,7 +8,6 @@
 #include "server/resp_internal.h"
 #include "server/roster.h"
 
-#define REDIS_VERSION "7.0.15"
 // Every connection may keep so much, three times.
 #define NAME_BYTES_MAX 1024u
 #define WRONGPASS "WRONGPASS invalid username-password pair or user is disabled."
@@ -189,7 +188,7 @@ static bool hello(struct mf_resp_session *session)
     mf_resp_bulk_str(out, "server");
     mf_resp_bulk_str(out, "redis");
     mf_resp_bulk_str(out, "version");
-    mf_resp_bulk_str(out, REDIS_VERSION);
+    mf_resp_bulk_str(out, MF_RESP_REDIS_VERSION);
     mf_resp_bulk_str(out, "proto");
     mf_resp_int(out, session->version);
     mf_resp_bulk_str(out, "id");
@@ -487,6 +486,7 @@ static own_handler *const handlers[MF_RESP_OWN_COUNT] = {
     [MF_RESP_PSUBSCRIBE] = mf_resp_psubscribe,
     [MF_RESP_UNSUBSCRIBE] = mf_resp_unsubscribe,
     [MF_RESP_PUNSUBSCRIBE] = mf_resp_punsubscribe,
+    [MF_RESP_INFO] = mf_resp_info,
     [MF_RESP_SLOWLOG_GET] = mf_resp_slowlog_get,
     [MF_RESP_SLOWLOG_LEN] = mf_resp_slowlog_len,
     [MF_RESP_SLOWLOG_RESET] = mf_resp_slowlog_reset,
