@@ -82,8 +82,8 @@ static void copy_text(char *out, size_t size, struct mf_bytes text)
     snprintf(out, size, "%.*s", (int)text.len, (const char *)text.data);
 }
 
-static void learn_addresses(struct mf_node *node, struct mf_member *member,
-                            const struct mf_peer_hello *hello)
+void mf_links_learn_addresses(struct mf_node *node, struct mf_member *member,
+                              const struct mf_peer_hello *hello)
 {
     pthread_mutex_lock(&node->mutex);
     copy_text(member->addresses.rpc, sizeof(member->addresses.rpc), hello->rpc);
@@ -113,7 +113,7 @@ static enum mf_err on_hello(struct mf_in_link *in, struct mf_conn *conn, struct 
     in->incarnation = hello.incarnation;
     struct mf_member *member = &node->members[in->member];
     atomic_store_explicit(&member->roster, hello.roster, memory_order_relaxed);
-    learn_addresses(node, member, &hello);
+    mf_links_learn_addresses(node, member, &hello);
     // Whoever sees a new process first tells all reactors. Its clock is unknown until a frame
     // comes.
     if (atomic_load(&member->incarnation) != hello.incarnation) {

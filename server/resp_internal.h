@@ -199,9 +199,9 @@ bool mf_resp_is_elsewhere(const struct mf_resp_session *session, int32_t slot);
 // Says so at once.
 void mf_resp_reply_elsewhere(struct mf_resp_session *session, int32_t slot);
 // Appends the error, without an effect of the request, for this port; false if it is told as on the
-// other.
+// other. error: see mf_request_start_here.
 bool mf_resp_tell_elsewhere(const struct mf_resp_session *session, struct mf_buf *out, int32_t slot,
-                            enum mf_err err);
+                            const struct mf_result *error);
 // Where a client of the session finds a node's Redis Cluster port; false: nowhere. The host is
 // never empty or that of all interfaces. bus: the port for other nodes.
 struct mf_resp_place {
