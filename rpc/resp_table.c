@@ -243,6 +243,8 @@ static const struct mf_resp_row rows[] = {
      "The bytes that a key takes", DATA(mf_resp_take_memory_usage)},
     {"mget", -2, R | FAST | STRING, KEYS("RO access"), "request_policy:multi_shard", "string",
      "1.0.0", "The values of keys", DATA(mf_resp_take_mget)},
+    {"monitor", 1, ADMIN | NOSCRIPT | ANYTIME, NO_KEYS, NULL, "server", "1.0.0",
+     "See what clients of this node ask for", OWN(MONITOR)},
     {"mset", -3, W | OOM | STRING, PAIRS("OW update"),
      "request_policy:multi_shard response_policy:all_succeeded", "string", "1.0.1",
      "Set the values of keys", DATA(mf_resp_take_mset)},

@@ -60,7 +60,10 @@ static void put_line(struct mf_buf *out, const struct mf_resp_session *session, 
         session->id, mf_conn_peer_name(session->client.conn), session->local, session->fd,
         session->name, (now_us - session->began_us) / 1000000,
         now_us > session->asked_us ? (now_us - session->asked_us) / 1000000 : 0,
-        channels + patterns > 0 ? "P" : "N", channels, patterns, mf_resp_multi_count(session),
+        session->monitoring       ? "O"
+        : channels + patterns > 0 ? "P"
+                                  : "N",
+        channels, patterns, mf_resp_multi_count(session),
         mf_conn_unsent_bytes(session->client.conn), sizeof(*session),
         session->asked != NULL ? session->asked->name : "NULL", session->user, session->version,
         session->lib_name, session->lib_version);

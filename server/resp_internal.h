@@ -98,15 +98,17 @@ struct mf_resp_session {
     char *lib_name;
     char *lib_version;
     char *user;
-    struct mf_resp_call *map_call;     // waits for leaders; NULL: none does
-    struct mf_resp_session *map_next;  // of those whose call waits
-    uint64_t map_until_us;             // at the latest
-    bool walking;                      // a KEYS or RANDOMKEY is under way, one at a time
-    struct mf_resp_multi *multi;       // NULL: no MULTI, and nothing watched
-    struct mf_resp_listener *listener; // NULL: nothing subscribed
-    struct mf_resp_sleep *sleep;       // a DEBUG SLEEP is under way
-    bool held;                         // a call has to end before any other request is looked at
-    bool waits;                        // the request at the front has to wait while it touches this
+    struct mf_resp_call *map_call;        // waits for leaders; NULL: none does
+    struct mf_resp_session *map_next;     // of those whose call waits
+    uint64_t map_until_us;                // at the latest
+    bool monitoring;                      // MONITOR was asked for ...
+    struct mf_resp_session *next_monitor; // ... here and by this one
+    bool walking;                         // a KEYS or RANDOMKEY is under way, one at a time
+    struct mf_resp_multi *multi;          // NULL: no MULTI, and nothing watched
+    struct mf_resp_listener *listener;    // NULL: nothing subscribed
+    struct mf_resp_sleep *sleep;          // a DEBUG SLEEP is under way
+    bool held;                            // a call has to end before any other request is looked at
+    bool waits; // the request at the front has to wait while it touches this
     struct mf_resp_touch waits_for;
     uint64_t began_us;
     uint64_t asked_us;
@@ -120,6 +122,10 @@ struct mf_resp_names;
 struct mf_resp_door {
     struct mf_resp_session *sessions;
     struct mf_resp_names *names; // that are listened to; NULL before the first
+    struct mf_resp_session *monitors;
+    _Atomic uint32_t monitor_count; // read by all reactors
+    _Atomic size_t monitor_bytes;   // of lines on their way to them ...
+    _Atomic bool monitor_missed;    // ... of which one was not sent: they are to be closed
     struct mf_resp_call *free;
     uint32_t free_count;
     struct mf_resp_stats *stats;
@@ -286,7 +292,15 @@ MF_MUST_USE bool mf_resp_pubsub_channels(struct mf_resp_session *session);
 MF_MUST_USE bool mf_resp_pubsub_numsub(struct mf_resp_session *session);
 MF_MUST_USE bool mf_resp_pubsub_numpat(struct mf_resp_session *session);
 
+// MONITOR. tell: what the session's request was, which has been carried out; only where
+// node->resp_monitors is not 0.
+MF_MUST_USE bool mf_resp_monitor(struct mf_resp_session *session);
+void mf_resp_monitor_tell(const struct mf_resp_session *session);
+void mf_resp_monitor_no_more(struct mf_resp_session *session);
+
 // Subscriptions.
+// Whether the connection waits for what is to come: then it is never idle. It is there.
+void mf_resp_keep(struct mf_resp_session *session);
 bool mf_resp_is_listening(const struct mf_resp_session *session);
 void mf_resp_listening_to(const struct mf_resp_session *session, uint32_t *channels,
                           uint32_t *patterns);

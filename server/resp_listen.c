@@ -76,6 +76,11 @@ bool mf_resp_is_listening(const struct mf_resp_session *session)
     return session->listener != NULL && count_all(session->listener) > 0;
 }
 
+void mf_resp_keep(struct mf_resp_session *session)
+{
+    mf_conn_keep(session->client.conn, session->monitoring || mf_resp_is_listening(session));
+}
+
 void mf_resp_listening_to(const struct mf_resp_session *session, uint32_t *channels,
                           uint32_t *patterns)
 {
@@ -314,7 +319,7 @@ static void go_on(struct mf_resp_session *session)
     free(listener->named);
     listener->named = NULL;
     drop_failed(listener);
-    mf_conn_keep(session->client.conn, count_all(listener) > 0);
+    mf_resp_keep(session);
     mf_resp_call_end(call);
 }
 
@@ -499,7 +504,7 @@ static bool unsubscribe(struct mf_resp_session *session, bool patterns)
                          count_all(listener));
     }
     mf_resp_reply_end(session);
-    mf_conn_keep(session->client.conn, count_all(listener) > 0);
+    mf_resp_keep(session);
     return true;
 }
 
@@ -524,7 +529,7 @@ void mf_resp_listen_no_more(struct mf_resp_session *session)
     session->listener = NULL;
     free(listener->named);
     free(listener);
-    mf_conn_keep(session->client.conn, false);
+    mf_resp_keep(session);
     if (call == NULL)
         return;
     (void)mf_resp_call_reply(call); // there is none any more

@@ -223,6 +223,7 @@ static bool reset(struct mf_resp_session *session)
         return false;
     mf_resp_multi_forget(session);
     mf_resp_listen_no_more(session);
+    mf_resp_monitor_no_more(session);
     session->version = 2;
     session->replies = MF_RESP_SENT;
     session->client.authorized = false;
@@ -478,6 +479,7 @@ static own_handler *const handlers[MF_RESP_OWN_COUNT] = {
     [MF_RESP_DISCARD] = mf_resp_discard,
     [MF_RESP_WATCH] = mf_resp_watch,
     [MF_RESP_UNWATCH] = mf_resp_unwatch,
+    [MF_RESP_MONITOR] = mf_resp_monitor,
     [MF_RESP_PUBLISH] = mf_resp_publish,
     [MF_RESP_PUBSUB_CHANNELS] = mf_resp_pubsub_channels,
     [MF_RESP_PUBSUB_NUMSUB] = mf_resp_pubsub_numsub,

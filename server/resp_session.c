@@ -154,6 +154,10 @@ static void end_request(struct mf_resp_session *session)
         session->replies = MF_RESP_SENT;
     else if (session->replies == MF_RESP_SKIP_NEXT)
         session->replies = MF_RESP_SKIPPED;
+    if (__builtin_expect(atomic_load_explicit(&session->client.reactor->node->resp_monitors,
+                                              memory_order_relaxed) > 0,
+                         false))
+        mf_resp_monitor_tell(session);
     mf_resp_account_end(session);
     mf_resp_ask_trim(&session->ask);
     mf_client_count_request(&session->client);
@@ -208,6 +212,7 @@ static void on_closed(void *arg, struct mf_conn *conn, const char *reason)
     if (session->next != NULL)
         session->next->prev = session->prev;
     mf_resp_listen_no_more(session);
+    mf_resp_monitor_no_more(session);
     mf_resp_map_no_more(session);
     mf_resp_sleep_no_more(session);
     mf_client_closed(&session->client);
