@@ -70,6 +70,8 @@ enum mf_resp_own {
     MF_RESP_CLIENT_KILL,
     MF_RESP_CLIENT_SETINFO,
     MF_RESP_CLIENT_ON_OFF, // NO-EVICT, NO-TOUCH
+    MF_RESP_CLIENT_PAUSE,
+    MF_RESP_CLIENT_UNPAUSE,
     MF_RESP_CLIENT_REPLY,
     MF_RESP_COMMAND, // and all its subcommands: see mf_resp_command_answer
     MF_RESP_ACL_WHOAMI,

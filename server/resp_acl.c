@@ -54,12 +54,7 @@ bool mf_resp_acl_cat(struct mf_resp_session *session)
     struct mf_bytes category = mf_bytes_of(NULL, 0);
     bool one = mf_resp_words(session) > 2;
     if (mf_resp_words(session) > 3) {
-        struct mf_bytes word = mf_resp_word(session, 1);
-        mf_resp_errorf(mf_resp_reply_begin(session),
-                       "ERR unknown subcommand or wrong number of arguments for '%.*s'. "
-                       "Try ACL HELP.",
-                       (int)word.len, (const char *)word.data); // it was found: it is short
-        mf_resp_reply_end(session);
+        mf_resp_reply_misused(session, "ACL");
         return true;
     }
     if (one)

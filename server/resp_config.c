@@ -657,6 +657,7 @@ static void take_over(struct mf_reactor *reactor)
     const struct mf_settings *now = &reactor->node->settings;
     uint64_t idle_s = atomic_load_explicit(&now->idle_timeout_s, memory_order_relaxed);
     mf_conn_pool_idle_timeout(reactor->pool, idle_s * 1000000);
+    mf_resp_pauses_over(reactor);
     for (uint32_t i = 0; i < reactor->shard_count; i++) {
         if (reactor->shards[i].replica == NULL)
             continue;

@@ -143,10 +143,6 @@ bool mf_resp_debug(struct mf_resp_session *session)
         return set_active_expire(session, mf_resp_word(session, 2));
     if (mf_resp_is(sub, "object") && count == 3)
         return ask_object(session, mf_resp_word(session, 2));
-    mf_resp_errorf(mf_resp_reply_begin(session),
-                   "ERR unknown subcommand or wrong number of arguments for '%.*s'. Try DEBUG "
-                   "HELP.",
-                   mf_resp_text_len(sub), (const char *)sub.data);
-    mf_resp_reply_end(session);
+    mf_resp_reply_misused(session, "DEBUG");
     return true;
 }

@@ -72,6 +72,7 @@ struct mf_resp_call {
 struct mf_resp_listener;
 struct mf_resp_multi;
 struct mf_resp_sleep;
+struct mf_resp_pause;
 struct mf_resp_session {
     struct mf_client client;
     struct mf_resp_session *prev; // of its reactor
@@ -107,6 +108,7 @@ struct mf_resp_session {
     struct mf_resp_multi *multi;          // NULL: no MULTI, and nothing watched
     struct mf_resp_listener *listener;    // NULL: nothing subscribed
     struct mf_resp_sleep *sleep;          // a DEBUG SLEEP is under way
+    struct mf_resp_pause *pause;          // the request at the front waits for a pause to end
     bool held;                            // a call has to end before any other request is looked at
     bool waits; // the request at the front has to wait while it touches this
     struct mf_resp_touch waits_for;
@@ -122,6 +124,7 @@ struct mf_resp_names;
 struct mf_resp_door {
     struct mf_resp_session *sessions;
     struct mf_resp_names *names; // that are listened to; NULL before the first
+    struct mf_resp_pause *pauses;
     struct mf_resp_session *monitors;
     _Atomic uint32_t monitor_count; // read by all reactors
     _Atomic size_t monitor_bytes;   // of lines on their way to them ...
@@ -149,6 +152,8 @@ struct mf_buf *mf_resp_reply_begin(struct mf_resp_session *session);
 void mf_resp_reply_end(struct mf_resp_session *session);
 void mf_resp_reply_ok(struct mf_resp_session *session);
 void mf_resp_reply_error(struct mf_resp_session *session, const char *text);
+// The subcommand is none of the container's, or has too many words for what it is.
+void mf_resp_reply_misused(struct mf_resp_session *session, const char *container);
 
 // Answering later.
 struct mf_resp_call *mf_resp_call_begin(struct mf_resp_session *session, enum mf_resp_form form,
@@ -266,6 +271,7 @@ void mf_resp_sleep_no_more(struct mf_resp_session *session);
 
 // MULTI and what belongs to it.
 bool mf_resp_in_multi(const struct mf_resp_session *session);
+bool mf_resp_multi_writes(const struct mf_resp_session *session);   // a queued command does
 int64_t mf_resp_multi_count(const struct mf_resp_session *session); // queued; -1: no MULTI
 // A command was refused: EXEC will be.
 void mf_resp_multi_abort(struct mf_resp_session *session);
@@ -291,6 +297,15 @@ MF_MUST_USE bool mf_resp_publish(struct mf_resp_session *session);
 MF_MUST_USE bool mf_resp_pubsub_channels(struct mf_resp_session *session);
 MF_MUST_USE bool mf_resp_pubsub_numsub(struct mf_resp_session *session);
 MF_MUST_USE bool mf_resp_pubsub_numpat(struct mf_resp_session *session);
+
+// CLIENT PAUSE. must_pause: the session's request has to wait, and its connection is held; until_us
+// as node->settings has it, not 0.
+MF_MUST_USE bool mf_resp_client_pause(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_client_unpause(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_must_pause(struct mf_resp_session *session, uint64_t until_us);
+void mf_resp_pause_no_more(struct mf_resp_session *session);
+// The settings have changed: where there is no pause any more, nobody waits.
+void mf_resp_pauses_over(struct mf_reactor *reactor);
 
 // MONITOR. tell: what the session's request was, which has been carried out; only where
 // node->resp_monitors is not 0.

@@ -91,6 +91,11 @@ bool mf_resp_in_multi(const struct mf_resp_session *session)
     return session->multi != NULL && session->multi->on;
 }
 
+bool mf_resp_multi_writes(const struct mf_resp_session *session)
+{
+    return mf_resp_in_multi(session) && session->multi->writes;
+}
+
 int64_t mf_resp_multi_count(const struct mf_resp_session *session)
 {
     return mf_resp_in_multi(session) ? (int64_t)session->multi->count : -1;

@@ -409,9 +409,10 @@ static bool client_kill(struct mf_resp_session *session)
 static bool function_flush(struct mf_resp_session *session)
 {
     uint32_t count = mf_resp_words(session);
-    if (count > 3)
-        return done_quoting(session, "ERR unknown subcommand or wrong number of arguments for '",
-                            mf_resp_word(session, 1), "'. Try FUNCTION HELP.");
+    if (count > 3) {
+        mf_resp_reply_misused(session, "FUNCTION");
+        return true;
+    }
     bool fine = count == 2 || (count == 3 && (mf_resp_is(mf_resp_word(session, 2), "sync") ||
                                               mf_resp_is(mf_resp_word(session, 2), "async")));
     return fine ? done_ok(session)
@@ -456,6 +457,8 @@ static own_handler *const handlers[MF_RESP_OWN_COUNT] = {
     [MF_RESP_CLIENT_KILL] = client_kill,
     [MF_RESP_CLIENT_SETINFO] = client_setinfo,
     [MF_RESP_CLIENT_ON_OFF] = client_on_off,
+    [MF_RESP_CLIENT_PAUSE] = mf_resp_client_pause,
+    [MF_RESP_CLIENT_UNPAUSE] = mf_resp_client_unpause,
     [MF_RESP_CLIENT_REPLY] = client_reply,
     [MF_RESP_COMMAND] = command,
     [MF_RESP_ACL_WHOAMI] = mf_resp_acl_whoami,

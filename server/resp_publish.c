@@ -351,12 +351,7 @@ static bool begin_inquiry(struct mf_resp_session *session, struct inquiry *inqui
 bool mf_resp_pubsub_channels(struct mf_resp_session *session)
 {
     if (mf_resp_words(session) > 3) {
-        struct mf_bytes word = mf_resp_word(session, 1);
-        mf_resp_errorf(mf_resp_reply_begin(session),
-                       "ERR unknown subcommand or wrong number of arguments for '%.*s'. "
-                       "Try PUBSUB HELP.",
-                       (int)word.len, (const char *)word.data); // it was found: it is short
-        mf_resp_reply_end(session);
+        mf_resp_reply_misused(session, "PUBSUB");
         return true;
     }
     bool some = mf_resp_words(session) == 3;

@@ -229,3 +229,12 @@ void mf_resp_reply_error(struct mf_resp_session *session, const char *text)
     mf_resp_error(mf_resp_reply_begin(session), text);
     mf_resp_reply_end(session);
 }
+
+void mf_resp_reply_misused(struct mf_resp_session *session, const char *container)
+{
+    struct mf_bytes word = mf_resp_word(session, 1);
+    mf_resp_errorf(mf_resp_reply_begin(session),
+                   "ERR unknown subcommand or wrong number of arguments for '%.*s'. Try %s HELP.",
+                   mf_resp_text_len(word), (const char *)word.data, container);
+    mf_resp_reply_end(session);
+}

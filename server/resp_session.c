@@ -132,6 +132,10 @@ static bool run(struct mf_resp_session *session)
         session->outcome = MF_RESP_REFUSED;
         return true;
     }
+    uint64_t pause_us = atomic_load_explicit(
+        &session->client.reactor->node->settings.pause_until_us, memory_order_relaxed);
+    if (__builtin_expect(pause_us != 0, false) && mf_resp_must_pause(session, pause_us))
+        return false;
     if (mf_resp_in_multi(session) && (ask->row->flags & MF_RESP_UNQUEUED) == 0)
         return mf_resp_multi_queue(session);
     return ask->row->own != MF_RESP_DATA ? mf_resp_own(session) : run_data(session);
@@ -215,6 +219,7 @@ static void on_closed(void *arg, struct mf_conn *conn, const char *reason)
     mf_resp_monitor_no_more(session);
     mf_resp_map_no_more(session);
     mf_resp_sleep_no_more(session);
+    mf_resp_pause_no_more(session);
     mf_client_closed(&session->client);
     mf_resp_session_release(session);
 }

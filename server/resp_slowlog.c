@@ -29,12 +29,7 @@ bool mf_resp_slowlog_get(struct mf_resp_session *session)
 {
     int64_t most = COUNT_DEFAULT;
     if (mf_resp_words(session) > 3) {
-        struct mf_bytes word = mf_resp_word(session, 1);
-        mf_resp_errorf(mf_resp_reply_begin(session),
-                       "ERR unknown subcommand or wrong number of arguments for '%.*s'. Try "
-                       "SLOWLOG HELP.",
-                       mf_resp_text_len(word), (const char *)word.data);
-        mf_resp_reply_end(session);
+        mf_resp_reply_misused(session, "SLOWLOG");
         return true;
     }
     if (mf_resp_words(session) == 3 &&

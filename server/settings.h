@@ -40,6 +40,8 @@ struct mf_settings {
     _Atomic uint32_t idle_timeout_s; // each reactor gives it to its pool of connections
     _Atomic uint32_t notify;         // MF_NOTIFY_...
     _Atomic bool expiry_paused;      // see struct mf_replica_config
+    _Atomic uint64_t pause_until_us; // CLIENT PAUSE: until then requests wait; 0: none do ...
+    _Atomic bool pause_all;          // ... all of them, or those that write
 };
 
 // Before the reactors run.
@@ -49,6 +51,8 @@ static inline void mf_settings_init(struct mf_settings *settings, const struct m
     atomic_init(&settings->idle_timeout_s, config->idle_timeout_s);
     atomic_init(&settings->notify, MF_NOTIFY_ALL | MF_NOTIFY_KEYSPACE | MF_NOTIFY_KEYEVENT);
     atomic_init(&settings->expiry_paused, false);
+    atomic_init(&settings->pause_until_us, 0);
+    atomic_init(&settings->pause_all, false);
 }
 
 #endif
