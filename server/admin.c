@@ -203,7 +203,7 @@ void mf_admin_stats(struct mf_reactor *reactor, mf_admin_done *done, void *arg)
         {"ids", totals.ids},
         {"store_bytes", totals.bytes},
         {"log_bytes", totals.log_bytes},
-        {"memory_max_bytes", node->budget.bytes_max},
+        {"memory_max_bytes", atomic_load_explicit(&node->budget.bytes_max, memory_order_relaxed)},
         {"allocated_bytes", bytes.allocated},
         {"resident_bytes", bytes.resident},
         {"keys_expired", totals.expired},

@@ -363,8 +363,9 @@ static int run_node(struct mf_node *node, int argc, char **argv)
     node->allocator = "jemalloc-" NUMBER(JEMALLOC_VERSION_MAJOR) "." NUMBER(
         JEMALLOC_VERSION_MINOR) "." NUMBER(JEMALLOC_VERSION_BUGFIX);
 #endif
-    node->budget.bytes_max = node->config.memory_bytes_max;
-    node->budget.eviction = node->config.eviction;
+    mf_budget_set_max(&node->budget, node->config.memory_bytes_max);
+    mf_budget_set_eviction(&node->budget, node->config.eviction);
+    mf_settings_init(&node->settings, &node->config);
     warn_of_what_is_not_there(&node->config);
     char message[MESSAGE_BYTES] = "";
     enum mf_err err = open_node(node, message, sizeof(message));

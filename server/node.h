@@ -15,6 +15,7 @@
 #include "server/budget.h"
 #include "server/config.h"
 #include "server/resp_settings.h"
+#include "server/settings.h"
 
 // Places among the members: those that came, those that went, and this node.
 #define MF_MEMBERS_MAX 128
@@ -104,10 +105,11 @@ struct mf_allocator_bytes {
 };
 
 struct mf_node {
-    struct mf_config config; // constant once the reactors run
-    uint64_t incarnation;    // random for this process
-    uint64_t genesis;        // see struct mf_peer_hello
-    uint32_t replica_count;  // copies of each shard, as of the start
+    struct mf_config config;     // constant once the reactors run
+    struct mf_settings settings; // what can be set while they do
+    uint64_t incarnation;        // random for this process
+    uint64_t genesis;            // see struct mf_peer_hello
+    uint32_t replica_count;      // copies of each shard, as of the start
     // Our acceptor's incarnation; 0 while fresh. Stored by reactor 0 before `formed` is, at the
     // latest, and constant from then on.
     _Atomic uint64_t memory;

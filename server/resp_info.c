@@ -73,7 +73,8 @@ static void put_clients(struct mf_resp_info *info)
     mf_resp_info_line(info, "connected_clients:%u",
                       atomic_load_explicit(&node->clients, memory_order_relaxed));
     mf_resp_info_line(info, "cluster_connections:0");
-    mf_resp_info_line(info, "maxclients:%u", node->config.clients_max);
+    mf_resp_info_line(info, "maxclients:%u",
+                      atomic_load_explicit(&node->settings.clients_max, memory_order_relaxed));
     mf_resp_info_line(info, "blocked_clients:0");
     mf_resp_info_line(info, "tracking_clients:0");
     mf_resp_info_line(info, "clients_in_timeout_table:0");
@@ -134,8 +135,10 @@ static void put_limit(struct mf_resp_info *info)
     static const char *const policies[] = {[MF_EVICT_NONE] = "noeviction",
                                            [MF_EVICT_VOLATILE_TTL] = "volatile-ttl",
                                            [MF_EVICT_ALLKEYS_LRU] = "allkeys-lru"};
-    put_bytes(info, "maxmemory", info->node->budget.bytes_max);
-    mf_resp_info_line(info, "maxmemory_policy:%s", policies[info->node->budget.eviction]);
+    const struct mf_budget *budget = &info->node->budget;
+    put_bytes(info, "maxmemory", mf_counter_read(&budget->bytes_max));
+    mf_resp_info_line(info, "maxmemory_policy:%s",
+                      policies[atomic_load_explicit(&budget->eviction, memory_order_relaxed)]);
 }
 
 // Several reactors may tell at once.

@@ -19,7 +19,7 @@
 // Of the Redis that clients are told to talk to.
 #define MF_RESP_REDIS_VERSION "7.0.15"
 
-// A longer user is known, but not told by CLIENT LIST.
+// A user with a longer name is told as "?" by CLIENT LIST.
 #define MF_RESP_USER_BYTES_MAX 64u
 
 // What a request that is under way does, and to which keys.
@@ -62,6 +62,7 @@ struct mf_resp_call {
 
 struct mf_resp_listener;
 struct mf_resp_multi;
+struct mf_resp_sleep;
 struct mf_resp_session {
     struct mf_client client;
     struct mf_resp_session *prev; // of its reactor
@@ -94,6 +95,10 @@ struct mf_resp_session {
     bool walking;                      // a KEYS or RANDOMKEY is under way, one at a time
     struct mf_resp_multi *multi;       // NULL: no MULTI, and nothing watched
     struct mf_resp_listener *listener; // NULL: nothing subscribed
+    struct mf_resp_sleep *sleep;       // a DEBUG SLEEP is under way
+    bool held;                         // a call has to end before any other request is looked at
+    bool waits;                        // the request at the front has to wait while it touches this
+    struct mf_resp_touch waits_for;
     uint64_t began_us;
     uint64_t asked_us;
     const struct mf_resp_row *asked; // last; NULL: nothing yet
@@ -204,6 +209,10 @@ void mf_resp_client_list(struct mf_resp_session *session);
 void mf_resp_client_info(struct mf_resp_session *session);
 void mf_resp_client_kill(struct mf_resp_session *session);
 MF_MUST_USE bool mf_resp_keys(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_acl_whoami(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_acl_list(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_acl_users(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_acl_cat(struct mf_resp_session *session);
 MF_MUST_USE bool mf_resp_randomkey(struct mf_resp_session *session);
 bool mf_resp_info(struct mf_resp_session *session);
 bool mf_resp_slowlog_get(struct mf_resp_session *session);
@@ -224,11 +233,27 @@ void mf_resp_map_no_more(struct mf_resp_session *session);
 // A subcommand of CLUSTER that is a walk.
 bool mf_resp_cluster_walks(const struct mf_resp_row *row);
 
+MF_MUST_USE bool mf_resp_config_get(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_config_set(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_config_resetstat(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_config_rewrite(struct mf_resp_session *session);
+// Has every reactor take over what node->settings and node->budget say now. form OK is the reply to
+// the session's request when all have; inside EXEC at once.
+void mf_resp_settings_changed(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_memory_none(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_memory_purge(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_memory_stats(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_debug(struct mf_resp_session *session);
+// The connection has closed: its DEBUG SLEEP ends.
+void mf_resp_sleep_no_more(struct mf_resp_session *session);
+
 // MULTI and what belongs to it.
 bool mf_resp_in_multi(const struct mf_resp_session *session);
 int64_t mf_resp_multi_count(const struct mf_resp_session *session); // queued; -1: no MULTI
 // A command was refused: EXEC will be.
 void mf_resp_multi_abort(struct mf_resp_session *session);
+// A WATCH has failed: EXEC will be refused, until EXEC, DISCARD, UNWATCH or RESET.
+void mf_resp_multi_unguarded(struct mf_resp_session *session);
 // Keeps the request for EXEC.
 MF_MUST_USE bool mf_resp_multi_queue(struct mf_resp_session *session);
 // Commands and watched keys.

@@ -6,6 +6,7 @@
 // A subscription that could hear of such a channel is a watch (watch.h): of one key, of the keys
 // with the literal start of a pattern, or of all. It is confirmed when the watch has begun, so no
 // change that is asked for later is missed; what comes before its turn to be confirmed waits.
+// CONFIG SET notify-keyspace-events says which of them are told by this node; all are, until then.
 // Nothing is left out silently: where a watch is lost, so is the connection. Nothing is ever heard
 // on other channels, because nobody can publish.
 #include <stdlib.h>
@@ -35,6 +36,11 @@ static const char *const event_names[MF_EVENTS] = {[MF_EVENT_SET] = "set",
                                                    [MF_EVENT_DEL] = "del",
                                                    [MF_EVENT_EXPIRE] = "expired",
                                                    [MF_EVENT_EVICT] = "evicted"};
+// Which letter of notify-keyspace-events means them.
+static const uint32_t event_kinds[MF_EVENTS] = {[MF_EVENT_SET] = MF_NOTIFY_STRING,
+                                                [MF_EVENT_DEL] = MF_NOTIFY_GENERIC,
+                                                [MF_EVENT_EXPIRE] = MF_NOTIFY_EXPIRED,
+                                                [MF_EVENT_EVICT] = MF_NOTIFY_EVICTED};
 
 struct subscription {
     struct subscription *next;
@@ -152,6 +158,10 @@ static bool on_event(void *arg, uint64_t id, const struct mf_event *event)
     (void)id;
     struct subscription *of = arg;
     struct mf_conn *conn = of->session->client.conn;
+    const struct mf_node *node = of->session->client.reactor->node;
+    uint32_t notify = atomic_load_explicit(&node->settings.notify, memory_order_relaxed);
+    if ((notify & event_kinds[event->event]) == 0)
+        return true;
     if (mf_conn_unsent_bytes(conn) > UNSENT_BYTES_MAX || of->held.len > HELD_BYTES_MAX)
         return false;
     struct mf_buf *out = of->confirmed ? mf_conn_output(conn) : &of->held;
@@ -159,11 +169,13 @@ static bool on_event(void *arg, uint64_t id, const struct mf_event *event)
     struct mf_buf channel = {0};
     mf_buf_put(&channel, KEYSPACE, KEYSPACE_LEN);
     mf_buf_put(&channel, event->key.data, event->key.len);
-    put_event(out, of, mf_buf_view(&channel), name);
+    if ((notify & MF_NOTIFY_KEYSPACE) != 0)
+        put_event(out, of, mf_buf_view(&channel), name);
     mf_buf_clear(&channel, SIZE_MAX);
     mf_buf_put(&channel, KEYEVENT, KEYEVENT_LEN);
     mf_buf_put(&channel, name.data, name.len);
-    put_event(out, of, mf_buf_view(&channel), event->key);
+    if ((notify & MF_NOTIFY_KEYEVENT) != 0)
+        put_event(out, of, mf_buf_view(&channel), event->key);
     mf_buf_free(&channel);
     mf_conn_wrote(conn);
     return true;

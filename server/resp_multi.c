@@ -2,9 +2,13 @@
 //
 // Between MULTI and EXEC commands are read as they come, and kept in the form that the log has.
 // EXEC sends them as the branch of a txn, and its answer is told command by command. What the
-// server answers itself is answered at EXEC, and an error in the words of a command is kept as its
-// reply, as Redis does it. WATCH reads the versions of its keys, and EXEC has them as conditions: a
-// key that was written, given another TTL, or has died since has another version.
+// server answers itself is carried out when the shards have answered, and not at all where they
+// refuse; the connection's later requests wait for it. An error in the words of a command is kept
+// as its reply, as Redis does it. WATCH reads the versions of its keys, and EXEC has them as
+// conditions: a key that was written, given another TTL, or has died since has another version.
+// After a WATCH that failed there is nothing to compare with, and a client that pipelines has not
+// seen that yet: then EXEC is refused.
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -19,6 +23,7 @@
 #define TOO_LARGE "ERR the transaction is over 100000 commands, or limits.max_request"
 // What the condition of a key takes beside the key, at most.
 #define CONDITION_BYTES 32u
+#define REPLIES_TOO_LARGE "ERR not carried out: the replies are over limits.max_request"
 // Beside one value of the largest size, what a txn may answer.
 #define ANSWER_SPARE_BYTES (1u << 20)
 
@@ -37,6 +42,8 @@ struct queued {
 struct mf_resp_multi {
     bool on;
     bool aborted;
+    bool unguarded; // a WATCH has failed
+    bool has_own;   // commands of the server's own
     struct queued *queue;
     uint32_t count;
     uint32_t cap;
@@ -95,6 +102,11 @@ void mf_resp_multi_abort(struct mf_resp_session *session)
         session->multi->aborted = true;
 }
 
+void mf_resp_multi_unguarded(struct mf_resp_session *session)
+{
+    multi_of(session)->unguarded = true;
+}
+
 // Queueing.
 
 static struct queued *add(struct mf_resp_multi *multi, const struct mf_resp_row *row)
@@ -151,6 +163,7 @@ static bool may_be_queued(const struct mf_resp_session *session)
     case MF_RESP_PSUBSCRIBE:
     case MF_RESP_UNSUBSCRIBE:
     case MF_RESP_PUNSUBSCRIBE:
+    case MF_RESP_DEBUG:
         return false;
     case MF_RESP_CLUSTER:
         return !session->cluster || !mf_resp_cluster_walks(row);
@@ -186,10 +199,12 @@ bool mf_resp_multi_queue(struct mf_resp_session *session)
         return refuse(session, TOO_LARGE);
     multi->bytes += session->request_bytes;
     multi->slot = mf_resp_same_slot(multi->slot, session->slot);
-    if (session->ask.row->own == MF_RESP_DATA)
+    if (session->ask.row->own == MF_RESP_DATA) {
         queue_data(session);
-    else
+    } else {
         keep_words(session, add(multi, session->ask.row));
+        multi->has_own = true;
+    }
     if (too_large(multi, config))
         return refuse(session, TOO_LARGE);
     mf_resp_status(mf_resp_reply_begin(session), "QUEUED");
@@ -270,8 +285,8 @@ static void run_own(struct mf_resp_session *session, const struct queued *queued
     free(words);
 }
 
-// False: the replies are too large together, and nothing has been asked of the shards yet.
-static bool answer_own(struct mf_resp_session *session, struct exec *exec)
+// In their order. Once the replies are too large together, the rest is not carried out.
+static void answer_own(struct mf_resp_session *session, struct exec *exec)
 {
     size_t most = session->client.reactor->node->config.request_bytes_max;
     for (uint32_t i = 0; i < exec->multi.count; i++) {
@@ -282,15 +297,14 @@ static bool answer_own(struct mf_resp_session *session, struct exec *exec)
         if (queued->is_told) {
             mf_buf_put(&reply, queued->words.data, queued->words.len);
             account(session, &exec->multi, queued, 0, mf_buf_view(&reply));
-        } else {
+        } else if (exec->own.len <= most) {
             run_own(session, queued, &reply);
+        } else {
+            mf_resp_error(&reply, REPLIES_TOO_LARGE);
         }
         mf_buf_blob(&exec->own, mf_buf_view(&reply));
         mf_buf_free(&reply);
-        if (exec->own.len > most)
-            return false;
     }
-    return true;
 }
 
 // us: what the shard's commands have taken, each.
@@ -344,7 +358,13 @@ static void on_executed(void *arg, const struct mf_result *result)
 {
     struct exec *exec = arg;
     struct mf_resp_call *call = exec->call;
+    struct mf_resp_session *session = call->session;
     unsigned version = call->telling.version;
+    bool done = result->kind == MF_RESULT_TXN && result->integer != 0;
+    if (done && session->client.conn != NULL)
+        answer_own(session, exec);
+    if (exec->multi.has_own)
+        session->held = false;
     struct mf_buf *out = mf_resp_call_reply(call);
     if (result->kind == MF_RESULT_ERROR && result->err == MF_TOO_LARGE)
         tell_failed(out, result, call->telling);
@@ -399,7 +419,7 @@ bool mf_resp_exec(struct mf_resp_session *session)
     }
     session->slot = multi->slot != MF_RESP_NO_SLOT ? multi->slot : multi->watched_slot;
     bool elsewhere = mf_resp_is_elsewhere(session, session->slot);
-    if (multi->aborted || elsewhere) {
+    if (multi->aborted || multi->unguarded || elsewhere) {
         if (session->under_way_all[MF_RESP_READS] > 0)
             return false; // as in DISCARD
         mf_resp_multi_forget(session);
@@ -418,13 +438,8 @@ bool mf_resp_exec(struct mf_resp_session *session)
     exec->multi = *multi;
     free(multi);
     session->multi = NULL;
-    if (!answer_own(session, exec)) {
-        mf_resp_reply_error(session, "EXECABORT Transaction discarded because of: the replies are "
-                                     "over limits.max_request");
-        free_exec(exec);
-        return true;
-    }
     if (exec->multi.command_count == 0 && exec->multi.watched == 0) {
+        answer_own(session, exec);
         tell_all(session, mf_resp_reply_begin(session), exec, session->version,
                  mf_bytes_of(NULL, 0), 0);
         mf_resp_reply_end(session);
@@ -432,6 +447,7 @@ bool mf_resp_exec(struct mf_resp_session *session)
         return true;
     }
     exec->call = mf_resp_call_begin(session, MF_RESP_FORM_PLAIN, exec_touch);
+    session->held = exec->multi.has_own;
     send_txn(session, exec);
     return true;
 }
@@ -473,6 +489,8 @@ static void end_watching(struct watching *watching)
     struct mf_resp_session *session = call->session;
     if (watching->err == MF_OK && session->client.conn != NULL)
         add_conditions(session, watching);
+    else if (session->client.conn != NULL)
+        mf_resp_multi_unguarded(session);
     struct mf_buf *out = mf_resp_call_reply(call);
     if (watching->err == MF_OK)
         mf_resp_status(out, "OK");
@@ -498,6 +516,13 @@ static void on_version(void *arg, const struct mf_result *result)
         end_watching(watching);
 }
 
+static bool refuse_watch(struct mf_resp_session *session, const char *text)
+{
+    mf_resp_multi_unguarded(session);
+    mf_resp_reply_error(session, text);
+    return true;
+}
+
 // The limits of the key are those of every command; *bytes: what all of them take in the log.
 static bool keys_fit(const struct mf_resp_session *session, size_t *bytes)
 {
@@ -521,23 +546,18 @@ bool mf_resp_watch(struct mf_resp_session *session)
         return true;
     }
     if (!keys_fit(session, &bytes)) {
-        mf_resp_errorf(mf_resp_reply_begin(session), "ERR a key is not 1 to %zu bytes",
-                       session->ask.key_bytes_max);
-        mf_resp_reply_end(session);
-        return true;
+        char text[64];
+        snprintf(text, sizeof(text), "ERR a key is not 1 to %zu bytes", session->ask.key_bytes_max);
+        return refuse_watch(session, text);
     }
     uint32_t watched = session->multi != NULL ? session->multi->watched : 0;
-    if (count > WATCHED_MAX - watched) {
-        mf_resp_reply_error(session, "ERR 10000 keys are watched, no more are allowed");
-        return true;
-    }
+    if (count > WATCHED_MAX - watched)
+        return refuse_watch(session, "ERR 10000 keys are watched, no more are allowed");
     if (mf_resp_must_wait(session, touch) || session->under_way_all[MF_RESP_READS] > 0)
         return false;
     bytes += session->multi != NULL ? session->multi->conditions.len : 0;
-    if (bytes > session->client.reactor->node->config.request_bytes_max) {
-        mf_resp_reply_error(session, "ERR the keys that are watched are over limits.max_request");
-        return true;
-    }
+    if (bytes > session->client.reactor->node->config.request_bytes_max)
+        return refuse_watch(session, "ERR the keys that are watched are over limits.max_request");
     struct watching *watching = mf_calloc(1, sizeof(*watching));
     watching->call = mf_resp_call_begin(session, MF_RESP_FORM_PLAIN, touch);
     watching->count = count;

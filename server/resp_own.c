@@ -99,11 +99,12 @@ static void set_text(char **text, struct mf_bytes value)
     (*text)[value.len] = '\0';
 }
 
+// Where any user fits, it can have any name: one that would spoil CLIENT LIST is not told.
 static void log_in(struct mf_resp_session *session, struct mf_bytes user)
 {
     session->client.authorized = true;
-    if (user.len <= MF_RESP_USER_BYTES_MAX)
-        set_text(&session->user, user);
+    bool fine = user.len <= MF_RESP_USER_BYTES_MAX && is_name(user);
+    set_text(&session->user, fine ? user : mf_bytes_str("?"));
 }
 
 // Without a password there is Redis's one user, who needs none.
@@ -267,6 +268,36 @@ static bool wait_replicas(struct mf_resp_session *session)
     return true;
 }
 
+// What is acknowledged is on the disks of a majority, where it goes to disks at all.
+static bool wait_disks(struct mf_resp_session *session)
+{
+    const struct mf_reactor *reactor = session->client.reactor;
+    bool durable = reactor->node->config.durability == MF_DURABILITY_FSYNC;
+    int64_t locals;
+    int64_t replicas;
+    int64_t timeout_ms;
+    if (!mf_resp_integer(mf_resp_word(session, 1), &locals) ||
+        !mf_resp_integer(mf_resp_word(session, 2), &replicas))
+        return done_error(session, MF_RESP_NOT_INTEGER);
+    if (locals < 0 || locals > 1)
+        return done_error(session, "ERR value is out of range, value must between 0 and 1");
+    if (replicas < 0)
+        return done_error(session, "ERR value is out of range, must be positive");
+    if (!mf_resp_integer(mf_resp_word(session, 3), &timeout_ms))
+        return done_error(session, "ERR timeout is not an integer or out of range");
+    if (timeout_ms < 0)
+        return done_error(session, "ERR timeout is negative");
+    if (locals > 0 && !durable)
+        return done_error(session, "ERR WAITAOF cannot be used when numlocal is set but "
+                                   "appendonly is disabled.");
+    struct mf_buf *out = mf_resp_reply_begin(session);
+    mf_resp_array(out, 2);
+    mf_resp_int(out, durable);
+    mf_resp_int(out, durable ? reactor->roster->copies / 2 : 0);
+    mf_resp_reply_end(session);
+    return true;
+}
+
 // READONLY, READWRITE, ASKING: reads are the leader's alone, and slots do not move by halves.
 static bool cluster_mode(struct mf_resp_session *session)
 {
@@ -412,6 +443,7 @@ static own_handler *const handlers[MF_RESP_OWN_COUNT] = {
     [MF_RESP_QUIT] = quit,
     [MF_RESP_TIME] = tell_time,
     [MF_RESP_WAIT] = wait_replicas,
+    [MF_RESP_WAITAOF] = wait_disks,
     [MF_RESP_CLUSTER_MODE] = cluster_mode,
     [MF_RESP_CLUSTER] = mf_resp_cluster,
     [MF_RESP_HELP] = help,
@@ -425,8 +457,20 @@ static own_handler *const handlers[MF_RESP_OWN_COUNT] = {
     [MF_RESP_CLIENT_ON_OFF] = client_on_off,
     [MF_RESP_CLIENT_REPLY] = client_reply,
     [MF_RESP_COMMAND] = command,
+    [MF_RESP_ACL_WHOAMI] = mf_resp_acl_whoami,
+    [MF_RESP_ACL_LIST] = mf_resp_acl_list,
+    [MF_RESP_ACL_USERS] = mf_resp_acl_users,
+    [MF_RESP_ACL_CAT] = mf_resp_acl_cat,
     [MF_RESP_FUNCTION_FLUSH] = function_flush,
     [MF_RESP_FUNCTION_LIST] = function_list,
+    [MF_RESP_CONFIG_GET] = mf_resp_config_get,
+    [MF_RESP_CONFIG_SET] = mf_resp_config_set,
+    [MF_RESP_CONFIG_RESETSTAT] = mf_resp_config_resetstat,
+    [MF_RESP_CONFIG_REWRITE] = mf_resp_config_rewrite,
+    [MF_RESP_MEMORY_NONE] = mf_resp_memory_none,
+    [MF_RESP_MEMORY_PURGE] = mf_resp_memory_purge,
+    [MF_RESP_MEMORY_STATS] = mf_resp_memory_stats,
+    [MF_RESP_DEBUG] = mf_resp_debug,
     [MF_RESP_KEYS] = mf_resp_keys,
     [MF_RESP_RANDOMKEY] = mf_resp_randomkey,
     [MF_RESP_MULTI] = mf_resp_multi,

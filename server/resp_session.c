@@ -59,8 +59,11 @@ static bool run_data(struct mf_resp_session *session)
         return true;
     }
     struct mf_resp_touch touch = mf_resp_touch_of(&ask->command);
-    if (mf_resp_must_wait(session, touch))
+    if (mf_resp_must_wait(session, touch)) {
+        session->waits = true;
+        session->waits_for = touch;
         return false;
+    }
     mf_hotkeys_note(reactor->hotkeys, &ask->command);
     struct mf_resp_call *call = mf_resp_call_begin(session, ask->form, touch);
     call->op = ask->command.op;
@@ -163,6 +166,12 @@ static enum mf_err on_data(void *arg, struct mf_conn *conn, struct mf_bytes inpu
                                     .stranger = !mf_client_is_open(&session->client)};
     size_t size = 0;
     *used = 0;
+    // Before it is understood once more: it may be long, and be offered again by each call's end.
+    if (session->held || (session->waits && mf_resp_must_wait(session, session->waits_for))) {
+        mf_client_wait(&session->client);
+        return MF_OK;
+    }
+    session->waits = false;
     enum mf_err err = mf_resp_parse(&session->request, input, &limits, &size);
     if (err == MF_AGAIN)
         return MF_OK;
@@ -198,6 +207,7 @@ static void on_closed(void *arg, struct mf_conn *conn, const char *reason)
         session->next->prev = session->prev;
     mf_resp_listen_no_more(session);
     mf_resp_map_no_more(session);
+    mf_resp_sleep_no_more(session);
     mf_client_closed(&session->client);
     mf_resp_session_release(session);
 }
