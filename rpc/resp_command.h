@@ -85,6 +85,10 @@ enum mf_resp_own {
     MF_RESP_DISCARD,
     MF_RESP_WATCH,
     MF_RESP_UNWATCH,
+    MF_RESP_PUBLISH,
+    MF_RESP_PUBSUB_CHANNELS,
+    MF_RESP_PUBSUB_NUMSUB,
+    MF_RESP_PUBSUB_NUMPAT,
     MF_RESP_SUBSCRIBE,
     MF_RESP_PSUBSCRIBE,
     MF_RESP_UNSUBSCRIBE,
@@ -188,8 +192,8 @@ struct mf_resp_ask {
     // The reader's own.
     struct mf_item *items;
     uint32_t items_cap;
-    const struct mf_resp_row *last; // found for the request before; NULL: it may have subcommands
     struct mf_buf made;             // a value that is not among the words as it is
+    const struct mf_resp_row *last; // found for the request before; NULL: it may have subcommands
 };
 
 // Finds the row and checks the number of words; false with an error.

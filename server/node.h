@@ -154,8 +154,9 @@ struct mf_node {
 
     _Atomic(const char *) password; // replaced by SIGHUP; old ones are kept until the end
     _Atomic uint32_t clients;
-    _Atomic uint64_t resp_ids;     // the last number given to a client that speaks Redis's protocol
-    _Atomic uint32_t watches;      // of clients
+    _Atomic uint64_t resp_ids; // the last number given to a client that speaks Redis's protocol
+    _Atomic size_t resp_visiting_bytes; // of messages of clients on their way over the reactors
+    _Atomic uint32_t watches;           // of clients
     _Atomic bool stopping;         // it hands over what it leads, and goes on serving meanwhile
     _Atomic bool closing;          // it has, or has tried long enough: nothing new is begun
     _Atomic bool draining;         // it hands over what it leads, and goes on serving for good

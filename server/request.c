@@ -137,9 +137,15 @@ static void join_list(const struct request *request, struct mf_result *joined, s
 }
 
 // Where our own disk may be the reason it is told.
-static struct mf_result error_of(const struct mf_reactor *reactor, enum mf_err err)
+static struct mf_result error_of(const struct mf_reactor *reactor, const struct request *request)
 {
+    enum mf_err err = worst(request);
     struct mf_result result = {.kind = MF_RESULT_ERROR, .err = err};
+    for (uint32_t i = 0; i < request->part_count && err == MF_NOT_LEADER; i++) {
+        const struct mf_op *op = request->parts[i].op;
+        if (op->status == MF_NOT_LEADER && op->leader != 0)
+            result.integer = op->leader;
+    }
     if (err == MF_NO_QUORUM && mf_node_blocked(reactor->node))
         result.value =
             mf_bytes_str("no majority of the shard's replicas takes writes: the disk of the node "
@@ -149,7 +155,7 @@ static struct mf_result error_of(const struct mf_reactor *reactor, enum mf_err e
 
 static void finish(struct mf_reactor *reactor, struct request *request)
 {
-    struct mf_result joined = error_of(reactor, worst(request));
+    struct mf_result joined = error_of(reactor, request);
     struct mf_buf scratch = {0};
     if (joined.err == MF_OK && request->part_count == 1) {
         struct mf_reader reader = mf_reader_of(mf_buf_view(&request->parts[0].op->result));

@@ -92,11 +92,6 @@ static void tell_bind(const struct mf_resp_session *session, struct mf_buf *out)
     mf_buf_put(out, host + brackets, len - 2 * brackets);
 }
 
-static void tell_cluster(const struct mf_resp_session *session, struct mf_buf *out)
-{
-    put_text(out, session->cluster ? "yes" : "no");
-}
-
 static void tell_debug(const struct mf_resp_session *session, struct mf_buf *out)
 {
     put_text(out, config_of(session)->debug_commands != 0 ? "yes" : "no");
@@ -115,8 +110,7 @@ static void tell_lease(const struct mf_resp_session *session, struct mf_buf *out
 // The port as it is bound, which the file may have left open.
 static void tell_port(const struct mf_resp_session *session, struct mf_buf *out)
 {
-    const struct mf_node_addresses *addresses = &session->client.reactor->node->addresses;
-    const char *colon = strrchr(session->cluster ? addresses->resp_cluster : addresses->resp, ':');
+    const char *colon = strrchr(session->client.reactor->node->addresses.resp, ':');
     put_text(out, colon != NULL ? colon + 1 : "0");
 }
 
@@ -148,6 +142,11 @@ static void tell_threads(const struct mf_resp_session *session, struct mf_buf *o
 static void tell_value_max(const struct mf_resp_session *session, struct mf_buf *out)
 {
     put_number(out, (int64_t)config_of(session)->value_bytes_max);
+}
+
+static void tell_cluster(const struct mf_resp_session *session, struct mf_buf *out)
+{
+    put_text(out, session->cluster ? "yes" : "no");
 }
 
 // What can be set.
@@ -218,24 +217,24 @@ static void set_notify(struct mf_node *node, int64_t value)
     atomic_store_explicit(&node->settings.notify, (uint32_t)value, memory_order_relaxed);
 }
 
-static int64_t get_slow(const struct mf_node *node)
+static int64_t get_slower(const struct mf_node *node)
 {
     return atomic_load_explicit(&node->resp_settings.slowlog_log_slower_than_us,
                                 memory_order_relaxed);
 }
 
-static void set_slow(struct mf_node *node, int64_t value)
+static void set_slower(struct mf_node *node, int64_t value)
 {
     atomic_store_explicit(&node->resp_settings.slowlog_log_slower_than_us, value,
                           memory_order_relaxed);
 }
 
-static int64_t get_slow_max(const struct mf_node *node)
+static int64_t get_slowlog(const struct mf_node *node)
 {
     return atomic_load_explicit(&node->resp_settings.slowlog_max_len, memory_order_relaxed);
 }
 
-static void set_slow_max(struct mf_node *node, int64_t value)
+static void set_slowlog(struct mf_node *node, int64_t value)
 {
     atomic_store_explicit(&node->resp_settings.slowlog_max_len, value, memory_order_relaxed);
 }
@@ -262,6 +261,7 @@ static void set_tracking(struct mf_node *node, int64_t value)
     atomic_store_explicit(&node->resp_settings.latency_tracking, value != 0, memory_order_relaxed);
 }
 
+static const struct choice yes_or_no[] = {{"yes", 1}, {"no", 0}, {NULL, 0}};
 static const struct choice policies[] = {{"volatile-ttl", MF_EVICT_VOLATILE_TTL},
                                          {"allkeys-lru", MF_EVICT_ALLKEYS_LRU},
                                          {"noeviction", MF_EVICT_NONE},
@@ -271,8 +271,6 @@ static const struct choice levels[] = {{"debug", MF_TRACE},
                                        {"notice", MF_INFO},
                                        {"warning", MF_WARN},
                                        {NULL, 0}};
-
-static const struct choice switches[] = {{"yes", 1}, {"no", 0}, {NULL, 0}};
 
 // clang-format off
 static const struct setting settings[] = {
@@ -291,15 +289,15 @@ static const struct setting settings[] = {
     {.name = "hz", .text = "50"},
     {.name = "io-threads", .tell = tell_threads},
     {.name = "io-threads-do-reads", .text = "yes"},
-    {.name = "latency-monitor-threshold", .kind = NUMBER, .get = get_latency, .set = set_latency,
-     .min = 0, .max = INT64_MAX},
-    {.name = "latency-tracking", .kind = CHOICE, .get = get_tracking, .set = set_tracking,
-     .choices = switches},
     {.name = "lazyfree-lazy-eviction", .text = "no"},
     {.name = "lazyfree-lazy-expire", .text = "no"},
     {.name = "lazyfree-lazy-server-del", .text = "no"},
     {.name = "lazyfree-lazy-user-del", .text = "no"},
     {.name = "lazyfree-lazy-user-flush", .text = "yes"},
+    {.name = "latency-monitor-threshold", .kind = NUMBER, .get = get_latency, .set = set_latency,
+     .min = 0, .max = INT64_MAX},
+    {.name = "latency-tracking", .kind = CHOICE, .get = get_tracking, .set = set_tracking,
+     .choices = yes_or_no},
     {.name = "logfile", .text = ""},
     {.name = "loglevel", .kind = CHOICE, .get = get_level, .set = set_level, .choices = levels},
     {.name = "maxclients", .kind = NUMBER, .get = get_clients, .set = set_clients,
@@ -315,9 +313,9 @@ static const struct setting settings[] = {
     {.name = "replicaof", .text = ""},
     {.name = "requirepass", .tell = tell_requirepass},
     {.name = "save", .tell = tell_save},
-    {.name = "slowlog-log-slower-than", .kind = NUMBER, .get = get_slow, .set = set_slow,
+    {.name = "slowlog-log-slower-than", .kind = NUMBER, .get = get_slower, .set = set_slower,
      .min = -1, .max = INT64_MAX},
-    {.name = "slowlog-max-len", .kind = NUMBER, .get = get_slow_max, .set = set_slow_max,
+    {.name = "slowlog-max-len", .kind = NUMBER, .get = get_slowlog, .set = set_slowlog,
      .min = 0, .max = INT64_MAX},
     {.name = "tcp-backlog", .text = "1024"},
     {.name = "tcp-keepalive", .text = "60"},
@@ -532,8 +530,6 @@ static bool take_choice(const struct setting *setting, struct mf_bytes word, int
         len += snprintf(why + len, WHY_BYTES_MAX - (size_t)len, "%s%s",
                         at == setting->choices ? "" : ", ", at->text);
     }
-    if (setting->choices == switches)
-        strcpy(why, "argument must be 'yes' or 'no'");
     return false;
 }
 

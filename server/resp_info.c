@@ -138,7 +138,7 @@ static void put_limit(struct mf_resp_info *info)
                                            [MF_EVICT_VOLATILE_TTL] = "volatile-ttl",
                                            [MF_EVICT_ALLKEYS_LRU] = "allkeys-lru"};
     const struct mf_budget *budget = &info->node->budget;
-    put_bytes(info, "maxmemory", mf_counter_read(&budget->bytes_max));
+    put_bytes(info, "maxmemory", atomic_load_explicit(&budget->bytes_max, memory_order_relaxed));
     mf_resp_info_line(info, "maxmemory_policy:%s",
                       policies[atomic_load_explicit(&budget->eviction, memory_order_relaxed)]);
 }

@@ -30,6 +30,15 @@ struct mf_resp_touch {
     uint16_t class;
 };
 
+// A channel or a pattern that a connection listens to, among all of its reactor.
+#define MF_RESP_SUBSCRIPTIONS_MAX 1024u             // of a connection
+#define MF_RESP_CHANNEL_BYTES_MAX (64u * 1024 + 15) // "__keyspace@0__:" and a key
+struct mf_resp_name {
+    struct mf_resp_name *next;
+    struct mf_resp_name **at; // what points to it
+    struct mf_buf text;
+    struct mf_glob *glob; // of a pattern; else NULL
+};
 // The slot of a request's keys, on the Redis Cluster port, or one of these.
 #define MF_RESP_NO_SLOT (-1)
 #define MF_RESP_MANY_SLOTS (-2)
@@ -107,8 +116,10 @@ struct mf_resp_session {
     struct mf_resp_call *fresh;      // ... this one, until it ends or the next request begins
 };
 
+struct mf_resp_names;
 struct mf_resp_door {
     struct mf_resp_session *sessions;
+    struct mf_resp_names *names; // that are listened to; NULL before the first
     struct mf_resp_call *free;
     uint32_t free_count;
     struct mf_resp_stats *stats;
@@ -188,9 +199,9 @@ bool mf_resp_is_elsewhere(const struct mf_resp_session *session, int32_t slot);
 // Says so at once.
 void mf_resp_reply_elsewhere(struct mf_resp_session *session, int32_t slot);
 // Appends the error, without an effect of the request, for this port; false if it is told as on the
-// other.
+// other. error: see mf_request_start_here.
 bool mf_resp_tell_elsewhere(const struct mf_resp_session *session, struct mf_buf *out, int32_t slot,
-                            enum mf_err err);
+                            const struct mf_result *error);
 // Where a client of the session finds a node's Redis Cluster port; false: nowhere. The host is
 // never empty or that of all interfaces. bus: the port for other nodes.
 struct mf_resp_place {
@@ -263,6 +274,17 @@ MF_MUST_USE bool mf_resp_exec(struct mf_resp_session *session);
 MF_MUST_USE bool mf_resp_discard(struct mf_resp_session *session);
 MF_MUST_USE bool mf_resp_watch(struct mf_resp_session *session);
 MF_MUST_USE bool mf_resp_unwatch(struct mf_resp_session *session);
+
+// Messages of clients.
+void mf_resp_names_add(struct mf_reactor *reactor, struct mf_resp_name *name);
+void mf_resp_names_remove(struct mf_resp_name *name);
+void mf_resp_names_free(struct mf_resp_names *names); // there are none any more
+// Tells the connection that listens to the name; false when it cannot be told.
+bool mf_resp_hear(struct mf_resp_name *name, struct mf_bytes channel, struct mf_bytes message);
+MF_MUST_USE bool mf_resp_publish(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_pubsub_channels(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_pubsub_numsub(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_pubsub_numpat(struct mf_resp_session *session);
 
 // Subscriptions.
 bool mf_resp_is_listening(const struct mf_resp_session *session);

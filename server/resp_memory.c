@@ -53,10 +53,10 @@ bool mf_resp_memory_stats(struct mf_resp_session *session)
     put_field(out, "keys.bytes-per-key", totals.keys > 0 ? of_keys / totals.keys : 0);
     put_field(out, "dataset.bytes", totals.key_bytes);
     if (node->allocator_bytes != NULL) {
+        uint64_t kept = bytes.resident > bytes.allocated ? bytes.resident - bytes.allocated : 0;
         put_field(out, "allocator.allocated", bytes.allocated);
         put_field(out, "allocator.resident", bytes.resident);
-        put_field(out, "fragmentation.bytes",
-                  bytes.resident > bytes.allocated ? bytes.resident - bytes.allocated : 0);
+        put_field(out, "fragmentation.bytes", kept);
     }
     mf_resp_reply_end(session);
     return true;

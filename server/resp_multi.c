@@ -159,6 +159,9 @@ static bool may_be_queued(const struct mf_resp_session *session)
     case MF_RESP_CLIENT_KILL:
     case MF_RESP_KEYS:
     case MF_RESP_RANDOMKEY:
+    case MF_RESP_PUBSUB_CHANNELS:
+    case MF_RESP_PUBSUB_NUMSUB:
+    case MF_RESP_PUBSUB_NUMPAT:
     case MF_RESP_SUBSCRIBE:
     case MF_RESP_PSUBSCRIBE:
     case MF_RESP_UNSUBSCRIBE:
@@ -458,7 +461,7 @@ struct watching {
     struct mf_resp_call *call;
     struct mf_buf keys; // blobs
     uint32_t waiting;
-    enum mf_err err;
+    struct mf_result error; // MF_OK: none
     uint64_t *versions;
     uint32_t count;
 };
@@ -487,16 +490,15 @@ static void end_watching(struct watching *watching)
 {
     struct mf_resp_call *call = watching->call;
     struct mf_resp_session *session = call->session;
-    if (watching->err == MF_OK && session->client.conn != NULL)
+    if (watching->error.err == MF_OK && session->client.conn != NULL)
         add_conditions(session, watching);
     else if (session->client.conn != NULL)
         mf_resp_multi_unguarded(session);
     struct mf_buf *out = mf_resp_call_reply(call);
-    if (watching->err == MF_OK)
+    if (watching->error.err == MF_OK)
         mf_resp_status(out, "OK");
     else
-        mf_resp_call_tell(call, out,
-                          &(struct mf_result){.kind = MF_RESULT_ERROR, .err = watching->err});
+        mf_resp_call_tell(call, out, &watching->error);
     mf_resp_call_end(call);
     mf_buf_free(&watching->keys);
     free(watching->versions);
@@ -510,7 +512,8 @@ static void on_version(void *arg, const struct mf_result *result)
     if (result->kind == MF_RESULT_META)
         watching->versions[one->at] = result->version;
     else if (result->kind == MF_RESULT_ERROR)
-        watching->err = result->err;
+        watching->error = (struct mf_result){
+            .kind = MF_RESULT_ERROR, .err = result->err, .integer = result->integer};
     free(one);
     if (--watching->waiting == 0)
         end_watching(watching);

@@ -129,14 +129,14 @@ bool mf_resp_find_place(const struct mf_resp_session *session, uint16_t id,
 
 // Telling.
 
-static void tell_moved(const struct mf_resp_session *session, struct mf_buf *out, int32_t slot)
+// leader: of the slot; 0: nobody.
+static void tell_moved(const struct mf_resp_session *session, struct mf_buf *out, int32_t slot,
+                       uint16_t leader)
 {
-    uint16_t leader =
-        slot >= 0 ? leader_of(session, slot) : session->client.reactor->node->config.id;
     struct mf_resp_place place;
     if (slot == MF_RESP_MANY_SLOTS)
         mf_resp_error(out, MF_RESP_CROSSSLOT);
-    else if (leader == session->client.reactor->node->config.id)
+    else if (slot == MF_RESP_NO_SLOT || leader == session->client.reactor->node->config.id)
         mf_resp_error(out, "TRYAGAIN The shard is changing hands");
     else if (leader == 0 || !mf_resp_find_place(session, leader, &place))
         mf_resp_error(out, "CLUSTERDOWN Hash slot not served");
@@ -145,19 +145,20 @@ static void tell_moved(const struct mf_resp_session *session, struct mf_buf *out
 }
 
 bool mf_resp_tell_elsewhere(const struct mf_resp_session *session, struct mf_buf *out, int32_t slot,
-                            enum mf_err err)
+                            const struct mf_result *error)
 {
-    if (!session->cluster || (err != MF_NOT_LEADER && err != MF_SHUTTING_DOWN))
-        return false;
-    if (err == MF_SHUTTING_DOWN)
+    bool moved = session->cluster && error->err == MF_NOT_LEADER;
+    bool stopping = session->cluster && error->err == MF_SHUTTING_DOWN;
+    if (moved)
+        tell_moved(session, out, slot, (uint16_t)error->integer);
+    else if (stopping)
         mf_resp_error(out, "CLUSTERDOWN The node is stopping");
-    else
-        tell_moved(session, out, slot);
-    return true;
+    return moved || stopping;
 }
 
 void mf_resp_reply_elsewhere(struct mf_resp_session *session, int32_t slot)
 {
-    tell_moved(session, mf_resp_reply_begin(session), slot);
+    tell_moved(session, mf_resp_reply_begin(session), slot,
+               slot >= 0 ? leader_of(session, slot) : 0);
     mf_resp_reply_end(session);
 }

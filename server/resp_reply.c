@@ -170,7 +170,7 @@ void mf_resp_call_tell(struct mf_resp_call *call, struct mf_buf *out,
                        const struct mf_result *result)
 {
     if (result->kind != MF_RESULT_ERROR ||
-        !mf_resp_tell_elsewhere(call->session, out, call->slot, result->err))
+        !mf_resp_tell_elsewhere(call->session, out, call->slot, result))
         mf_resp_tell(out, call->telling, result);
 }
 

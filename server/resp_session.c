@@ -26,6 +26,7 @@ void mf_resp_door_free(struct mf_resp_door *door)
         mf_buf_free(&call->words);
         free(call);
     }
+    mf_resp_names_free(door->names);
     mf_resp_stats_free(door->stats);
     free(door);
 }
@@ -81,7 +82,8 @@ static void refuse_closing(struct mf_resp_session *session)
 {
     mf_resp_multi_abort(session);
     struct mf_buf *out = mf_resp_reply_begin(session);
-    if (!mf_resp_tell_elsewhere(session, out, session->slot, MF_SHUTTING_DOWN))
+    const struct mf_result closing = {.kind = MF_RESULT_ERROR, .err = MF_SHUTTING_DOWN};
+    if (!mf_resp_tell_elsewhere(session, out, session->slot, &closing))
         mf_resp_tell_error(out, MF_SHUTTING_DOWN, NULL);
     mf_resp_reply_end(session);
 }

@@ -512,9 +512,10 @@ static void retry_parked(struct mf_owned_shard *shard, uint64_t now_us)
     for (uint32_t left = shard->parked.count; left > 0; left--) {
         struct mf_op *op = mf_op_pop(&shard->parked);
         shard->reactor->router->parked--;
-        if (has_waited(shard, op, now_us))
+        if (has_waited(shard, op, now_us)) {
+            op->leader = is_handing_over(shard) ? shard->reactor->node->config.id : 0;
             complete(shard->reactor, op, op->here ? MF_NOT_LEADER : MF_NO_QUORUM);
-        else
+        } else
             route(shard, op);
     }
 }

@@ -75,6 +75,8 @@ function nodeRedis(mode, addresses) {
         ? redis.createCluster({
             rootNodes: sockets,
             maxCommandRedirections: PATIENCE,
+            // Otherwise each look at the map waits for a connection to every node in it.
+            minimizeConnections: true,
             defaults: { socket: { reconnectStrategy: 100 } },
         })
         : redis.createClient(sockets[0]));

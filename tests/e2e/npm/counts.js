@@ -1,6 +1,6 @@
 // Counts with a cluster client, and keeps books: what was acknowledged, what was handed to a socket,
-// what was wrong. For each line on standard input it prints them, as one line of JSON; at the end of
-// the input it ends.
+// what was wrong. For each line on standard input it prints them, as one line of JSON, and once more
+// at the end of the input, when all that was under way has ended.
 //     node counts.js ioredis|redis KEYS HOST:PORT...
 'use strict';
 
@@ -40,20 +40,24 @@ async function work(client, key) {
     }
 }
 
+function tell(then) {
+    for (const [key, book] of Object.entries(books)) {
+        book.sent = clients.timesSent(key);
+    }
+    process.stdout.write(`${JSON.stringify(books)}\n`, then);
+}
+
 async function main() {
     const client = clients.open(name, 'cluster', addresses);
     await client.ready();
+    const workers = [];
     for (let i = 0; i < Number(count); i += 1) {
-        work(client, `count:${name}:${i}`);
+        workers.push(work(client, `count:${name}:${i}`));
     }
-    readline.createInterface({ input: process.stdin }).on('line', () => {
-        for (const [key, book] of Object.entries(books)) {
-            book.sent = clients.timesSent(key);
-        }
-        process.stdout.write(`${JSON.stringify(books)}\n`);
-    }).on('close', () => {
+    readline.createInterface({ input: process.stdin }).on('line', () => tell()).on('close', async () => {
         going = false;
-        process.exit(0);
+        await Promise.all(workers);
+        tell(() => process.exit(0));
     });
 }
 
