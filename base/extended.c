@@ -1,8 +1,9 @@
 // Numbers with 64 bits of significance; see extended.h.
 //
 // A decimal text is the integer of its digits times a power of ten. As a fraction of two large
-// integers, scaled by a power of two until the quotient has 64 bits, it is divided bit by bit; what
-// is left over decides the rounding. The integers have a bound, because the text and the range do:
+// integers, scaled by a power of two until the quotient has 64 bits, it is divided as in school, by
+// one digit of 64 bits (Knuth, The Art of Computer Programming 2, 4.3.1 D); what is left over
+// decides the rounding. The integers have a bound, because the text and the range do:
 // 1024 digits and 10^1124 take 3,735 bits.
 #include "base/extended.h"
 
@@ -51,8 +52,10 @@ static void multiply_by_ten_to(struct natural *n, uint32_t power)
 {
     for (; power >= CHUNK_DIGITS; power -= CHUNK_DIGITS)
         multiply_add(n, CHUNK, 0);
+    uint64_t rest = 1;
     for (; power > 0; power--)
-        multiply_add(n, 10, 0);
+        rest *= 10;
+    multiply_add(n, rest, 0);
 }
 
 static uint64_t divide_by_chunk(struct natural *n)
@@ -101,18 +104,58 @@ static int compare(const struct natural *a, const struct natural *b)
     return 0;
 }
 
-// a is the larger or equal.
-static void subtract(struct natural *a, const struct natural *b)
+static uint64_t limb_of(const struct natural *n, uint32_t at)
 {
-    uint64_t borrow = 0;
+    return at < n->used ? n->limbs[at] : 0;
+}
+
+static void trim(struct natural *n)
+{
+    while (n->used > 0 && n->limbs[n->used - 1] == 0)
+        n->used--;
+}
+
+// a - factor * b, or that and 2^64 for the limb behind a's last one where it is less than 0, which
+// is told.
+static bool subtract(struct natural *a, const struct natural *b, uint64_t factor)
+{
+    uint64_t carry = 0;
     for (uint32_t i = 0; i < a->used; i++) {
-        uint64_t limb = a->limbs[i];
-        uint64_t take = i < b->used ? b->limbs[i] : 0;
-        a->limbs[i] = limb - take - borrow;
-        borrow = limb < take || (limb == take && borrow > 0);
+        wide take = (wide)limb_of(b, i) * factor + carry;
+        carry = (uint64_t)(take >> 64) + (a->limbs[i] < (uint64_t)take);
+        a->limbs[i] -= (uint64_t)take;
     }
-    while (a->used > 0 && a->limbs[a->used - 1] == 0)
-        a->used--;
+    return carry > 0;
+}
+
+// a + b, up to a's limbs; true when that is too much for them.
+static bool add_back(struct natural *a, const struct natural *b)
+{
+    uint64_t carry = 0;
+    for (uint32_t i = 0; i < a->used; i++) {
+        wide sum = (wide)a->limbs[i] + limb_of(b, i) + carry;
+        a->limbs[i] = (uint64_t)sum;
+        carry = (uint64_t)(sum >> 64);
+    }
+    return carry > 0;
+}
+
+// above / below, which is less than 2^64; above becomes what is left over. The highest bit of
+// below's last limb is set, so the guess from the highest limbs alone is at most 2 too large.
+static uint64_t divide_once(struct natural *above, const struct natural *below)
+{
+    uint32_t top = below->used - 1;
+    uint64_t divisor = below->limbs[top];
+    wide high = (wide)limb_of(above, top + 1) << 64 | limb_of(above, top);
+    wide guess = high / divisor;
+    uint64_t quotient = guess > UINT64_MAX ? UINT64_MAX : (uint64_t)guess;
+    bool negative = subtract(above, below, quotient);
+    while (negative) {
+        quotient--;
+        negative = !add_back(above, below);
+    }
+    trim(above);
+    return quotient;
 }
 
 // `half` is the bit behind the last one of out->bits, and `more` says whether any bit behind that
@@ -132,23 +175,17 @@ static bool round_to_even(struct mf_extended *out, bool half, bool more)
 // above / below, to the nearest. Neither is 0.
 static bool divide(struct natural *above, struct natural *below, struct mf_extended *out)
 {
-    // Shifted until 1/2 < above / below < 2; then one more where it is less than 1.
+    // Shifted until 1/2 < above / below < 2, and the highest limbs are full; then one more where it
+    // is less than 1, and so far that the quotient has 64 bits.
     int32_t shift = bits_of(below) - bits_of(above);
-    shift_left(above, shift > 0 ? (uint32_t)shift : 0);
-    shift_left(below, shift < 0 ? (uint32_t)-shift : 0);
-    if (compare(above, below) < 0) {
-        shift_left(above, 1);
-        shift++;
-    }
-    for (int i = 0; i < 64; i++) {
-        out->bits <<= 1;
-        if (compare(above, below) >= 0) {
-            subtract(above, below);
-            out->bits |= 1;
-        }
-        shift_left(above, 1);
-    }
-    out->exponent = -63 - shift;
+    uint32_t fill = (uint32_t) - (shift > 0 ? bits_of(below) : bits_of(above)) % 64;
+    shift_left(above, fill + (shift > 0 ? (uint32_t)shift : 0));
+    shift_left(below, fill + (shift < 0 ? (uint32_t)-shift : 0));
+    bool less = compare(above, below) < 0;
+    shift_left(above, 63 + less);
+    out->bits = divide_once(above, below);
+    out->exponent = -63 - shift - less;
+    shift_left(above, 1);
     int rest = compare(above, below);
     return round_to_even(out, rest >= 0, rest > 0);
 }
@@ -157,13 +194,25 @@ static bool divide(struct natural *above, struct natural *below, struct mf_exten
 struct decimal {
     bool negative;
     struct natural digits;
-    uint32_t count; // of them, from the first that is not 0
+    uint64_t chunk; // the latest of them, which are not among `digits` yet ...
+    uint64_t unit;  // ... and 10 to their number
+    uint32_t count; // of all, from the first that is not 0
     int32_t scale;  // the digits are to be multiplied with 10 to it
 };
 
+static void put_chunk(struct decimal *decimal)
+{
+    multiply_add(&decimal->digits, decimal->unit, decimal->chunk);
+    decimal->chunk = 0;
+    decimal->unit = 1;
+}
+
 static void take_digit(struct decimal *decimal, uint8_t digit)
 {
-    multiply_add(&decimal->digits, 10, digit);
+    decimal->chunk = decimal->chunk * 10 + digit;
+    decimal->unit *= 10;
+    if (decimal->unit == CHUNK)
+        put_chunk(decimal);
     decimal->count += decimal->count > 0 || digit > 0;
 }
 
@@ -206,6 +255,7 @@ static bool take_decimal(struct mf_bytes text, struct decimal *decimal)
         decimal->scale -= point;
         digits++;
     }
+    put_chunk(decimal);
     int32_t exponent = 0;
     if (digits == 0)
         return false;
@@ -218,7 +268,7 @@ static bool take_decimal(struct mf_bytes text, struct decimal *decimal)
 
 bool mf_extended_read(struct mf_bytes text, struct mf_extended *out)
 {
-    struct decimal decimal = {0};
+    struct decimal decimal = {.unit = 1};
     *out = (struct mf_extended){0};
     if (!take_decimal(text, &decimal))
         return false;

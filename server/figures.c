@@ -41,6 +41,9 @@ static void add_reactor(struct mf_figures *figures, struct mf_reactor *reactor)
     figures->output_bytes += traffic.output_bytes;
     figures->inputs += traffic.inputs;
     figures->outputs += traffic.outputs;
+    mf_conn_pool_traffic(reactor->peer_pool, &traffic);
+    figures->peer_input_bytes += traffic.input_bytes;
+    figures->peer_output_bytes += traffic.output_bytes;
     if (reactor->wal == NULL)
         return;
     struct mf_wal_stats stats;

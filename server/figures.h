@@ -16,6 +16,7 @@ struct mf_figures {
     uint64_t full, refused; // logs that are blocked
     // Of clients' connections, whatever they speak.
     uint64_t connections, connections_refused, input_bytes, output_bytes, inputs, outputs;
+    uint64_t peer_input_bytes, peer_output_bytes; // of connections with other nodes
     // Of the shards.
     uint64_t keys, bytes, leading, held, ids, log_bytes, evicted;
     uint64_t led_keys, led_expiring; // of those that the node leads

@@ -63,6 +63,8 @@ static void put_server(struct mf_resp_info *info)
     mf_resp_info_line(info, "server_time_usec:%" PRIu64, mf_wall_us());
     mf_resp_info_line(info, "uptime_in_seconds:%" PRIu64, up_s);
     mf_resp_info_line(info, "uptime_in_days:%" PRIu64, up_s / 86400);
+    mf_resp_info_line(info, "hz:50");
+    mf_resp_info_line(info, "configured_hz:50");
     mf_resp_info_line(info, "executable:%s", info->own->executable);
     mf_resp_info_line(info, "io_threads_active:0");
 }

@@ -20,21 +20,12 @@ static void put_zeros(struct mf_resp_info *info, const char *const *names, size_
 }
 #define PUT_ZEROS(info, names) put_zeros(info, names, sizeof(names) / sizeof(names[0]))
 
-// What peers send each other is Redis's replication.
-static void put_peers(struct mf_resp_info *info)
+static void put_kbps(struct mf_resp_info *info, const char *name, const struct mf_rate *rate)
 {
-    uint64_t in = 0;
-    uint64_t out = 0;
-    for (uint32_t i = 0; i < info->node->reactor_count; i++) {
-        struct mf_conn_traffic traffic;
-        mf_conn_pool_traffic(info->node->reactors[i]->peer_pool, &traffic);
-        in += traffic.input_bytes;
-        out += traffic.output_bytes;
-    }
-    mf_resp_info_line(info, "total_net_repl_input_bytes:%" PRIu64, in);
-    mf_resp_info_line(info, "total_net_repl_output_bytes:%" PRIu64, out);
+    mf_resp_info_line(info, "instantaneous_%s_kbps:%.2f", name, (double)mf_rate_read(rate) / 1024);
 }
 
+// What nodes send each other is Redis's replication.
 static void put_traffic(struct mf_resp_info *info)
 {
     const struct mf_figures *figures = &info->figures;
@@ -47,11 +38,12 @@ static void put_traffic(struct mf_resp_info *info)
                       since(figures->input_bytes, &own->base.input_bytes));
     mf_resp_info_line(info, "total_net_output_bytes:%" PRIu64,
                       since(figures->output_bytes, &own->base.output_bytes));
-    put_peers(info);
-    mf_resp_info_line(info, "instantaneous_input_kbps:%.2f",
-                      (double)mf_rate_read(&own->input_bytes) / 1024);
-    mf_resp_info_line(info, "instantaneous_output_kbps:%.2f",
-                      (double)mf_rate_read(&own->output_bytes) / 1024);
+    mf_resp_info_line(info, "total_net_repl_input_bytes:%" PRIu64, figures->peer_input_bytes);
+    mf_resp_info_line(info, "total_net_repl_output_bytes:%" PRIu64, figures->peer_output_bytes);
+    put_kbps(info, "input", &own->input_bytes);
+    put_kbps(info, "output", &own->output_bytes);
+    put_kbps(info, "input_repl", &own->peer_input_bytes);
+    put_kbps(info, "output_repl", &own->peer_output_bytes);
     mf_resp_info_line(info, "rejected_connections:%" PRIu64,
                       since(figures->connections_refused, &own->base.connections_refused));
 }

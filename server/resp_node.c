@@ -58,17 +58,15 @@ void mf_resp_node_tick(struct mf_reactor *reactor)
     if (now_us - own->calls.at_us < MF_RATE_INTERVAL_US)
         return;
     struct mf_resp_sum sum = {0};
-    struct mf_conn_traffic all = {0};
-    for (uint32_t i = 0; i < node->reactor_count; i++) {
-        struct mf_conn_traffic traffic;
+    struct mf_figures figures = {0};
+    for (uint32_t i = 0; i < node->reactor_count; i++)
         mf_resp_stats_add(node->reactors[i]->resp->stats, &sum);
-        mf_conn_pool_traffic(node->reactors[i]->pool, &traffic);
-        all.input_bytes += traffic.input_bytes;
-        all.output_bytes += traffic.output_bytes;
-    }
+    mf_figures_add_reactors(&figures, node);
     mf_rate_sample(&own->calls, now_us, sum.calls);
-    mf_rate_sample(&own->input_bytes, now_us, all.input_bytes);
-    mf_rate_sample(&own->output_bytes, now_us, all.output_bytes);
+    mf_rate_sample(&own->input_bytes, now_us, figures.input_bytes);
+    mf_rate_sample(&own->output_bytes, now_us, figures.output_bytes);
+    mf_rate_sample(&own->peer_input_bytes, now_us, figures.peer_input_bytes);
+    mf_rate_sample(&own->peer_output_bytes, now_us, figures.peer_output_bytes);
 }
 
 void mf_resp_node_reset(struct mf_node *node)

@@ -100,9 +100,6 @@ static bool run(struct mf_resp_session *session)
         mf_resp_multi_abort(session);
         mf_resp_reply_error(session, (const char *)ask->error.data);
         session->outcome = MF_RESP_REFUSED;
-        // A subcommand that there is none of is counted with its container.
-        if (ask->row == NULL)
-            ask->row = mf_resp_find(ask->words, 1);
         return true;
     }
     session->asked = ask->row;

@@ -152,8 +152,8 @@ static const char *add_natively(const char *a, const char *b, char out[6000])
 static void draw_text(struct mf_rand *rand, char *text)
 {
     size_t at = 0;
-    static const uint32_t lengths[] = {3, 8, 20, 45};
-    uint32_t digits = 1 + (uint32_t)mf_rand_below(rand, lengths[mf_rand_below(rand, 4)]);
+    static const uint32_t lengths[] = {3, 8, 20, 45, 300};
+    uint32_t digits = 1 + (uint32_t)mf_rand_below(rand, lengths[mf_rand_below(rand, 5)]);
     uint64_t point = mf_rand_below(rand, digits + 1);
     if (mf_rand_below(rand, 2) == 0)
         text[at++] = '-';
