@@ -59,7 +59,8 @@ enum mf_resp_own {
     MF_RESP_TIME,
     MF_RESP_WAIT,
     MF_RESP_WAITAOF,
-    MF_RESP_NO_CLUSTER, // READONLY, READWRITE, ASKING
+    MF_RESP_CLUSTER_MODE, // READONLY, READWRITE, ASKING
+    MF_RESP_CLUSTER,      // and all its subcommands
     MF_RESP_HELP,
     MF_RESP_CLIENT_ID,
     MF_RESP_CLIENT_SETNAME,
@@ -84,10 +85,24 @@ enum mf_resp_own {
     MF_RESP_DISCARD,
     MF_RESP_WATCH,
     MF_RESP_UNWATCH,
+    MF_RESP_PUBLISH,
+    MF_RESP_PUBSUB_CHANNELS,
+    MF_RESP_PUBSUB_NUMSUB,
+    MF_RESP_PUBSUB_NUMPAT,
     MF_RESP_SUBSCRIBE,
     MF_RESP_PSUBSCRIBE,
     MF_RESP_UNSUBSCRIBE,
     MF_RESP_PUNSUBSCRIBE,
+    MF_RESP_INFO,
+    MF_RESP_SLOWLOG_GET,
+    MF_RESP_SLOWLOG_LEN,
+    MF_RESP_SLOWLOG_RESET,
+    MF_RESP_LATENCY_DOCTOR,
+    MF_RESP_LATENCY_GRAPH,
+    MF_RESP_LATENCY_HISTOGRAM,
+    MF_RESP_LATENCY_HISTORY,
+    MF_RESP_LATENCY_LATEST,
+    MF_RESP_LATENCY_RESET,
     MF_RESP_CONFIG_GET,
     MF_RESP_CONFIG_SET,
     MF_RESP_CONFIG_RESETSTAT,
@@ -153,6 +168,8 @@ const struct mf_resp_row *mf_resp_rows(size_t *count);
 // The command that the words ask for, a subcommand if it has any; NULL when there is none. Of a
 // container alone, its own row.
 const struct mf_resp_row *mf_resp_find(const struct mf_bytes *words, uint32_t count);
+// It is a container, or "name" where there is a "name|subcommand".
+bool mf_resp_has_subcommands(const struct mf_resp_row *row);
 // By "name" or "name|subcommand".
 const struct mf_resp_row *mf_resp_find_name(struct mf_bytes name);
 static inline bool mf_resp_arity_fits(const struct mf_resp_row *row, uint32_t count)
@@ -175,7 +192,8 @@ struct mf_resp_ask {
     // The reader's own.
     struct mf_item *items;
     uint32_t items_cap;
-    struct mf_buf made; // a value that is not among the words as it is
+    struct mf_buf made;             // a value that is not among the words as it is
+    const struct mf_resp_row *last; // found for the request before; NULL: it may have subcommands
 };
 
 // Finds the row and checks the number of words; false with an error.
@@ -194,6 +212,7 @@ int mf_resp_text_len(struct mf_bytes word);
 // Redis's own words, where several files have to say them.
 #define MF_RESP_SYNTAX "ERR syntax error"
 #define MF_RESP_NOT_INTEGER "ERR value is not an integer or out of range"
+#define MF_RESP_NO_CLUSTER "ERR This instance has cluster support disabled"
 #define MF_RESP_CROSSSLOT "CROSSSLOT Keys in request don't hash to the same slot"
 
 // What is needed of a request to tell its result.

@@ -73,10 +73,21 @@ static bool refuse_subcommand(struct mf_resp_ask *ask)
                           (const char *)ask->words[1].data, upper);
 }
 
+// Most requests ask for what the one before has asked for.
+static const struct mf_resp_row *find_row(struct mf_resp_ask *ask)
+{
+    if (ask->last != NULL && mf_resp_is(ask->words[0], ask->last->name))
+        return ask->last;
+    const struct mf_resp_row *row = mf_resp_find(ask->words, ask->count);
+    bool simple = row != NULL && strchr(row->name, '|') == NULL && !mf_resp_has_subcommands(row);
+    ask->last = simple ? row : NULL;
+    return row;
+}
+
 bool mf_resp_ask_find(struct mf_resp_ask *ask)
 {
     mf_buf_clear(&ask->error, ERROR_BYTES_MAX);
-    ask->row = mf_resp_find(ask->words, ask->count);
+    ask->row = find_row(ask);
     if (ask->row == NULL)
         return mf_resp_find(ask->words, 1) != NULL ? refuse_subcommand(ask) : refuse_unknown(ask);
     if (!mf_resp_arity_fits(ask->row, ask->count))

@@ -21,6 +21,8 @@
 #define TRANSACTION                                                                                \
     (NOSCRIPT | ANYTIME | FAST | MF_RESP_ALLOW_BUSY | MF_RESP_TRANSACTION | MF_RESP_UNQUEUED)
 
+#define LATENCY (ADMIN | NOSCRIPT | ANYTIME)
+
 #define LISTENING (MF_RESP_PUBSUB | NOSCRIPT | ANYTIME | MF_RESP_LISTENING)
 
 #define NO_KEYS 0, 0, 0, NULL, NULL, NULL
@@ -32,6 +34,8 @@
 #define PAIRS(flags) 1, -1, 2, flags, NULL, NULL
 
 #define ON_ALL "request_policy:all_shards response_policy:all_succeeded"
+#define ON_NODES "request_policy:all_nodes response_policy:all_succeeded"
+#define ON_SOME VARIES " request_policy:all_nodes response_policy:special"
 #define ADDED_UP "request_policy:multi_shard response_policy:agg_sum"
 #define UNORDERED "nondeterministic_output_order"
 #define VARIES "nondeterministic_output"
@@ -55,7 +59,7 @@ static const struct mf_resp_row rows[] = {
     {"append", 3, W | OOM | FAST | STRING, KEY("RW insert"), NULL, "string", "2.0.0",
      "Append bytes to a value", DATA(mf_resp_take_append)},
     {"asking", 1, FAST | CONNECTION, NO_KEYS, NULL, "cluster", "3.0.0",
-     "Refused: this is no Redis Cluster port", OWN(NO_CLUSTER)},
+     "Accepted, without an effect", OWN(CLUSTER_MODE)},
     {"auth", -2, GREETING, NO_KEYS, NULL, "connection", "1.0.0",
      "Say who you are", OWN(AUTH)},
     {"client", -2, MF_RESP_CONTAINER, NO_KEYS, NULL, "connection", "2.4.0",
@@ -82,6 +86,28 @@ static const struct mf_resp_row rows[] = {
      "Name the client's library and its version", OWN(CLIENT_SETINFO)},
     {"client|setname", 3, NOSCRIPT | ANYTIME | CONNECTION, NO_KEYS, NULL, "connection", "2.6.9",
      "Name this connection", OWN(CLIENT_SETNAME)},
+    {"cluster", -2, MF_RESP_CONTAINER, NO_KEYS, NULL, "cluster", "3.0.0",
+     "Commands about the cluster, on the Redis Cluster port", OWN(CLUSTER)},
+    {"cluster|count-failure-reports", 3, ADMIN | MF_RESP_STALE, NO_KEYS, VARIES, "cluster", "3.0.0",
+     "How many nodes report that a node has failed: none ever does", OWN(CLUSTER)},
+    {"cluster|countkeysinslot", 3, MF_RESP_STALE, NO_KEYS, NULL, "cluster", "3.0.0",
+     "How many keys of a slot this node serves", OWN(CLUSTER)},
+    {"cluster|getkeysinslot", 4, MF_RESP_STALE, NO_KEYS, VARIES, "cluster", "3.0.0",
+     "Keys of a slot that this node serves", OWN(CLUSTER)},
+    {"cluster|help", 2, ANYTIME, NO_KEYS, NULL, "cluster", "5.0.0",
+     "Print this help.", OWN(CLUSTER)},
+    {"cluster|info", 2, MF_RESP_STALE, NO_KEYS, VARIES, "cluster", "3.0.0",
+     "The state of the cluster", OWN(CLUSTER)},
+    {"cluster|keyslot", 3, MF_RESP_STALE, NO_KEYS, NULL, "cluster", "3.0.0",
+     "The slot of a key", OWN(CLUSTER)},
+    {"cluster|myid", 2, MF_RESP_STALE, NO_KEYS, NULL, "cluster", "3.0.0",
+     "The id of this node", OWN(CLUSTER)},
+    {"cluster|nodes", 2, MF_RESP_STALE, NO_KEYS, VARIES, "cluster", "3.0.0",
+     "The nodes and the slots that they lead, as lines", OWN(CLUSTER)},
+    {"cluster|shards", 2, MF_RESP_STALE, NO_KEYS, VARIES, "cluster", "7.0.0",
+     "The nodes and the slots that they lead, as maps", OWN(CLUSTER)},
+    {"cluster|slots", 2, MF_RESP_STALE, NO_KEYS, VARIES, "cluster", "3.0.0",
+     "Which node leads which slots", OWN(CLUSTER)},
     {"command", -1, ANYTIME | CONNECTION, NO_KEYS, UNORDERED, "server", "2.8.13",
      "What is known of every command", OWN(COMMAND)},
     {"command|count", 2, ANYTIME | CONNECTION, NO_KEYS, NULL, "server", "2.8.13",
@@ -176,8 +202,27 @@ static const struct mf_resp_row rows[] = {
      "Add to a number", DATA(mf_resp_take_incr)},
     {"incrbyfloat", 3, W | OOM | FAST | STRING, KEY("RW access update"), NULL, "string", "2.6.0",
      "Add a fraction to a number", DATA(mf_resp_take_incrbyfloat)},
+    {"info", -1, ANYTIME | MF_RESP_DANGEROUS, NO_KEYS,
+     VARIES " request_policy:all_shards response_policy:special", "server", "1.0.0",
+     "What is known of this node", OWN(INFO)},
     {"keys", 2, R | KEYSPACE | MF_RESP_DANGEROUS, NO_KEYS, "request_policy:all_shards " UNORDERED,
      "generic", "1.0.0", "All keys that match a pattern", OWN(KEYS)},
+    {"latency", -2, MF_RESP_CONTAINER, NO_KEYS, NULL, "server", "2.8.13",
+     "Commands about slow moments", OWN(HELP)},
+    {"latency|doctor", 2, LATENCY, NO_KEYS, ON_SOME, "server", "2.8.13",
+     "What there is to say about slow moments", OWN(LATENCY_DOCTOR)},
+    {"latency|graph", 3, LATENCY, NO_KEYS, ON_SOME, "server", "2.8.13",
+     "A drawing of the slow moments of one kind", OWN(LATENCY_GRAPH)},
+    {"latency|help", 2, ANYTIME, NO_KEYS, NULL, "server", "2.8.13",
+     "Print this help.", OWN(HELP)},
+    {"latency|histogram", -2, LATENCY, NO_KEYS, ON_SOME, "server", "7.0.0",
+     "How the times of commands are spread", OWN(LATENCY_HISTOGRAM)},
+    {"latency|history", 3, LATENCY, NO_KEYS, ON_SOME, "server", "2.8.13",
+     "The slow moments of one kind", OWN(LATENCY_HISTORY)},
+    {"latency|latest", 2, LATENCY, NO_KEYS, ON_SOME, "server", "2.8.13",
+     "The last slow moment of each kind", OWN(LATENCY_LATEST)},
+    {"latency|reset", -2, LATENCY, NO_KEYS, ON_NODES, "server", "2.8.13",
+     "Forget slow moments", OWN(LATENCY_RESET)},
     {"memory", -2, MF_RESP_CONTAINER, NO_KEYS, NULL, "server", "4.0.0",
      "Commands about memory", OWN(HELP)},
     {"memory|doctor", 2, 0, NO_KEYS,
@@ -234,6 +279,17 @@ static const struct mf_resp_row rows[] = {
      "Hear of events on channels that match patterns", OWN(PSUBSCRIBE)},
     {"pttl", 2, R | FAST | KEYSPACE, KEY("RO access"), VARIES, "generic", "2.6.0",
      "The TTL of a key in milliseconds", DATA(mf_resp_take_ttl)},
+    {"publish", 3, MF_RESP_PUBSUB | ANYTIME | FAST, NO_KEYS, NULL, "pubsub", "2.0.0",
+     "Tell those who listen to a channel", OWN(PUBLISH)},
+    {"pubsub", -2, MF_RESP_CONTAINER, NO_KEYS, NULL, "pubsub", "2.8.0",
+     "Who listens to what, on this node", OWN(HELP)},
+    {"pubsub|channels", -2, MF_RESP_PUBSUB | ANYTIME, NO_KEYS, NULL, "pubsub", "2.8.0",
+     "The channels that are listened to", OWN(PUBSUB_CHANNELS)},
+    {"pubsub|help", 2, ANYTIME, NO_KEYS, NULL, "pubsub", "6.2.0", "Print this help.", OWN(HELP)},
+    {"pubsub|numpat", 2, MF_RESP_PUBSUB | ANYTIME, NO_KEYS, NULL, "pubsub", "2.8.0",
+     "How many patterns are listened to", OWN(PUBSUB_NUMPAT)},
+    {"pubsub|numsub", -2, MF_RESP_PUBSUB | ANYTIME, NO_KEYS, NULL, "pubsub", "2.8.0",
+     "How many listen to each of these channels", OWN(PUBSUB_NUMSUB)},
     {"punsubscribe", -1, LISTENING, NO_KEYS, NULL, "pubsub", "2.0.0",
      "Hear no more of what PSUBSCRIBE asked for", OWN(PUNSUBSCRIBE)},
     {"quit", -1, GREETING | MF_RESP_UNQUEUED | MF_RESP_LISTENING, NO_KEYS, NULL, "connection",
@@ -241,9 +297,9 @@ static const struct mf_resp_row rows[] = {
     {"randomkey", 1, R | KEYSPACE, NO_KEYS, "request_policy:all_shards " VARIES, "generic", "1.0.0",
      "Some key", OWN(RANDOMKEY)},
     {"readonly", 1, ANYTIME | FAST | CONNECTION, NO_KEYS, NULL, "cluster", "3.0.0",
-     "Refused: this is no Redis Cluster port", OWN(NO_CLUSTER)},
+     "Accepted, without an effect", OWN(CLUSTER_MODE)},
     {"readwrite", 1, ANYTIME | FAST | CONNECTION, NO_KEYS, NULL, "cluster", "3.0.0",
-     "Refused: this is no Redis Cluster port", OWN(NO_CLUSTER)},
+     "Accepted, without an effect", OWN(CLUSTER_MODE)},
     {"rename", 3, W | KEYSPACE, TWO_KEYS("RW access delete", "OW update"), NULL, "generic",
      "1.0.0", "Give a key another name of its shard", DATA(mf_resp_take_rename)},
     {"renamenx", 3, W | FAST | KEYSPACE, TWO_KEYS("RW access delete", "OW insert"), NULL, "generic",
@@ -268,6 +324,18 @@ static const struct mf_resp_row rows[] = {
      "Set a value if there is none", DATA(mf_resp_take_setnx)},
     {"setrange", 4, W | OOM | STRING, KEY("RW update"), NULL, "string", "2.2.0",
      "Write over a part of a value", DATA(mf_resp_take_setrange)},
+    {"slowlog", -2, MF_RESP_CONTAINER, NO_KEYS, NULL, "server", "2.2.12",
+     "Commands about the slow commands of this node", OWN(HELP)},
+    {"slowlog|get", -2, ADMIN | ANYTIME, NO_KEYS, "request_policy:all_nodes " VARIES, "server",
+     "2.2.12", "The newest of the slow commands: 10, or as many as are asked for, -1 for all",
+     OWN(SLOWLOG_GET)},
+    {"slowlog|help", 2, ANYTIME, NO_KEYS, NULL, "server", "6.2.0",
+     "Print this help.", OWN(HELP)},
+    {"slowlog|len", 2, ADMIN | ANYTIME, NO_KEYS,
+     "request_policy:all_nodes response_policy:agg_sum " VARIES, "server", "2.2.12",
+     "How many slow commands are kept", OWN(SLOWLOG_LEN)},
+    {"slowlog|reset", 2, ADMIN | ANYTIME, NO_KEYS, ON_NODES, "server", "2.2.12",
+     "Forget the slow commands", OWN(SLOWLOG_RESET)},
     {"strlen", 2, R | FAST | STRING, KEY("RO"), NULL, "string", "2.2.0",
      "The length of a value", DATA(mf_resp_take_strlen)},
     {"subscribe", -2, LISTENING, NO_KEYS, NULL, "pubsub", "2.0.0",
@@ -352,7 +420,7 @@ static const struct mf_resp_row *search(struct mf_bytes word, const struct mf_by
     return NULL;
 }
 
-static bool has_subcommands(const struct mf_resp_row *row)
+bool mf_resp_has_subcommands(const struct mf_resp_row *row)
 {
     size_t len = strlen(row->name);
     const struct mf_resp_row *next = row + 1;
@@ -365,7 +433,7 @@ const struct mf_resp_row *mf_resp_find(const struct mf_bytes *words, uint32_t co
     const struct mf_resp_row *row = search(words[0], NULL);
     if (row == NULL || strchr(row->name, '|') != NULL)
         return NULL;
-    return count > 1 && has_subcommands(row) ? search(words[0], &words[1]) : row;
+    return count > 1 && mf_resp_has_subcommands(row) ? search(words[0], &words[1]) : row;
 }
 
 const struct mf_resp_row *mf_resp_find_name(struct mf_bytes name)

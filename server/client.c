@@ -24,6 +24,7 @@ bool mf_client_accept(struct mf_client *client, struct mf_reactor *reactor, int 
     if (atomic_fetch_add_explicit(&node->clients, 1, memory_order_relaxed) >=
         atomic_load_explicit(&node->settings.clients_max, memory_order_relaxed)) {
         atomic_fetch_sub_explicit(&node->clients, 1, memory_order_relaxed);
+        mf_counter_add(&reactor->counters.connections_refused, 1);
         // An empty socket takes so little at once, or else the client is not told why.
         (void)!send(fd, refusal, strlen(refusal), MSG_DONTWAIT | MSG_NOSIGNAL);
         close(fd);
@@ -34,6 +35,7 @@ bool mf_client_accept(struct mf_client *client, struct mf_reactor *reactor, int 
                                     .output_max_bytes = 4 * (size_t)node->config.request_bytes_max +
                                                         OUTPUT_SPARE_BYTES};
     *client = (struct mf_client){.reactor = reactor, .window = IN_FLIGHT_FIRST};
+    mf_counter_add(&reactor->counters.connections, 1);
     client->conn = mf_conn_new(reactor->pool, fd, false, &limits, ops, arg);
     return true;
 }
@@ -173,10 +175,10 @@ bool mf_client_next_user(struct mf_client_users *users, struct mf_bytes *name)
 
 void mf_client_count_request(struct mf_client *client)
 {
-    atomic_fetch_add_explicit(&client->reactor->counters.requests, 1, memory_order_relaxed);
+    mf_counter_add(&client->reactor->counters.requests, 1);
 }
 
 void mf_client_count_error(struct mf_client *client)
 {
-    atomic_fetch_add_explicit(&client->reactor->counters.errors, 1, memory_order_relaxed);
+    mf_counter_add(&client->reactor->counters.errors, 1);
 }

@@ -63,7 +63,7 @@ const struct mf_config_key mf_config_keys[] = {
     {ADDRESS("listen", "resp", resp), 0, 299, NULL, "127.0.0.1:7002", false,
      "Redis protocol, any node answers for any key; empty = off"},
     {ADDRESS("listen", "resp_cluster", resp_cluster), 0, 299, NULL, "", false,
-     "Redis Cluster protocol (MOVED); no effect yet"},
+     "Redis Cluster protocol (MOVED); empty = off"},
     {ADDRESS("listen", "http", http), 0, 299, NULL, "127.0.0.1:7003", false,
      "admin, metrics, REST, dashboard; no effect yet"},
     {ADDRESS("listen", "peer", peer), 1, 299, NULL, NULL, false,

@@ -132,6 +132,7 @@ static enum mf_err on_welcome(struct mf_link *link, struct mf_bytes body)
     if (err != MF_OK || hello.node != member->id)
         return err != MF_OK ? err : MF_CORRUPT;
     atomic_store_explicit(&member->roster, hello.roster, memory_order_relaxed);
+    mf_links_learn_addresses(node, member, &hello);
     link->state = LINK_READY;
     link->incarnation = hello.incarnation;
     mf_links_send_kept_replies(link);

@@ -10,6 +10,7 @@
 #include "server/links_internal.h"
 #include "server/membership.h"
 #include "server/placer.h"
+#include "server/resp_session.h"
 #include "server/router.h"
 #include "server/streams.h"
 #include "server/watch_peers.h"
@@ -81,8 +82,8 @@ static void copy_text(char *out, size_t size, struct mf_bytes text)
     snprintf(out, size, "%.*s", (int)text.len, (const char *)text.data);
 }
 
-static void learn_addresses(struct mf_node *node, struct mf_member *member,
-                            const struct mf_peer_hello *hello)
+void mf_links_learn_addresses(struct mf_node *node, struct mf_member *member,
+                              const struct mf_peer_hello *hello)
 {
     pthread_mutex_lock(&node->mutex);
     copy_text(member->addresses.rpc, sizeof(member->addresses.rpc), hello->rpc);
@@ -112,7 +113,7 @@ static enum mf_err on_hello(struct mf_in_link *in, struct mf_conn *conn, struct 
     in->incarnation = hello.incarnation;
     struct mf_member *member = &node->members[in->member];
     atomic_store_explicit(&member->roster, hello.roster, memory_order_relaxed);
-    learn_addresses(node, member, &hello);
+    mf_links_learn_addresses(node, member, &hello);
     // Whoever sees a new process first tells all reactors. Its clock is unknown until a frame
     // comes.
     if (atomic_load(&member->incarnation) != hello.incarnation) {
@@ -221,6 +222,8 @@ static enum mf_err take_item(struct mf_in_link *in, const struct mf_peer_item *i
     case MF_PEER_WATCH_NEWS:
     case MF_PEER_WATCH_GONE:
         return mf_watch_relay_take(reactor, in->member, in->incarnation, item);
+    case MF_PEER_PUBLISH:
+        return mf_resp_take_published(reactor, item->bytes);
     }
     return MF_CORRUPT;
 }

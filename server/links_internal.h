@@ -82,6 +82,9 @@ void mf_links_judge(struct mf_links *links, uint64_t now_us);
 // Reactor 0: whether the disk lets this node ask for leases.
 void mf_links_watch_disk(struct mf_links *links, uint64_t now_us);
 
+// Where clients find the member, as it says in its greeting.
+void mf_links_learn_addresses(struct mf_node *node, struct mf_member *member,
+                              const struct mf_peer_hello *hello);
 // links_in.c: drops callers that let us wait.
 void mf_links_drop_silent(struct mf_links *links, uint64_t now_us);
 void mf_links_hello(const struct mf_node *node, uint16_t to, uint16_t reactor,

@@ -21,6 +21,7 @@ struct mf_op {
     bool undo;             // DRAIN: it may lead again
     bool write;            // mf_op_is_write of the command
     bool local;            // a read of this replica's state as it is
+    bool here;             // only where it was asked: never passed on to another node
     bool has_id;           // safe to send twice
     bool proposed;         // a log entry carries it: the outcome is open until that slot is applied
     bool wants_log_time;   // read: waits until an entry with log time >= read_at_us is applied

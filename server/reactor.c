@@ -20,15 +20,16 @@
 #include "server/hotkeys.h"
 #include "server/leadership.h"
 #include "server/links.h"
+#include "server/listeners.h"
 #include "server/membership.h"
 #include "server/mover.h"
 #include "server/placer.h"
 #include "server/read_gate.h"
+#include "server/resp_node.h"
 #include "server/resp_session.h"
 #include "server/roster.h"
 #include "server/router.h"
 #include "server/schedule.h"
-#include "server/session.h"
 #include "server/status.h"
 #include "server/streams.h"
 #include "server/watch.h"
@@ -558,12 +559,14 @@ static void on_sweep(struct ev_loop *loop, ev_timer *watcher, int events)
     mf_links_tick(reactor->links);
     mf_forming_tick(reactor);
     mf_router_tick(reactor);
+    mf_resp_door_tick(reactor);
     mf_streams_tick(reactor->streams, mf_reactor_now_us(reactor));
     mf_checkpoint_sweep(reactor);
     mf_mover_tick(reactor->mover);
     if (reactor->index == 0) {
         mf_membership_tick(reactor);
         mf_schedule_tick(reactor->node->schedule, reactor);
+        mf_resp_node_tick(reactor);
     }
     mf_placer_tick(reactor);
     mf_changes_tick(reactor);
@@ -578,30 +581,11 @@ static void on_sweep(struct ev_loop *loop, ev_timer *watcher, int events)
         stop_further(reactor);
 }
 
-static void accept_client(void *arg, int fd)
-{
-    mf_session_accepted(arg, fd);
-}
-
-static void accept_resp(void *arg, int fd)
-{
-    mf_resp_accepted(arg, fd);
-}
-
-static void accept_peer(void *arg, int fd)
-{
-    struct mf_reactor *reactor = arg;
-    mf_links_accepted(reactor->links, fd);
-}
-
 static void begin_stop(struct mf_reactor *reactor, struct mf_task *task)
 {
     free(task);
     reactor->stop_by_us = mf_mono_us() + STOP_US;
-    mf_listener_free(reactor->rpc_listener);
-    reactor->rpc_listener = NULL;
-    mf_listener_free(reactor->resp_listener);
-    reactor->resp_listener = NULL;
+    mf_listeners_refuse_clients(reactor);
     mf_mover_tick(reactor->mover);
 }
 
@@ -660,7 +644,7 @@ struct mf_reactor *mf_reactor_new(struct mf_node *node, uint16_t index)
         shard->reactor = reactor;
         shard->id = index + i * node->reactor_count;
     }
-    reactor->resp = mf_resp_door_new();
+    reactor->resp = mf_resp_door_new(node);
     reactor->links = mf_links_new(reactor);
     reactor->router = mf_router_new(reactor);
     reactor->gate_reader = mf_read_gate_reader_new(node->config.shards);
@@ -696,17 +680,13 @@ enum mf_err mf_reactor_open(struct mf_reactor *reactor, struct mf_reactor_socket
                                        .durable = on_durable,
                                        .failed = mf_disk_failed,
                                        .blocked = mf_disk_blocked,
+                                       .synced = mf_disk_synced,
                                        .arg = reactor};
         enum mf_err err = mf_wal_open(&config, &reactor->wal, message, message_size);
         if (err != MF_OK)
             return err;
     }
-    if (sockets.rpc >= 0)
-        reactor->rpc_listener = mf_listener_new(reactor->loop, sockets.rpc, accept_client, reactor);
-    if (sockets.resp >= 0)
-        reactor->resp_listener = mf_listener_new(reactor->loop, sockets.resp, accept_resp, reactor);
-    if (sockets.peer >= 0)
-        reactor->peer_listener = mf_listener_new(reactor->loop, sockets.peer, accept_peer, reactor);
+    mf_listeners_open(reactor, &sockets);
     for (uint32_t i = 0; i < reactor->shard_count; i++)
         mf_reactor_touch(&reactor->shards[i]);
     return MF_OK;
@@ -736,9 +716,7 @@ void mf_reactor_join(struct mf_reactor *reactor)
 
 void mf_reactor_close(struct mf_reactor *reactor)
 {
-    mf_listener_free(reactor->rpc_listener);
-    mf_listener_free(reactor->resp_listener);
-    mf_listener_free(reactor->peer_listener);
+    mf_listeners_close(reactor);
     mf_wal_close(reactor->wal);
     reactor->wal = NULL; // ops that cross between reactors now still look for it
     mf_conn_pool_free(reactor->pool);

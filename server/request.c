@@ -25,6 +25,7 @@ struct request {
     void *arg;
     enum mf_opcode op;
     bool write;
+    bool here; // nothing is passed on
     uint32_t items;
     uint32_t waiting; // parts that are out
     uint32_t part_count;
@@ -136,9 +137,15 @@ static void join_list(const struct request *request, struct mf_result *joined, s
 }
 
 // Where our own disk may be the reason it is told.
-static struct mf_result error_of(const struct mf_reactor *reactor, enum mf_err err)
+static struct mf_result error_of(const struct mf_reactor *reactor, const struct request *request)
 {
+    enum mf_err err = worst(request);
     struct mf_result result = {.kind = MF_RESULT_ERROR, .err = err};
+    for (uint32_t i = 0; i < request->part_count && err == MF_NOT_LEADER; i++) {
+        const struct mf_op *op = request->parts[i].op;
+        if (op->status == MF_NOT_LEADER && op->leader != 0)
+            result.integer = op->leader;
+    }
     if (err == MF_NO_QUORUM && mf_node_blocked(reactor->node))
         result.value =
             mf_bytes_str("no majority of the shard's replicas takes writes: the disk of the node "
@@ -148,7 +155,7 @@ static struct mf_result error_of(const struct mf_reactor *reactor, enum mf_err e
 
 static void finish(struct mf_reactor *reactor, struct request *request)
 {
-    struct mf_result joined = error_of(reactor, worst(request));
+    struct mf_result joined = error_of(reactor, request);
     struct mf_buf scratch = {0};
     if (joined.err == MF_OK && request->part_count == 1) {
         struct mf_reader reader = mf_reader_of(mf_buf_view(&request->parts[0].op->result));
@@ -291,14 +298,17 @@ static void split(const struct mf_reactor *reactor, struct request *request,
         add_part(request, mf_shard_of_key(command->items[0].key, shards), command, 0, 1);
         return;
     }
-    for (uint32_t i = 0; i < shards; i++)
-        add_part(request, i, command, 0, 0);
+    for (uint32_t i = 0; i < shards; i++) {
+        if (!request->here || mf_node_leads(reactor->node, i))
+            add_part(request, i, command, 0, 0);
+    }
 }
 
-static struct request *new_request(const struct mf_command *command, mf_request_done *done,
-                                   void *arg)
+static struct request *new_request(const struct mf_command *command, bool here,
+                                   mf_request_done *done, void *arg)
 {
     struct request *request = mf_calloc(1, sizeof(*request));
+    request->here = here;
     request->done = done;
     request->arg = arg;
     request->op = command->op;
@@ -319,6 +329,7 @@ static void submit(struct mf_reactor *reactor, struct request *request)
     for (uint32_t i = 0; i < count; i++) {
         struct mf_op *op = parts[i].op;
         op->home = reactor->index;
+        op->here = request->here;
         op->owner = request;
         op->deadline_us = deadline_us;
         mf_router_submit(reactor, op);
@@ -327,12 +338,21 @@ static void submit(struct mf_reactor *reactor, struct request *request)
         finish(reactor, request);
 }
 
-static void start_whole(struct mf_reactor *reactor, const struct mf_command *command,
+static void start_on(struct mf_reactor *reactor, uint32_t shard, bool here,
+                     const struct mf_command *command, mf_request_done *done, void *arg)
+{
+    struct request *request = new_request(command, here, done, arg);
+    request->parts = mf_calloc(1, sizeof(*request->parts));
+    add_part(request, shard, command, 0, 0);
+    submit(reactor, request);
+}
+
+static void start_whole(struct mf_reactor *reactor, bool here, const struct mf_command *command,
                         mf_request_done *done, void *arg)
 {
     uint32_t shard;
     if (find_one_shard(reactor, command, &shard)) {
-        mf_request_start_on(reactor, shard, command, done, arg);
+        start_on(reactor, shard, here, command, done, arg);
         return;
     }
     struct mf_result refused = {.kind = MF_RESULT_ERROR, .err = MF_CROSS_SHARD};
@@ -363,8 +383,8 @@ static bool answer_at_once(struct mf_reactor *reactor, const struct mf_command *
     return answered;
 }
 
-void mf_request_start(struct mf_reactor *reactor, const struct mf_command *command,
-                      mf_request_done *done, void *arg)
+static void start(struct mf_reactor *reactor, bool here, const struct mf_command *command,
+                  mf_request_done *done, void *arg)
 {
     if (answer_at_once(reactor, command, done, arg))
         return;
@@ -374,23 +394,38 @@ void mf_request_start(struct mf_reactor *reactor, const struct mf_command *comma
         return;
     }
     if (command->op == MF_OP_SCAN) {
-        mf_scan_start(reactor, command, done, arg);
+        mf_scan_start(reactor, here, command, done, arg);
         return;
     }
     if (command->op == MF_OP_TXN || command->op == MF_OP_TXN_READ || is_whole(command)) {
-        start_whole(reactor, command, done, arg);
+        start_whole(reactor, here, command, done, arg);
         return;
     }
-    struct request *request = new_request(command, done, arg);
+    struct request *request = new_request(command, here, done, arg);
     split(reactor, request, command);
     submit(reactor, request);
+}
+
+void mf_request_start(struct mf_reactor *reactor, const struct mf_command *command,
+                      mf_request_done *done, void *arg)
+{
+    start(reactor, false, command, done, arg);
 }
 
 void mf_request_start_on(struct mf_reactor *reactor, uint32_t shard,
                          const struct mf_command *command, mf_request_done *done, void *arg)
 {
-    struct request *request = new_request(command, done, arg);
-    request->parts = mf_calloc(1, sizeof(*request->parts));
-    add_part(request, shard, command, 0, 0);
-    submit(reactor, request);
+    start_on(reactor, shard, false, command, done, arg);
+}
+
+void mf_request_start_here(struct mf_reactor *reactor, const struct mf_command *command,
+                           mf_request_done *done, void *arg)
+{
+    start(reactor, true, command, done, arg);
+}
+
+void mf_request_start_on_here(struct mf_reactor *reactor, uint32_t shard,
+                              const struct mf_command *command, mf_request_done *done, void *arg)
+{
+    start_on(reactor, shard, true, command, done, arg);
 }

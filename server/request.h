@@ -20,6 +20,14 @@ void mf_request_start(struct mf_reactor *reactor, const struct mf_command *comma
 // The same for a command that is meant for this one shard only.
 void mf_request_start_on(struct mf_reactor *reactor, uint32_t shard,
                          const struct mf_command *command, mf_request_done *done, void *arg);
+// The same two for what this node leads: nothing is passed on. Where another node leads, or nobody
+// for as long as a request may wait, the result is MF_NOT_LEADER: nothing has happened, nor will
+// it. Its integer is then the node that leads: this one while it hands the shard over, 0 where
+// nobody is known. A command for all shards is carried out in those that this node leads.
+void mf_request_start_here(struct mf_reactor *reactor, const struct mf_command *command,
+                           mf_request_done *done, void *arg);
+void mf_request_start_on_here(struct mf_reactor *reactor, uint32_t shard,
+                              const struct mf_command *command, mf_request_done *done, void *arg);
 // From the router: one op has come back.
 void mf_request_op_done(struct mf_reactor *reactor, struct mf_op *op);
 

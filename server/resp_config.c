@@ -16,6 +16,7 @@
 #include "base/glob.h"
 #include "base/log.h"
 #include "server/resp_internal.h"
+#include "server/resp_node.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 // Of one request: each pattern is matched against every name.
@@ -143,6 +144,11 @@ static void tell_value_max(const struct mf_resp_session *session, struct mf_buf 
     put_number(out, (int64_t)config_of(session)->value_bytes_max);
 }
 
+static void tell_cluster(const struct mf_resp_session *session, struct mf_buf *out)
+{
+    put_text(out, session->cluster ? "yes" : "no");
+}
+
 // What can be set.
 
 static int64_t get_memory(const struct mf_node *node)
@@ -211,6 +217,51 @@ static void set_notify(struct mf_node *node, int64_t value)
     atomic_store_explicit(&node->settings.notify, (uint32_t)value, memory_order_relaxed);
 }
 
+static int64_t get_slower(const struct mf_node *node)
+{
+    return atomic_load_explicit(&node->resp_settings.slowlog_log_slower_than_us,
+                                memory_order_relaxed);
+}
+
+static void set_slower(struct mf_node *node, int64_t value)
+{
+    atomic_store_explicit(&node->resp_settings.slowlog_log_slower_than_us, value,
+                          memory_order_relaxed);
+}
+
+static int64_t get_slowlog(const struct mf_node *node)
+{
+    return atomic_load_explicit(&node->resp_settings.slowlog_max_len, memory_order_relaxed);
+}
+
+static void set_slowlog(struct mf_node *node, int64_t value)
+{
+    atomic_store_explicit(&node->resp_settings.slowlog_max_len, value, memory_order_relaxed);
+}
+
+static int64_t get_latency(const struct mf_node *node)
+{
+    return atomic_load_explicit(&node->resp_settings.latency_monitor_threshold_ms,
+                                memory_order_relaxed);
+}
+
+static void set_latency(struct mf_node *node, int64_t value)
+{
+    atomic_store_explicit(&node->resp_settings.latency_monitor_threshold_ms, value,
+                          memory_order_relaxed);
+}
+
+static int64_t get_tracking(const struct mf_node *node)
+{
+    return atomic_load_explicit(&node->resp_settings.latency_tracking, memory_order_relaxed);
+}
+
+static void set_tracking(struct mf_node *node, int64_t value)
+{
+    atomic_store_explicit(&node->resp_settings.latency_tracking, value != 0, memory_order_relaxed);
+}
+
+static const struct choice yes_or_no[] = {{"yes", 1}, {"no", 0}, {NULL, 0}};
 static const struct choice policies[] = {{"volatile-ttl", MF_EVICT_VOLATILE_TTL},
                                          {"allkeys-lru", MF_EVICT_ALLKEYS_LRU},
                                          {"noeviction", MF_EVICT_NONE},
@@ -228,7 +279,7 @@ static const struct setting settings[] = {
     {.name = "appendonly", .tell = tell_appendonly},
     {.name = "bind", .tell = tell_bind},
     {.name = "client-query-buffer-limit", .tell = tell_request_max},
-    {.name = "cluster-enabled", .text = "no"},
+    {.name = "cluster-enabled", .tell = tell_cluster},
     {.name = "cluster-node-timeout", .tell = tell_lease},
     {.name = "daemonize", .text = "no"},
     {.name = "databases", .text = "1"},
@@ -243,6 +294,10 @@ static const struct setting settings[] = {
     {.name = "lazyfree-lazy-server-del", .text = "no"},
     {.name = "lazyfree-lazy-user-del", .text = "no"},
     {.name = "lazyfree-lazy-user-flush", .text = "yes"},
+    {.name = "latency-monitor-threshold", .kind = NUMBER, .get = get_latency, .set = set_latency,
+     .min = 0, .max = INT64_MAX},
+    {.name = "latency-tracking", .kind = CHOICE, .get = get_tracking, .set = set_tracking,
+     .choices = yes_or_no},
     {.name = "logfile", .text = ""},
     {.name = "loglevel", .kind = CHOICE, .get = get_level, .set = set_level, .choices = levels},
     {.name = "maxclients", .kind = NUMBER, .get = get_clients, .set = set_clients,
@@ -258,6 +313,10 @@ static const struct setting settings[] = {
     {.name = "replicaof", .text = ""},
     {.name = "requirepass", .tell = tell_requirepass},
     {.name = "save", .tell = tell_save},
+    {.name = "slowlog-log-slower-than", .kind = NUMBER, .get = get_slower, .set = set_slower,
+     .min = -1, .max = INT64_MAX},
+    {.name = "slowlog-max-len", .kind = NUMBER, .get = get_slowlog, .set = set_slowlog,
+     .min = 0, .max = INT64_MAX},
     {.name = "tcp-backlog", .text = "1024"},
     {.name = "tcp-keepalive", .text = "60"},
     {.name = "timeout", .kind = NUMBER, .get = get_timeout, .set = set_timeout,
@@ -643,6 +702,7 @@ void mf_resp_settings_changed(struct mf_resp_session *session)
 
 bool mf_resp_config_resetstat(struct mf_resp_session *session)
 {
+    mf_resp_node_reset(session->client.reactor->node);
     mf_resp_reply_ok(session);
     return true;
 }

@@ -9,10 +9,15 @@
 
 #include "rpc/resp_command.h"
 #include "server/client.h"
+#include "server/request.h"
 #include "server/resp_session.h"
+#include "server/resp_stats.h"
 
 // Keys of one connection that are under way are told apart by so many classes of their slots.
 #define MF_RESP_CLASSES 128u
+
+// Of the Redis that clients are told to talk to.
+#define MF_RESP_REDIS_VERSION "7.0.15"
 
 // A user with a longer name is told as "?" by CLIENT LIST.
 #define MF_RESP_USER_BYTES_MAX 64u
@@ -25,7 +30,28 @@ struct mf_resp_touch {
     uint16_t class;
 };
 
+// A channel or a pattern that a connection listens to, among all of its reactor.
+#define MF_RESP_SUBSCRIPTIONS_MAX 1024u             // of a connection
+#define MF_RESP_CHANNEL_BYTES_MAX (64u * 1024 + 15) // "__keyspace@0__:" and a key
+struct mf_resp_name {
+    struct mf_resp_name *next;
+    struct mf_resp_name **at; // what points to it
+    struct mf_buf text;
+    struct mf_glob *glob; // of a pattern; else NULL
+};
+// The slot of a request's keys, on the Redis Cluster port, or one of these.
+#define MF_RESP_NO_SLOT (-1)
+#define MF_RESP_MANY_SLOTS (-2)
+
 enum mf_resp_replies { MF_RESP_SENT, MF_RESP_OFF, MF_RESP_SKIP_NEXT, MF_RESP_SKIPPED };
+
+// How a request has ended, for the statistics.
+enum mf_resp_outcome {
+    MF_RESP_FINE,
+    MF_RESP_FAILED,
+    MF_RESP_REFUSED, // before anything was done
+    MF_RESP_KEPT,    // for EXEC, which will count it
+};
 
 // A request whose reply has not been sent.
 struct mf_resp_call {
@@ -33,10 +59,14 @@ struct mf_resp_call {
     struct mf_resp_session *session;
     struct mf_resp_telling telling;
     struct mf_resp_touch touch;
+    enum mf_opcode op; // of a data command
+    uint64_t began_us;
+    int32_t slot;
     size_t bytes;
     bool done;           // and its reply is kept
     bool silent;         // nobody wants the reply
     struct mf_buf reply; // while others have to be sent before it
+    struct mf_buf words; // what SLOWLOG may have to tell of it; empty = nothing
 };
 
 struct mf_resp_listener;
@@ -49,6 +79,8 @@ struct mf_resp_session {
     struct mf_resp_request request;
     size_t request_bytes;
     struct mf_resp_ask ask; // the request as it is understood
+    bool cluster;           // it came in on the Redis Cluster port: resp_redirect.c
+    int32_t slot;           // of the request
     struct mf_resp_call *first;
     struct mf_resp_call *last;
     uint16_t under_way[MF_RESP_ACCESSES][MF_RESP_CLASSES];
@@ -66,6 +98,9 @@ struct mf_resp_session {
     char *lib_name;
     char *lib_version;
     char *user;
+    struct mf_resp_call *map_call;     // waits for leaders; NULL: none does
+    struct mf_resp_session *map_next;  // of those whose call waits
+    uint64_t map_until_us;             // at the latest
     bool walking;                      // a KEYS or RANDOMKEY is under way, one at a time
     struct mf_resp_multi *multi;       // NULL: no MULTI, and nothing watched
     struct mf_resp_listener *listener; // NULL: nothing subscribed
@@ -76,12 +111,21 @@ struct mf_resp_session {
     uint64_t began_us;
     uint64_t asked_us;
     const struct mf_resp_row *asked; // last; NULL: nothing yet
+    enum mf_resp_outcome outcome;    // of the request, as far as it was answered at once
+    bool later;                      // it is answered by a call ...
+    struct mf_resp_call *fresh;      // ... this one, until it ends or the next request begins
 };
 
+struct mf_resp_names;
 struct mf_resp_door {
     struct mf_resp_session *sessions;
+    struct mf_resp_names *names; // that are listened to; NULL before the first
     struct mf_resp_call *free;
     uint32_t free_count;
+    struct mf_resp_stats *stats;
+    uint64_t now_us; // the clock as last read for a request ...
+    uint32_t unread; // ... and how many were sent off since
+    struct mf_resp_session *map_waits;
 };
 
 // The request of the session as it is understood, word by word.
@@ -107,6 +151,9 @@ struct mf_resp_call *mf_resp_call_begin(struct mf_resp_session *session, enum mf
 struct mf_buf *mf_resp_call_reply(struct mf_resp_call *call);
 // The session may be gone after it.
 void mf_resp_call_end(struct mf_resp_call *call);
+// Tells the result of the shards, or who else is to be asked: the reply of the call.
+void mf_resp_call_tell(struct mf_resp_call *call, struct mf_buf *out,
+                       const struct mf_result *result);
 // A mf_request_done: tells the result and ends the call.
 void mf_resp_call_result(void *call, const struct mf_result *result);
 
@@ -117,6 +164,53 @@ void mf_resp_session_release(struct mf_resp_session *session);
 // What a command does to which keys; and whether it has to wait for what is under way.
 struct mf_resp_touch mf_resp_touch_of(const struct mf_command *command);
 bool mf_resp_must_wait(const struct mf_resp_session *session, struct mf_resp_touch touch);
+
+// Accounting: what requests cost, and how they end.
+
+// A request begins to be carried out.
+void mf_resp_account_begin(struct mf_resp_session *session);
+// It is answered, or under way.
+void mf_resp_account_end(struct mf_resp_session *session);
+// A call is over, as its reply says.
+void mf_resp_account_call(struct mf_resp_call *call, enum mf_resp_outcome outcome);
+// Counts the error that a reply is, if it is one.
+enum mf_resp_outcome mf_resp_account_reply(struct mf_resp_session *session, struct mf_bytes reply);
+// A command was carried out, or refused. kept: of mf_resp_account_keep, or NULL: it is the request
+// that the session asks.
+void mf_resp_account_command(struct mf_resp_session *session, const struct mf_resp_row *row,
+                             uint64_t us, enum mf_resp_outcome outcome,
+                             const struct mf_bytes *kept);
+// Appends what SLOWLOG will have to tell of the request if it turns out slow; nothing if none is.
+void mf_resp_account_keep(struct mf_resp_session *session, struct mf_buf *out);
+// Counts keys that a data command has looked for.
+void mf_resp_account_lookup(struct mf_resp_session *session, enum mf_opcode op,
+                            enum mf_resp_form form, const struct mf_result *result);
+
+// The Redis Cluster port: whose a request is. On the other port nothing is ever elsewhere.
+
+// mf_request_start, on this port of what this node leads alone.
+void mf_resp_start(struct mf_resp_session *session, const struct mf_command *command,
+                   mf_request_done *done, void *arg);
+// The slot of all keys among the words of the request.
+int32_t mf_resp_find_slot(const struct mf_resp_ask *ask);
+int32_t mf_resp_same_slot(int32_t one, int32_t other);
+// Another node is to be asked, or none: the keys have several slots.
+bool mf_resp_is_elsewhere(const struct mf_resp_session *session, int32_t slot);
+// Says so at once.
+void mf_resp_reply_elsewhere(struct mf_resp_session *session, int32_t slot);
+// Appends the error, without an effect of the request, for this port; false if it is told as on the
+// other. error: see mf_request_start_here.
+bool mf_resp_tell_elsewhere(const struct mf_resp_session *session, struct mf_buf *out, int32_t slot,
+                            const struct mf_result *error);
+// Where a client of the session finds a node's Redis Cluster port; false: nowhere. The host is
+// never empty or that of all interfaces. bus: the port for other nodes.
+struct mf_resp_place {
+    char host[256];
+    uint16_t port;
+    uint16_t bus;
+};
+bool mf_resp_find_place(const struct mf_resp_session *session, uint16_t node,
+                        struct mf_resp_place *place);
 
 // Carries out what is not a data command. False, and nothing done, if it has to wait until what is
 // under way has ended.
@@ -131,6 +225,24 @@ MF_MUST_USE bool mf_resp_acl_list(struct mf_resp_session *session);
 MF_MUST_USE bool mf_resp_acl_users(struct mf_resp_session *session);
 MF_MUST_USE bool mf_resp_acl_cat(struct mf_resp_session *session);
 MF_MUST_USE bool mf_resp_randomkey(struct mf_resp_session *session);
+bool mf_resp_info(struct mf_resp_session *session);
+bool mf_resp_slowlog_get(struct mf_resp_session *session);
+bool mf_resp_slowlog_len(struct mf_resp_session *session);
+bool mf_resp_slowlog_reset(struct mf_resp_session *session);
+bool mf_resp_latency_doctor(struct mf_resp_session *session);
+bool mf_resp_latency_graph(struct mf_resp_session *session);
+bool mf_resp_latency_histogram(struct mf_resp_session *session);
+bool mf_resp_latency_history(struct mf_resp_session *session);
+bool mf_resp_latency_latest(struct mf_resp_session *session);
+bool mf_resp_latency_reset(struct mf_resp_session *session);
+// At most so many keys of a slot; INT64_MAX: only the number of all is told. On the Redis Cluster
+// port, of a slot that no other node leads.
+MF_MUST_USE bool mf_resp_keys_in_slot(struct mf_resp_session *session, uint16_t slot, int64_t most);
+MF_MUST_USE bool mf_resp_cluster(struct mf_resp_session *session);
+// Ends what waits for leaders, without a word. The connection is gone.
+void mf_resp_map_no_more(struct mf_resp_session *session);
+// A subcommand of CLUSTER that is a walk.
+bool mf_resp_cluster_walks(const struct mf_resp_row *row);
 
 MF_MUST_USE bool mf_resp_config_get(struct mf_resp_session *session);
 MF_MUST_USE bool mf_resp_config_set(struct mf_resp_session *session);
@@ -162,6 +274,17 @@ MF_MUST_USE bool mf_resp_exec(struct mf_resp_session *session);
 MF_MUST_USE bool mf_resp_discard(struct mf_resp_session *session);
 MF_MUST_USE bool mf_resp_watch(struct mf_resp_session *session);
 MF_MUST_USE bool mf_resp_unwatch(struct mf_resp_session *session);
+
+// Messages of clients.
+void mf_resp_names_add(struct mf_reactor *reactor, struct mf_resp_name *name);
+void mf_resp_names_remove(struct mf_resp_name *name);
+void mf_resp_names_free(struct mf_resp_names *names); // there are none any more
+// Tells the connection that listens to the name; false when it cannot be told.
+bool mf_resp_hear(struct mf_resp_name *name, struct mf_bytes channel, struct mf_bytes message);
+MF_MUST_USE bool mf_resp_publish(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_pubsub_channels(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_pubsub_numsub(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_pubsub_numpat(struct mf_resp_session *session);
 
 // Subscriptions.
 bool mf_resp_is_listening(const struct mf_resp_session *session);

@@ -1,9 +1,9 @@
-// KEYS and RANDOMKEY, which are walks through all shards; see scan.h. A walk asks for some keys at
-// a time, so that no shard stands still for it.
+// KEYS and RANDOMKEY, which are walks through all shards (see scan.h), and the keys of one slot, a
+// walk through one. A walk asks for some keys at a time, so that no shard stands still for it.
 #include <stdlib.h>
 
 #include "base/glob.h"
-#include "server/request.h"
+#include "base/slots.h"
 #include "server/resp_internal.h"
 #include "shards/map.h"
 
@@ -21,6 +21,9 @@ struct walk {
     bool random;     // one of those that come first is enough
     uint64_t chance; // which
     bool round;      // it has begun at a random place, and not yet at the start
+    int32_t slot;    // whose keys alone are wanted, of `shard`
+    uint32_t shard;
+    int64_t most; // so many of them; INT64_MAX: only their number is told
 };
 
 static void end(struct walk *walk)
@@ -34,7 +37,7 @@ static void end(struct walk *walk)
 
 static void fail(struct walk *walk, const struct mf_result *result)
 {
-    mf_resp_tell(mf_resp_call_reply(walk->call), walk->call->telling, result);
+    mf_resp_call_tell(walk->call, mf_resp_call_reply(walk->call), result);
     end(walk);
 }
 
@@ -43,10 +46,17 @@ static void end_well(struct walk *walk)
     struct mf_buf *out = mf_resp_call_reply(walk->call);
     if (walk->random && walk->count == 0)
         mf_resp_null(out, walk->call->telling.version);
+    else if (walk->most == INT64_MAX)
+        mf_resp_int(out, walk->count);
     else if (!walk->random)
         mf_resp_array(out, walk->count);
     mf_buf_put(out, walk->keys.data, walk->keys.len);
     end(walk);
+}
+
+static bool is_full(const struct walk *walk)
+{
+    return walk->slot != MF_RESP_NO_SLOT && walk->count >= walk->most;
 }
 
 // Adds the keys; of a random walk one of them.
@@ -58,9 +68,11 @@ static bool take_keys(struct walk *walk, const struct mf_result *keys)
         struct mf_result key;
         if (mf_result_decode(&reader, &key) != MF_OK || key.kind != MF_RESULT_BYTES)
             return false;
-        if (walk->random && i != chosen)
+        if ((walk->random && i != chosen) || is_full(walk) ||
+            (walk->slot != MF_RESP_NO_SLOT && mf_slot_of(key.value) != walk->slot))
             continue;
-        mf_resp_bulk(&walk->keys, key.value);
+        if (walk->most != INT64_MAX)
+            mf_resp_bulk(&walk->keys, key.value);
         walk->count++;
     }
     return true;
@@ -91,7 +103,7 @@ static void on_part(void *arg, const struct mf_result *result)
                        .value = mf_bytes_str("the keys together are too large for one answer")});
         return;
     }
-    bool found = walk->random && walk->count > 0;
+    bool found = (walk->random && walk->count > 0) || is_full(walk);
     bool over = cursor.integer == 0 && !walk->round;
     walk->round = walk->round && cursor.integer != 0;
     walk->command.number = (uint64_t)cursor.integer;
@@ -105,7 +117,10 @@ static void on_part(void *arg, const struct mf_result *result)
 static void ask(struct mf_reactor *reactor, struct mf_task *task)
 {
     struct walk *walk = (struct walk *)task;
-    mf_request_start(reactor, &walk->command, on_part, walk);
+    if (walk->slot != MF_RESP_NO_SLOT)
+        mf_request_start_on_here(reactor, walk->shard, &walk->command, on_part, walk);
+    else
+        mf_resp_start(walk->call->session, &walk->command, on_part, walk);
 }
 
 // In a turn of its own: what this node leads is answered at once, and others have their turn.
@@ -147,6 +162,7 @@ bool mf_resp_keys(struct mf_resp_session *session)
     if (must_wait(session))
         return false;
     struct walk *walk = mf_calloc(1, sizeof(*walk));
+    walk->slot = MF_RESP_NO_SLOT;
     walk->command.limit = KEYS_AT_ONCE;
     begin(session, walk, pattern);
     return true;
@@ -161,11 +177,25 @@ bool mf_resp_randomkey(struct mf_resp_session *session)
     uint64_t shard = mf_rand_next(&reactor->rand) % reactor->node->config.shards;
     uint64_t place = mf_rand_next(&reactor->rand) & ((UINT64_C(1) << MF_MAP_SCAN_BITS) - 1);
     struct walk *walk = mf_calloc(1, sizeof(*walk));
+    walk->slot = MF_RESP_NO_SLOT;
     walk->random = true;
     walk->round = true;
     walk->chance = mf_rand_next(&reactor->rand);
     walk->command.limit = RANDOM_KEYS;
     walk->command.number = shard << MF_MAP_SCAN_BITS | place;
+    begin(session, walk, mf_bytes_of("*", 1));
+    return true;
+}
+
+bool mf_resp_keys_in_slot(struct mf_resp_session *session, uint16_t slot, int64_t most)
+{
+    if (must_wait(session))
+        return false;
+    struct walk *walk = mf_calloc(1, sizeof(*walk));
+    walk->slot = slot;
+    walk->shard = mf_shard_of_slot(slot, session->client.reactor->node->config.shards);
+    walk->most = most;
+    walk->command.limit = KEYS_AT_ONCE;
     begin(session, walk, mf_bytes_of("*", 1));
     return true;
 }

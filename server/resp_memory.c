@@ -34,17 +34,16 @@ bool mf_resp_memory_stats(struct mf_resp_session *session)
 {
     const struct mf_node *node = session->client.reactor->node;
     struct totals totals = {0};
-    uint64_t allocated = 0;
-    uint64_t resident = 0;
+    struct mf_allocator_bytes bytes = {0};
     add_up(node, &totals);
     if (node->allocator_bytes != NULL)
-        node->allocator_bytes(&allocated, &resident);
+        node->allocator_bytes(&bytes);
     uint64_t overhead = totals.table_bytes + totals.heap_bytes + totals.id_bytes;
     uint64_t of_keys = totals.key_bytes + totals.table_bytes + totals.heap_bytes;
     struct mf_buf *out = mf_resp_reply_begin(session);
     mf_resp_map(out, session->version, node->allocator_bytes != NULL ? 9 : 5);
     if (node->allocator_bytes != NULL)
-        put_field(out, "total.allocated", allocated);
+        put_field(out, "total.allocated", bytes.allocated);
     mf_resp_bulk_str(out, "db.0");
     mf_resp_map(out, session->version, 2);
     put_field(out, "overhead.hashtable.main", totals.table_bytes);
@@ -54,9 +53,10 @@ bool mf_resp_memory_stats(struct mf_resp_session *session)
     put_field(out, "keys.bytes-per-key", totals.keys > 0 ? of_keys / totals.keys : 0);
     put_field(out, "dataset.bytes", totals.key_bytes);
     if (node->allocator_bytes != NULL) {
-        put_field(out, "allocator.allocated", allocated);
-        put_field(out, "allocator.resident", resident);
-        put_field(out, "fragmentation.bytes", resident > allocated ? resident - allocated : 0);
+        uint64_t kept = bytes.resident > bytes.allocated ? bytes.resident - bytes.allocated : 0;
+        put_field(out, "allocator.allocated", bytes.allocated);
+        put_field(out, "allocator.resident", bytes.resident);
+        put_field(out, "fragmentation.bytes", kept);
     }
     mf_resp_reply_end(session);
     return true;

@@ -11,11 +11,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/command_table.h"
 #include "base/slots.h"
 #include "base/txn.h"
 #include "server/hotkeys.h"
-#include "server/request.h"
 #include "server/resp_internal.h"
 
 #define QUEUED_MAX 100000u
@@ -31,9 +31,12 @@
 struct queued {
     const struct mf_resp_row *row;
     enum mf_resp_form form;
+    enum mf_opcode op;
     bool is_data;
     bool is_told;        // `words` is its whole reply
     struct mf_buf words; // u32 count and blobs
+    size_t slow_at;      // in mf_resp_multi.slow: what SLOWLOG may have to tell of it ...
+    size_t slow_bytes;   // ... 0 = nothing
 };
 
 struct mf_resp_multi {
@@ -47,9 +50,12 @@ struct mf_resp_multi {
     struct mf_buf commands; // encoded, one after the other
     uint32_t command_count;
     bool writes;
+    struct mf_buf slow;
     struct mf_buf conditions; // of the keys that are watched
     uint32_t watched;
-    size_t bytes; // of all words kept
+    size_t bytes;         // of all words kept
+    int32_t slot;         // on the Redis Cluster port: of the commands ...
+    int32_t watched_slot; // ... and of a key that is watched
 };
 
 static void clear(struct mf_resp_multi *multi)
@@ -58,8 +64,9 @@ static void clear(struct mf_resp_multi *multi)
         mf_buf_free(&multi->queue[i].words);
     free(multi->queue);
     mf_buf_free(&multi->commands);
+    mf_buf_free(&multi->slow);
     mf_buf_free(&multi->conditions);
-    *multi = (struct mf_resp_multi){0};
+    *multi = (struct mf_resp_multi){.slot = MF_RESP_NO_SLOT, .watched_slot = MF_RESP_NO_SLOT};
 }
 
 void mf_resp_multi_forget(struct mf_resp_session *session)
@@ -72,8 +79,10 @@ void mf_resp_multi_forget(struct mf_resp_session *session)
 
 static struct mf_resp_multi *multi_of(struct mf_resp_session *session)
 {
-    if (session->multi == NULL)
+    if (session->multi == NULL) {
         session->multi = mf_calloc(1, sizeof(*session->multi));
+        clear(session->multi);
+    }
     return session->multi;
 }
 
@@ -123,6 +132,9 @@ static void queue_data(struct mf_resp_session *session)
     struct mf_resp_multi *multi = session->multi;
     struct mf_resp_ask *ask = &session->ask;
     struct queued *queued = add(multi, ask->row);
+    queued->slow_at = multi->slow.len;
+    mf_resp_account_keep(session, &multi->slow);
+    queued->slow_bytes = multi->slow.len - queued->slow_at;
     if (!mf_resp_ask_take(ask)) {
         queued->is_told = true;
         mf_resp_error(&queued->words, (const char *)ask->error.data);
@@ -130,6 +142,7 @@ static void queue_data(struct mf_resp_session *session)
     }
     queued->is_data = true;
     queued->form = ask->form;
+    queued->op = ask->command.op;
     multi->writes = multi->writes || mf_op_is_write(ask->command.op);
     multi->command_count++;
     mf_command_encode(&ask->command, &multi->commands);
@@ -146,12 +159,17 @@ static bool may_be_queued(const struct mf_resp_session *session)
     case MF_RESP_CLIENT_KILL:
     case MF_RESP_KEYS:
     case MF_RESP_RANDOMKEY:
+    case MF_RESP_PUBSUB_CHANNELS:
+    case MF_RESP_PUBSUB_NUMSUB:
+    case MF_RESP_PUBSUB_NUMPAT:
     case MF_RESP_SUBSCRIBE:
     case MF_RESP_PSUBSCRIBE:
     case MF_RESP_UNSUBSCRIBE:
     case MF_RESP_PUNSUBSCRIBE:
     case MF_RESP_DEBUG:
         return false;
+    case MF_RESP_CLUSTER:
+        return !session->cluster || !mf_resp_cluster_walks(row);
     default:
         break;
     }
@@ -163,6 +181,7 @@ static bool refuse(struct mf_resp_session *session, const char *text)
 {
     mf_resp_multi_abort(session);
     mf_resp_reply_error(session, text);
+    session->outcome = MF_RESP_REFUSED;
     return true;
 }
 
@@ -182,6 +201,7 @@ bool mf_resp_multi_queue(struct mf_resp_session *session)
         multi->bytes + session->request_bytes > config->request_bytes_max)
         return refuse(session, TOO_LARGE);
     multi->bytes += session->request_bytes;
+    multi->slot = mf_resp_same_slot(multi->slot, session->slot);
     if (session->ask.row->own == MF_RESP_DATA) {
         queue_data(session);
     } else {
@@ -192,6 +212,7 @@ bool mf_resp_multi_queue(struct mf_resp_session *session)
         return refuse(session, TOO_LARGE);
     mf_resp_status(mf_resp_reply_begin(session), "QUEUED");
     mf_resp_reply_end(session);
+    session->outcome = MF_RESP_KEPT;
     return true;
 }
 
@@ -234,6 +255,15 @@ static void free_exec(struct exec *exec)
     free(exec);
 }
 
+// A command of the shards, or one that was refused when it came.
+static void account(struct mf_resp_session *session, const struct mf_resp_multi *multi,
+                    const struct queued *queued, uint64_t us, struct mf_bytes reply)
+{
+    const struct mf_bytes kept =
+        mf_bytes_of(multi->slow.data + queued->slow_at, queued->slow_bytes);
+    mf_resp_account_command(session, queued->row, us, mf_resp_account_reply(session, reply), &kept);
+}
+
 // Carries out what was kept in words, and appends its reply to `out`.
 static void run_own(struct mf_resp_session *session, const struct queued *queued,
                     struct mf_buf *out)
@@ -244,12 +274,15 @@ static void run_own(struct mf_resp_session *session, const struct queued *queued
     for (uint32_t i = 0; i < count; i++)
         words[i] = mf_read_blob(&reader);
     struct mf_resp_ask asked = session->ask;
+    uint64_t began_us = mf_mono_us();
     session->ask.words = words;
     session->ask.count = count;
     session->ask.row = queued->row;
     session->capture = out;
     bool done = mf_resp_own(session);
     (void)done; // none of those that may be queued ever waits
+    mf_resp_account_command(session, queued->row, mf_mono_us() - began_us, session->outcome, NULL);
+    session->outcome = MF_RESP_FINE;
     session->capture = NULL;
     session->ask = asked;
     free(words);
@@ -264,35 +297,52 @@ static void answer_own(struct mf_resp_session *session, struct exec *exec)
         struct mf_buf reply = {0};
         if (queued->is_data)
             continue;
-        if (queued->is_told)
+        if (queued->is_told) {
             mf_buf_put(&reply, queued->words.data, queued->words.len);
-        else if (exec->own.len <= most)
+            account(session, &exec->multi, queued, 0, mf_buf_view(&reply));
+        } else if (exec->own.len <= most) {
             run_own(session, queued, &reply);
-        else
+        } else {
             mf_resp_error(&reply, REPLIES_TOO_LARGE);
+        }
         mf_buf_blob(&exec->own, mf_buf_view(&reply));
         mf_buf_free(&reply);
     }
 }
 
-static void tell_all(struct mf_buf *out, const struct exec *exec, unsigned version,
-                     struct mf_bytes results)
+// us: what the shard's commands have taken, each.
+static void tell_data(struct mf_resp_session *session, struct mf_buf *out,
+                      const struct mf_resp_multi *multi, const struct queued *queued,
+                      unsigned version, struct mf_reader *results, uint64_t us)
+{
+    size_t before = out->len;
+    struct mf_result result;
+    if (mf_result_decode(results, &result) != MF_OK)
+        result = (struct mf_result){.kind = MF_RESULT_ERROR, .err = MF_INTERNAL};
+    mf_resp_tell(out, (struct mf_resp_telling){queued->row, queued->form, (uint8_t)version},
+                 &result);
+    mf_resp_account_lookup(session, queued->op, queued->form, &result);
+    struct mf_bytes reply = mf_bytes_of(out->data + before, out->len - before);
+    account(session, multi, queued, us, reply);
+}
+
+// began_us: when the shard was asked.
+static void tell_all(struct mf_resp_session *session, struct mf_buf *out, const struct exec *exec,
+                     unsigned version, struct mf_bytes results, uint64_t began_us)
 {
     struct mf_reader shards = mf_reader_of(results);
     struct mf_reader own = mf_reader_of(mf_buf_view(&exec->own));
+    uint32_t parts = exec->multi.command_count;
+    uint64_t us = parts > 0 ? (mf_mono_us() - began_us) / parts : 0;
     mf_resp_array(out, exec->multi.count);
     for (uint32_t i = 0; i < exec->multi.count; i++) {
         const struct queued *queued = &exec->multi.queue[i];
-        if (!queued->is_data) {
+        if (queued->is_data) {
+            tell_data(session, out, &exec->multi, queued, version, &shards, us);
+        } else {
             struct mf_bytes reply = mf_read_blob(&own);
             mf_buf_put(out, reply.data, reply.len);
-            continue;
         }
-        struct mf_result result;
-        if (mf_result_decode(&shards, &result) != MF_OK)
-            result = (struct mf_result){.kind = MF_RESULT_ERROR, .err = MF_INTERNAL};
-        mf_resp_tell(out, (struct mf_resp_telling){queued->row, queued->form, (uint8_t)version},
-                     &result);
     }
 }
 
@@ -322,11 +372,11 @@ static void on_executed(void *arg, const struct mf_result *result)
     if (result->kind == MF_RESULT_ERROR && result->err == MF_TOO_LARGE)
         tell_failed(out, result, call->telling);
     else if (result->kind != MF_RESULT_TXN)
-        mf_resp_tell(out, call->telling, result);
+        mf_resp_call_tell(call, out, result);
     else if (result->integer == 0)
         mf_resp_null_array(out, version);
     else
-        tell_all(out, exec, version, result->value);
+        tell_all(call->session, out, exec, version, result->value, call->began_us);
     mf_resp_call_end(call);
     free_exec(exec);
 }
@@ -356,7 +406,7 @@ static void send_txn(struct mf_resp_session *session, struct exec *exec)
         .body = mf_buf_view(&body),
     };
     mf_hotkeys_note(session->client.reactor->hotkeys, &command);
-    mf_request_start(session->client.reactor, &command, on_executed, exec);
+    mf_resp_start(session, &command, on_executed, exec);
     mf_buf_free(&body);
 }
 
@@ -370,11 +420,17 @@ bool mf_resp_exec(struct mf_resp_session *session)
         mf_resp_reply_error(session, "ERR EXEC without MULTI");
         return true;
     }
-    if (multi->aborted || multi->unguarded) {
+    session->slot = multi->slot != MF_RESP_NO_SLOT ? multi->slot : multi->watched_slot;
+    bool elsewhere = mf_resp_is_elsewhere(session, session->slot);
+    if (multi->aborted || multi->unguarded || elsewhere) {
         if (session->under_way_all[MF_RESP_READS] > 0)
             return false; // as in DISCARD
         mf_resp_multi_forget(session);
-        mf_resp_reply_error(session, "EXECABORT Transaction discarded because of previous errors.");
+        if (elsewhere)
+            mf_resp_reply_elsewhere(session, session->slot);
+        else
+            mf_resp_reply_error(session,
+                                "EXECABORT Transaction discarded because of previous errors.");
         return true;
     }
     // Its reads must not come before the writes under way, nor its writes before the reads.
@@ -387,7 +443,8 @@ bool mf_resp_exec(struct mf_resp_session *session)
     session->multi = NULL;
     if (exec->multi.command_count == 0 && exec->multi.watched == 0) {
         answer_own(session, exec);
-        tell_all(mf_resp_reply_begin(session), exec, session->version, mf_bytes_of(NULL, 0));
+        tell_all(session, mf_resp_reply_begin(session), exec, session->version,
+                 mf_bytes_of(NULL, 0), 0);
         mf_resp_reply_end(session);
         free_exec(exec);
         return true;
@@ -404,7 +461,7 @@ struct watching {
     struct mf_resp_call *call;
     struct mf_buf keys; // blobs
     uint32_t waiting;
-    enum mf_err err;
+    struct mf_result error; // MF_OK: none
     uint64_t *versions;
     uint32_t count;
 };
@@ -426,21 +483,22 @@ static void add_conditions(struct mf_resp_session *session, const struct watchin
         mf_condition_encode(&condition, &multi->conditions);
         multi->watched++;
     }
+    multi->watched_slot = watching->call->slot;
 }
 
 static void end_watching(struct watching *watching)
 {
     struct mf_resp_call *call = watching->call;
     struct mf_resp_session *session = call->session;
-    if (watching->err == MF_OK && session->client.conn != NULL)
+    if (watching->error.err == MF_OK && session->client.conn != NULL)
         add_conditions(session, watching);
     else if (session->client.conn != NULL)
         mf_resp_multi_unguarded(session);
     struct mf_buf *out = mf_resp_call_reply(call);
-    if (watching->err == MF_OK)
+    if (watching->error.err == MF_OK)
         mf_resp_status(out, "OK");
     else
-        mf_resp_tell_error(out, watching->err, NULL);
+        mf_resp_call_tell(call, out, &watching->error);
     mf_resp_call_end(call);
     mf_buf_free(&watching->keys);
     free(watching->versions);
@@ -454,7 +512,8 @@ static void on_version(void *arg, const struct mf_result *result)
     if (result->kind == MF_RESULT_META)
         watching->versions[one->at] = result->version;
     else if (result->kind == MF_RESULT_ERROR)
-        watching->err = result->err;
+        watching->error = (struct mf_result){
+            .kind = MF_RESULT_ERROR, .err = result->err, .integer = result->integer};
     free(one);
     if (--watching->waiting == 0)
         end_watching(watching);
@@ -517,7 +576,7 @@ bool mf_resp_watch(struct mf_resp_session *session)
         command.one.key = mf_resp_word(session, i + 1);
         struct watching_one *one = mf_alloc(sizeof(*one));
         *one = (struct watching_one){watching, i};
-        mf_request_start(session->client.reactor, &command, on_version, one);
+        mf_resp_start(session, &command, on_version, one);
     }
     if (--watching->waiting == 0)
         end_watching(watching);

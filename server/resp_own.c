@@ -8,7 +8,6 @@
 #include "server/resp_internal.h"
 #include "server/roster.h"
 
-#define REDIS_VERSION "7.0.15"
 // Every connection may keep so much, three times.
 #define NAME_BYTES_MAX 1024u
 #define WRONGPASS "WRONGPASS invalid username-password pair or user is disabled."
@@ -189,13 +188,13 @@ static bool hello(struct mf_resp_session *session)
     mf_resp_bulk_str(out, "server");
     mf_resp_bulk_str(out, "redis");
     mf_resp_bulk_str(out, "version");
-    mf_resp_bulk_str(out, REDIS_VERSION);
+    mf_resp_bulk_str(out, MF_RESP_REDIS_VERSION);
     mf_resp_bulk_str(out, "proto");
     mf_resp_int(out, session->version);
     mf_resp_bulk_str(out, "id");
     mf_resp_int(out, (int64_t)session->id);
     mf_resp_bulk_str(out, "mode");
-    mf_resp_bulk_str(out, "standalone");
+    mf_resp_bulk_str(out, session->cluster ? "cluster" : "standalone");
     mf_resp_bulk_str(out, "role");
     mf_resp_bulk_str(out, "master");
     mf_resp_bulk_str(out, "modules");
@@ -212,7 +211,10 @@ static bool select_database(struct mf_resp_session *session)
     if (number < INT_MIN || number > INT_MAX)
         return done_error(session, "ERR value is out of range, value must between -2147483648 and "
                                    "2147483647");
-    return number == 0 ? done_ok(session) : done_error(session, "ERR DB index is out of range");
+    if (number == 0)
+        return done_ok(session);
+    return done_error(session, session->cluster ? "ERR SELECT is not allowed in cluster mode"
+                                                : "ERR DB index is out of range");
 }
 
 static bool reset(struct mf_resp_session *session)
@@ -296,9 +298,10 @@ static bool wait_disks(struct mf_resp_session *session)
     return true;
 }
 
-static bool no_cluster(struct mf_resp_session *session)
+// READONLY, READWRITE, ASKING: reads are the leader's alone, and slots do not move by halves.
+static bool cluster_mode(struct mf_resp_session *session)
 {
-    return done_error(session, "ERR This instance has cluster support disabled");
+    return session->cluster ? done_ok(session) : done_error(session, MF_RESP_NO_CLUSTER);
 }
 
 static bool help(struct mf_resp_session *session)
@@ -441,7 +444,8 @@ static own_handler *const handlers[MF_RESP_OWN_COUNT] = {
     [MF_RESP_TIME] = tell_time,
     [MF_RESP_WAIT] = wait_replicas,
     [MF_RESP_WAITAOF] = wait_disks,
-    [MF_RESP_NO_CLUSTER] = no_cluster,
+    [MF_RESP_CLUSTER_MODE] = cluster_mode,
+    [MF_RESP_CLUSTER] = mf_resp_cluster,
     [MF_RESP_HELP] = help,
     [MF_RESP_CLIENT_ID] = client_id,
     [MF_RESP_CLIENT_SETNAME] = client_setname,
@@ -474,10 +478,24 @@ static own_handler *const handlers[MF_RESP_OWN_COUNT] = {
     [MF_RESP_DISCARD] = mf_resp_discard,
     [MF_RESP_WATCH] = mf_resp_watch,
     [MF_RESP_UNWATCH] = mf_resp_unwatch,
+    [MF_RESP_PUBLISH] = mf_resp_publish,
+    [MF_RESP_PUBSUB_CHANNELS] = mf_resp_pubsub_channels,
+    [MF_RESP_PUBSUB_NUMSUB] = mf_resp_pubsub_numsub,
+    [MF_RESP_PUBSUB_NUMPAT] = mf_resp_pubsub_numpat,
     [MF_RESP_SUBSCRIBE] = mf_resp_subscribe,
     [MF_RESP_PSUBSCRIBE] = mf_resp_psubscribe,
     [MF_RESP_UNSUBSCRIBE] = mf_resp_unsubscribe,
     [MF_RESP_PUNSUBSCRIBE] = mf_resp_punsubscribe,
+    [MF_RESP_INFO] = mf_resp_info,
+    [MF_RESP_SLOWLOG_GET] = mf_resp_slowlog_get,
+    [MF_RESP_SLOWLOG_LEN] = mf_resp_slowlog_len,
+    [MF_RESP_SLOWLOG_RESET] = mf_resp_slowlog_reset,
+    [MF_RESP_LATENCY_DOCTOR] = mf_resp_latency_doctor,
+    [MF_RESP_LATENCY_GRAPH] = mf_resp_latency_graph,
+    [MF_RESP_LATENCY_HISTOGRAM] = mf_resp_latency_histogram,
+    [MF_RESP_LATENCY_HISTORY] = mf_resp_latency_history,
+    [MF_RESP_LATENCY_LATEST] = mf_resp_latency_latest,
+    [MF_RESP_LATENCY_RESET] = mf_resp_latency_reset,
 };
 
 bool mf_resp_own(struct mf_resp_session *session)

@@ -8,12 +8,13 @@
 
 #include "base/log.h"
 #include "server/hotkeys.h"
-#include "server/request.h"
 #include "server/resp_internal.h"
 
-struct mf_resp_door *mf_resp_door_new(void)
+struct mf_resp_door *mf_resp_door_new(const struct mf_node *node)
 {
-    return mf_calloc(1, sizeof(struct mf_resp_door));
+    struct mf_resp_door *door = mf_calloc(1, sizeof(*door));
+    door->stats = mf_resp_stats_new(&node->resp_settings);
+    return door;
 }
 
 void mf_resp_door_free(struct mf_resp_door *door)
@@ -22,8 +23,11 @@ void mf_resp_door_free(struct mf_resp_door *door)
         struct mf_resp_call *call = door->free;
         door->free = call->next;
         mf_buf_free(&call->reply);
+        mf_buf_free(&call->words);
         free(call);
     }
+    mf_resp_names_free(door->names);
+    mf_resp_stats_free(door->stats);
     free(door);
 }
 
@@ -62,8 +66,9 @@ static bool run_data(struct mf_resp_session *session)
         return false;
     }
     mf_hotkeys_note(reactor->hotkeys, &ask->command);
-    mf_request_start(reactor, &ask->command, mf_resp_call_result,
-                     mf_resp_call_begin(session, ask->form, touch));
+    struct mf_resp_call *call = mf_resp_call_begin(session, ask->form, touch);
+    call->op = ask->command.op;
+    mf_resp_start(session, &ask->command, mf_resp_call_result, call);
     return true;
 }
 
@@ -71,6 +76,16 @@ static bool run_data(struct mf_resp_session *session)
 static bool is_http(struct mf_bytes word)
 {
     return mf_resp_is(word, "post") || mf_resp_is(word, "host:");
+}
+
+static void refuse_closing(struct mf_resp_session *session)
+{
+    mf_resp_multi_abort(session);
+    struct mf_buf *out = mf_resp_reply_begin(session);
+    const struct mf_result closing = {.kind = MF_RESULT_ERROR, .err = MF_SHUTTING_DOWN};
+    if (!mf_resp_tell_elsewhere(session, out, session->slot, &closing))
+        mf_resp_tell_error(out, MF_SHUTTING_DOWN, NULL);
+    mf_resp_reply_end(session);
 }
 
 // False when it has to wait.
@@ -84,6 +99,10 @@ static bool run(struct mf_resp_session *session)
     if (!mf_resp_ask_find(ask)) {
         mf_resp_multi_abort(session);
         mf_resp_reply_error(session, (const char *)ask->error.data);
+        session->outcome = MF_RESP_REFUSED;
+        // A subcommand that there is none of is counted with its container.
+        if (ask->row == NULL)
+            ask->row = mf_resp_find(ask->words, 1);
         return true;
     }
     session->asked = ask->row;
@@ -93,10 +112,14 @@ static bool run(struct mf_resp_session *session)
         mf_resp_reply_end(session);
         return true;
     }
-    if (!greeting && is_closing(session)) {
+    session->slot = session->cluster ? mf_resp_find_slot(ask) : MF_RESP_NO_SLOT;
+    if (mf_resp_is_elsewhere(session, session->slot)) {
         mf_resp_multi_abort(session);
-        mf_resp_tell_error(mf_resp_reply_begin(session), MF_SHUTTING_DOWN, NULL);
-        mf_resp_reply_end(session);
+        mf_resp_reply_elsewhere(session, session->slot);
+        return true;
+    }
+    if (!greeting && is_closing(session)) {
+        refuse_closing(session);
         return true;
     }
     if (session->version == 2 && (ask->row->flags & MF_RESP_LISTENING) == 0 &&
@@ -106,6 +129,7 @@ static bool run(struct mf_resp_session *session)
                        "QUIT / RESET are allowed in this context",
                        ask->row->name);
         mf_resp_reply_end(session);
+        session->outcome = MF_RESP_REFUSED;
         return true;
     }
     if (mf_resp_in_multi(session) && (ask->row->flags & MF_RESP_UNQUEUED) == 0)
@@ -121,7 +145,7 @@ static void begin_request(struct mf_resp_session *session)
     ask->count = session->request.word_count;
     ask->key_bytes_max = config->key_bytes_max;
     ask->value_bytes_max = config->value_bytes_max;
-    session->asked_us = mf_reactor_now_us(session->client.reactor);
+    mf_resp_account_begin(session);
 }
 
 static void end_request(struct mf_resp_session *session)
@@ -130,6 +154,7 @@ static void end_request(struct mf_resp_session *session)
         session->replies = MF_RESP_SENT;
     else if (session->replies == MF_RESP_SKIP_NEXT)
         session->replies = MF_RESP_SKIPPED;
+    mf_resp_account_end(session);
     mf_resp_ask_trim(&session->ask);
     mf_client_count_request(&session->client);
 }
@@ -183,6 +208,7 @@ static void on_closed(void *arg, struct mf_conn *conn, const char *reason)
     if (session->next != NULL)
         session->next->prev = session->prev;
     mf_resp_listen_no_more(session);
+    mf_resp_map_no_more(session);
     mf_resp_sleep_no_more(session);
     mf_client_closed(&session->client);
     mf_resp_session_release(session);
@@ -208,7 +234,7 @@ static void name_local(struct mf_resp_session *session)
     snprintf(session->local, sizeof(session->local), "%s", text);
 }
 
-void mf_resp_accepted(struct mf_reactor *reactor, int fd)
+void mf_resp_accepted(struct mf_reactor *reactor, int fd, bool cluster)
 {
     struct mf_resp_door *door = reactor->resp;
     struct mf_resp_session *session = mf_calloc(1, sizeof(*session));
@@ -218,6 +244,7 @@ void mf_resp_accepted(struct mf_reactor *reactor, int fd)
         return;
     }
     session->fd = fd;
+    session->cluster = cluster;
     session->version = 2;
     session->id = atomic_fetch_add_explicit(&reactor->node->resp_ids, 1, memory_order_relaxed) + 1;
     session->began_us = mf_reactor_now_us(reactor);

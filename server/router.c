@@ -14,6 +14,9 @@
 
 // After this many nodes said "not me" in a row, the op waits a moment: the group is electing.
 #define HOPS_MAX 4
+// An op that is only for here waits so long for the end of a hand-over, which takes two messages
+// and a write to the disk.
+#define HAND_OVER_US UINT64_C(100000)
 // A write is refused while this much is on its way to the disk.
 #define WAL_PENDING_BYTES_MAX (256u << 20)
 
@@ -172,6 +175,11 @@ static void route_drain(struct mf_owned_shard *shard, struct mf_op *op)
         park(shard, op);
 }
 
+static bool is_handing_over(const struct mf_owned_shard *shard)
+{
+    return shard->replica != NULL && mf_paxos_transferring(mf_replica_paxos(shard->replica));
+}
+
 static void serve(struct mf_owned_shard *shard, struct mf_op *op)
 {
     if (op->opcode == MF_OP_TRANSFER) {
@@ -181,6 +189,22 @@ static void serve(struct mf_owned_shard *shard, struct mf_op *op)
     struct mf_replica_env env = mf_reactor_env(shard->reactor);
     mf_replica_submit(shard->replica, &env, op);
     mf_reactor_touch(shard);
+}
+
+// An op that may not be passed on.
+static void route_here(struct mf_owned_shard *shard, struct mf_op *op)
+{
+    uint16_t self = shard->reactor->node->config.id;
+    uint16_t leader = shard->replica != NULL ? mf_paxos_leader(mf_replica_paxos(shard->replica))
+                                             : shard->view.leader;
+    if (leader == self && shard->replica != NULL && !is_handing_over(shard)) {
+        serve(shard, op);
+    } else if (leader != 0 && leader != self) {
+        op->leader = leader;
+        complete(shard->reactor, op, MF_NOT_LEADER);
+    } else {
+        park(shard, op);
+    }
 }
 
 static void route(struct mf_owned_shard *shard, struct mf_op *op)
@@ -198,6 +222,10 @@ static void route(struct mf_owned_shard *shard, struct mf_op *op)
     }
     if (shard->state != NULL && op->from_node == 0) {
         park(shard, op); // the cluster is not formed yet
+        return;
+    }
+    if (op->here) {
+        route_here(shard, op);
         return;
     }
     if (shard->replica != NULL && (op->local || op->from_node != 0 || target(shard) == self)) {
@@ -470,14 +498,24 @@ void mf_router_leader_changed(struct mf_owned_shard *shard)
     unpark(shard);
 }
 
+// What may not be passed on does not wait for the end of a hand-over that takes long: whoever asks
+// can do better, and knows that nothing has happened.
+static bool has_waited(const struct mf_owned_shard *shard, const struct mf_op *op, uint64_t now_us)
+{
+    uint64_t timeout_us = (uint64_t)shard->reactor->node->config.request_timeout_ms * 1000;
+    return op->deadline_us <= now_us || (op->here && is_handing_over(shard) &&
+                                         op->deadline_us + HAND_OVER_US <= now_us + timeout_us);
+}
+
 static void retry_parked(struct mf_owned_shard *shard, uint64_t now_us)
 {
     for (uint32_t left = shard->parked.count; left > 0; left--) {
         struct mf_op *op = mf_op_pop(&shard->parked);
         shard->reactor->router->parked--;
-        if (op->deadline_us <= now_us)
-            complete(shard->reactor, op, MF_NO_QUORUM);
-        else
+        if (has_waited(shard, op, now_us)) {
+            op->leader = is_handing_over(shard) ? shard->reactor->node->config.id : 0;
+            complete(shard->reactor, op, op->here ? MF_NOT_LEADER : MF_NO_QUORUM);
+        } else
             route(shard, op);
     }
 }

@@ -7,6 +7,10 @@
 // elsewhere until its deadline. A write that was sent to a node which then died has an unknown
 // outcome: it is sent again only if it carries an id, otherwise it ends as MF_TIMEOUT. A
 // TRANSFER goes the way of a read, to whoever leads, and a DRAIN to the node that it names.
+//
+// An op that is only for here (mf_op.here) is never passed on: it ends as MF_NOT_LEADER, without an
+// effect, as soon as another node is known to lead. While nobody is it waits like any other, until
+// its deadline; while the shard is being handed over, for a moment.
 // Everything runs on the owner's thread.
 #ifndef MF_SERVER_ROUTER_H
 #define MF_SERVER_ROUTER_H

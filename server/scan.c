@@ -17,6 +17,7 @@ struct scan {
     void *arg;
     struct mf_command command;
     struct mf_buf glob; // what the command's body points to
+    bool here;
     uint32_t shard;
     uint32_t shards_left;
     uint32_t count;
@@ -60,17 +61,30 @@ static bool take_keys(struct scan *scan, const struct mf_result *answer, uint64_
     return true;
 }
 
+// Of what this node does not lead nothing is told, if that is wished for. False: there is no more.
+static bool find_shard(struct scan *scan)
+{
+    const struct mf_node *node = scan->reactor->node;
+    while (scan->shard < node->config.shards && scan->here && !mf_node_leads(node, scan->shard)) {
+        scan->shard++;
+        scan->command.number = 0;
+    }
+    return scan->shard < node->config.shards;
+}
+
 static void ask(struct scan *scan);
 
 static void take_part(void *arg, const struct mf_result *answer)
 {
     struct scan *scan = arg;
     uint64_t at = 0;
-    if (answer->kind == MF_RESULT_ERROR) {
+    bool gone = scan->here && answer->kind == MF_RESULT_ERROR && answer->err == MF_NOT_LEADER &&
+                !mf_node_leads(scan->reactor->node, scan->shard);
+    if (answer->kind == MF_RESULT_ERROR && !gone) {
         end(scan, answer);
         return;
     }
-    if (!take_keys(scan, answer, &at)) {
+    if (!gone && !take_keys(scan, answer, &at)) {
         struct mf_result broken = {.kind = MF_RESULT_ERROR, .err = MF_INTERNAL};
         end(scan, &broken);
         return;
@@ -79,7 +93,7 @@ static void take_part(void *arg, const struct mf_result *answer)
         scan->shard++;
         scan->command.number = 0;
     }
-    if (scan->shard == scan->reactor->node->config.shards)
+    if (!find_shard(scan))
         end_well(scan, 0);
     else if (at != 0 || scan->count >= scan->command.limit || --scan->shards_left == 0)
         end_well(scan, (uint64_t)scan->shard << MF_MAP_SCAN_BITS | at);
@@ -89,10 +103,11 @@ static void take_part(void *arg, const struct mf_result *answer)
 
 static void ask(struct scan *scan)
 {
-    mf_request_start_on(scan->reactor, scan->shard, &scan->command, take_part, scan);
+    (scan->here ? mf_request_start_on_here : mf_request_start_on)(scan->reactor, scan->shard,
+                                                                  &scan->command, take_part, scan);
 }
 
-void mf_scan_start(struct mf_reactor *reactor, const struct mf_command *command,
+void mf_scan_start(struct mf_reactor *reactor, bool here, const struct mf_command *command,
                    mf_request_done *done, void *arg)
 {
     uint64_t shard = command->number >> MF_MAP_SCAN_BITS;
@@ -110,11 +125,15 @@ void mf_scan_start(struct mf_reactor *reactor, const struct mf_command *command,
     scan->reactor = reactor;
     scan->done = done;
     scan->arg = arg;
+    scan->here = here;
     scan->shard = (uint32_t)shard;
     scan->shards_left = SCAN_SHARDS_MAX;
     scan->command = *command;
     scan->command.number &= (UINT64_C(1) << MF_MAP_SCAN_BITS) - 1;
     mf_buf_put(&scan->glob, command->body.data, command->body.len);
     scan->command.body = mf_buf_view(&scan->glob);
-    ask(scan);
+    if (find_shard(scan))
+        ask(scan);
+    else
+        end_well(scan, 0);
 }

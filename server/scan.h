@@ -10,8 +10,9 @@
 #include "server/request.h"
 
 // Starts a SCAN whose number is such a cursor; see mf_request_start. Goes on into the next shards,
-// a few at most, while fewer keys than asked for have been found.
-void mf_scan_start(struct mf_reactor *reactor, const struct mf_command *command,
+// a few at most, while fewer keys than asked for have been found. here: only those shards are
+// looked into that this node leads when their turn comes; the others are left out.
+void mf_scan_start(struct mf_reactor *reactor, bool here, const struct mf_command *command,
                    mf_request_done *done, void *arg);
 
 #endif

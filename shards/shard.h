@@ -116,7 +116,8 @@ void mf_shard_counters(const struct mf_shard *shard, struct mf_shard_counters *c
 
 // What the state takes now, in bytes as the allocator gives them.
 struct mf_shard_memory {
-    uint64_t keys; // how many
+    uint64_t keys;     // how many
+    uint64_t expiring; // of them, those with a TTL
     uint64_t ids;
     uint64_t key_bytes;   // entries: header, key and value
     uint64_t id_bytes;    // entries of ids, their table and their heap

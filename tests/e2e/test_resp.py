@@ -102,6 +102,7 @@ def differential(t, version):
             "arities": list(resp_cases.arities()),
             "unknown": list(resp_cases.unknown()),
             "itself": list(resp_cases.about_itself()),
+            "slow moments": list(resp_cases.about_slow_moments()),
             "connection": list(resp_cases.about_the_connection()),
             "settings": list(resp_cases.settings()),
             "objects": list(resp_cases.objects()),

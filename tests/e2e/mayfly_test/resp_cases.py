@@ -25,9 +25,9 @@ COPY_WORDS = [["REPLACE"], ["DB", "0"], ["DB", "x"], ["DB"], ["bogus"]]
 EXPIRE_WORDS = [["NX"], ["XX"], ["GT"], ["LT"], ["bogus"], ["nx"]]
 COMMANDS = """acl append asking auth client command config copy dbsize debug decr decrby del dump echo exists
     expire expireat expiretime flushall flushdb function get getbit getdel getex getrange getset
-    hello incr incrby incrbyfloat keys memory mget mset msetnx object persist pexpire pexpireat pexpiretime ping
-    psetex pttl randomkey readonly readwrite rename renamenx reset restore scan select set setbit
-    setex setnx setrange strlen substr time touch ttl type unlink wait""".split()
+    hello incr incrby incrbyfloat keys memory mget mset msetnx object persist pexpire pexpireat
+    pexpiretime ping psetex pttl publish pubsub randomkey readonly readwrite rename renamenx reset
+    restore scan select set setbit setex setnx setrange strlen substr time touch ttl type unlink wait""".split()
 SUBCOMMANDS = {
     "acl": "cat list users whoami".split(),
     "client": "getname id info kill list no-evict reply setname".split(),
@@ -36,7 +36,13 @@ SUBCOMMANDS = {
     "object": "encoding freq idletime refcount".split(),
     "command": "count docs getkeys getkeysandflags info list".split(),
     "function": "flush list".split(),
+    "pubsub": "channels numpat numsub".split(),
+    "latency": "doctor graph histogram history latest reset".split(),
+    "slowlog": "get len reset".split(),
 }
+# What they answer is each server's own.
+OWN = {"id", "list", "info", "count", "docs", "doctor", "histogram", "latest", "len", "rewrite",
+       "malloc-stats", "stats"}
 # The states that a key is in before it is asked about.
 STATES = {
     "absent": [],
@@ -183,9 +189,7 @@ def arities():
     for name, subcommands in SUBCOMMANDS.items():
         for sub in subcommands:
             for count in range(4):
-                if (sub, count) in (("id", 0), ("list", 0), ("info", 0), ("count", 0), ("docs", 0),
-                                    ("rewrite", 0), ("doctor", 0), ("malloc-stats", 0),
-                                    ("stats", 0)):
+                if count == 0 and (sub in OWN or (name, sub) == ("slowlog", "get")):
                     continue
                 yield [[name, sub.upper(), *[f"arity:{i}" for i in range(count)]]]
 
@@ -224,6 +228,22 @@ def about_itself():
         [["COMMAND", "LIST", "FILTERBY", "PATTERN", "getd*"]])
 
 
+def about_slow_moments():
+    """SLOWLOG and LATENCY, of which neither server has anything to tell."""
+    for sub in SUBCOMMANDS["latency"] + SUBCOMMANDS["slowlog"]:
+        name = "slowlog" if sub in SUBCOMMANDS["slowlog"] and sub != "reset" else "latency"
+        yield [["COMMAND", "INFO", f"{name}|{sub}", f"{name.upper()}|{sub.upper()}"]]
+    yield from (
+        [["COMMAND", "INFO", "slowlog|reset", "slowlog|help", "latency|help"]],
+        [["SLOWLOG", "RESET"]], [["SLOWLOG", "GET", "x"]], [["SLOWLOG", "GET", "-2"]],
+        [["SLOWLOG", "GET", "0"]], [["SLOWLOG", "GET", "1", "2"]], [["SLOWLOG", "bogus"]],
+        [["SLOWLOG"]], [["LATENCY"]], [["LATENCY", "bogus"]], [["LATENCY", "LATEST"]],
+        [["LATENCY", "HISTORY", "command"]], [["LATENCY", "HISTORY", "bogus"]],
+        [["LATENCY", "GRAPH", "command"]], [["LATENCY", "GRAPH", "bog\x00us"]],
+        [["LATENCY", "RESET"]], [["LATENCY", "RESET", "command", "bogus"]],
+        [["LATENCY", "HISTOGRAM", "bogus"]], [["LATENCY", "HISTOGRAM", "lpush"]])
+
+
 def about_the_connection():
     yield from (
         [["PING"]], [["PING", "x"]], [["PING", ""]], [["ECHO", ""]], [["ECHO", "a\r\nb"]],
@@ -251,6 +271,9 @@ def about_the_connection():
         [["CLIENT", "LIST", "TYPE", "bogus"]], [["CLIENT", "LIST", "TYPE", "master"]],
         [["CLIENT", "LIST", "ID"]], [["CLIENT", "LIST", "ID", "x"]],
         [["CLIENT", "LIST", "ID", "999999999"]], [["CLIENT", "LIST", "bogus"]],
+        [["PUBLISH", "nobody", "x"]], [["PUBSUB", "CHANNELS"]], [["PUBSUB", "CHANNELS", "a*"]],
+        [["PUBSUB", "CHANNELS", "a", "b"]], [["PUBSUB", "NUMSUB"]], [["PUBSUB", "NUMPAT"]],
+        [["PUBSUB", "NUMSUB", "a", "b", "a"]], [["PUBSUB", "bogus"]],
         [["ACL", "WHOAMI"]], [["ACL", "LIST"]], [["ACL", "USERS"]], [["ACL", "CAT"]],
         [["ACL", "CAT", "bitop"]], [["ACL", "CAT", "hash", "x"]], [["ACL", "bogus"]],
         [["WAIT", "0", "0"]], [["WAIT", "x", "0"]], [["WAIT", "0", "x"]], [["WAIT", "0", "-1"]],
