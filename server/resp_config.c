@@ -31,6 +31,7 @@ enum kind {
     BYTES,  // an integer with a unit
     NUMBER, // an integer from min to max
     CHOICE, // one of choices
+    SWITCH, // the same, yes or no
     EVENTS, // letters, each a bit
 };
 
@@ -85,7 +86,8 @@ static void tell_appendonly(const struct mf_resp_session *session, struct mf_buf
 // The host of "host:port" and "[host]:port".
 static void tell_bind(const struct mf_resp_session *session, struct mf_buf *out)
 {
-    const char *host = config_of(session)->resp;
+    const struct mf_config *config = config_of(session);
+    const char *host = session->cluster ? config->resp_cluster : config->resp;
     const char *colon = strrchr(host, ':');
     size_t len = colon != NULL ? (size_t)(colon - host) : strlen(host);
     bool brackets = len >= 2 && host[0] == '[' && host[len - 1] == ']';
@@ -110,7 +112,8 @@ static void tell_lease(const struct mf_resp_session *session, struct mf_buf *out
 // The port as it is bound, which the file may have left open.
 static void tell_port(const struct mf_resp_session *session, struct mf_buf *out)
 {
-    const char *colon = strrchr(session->client.reactor->node->addresses.resp, ':');
+    const struct mf_node_addresses *addresses = &session->client.reactor->node->addresses;
+    const char *colon = strrchr(session->cluster ? addresses->resp_cluster : addresses->resp, ':');
     put_text(out, colon != NULL ? colon + 1 : "0");
 }
 
@@ -296,7 +299,7 @@ static const struct setting settings[] = {
     {.name = "lazyfree-lazy-user-flush", .text = "yes"},
     {.name = "latency-monitor-threshold", .kind = NUMBER, .get = get_latency, .set = set_latency,
      .min = 0, .max = INT64_MAX},
-    {.name = "latency-tracking", .kind = CHOICE, .get = get_tracking, .set = set_tracking,
+    {.name = "latency-tracking", .kind = SWITCH, .get = get_tracking, .set = set_tracking,
      .choices = yes_or_no},
     {.name = "logfile", .text = ""},
     {.name = "loglevel", .kind = CHOICE, .get = get_level, .set = set_level, .choices = levels},
@@ -366,6 +369,7 @@ static void put_value(const struct mf_resp_session *session, const struct settin
         put_events(out, (uint32_t)setting->get(node));
         break;
     case CHOICE:
+    case SWITCH:
         for (const struct choice *at = setting->choices; at->text != NULL; at++) {
             if (at->value == setting->get(node))
                 put_text(out, at->text);
@@ -559,6 +563,11 @@ static bool take_value(const struct setting *setting, struct mf_bytes word, int6
         return take_number(setting, word, value, why);
     case CHOICE:
         return take_choice(setting, word, value, why);
+    case SWITCH:
+        if (take_choice(setting, word, value, why))
+            return true;
+        strcpy(why, "argument must be 'yes' or 'no'");
+        return false;
     case EVENTS:
         return take_events(word, value, why);
     case FIXED:

@@ -112,6 +112,8 @@ static bool run(struct mf_resp_session *session)
     session->slot = session->cluster ? mf_resp_find_slot(ask) : MF_RESP_NO_SLOT;
     if (mf_resp_is_elsewhere(session, session->slot)) {
         mf_resp_multi_abort(session);
+        if (ask->row->own == MF_RESP_WATCH)
+            mf_resp_multi_unguarded(session);
         mf_resp_reply_elsewhere(session, session->slot);
         return true;
     }

@@ -310,6 +310,9 @@ def test_exec_after_a_change_of_leader_is_sent_on(t):
         equal(client.call("EXEC"), b"-ERR EXEC without MULTI\r\n", "EXEC again")
         equal(client.call("GET", key), moved(key, other), "GET")
         equal(there.call("GET", key), b"$1\r\n1\r\n", "the value")
+        replies = client.pipeline([["WATCH", key], ["MULTI"], ["SET", key_of(node), 2], ["EXEC"]])
+        equal((replies[0], replies[3][:11]), (moved(key, other), b"-EXECABORT "),
+              "EXEC after a WATCH that was sent on")
         there.pipeline([["WATCH", key]])
         transfer(cluster, key, node)
         equal(there.pipeline([["MULTI"], ["EXEC"]])[1], moved(key, node), "EXEC of nothing")

@@ -132,6 +132,22 @@ def test_redis_cli_measures_latency(t):
     true(int(count) > 0, "samples")
 
 
+def test_redis_cli_shows_what_a_server_does(t):
+    """--stat asks for INFO again and again, until it is ended."""
+    node = with_resp(t).nodes[0]
+    host, port = address(node)
+    load(node, {f"key:{i}": "v" for i in range(300)})
+    with Terminal(["redis-cli", "-h", host, "-p", port, "--stat", "-i", "0.1"]) as terminal:
+        figures = r"[\s\S]*\n(\d+) +([\d.]+[BKMG]) +(\d+) +(\d+) +(\d+) \(\+\d+\) +(\d+)"
+        line = terminal.expect(r"keys +mem +clients +blocked +requests +connections" + figures)
+        keys, _, clients, blocked, requests, connections = line.groups()
+        equal((keys, blocked), ("300", "0"), "keys and blocked clients")
+        between(1, int(clients), 10, "clients")
+        true(int(requests) >= 300 and int(connections) >= 2, f"counters: {line[0]!r}")
+        again = terminal.expect(figures)
+        true(int(again[5]) > int(requests), f"later: {again[0]!r}")
+
+
 # redis-benchmark.
 
 def test_redis_benchmark_runs(t):

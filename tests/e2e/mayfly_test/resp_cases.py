@@ -312,6 +312,13 @@ def settings():
     for number in ("0", "100", "2147483647", "2147483648", "-1", "x", "", "1kb", " 1", "01"):
         yield [["CONFIG", "SET", "timeout", number], ["CONFIG", "GET", "timeout"],
                ["CONFIG", "SET", "timeout", "0"]]
+    for name, values in {
+            "slowlog-log-slower-than": ["0", "-1", "-2", "x", "99999999999", "10000"],
+            "slowlog-max-len": ["0", "-1", "x", "5000", "128"],
+            "latency-monitor-threshold": ["-1", "x", "99999999999", "0"],
+            "latency-tracking": ["no", "NO", "x", "1", "", "yes"]}.items():
+        for value in values:
+            yield [["CONFIG", "SET", name, value], ["CONFIG", "GET", name]]
     for number in ("x", "", "500"):
         yield [["CONFIG", "SET", "maxclients", number], ["CONFIG", "SET", "maxclients", "10000"]]
     for words in (
