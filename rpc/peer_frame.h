@@ -24,7 +24,7 @@
 #define MF_PEER_TEXT_BYTES_MAX 512u
 #define MF_PEER_NONCE_BYTES 32u
 #define MF_PEER_PROOF_BYTES 32u
-#define MF_PEER_PROTOCOL 5u
+#define MF_PEER_PROTOCOL 6u
 #define MF_PEER_FRAME_HEAD_BYTES 12u
 
 enum mf_peer_item_kind {

@@ -187,6 +187,7 @@ struct mf_resp_ask {
     uint32_t count;
     size_t key_bytes_max;
     size_t value_bytes_max;
+    size_t request_bytes_max; // of what is made of the words, too
     // Found.
     const struct mf_resp_row *row;
     struct mf_command command; // of a data command; views point to the words, items to `items`

@@ -629,8 +629,9 @@ static bool take_restore_option(struct mf_resp_ask *ask, uint32_t *at, bool *abs
 
 static bool take_payload(struct mf_resp_ask *ask)
 {
-    switch (
-        mf_resp_undump(ask->words[3], ask->value_bytes_max, &ask->made, &ask->command.one.value)) {
+    size_t most = ask->value_bytes_max < ask->request_bytes_max ? ask->value_bytes_max
+                                                                : ask->request_bytes_max;
+    switch (mf_resp_undump(ask->words[3], most, &ask->made, &ask->command.one.value)) {
     case MF_OK:
         return true;
     case MF_CORRUPT:

@@ -170,7 +170,8 @@ static void put_node(const struct mf_resp_session *session, struct mf_buf *text,
                      const struct map *map, const struct leader *leader)
 {
     const struct mf_node *node = session->client.reactor->node;
-    const struct mf_member *member = &node->members[mf_node_member(node, leader->id)];
+    // It may have left the cluster a moment ago.
+    const struct mf_member *member = &node->members[mf_node_member_ever(node, leader->id)];
     bool self = leader->id == node->config.id;
     bool up = self || atomic_load_explicit(&member->up, memory_order_relaxed);
     char id[ID_BYTES];
@@ -361,7 +362,7 @@ static void wait_for_leaders(struct mf_resp_session *session)
 // False when another such request of the session waits.
 static bool tell_map(struct mf_resp_session *session, const char *sub)
 {
-    if (session->map_call != NULL)
+    if (session->map_call != NULL && session->capture == NULL)
         return false;
     if (strcmp(sub, "info") != 0 && session->capture == NULL &&
         !has_all_leaders(session->client.reactor->node)) {

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/slots.h"
 #include "server/hotkeys.h"
 #include "server/request.h"
 #include "server/resp_internal.h"
@@ -118,12 +119,17 @@ static bool ask_object(struct mf_resp_session *session, struct mf_bytes key)
         mf_resp_reply_error(session, "ERR no such key");
         return true;
     }
+    session->slot = session->cluster ? mf_slot_of(key) : MF_RESP_NO_SLOT;
+    if (mf_resp_is_elsewhere(session, session->slot)) {
+        mf_resp_reply_elsewhere(session, session->slot);
+        return true;
+    }
     struct mf_resp_touch touch = mf_resp_touch_of(&command);
     if (mf_resp_must_wait(session, touch))
         return false;
     mf_hotkeys_note(reactor->hotkeys, &command);
-    mf_request_start(reactor, &command, mf_resp_call_result,
-                     mf_resp_call_begin(session, MF_RESP_FORM_DEBUG_OBJECT, touch));
+    mf_resp_start(session, &command, mf_resp_call_result,
+                  mf_resp_call_begin(session, MF_RESP_FORM_DEBUG_OBJECT, touch));
     return true;
 }
 

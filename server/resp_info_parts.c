@@ -160,6 +160,11 @@ void mf_resp_info_latencystats(struct mf_resp_info *info)
     size_t count;
     const struct mf_resp_row *rows = mf_resp_rows(&count);
     for (size_t i = 0; i < count; i++) {
+        struct mf_resp_row_sum sum = {0};
+        for (uint32_t j = 0; j < info->node->reactor_count; j++)
+            mf_resp_stats_add_row(info->node->reactors[j]->resp->stats, &rows[i], &sum);
+        if (sum.calls == 0)
+            continue; // without looking through its histograms
         struct mf_resp_times times = {0};
         for (uint32_t j = 0; j < info->node->reactor_count; j++)
             mf_resp_stats_add_times(info->node->reactors[j]->resp->stats, &rows[i], &times);

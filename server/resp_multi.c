@@ -8,6 +8,7 @@
 // conditions: a key that was written, given another TTL, or has died since has another version.
 // After a WATCH that failed there is nothing to compare with, and a client that pipelines has not
 // seen that yet: then EXEC is refused.
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -20,6 +21,9 @@
 
 #define QUEUED_MAX 100000u
 #define WATCHED_MAX 10000u
+// What the server carries out itself it does in one turn.
+#define OWN_MAX 4096u
+#define SLOW_OWN_MAX 64u
 #define TOO_LARGE "ERR the transaction is over 100000 commands, or limits.max_request"
 // What the condition of a key takes beside the key, at most.
 #define CONDITION_BYTES 32u
@@ -42,8 +46,9 @@ struct queued {
 struct mf_resp_multi {
     bool on;
     bool aborted;
-    bool unguarded; // a WATCH has failed
-    bool has_own;   // commands of the server's own
+    bool unguarded;    // a WATCH has failed
+    uint32_t own;      // commands of the server's own ...
+    uint32_t slow_own; // ... and of those that may have much to tell
     struct queued *queue;
     uint32_t count;
     uint32_t cap;
@@ -211,8 +216,12 @@ bool mf_resp_multi_queue(struct mf_resp_session *session)
     if (session->ask.row->own == MF_RESP_DATA) {
         queue_data(session);
     } else {
+        multi->own++;
+        multi->slow_own += (session->ask.row->flags & MF_RESP_FAST) == 0;
+        if (multi->own > OWN_MAX || multi->slow_own > SLOW_OWN_MAX)
+            return refuse(session, "ERR the transaction has over 4096 commands that are not about "
+                                   "keys, or over 64 of those that are not fast");
         keep_words(session, add(multi, session->ask.row));
-        multi->has_own = true;
     }
     if (too_large(multi, config))
         return refuse(session, TOO_LARGE);
@@ -286,7 +295,8 @@ static void run_own(struct mf_resp_session *session, const struct queued *queued
     session->ask.row = queued->row;
     session->capture = out;
     bool done = mf_resp_own(session);
-    (void)done; // none of those that may be queued ever waits
+    assert(done); // none of those that may be queued ever waits
+    (void)done;
     mf_resp_account_command(session, queued->row, mf_mono_us() - began_us, session->outcome, NULL);
     session->outcome = MF_RESP_FINE;
     session->capture = NULL;
@@ -372,7 +382,7 @@ static void on_executed(void *arg, const struct mf_result *result)
     bool done = result->kind == MF_RESULT_TXN && result->integer != 0;
     if (done && session->client.conn != NULL)
         answer_own(session, exec);
-    if (exec->multi.has_own)
+    if (exec->multi.own > 0)
         session->held = false;
     struct mf_buf *out = mf_resp_call_reply(call);
     if (result->kind == MF_RESULT_ERROR && result->err == MF_TOO_LARGE)
@@ -456,7 +466,7 @@ bool mf_resp_exec(struct mf_resp_session *session)
         return true;
     }
     exec->call = mf_resp_call_begin(session, MF_RESP_FORM_PLAIN, exec_touch);
-    session->held = exec->multi.has_own;
+    session->held = exec->multi.own > 0;
     send_txn(session, exec);
     return true;
 }

@@ -66,6 +66,7 @@ static bool run_data(struct mf_resp_session *session)
         return false;
     }
     mf_hotkeys_note(reactor->hotkeys, &ask->command);
+    session->request_bytes += ask->made.len; // which may be much more than has come
     struct mf_resp_call *call = mf_resp_call_begin(session, ask->form, touch);
     call->op = ask->command.op;
     mf_resp_start(session, &ask->command, mf_resp_call_result, call);
@@ -78,9 +79,18 @@ static bool is_http(struct mf_bytes word)
     return mf_resp_is(word, "post") || mf_resp_is(word, "host:");
 }
 
+// It is refused before anything is done: so will be the EXEC that it was for.
+static void spoil_exec(struct mf_resp_session *session)
+{
+    if (session->ask.row->own == MF_RESP_WATCH && !mf_resp_in_multi(session))
+        mf_resp_multi_unguarded(session);
+    else
+        mf_resp_multi_abort(session);
+}
+
 static void refuse_closing(struct mf_resp_session *session)
 {
-    mf_resp_multi_abort(session);
+    spoil_exec(session);
     struct mf_buf *out = mf_resp_reply_begin(session);
     const struct mf_result closing = {.kind = MF_RESULT_ERROR, .err = MF_SHUTTING_DOWN};
     if (!mf_resp_tell_elsewhere(session, out, session->slot, &closing))
@@ -105,15 +115,14 @@ static bool run(struct mf_resp_session *session)
     session->asked = ask->row;
     bool greeting = (ask->row->flags & MF_RESP_NO_AUTH) != 0;
     if (!greeting && !mf_client_is_open(&session->client)) {
+        spoil_exec(session);
         mf_resp_tell_error(mf_resp_reply_begin(session), MF_UNAUTHORIZED, NULL);
         mf_resp_reply_end(session);
         return true;
     }
     session->slot = session->cluster ? mf_resp_find_slot(ask) : MF_RESP_NO_SLOT;
     if (mf_resp_is_elsewhere(session, session->slot)) {
-        mf_resp_multi_abort(session);
-        if (ask->row->own == MF_RESP_WATCH)
-            mf_resp_multi_unguarded(session);
+        spoil_exec(session);
         mf_resp_reply_elsewhere(session, session->slot);
         return true;
     }
@@ -123,6 +132,7 @@ static bool run(struct mf_resp_session *session)
     }
     if (session->version == 2 && (ask->row->flags & MF_RESP_LISTENING) == 0 &&
         mf_resp_is_listening(session)) {
+        spoil_exec(session);
         mf_resp_errorf(mf_resp_reply_begin(session),
                        "ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / "
                        "QUIT / RESET are allowed in this context",
@@ -148,6 +158,7 @@ static void begin_request(struct mf_resp_session *session)
     ask->count = session->request.word_count;
     ask->key_bytes_max = config->key_bytes_max;
     ask->value_bytes_max = config->value_bytes_max;
+    ask->request_bytes_max = config->request_bytes_max;
     mf_resp_account_begin(session);
 }
 

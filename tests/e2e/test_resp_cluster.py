@@ -381,7 +381,14 @@ def test_slots_without_a_leader_are_left_out_and_not_served(t):
         wait_for(only_mine, 30, "the dead leaders to be forgotten")
         for request in (["SET", key, "v"], ["MSET", key, "v"], ["WATCH", key]):
             equal(client.call(*request), NOT_SERVED, request)
-        client.call("UNWATCH")  # else EXEC would speak of the WATCH that failed
+        equal(client.pipeline([["MULTI"], ["PING"], ["EXEC"], ["PING"]])[2:],
+              [b"-EXECABORT Transaction discarded because of previous errors.\r\n", b"+PONG\r\n"],
+              "EXEC after the WATCH that failed")
+        # What waits for a leader holds up no reply of a transaction behind it.
+        replies = client.pipeline([["CLUSTER", "SLOTS"], ["MULTI"], ["CLUSTER", "INFO"], ["EXEC"],
+                                   ["PING"]])
+        true(replies[3].startswith(b"*1\r\n$"), f"EXEC: {replies[3][:80]}")
+        equal(replies[4], b"+PONG\r\n", "the reply after it")
         equal(client.pipeline([["MULTI"], ["SET", key, "v"], ["EXEC"], ["EXEC"]])[2:],
               [NOT_SERVED, b"-ERR EXEC without MULTI\r\n"], "a transaction")
         true(client.call("GET", mine).startswith(b"-CLUSTERDOWN "), "GET of what it led")

@@ -82,13 +82,53 @@ def test_values_are_carried_to_redis_and_back(t):
             equal(str(error), "BUSYKEY Target key name already exists.", "a key that is there")
 
 
+def test_what_is_unpacked_counts_as_what_has_come(t):
+    node = start(t, **{"limits.max_request": "1mb"})
+    host, port = parse_address(node.ready["resp"])
+    with RedisServer(t.dir) as server:
+        theirs = redis.Redis(*server.address)
+        ours = redis.Redis(host=host, port=port)
+        for size, fits in ((1 << 20, True), ((1 << 20) + 1, False)):
+            theirs.set("long", b"x" * size)
+            packed = theirs.dump("long")
+            true(len(packed) < 20000, "it is packed")
+            try:
+                ours.restore(f"{size}", 0, packed)
+                true(fits, f"{size} bytes are too many")
+            except redis.ResponseError as error:
+                true(not fits, f"{size} bytes: {error}")
+                equal(str(error), "string exceeds maximum allowed size (proto-max-bulk-len)", "why")
+        with ask(node) as client:
+            theirs.set("half", b"y" * 600_000)
+            half = theirs.dump("half")
+            client.call("MULTI")
+            equal([client.call("RESTORE", f"k{i}", "0", half)[:1] for i in range(2)], [b"+", b"-"],
+                  "more than a request may be")
+            true(client.call("EXEC").startswith(b"-EXECABORT"), "EXEC")
+
+
+def test_a_transaction_may_ask_the_node_only_so_much(t):
+    with ask(start(t)) as client:
+        client.call("MULTI")
+        replies = client.pipeline([["INFO"]] * 65)
+        equal([reply[:1] for reply in replies], [b"+"] * 64 + [b"-"], "INFO")
+        true(client.call("EXEC").startswith(b"-EXECABORT"), "EXEC")
+        client.call("MULTI")
+        replies = client.pipeline([["PING"]] * 4097)
+        equal([reply[:1] for reply in replies], [b"+"] * 4096 + [b"-"], "PING")
+        client.call("DISCARD")
+
+
 def test_users_are_told_and_their_passwords_are_not(t):
     node = t.cluster(1, hello={"user": "bob", "password": "hidden"},
                      overrides={"listen.resp": "127.0.0.1:0",
                                 "security.password": "ann:secret, bob:hidden"}).node(1)
     with ask(node) as client:
         true(client.call("ACL", "LIST").startswith(b"-NOAUTH"), "a stranger is told nothing")
+        true(client.call("WATCH", "k").startswith(b"-NOAUTH"), "and watches nothing")
         equal(client.call("AUTH", "bob", "hidden"), OK, "AUTH")
+        equal(client.pipeline([["MULTI"], ["SET", "k", "v"], ["EXEC"]])[2],
+              b"-EXECABORT Transaction discarded because of previous errors.\r\n", "unguarded")
         equal(client.call("ACL", "WHOAMI"), b"$3\r\nbob\r\n", "who asks")
         equal(client.call("ACL", "USERS"), b"*2\r\n$3\r\nann\r\n$3\r\nbob\r\n", "the users")
         line = b"user %s on ~* &* +@all"
