@@ -8,7 +8,7 @@
 //     i64 last         with MF_HAS_LAST
 //     u32 item count   of commands of many keys
 //     for each item: u32 length, key; with values also u32 length, value
-//     u32 length, body with MF_HAS_BODY
+//     u32 length, body with MF_HAS_BODY, MF_IF_EQUAL or MF_IF_OTHER
 //
 // The table of commands says of each op which of these it has. There is one form for each command,
 // so the decoder refuses whatever the encoder would not have written.
@@ -23,7 +23,8 @@
 
 #define ALL_FLAGS                                                                                  \
     ((uint32_t)(MF_NX | MF_XX | MF_GT | MF_LT | MF_KEEP_TTL | MF_WITH_OLD | MF_WITH_META |         \
-                MF_IF_VERSION | MF_READ_LOCAL | MF_UNDO | MF_NO_TTL | MF_GO_ON | MF_META_ONLY))
+                MF_IF_VERSION | MF_READ_LOCAL | MF_UNDO | MF_NO_TTL | MF_GO_ON | MF_META_ONLY |    \
+                MF_IF_EQUAL | MF_IF_OTHER))
 
 // How many; the first three as numbers.
 enum keys { KEYS_NONE, KEYS_ONE, KEYS_TWO, KEYS_MANY };
@@ -53,6 +54,11 @@ static struct shape shape_of(const struct mf_command_row *row)
     if (mf_command_splits(row))
         shape.keys = KEYS_MANY;
     return shape;
+}
+
+static bool has_body(const struct mf_command *command, struct shape shape)
+{
+    return shape.body || (command->flags & (MF_IF_EQUAL | MF_IF_OTHER)) != 0;
 }
 
 bool mf_op_is_write(enum mf_opcode op)
@@ -119,7 +125,7 @@ void mf_command_encode(const struct mf_command *command, struct mf_buf *out)
         if (shape.values)
             mf_buf_blob(out, command->items[i].value);
     }
-    if (shape.body)
+    if (has_body(command, shape))
         mf_buf_blob(out, command->body);
 }
 
@@ -132,7 +138,7 @@ size_t mf_command_size(const struct mf_command *command)
     size += shape.limit ? 4 : 0;
     size += shape.number ? 8 : 0;
     size += shape.last ? 8 : 0;
-    size += shape.body ? 4 + command->body.len : 0;
+    size += has_body(command, shape) ? 4 + command->body.len : 0;
     size += shape.keys == KEYS_MANY ? 4 : 0;
     for (uint32_t i = 0; i < command->item_count; i++) {
         size += 4 + command->items[i].key.len;
@@ -228,7 +234,7 @@ enum mf_err mf_command_decode(struct mf_reader *r, struct mf_command *command,
         command->items[i].key = mf_read_blob(r);
         command->items[i].value = shape.values ? mf_read_blob(r) : mf_bytes_of(NULL, 0);
     }
-    if (shape.body)
+    if (has_body(command, shape))
         command->body = mf_read_blob(r);
     return r->failed || !body_fits(command) ? MF_CORRUPT : MF_OK;
 }

@@ -33,6 +33,9 @@ enum mf_opcode {
     // One key: Unix milliseconds of its deadline; -1 without a TTL, -2 where there is no key. Its
     // expiry, NONE as asked, is turned into IN with the moment of Unix time 0 (mf_command_settle).
     MF_OP_DEADLINE = 11,
+    // One key: a list of three integers about its entry, or nil: the bytes that it takes with its
+    // share of the table and the heap; the length of its value; 1 if the value is an integer.
+    MF_OP_OBJECT = 12,
     // Writes.
     MF_OP_SET = 32, // one key and value
     // Keys and values, atomic within the shard. With MF_NX, where one of the keys is there none is
@@ -61,6 +64,9 @@ enum mf_opcode {
     // One key and value: adds the number that the value is (base/extended.h) to the one that is
     // there, 0 where there is none, and answers the sum's text. The TTL stays.
     MF_OP_INCRFLOAT = 48,
+    // One key: bit `number` / 2 of the value, counted from the highest of its first byte, becomes
+    // `number` % 2; zeros before it where the value is too short. Answers what it was.
+    MF_OP_SETBIT = 49,
     // Asked of a node about leadership; never in a log. `limit` is a node's id.
     MF_OP_TRANSFER = 64, // that node is to lead the shard
     MF_OP_DRAIN = 65,    // that node is to lead nothing
@@ -84,6 +90,8 @@ enum mf_command_flag {
     MF_NO_TTL = 1u << 10,    // getex: the TTL goes
     MF_GO_ON = 1u << 11,     // txn: what fails has its error among the results, the rest goes on
     MF_META_ONLY = 1u << 12, // get, beside WITH_META: the value is left out
+    MF_IF_EQUAL = 1u << 13,  // set, del of one key: its value must be `body`; that of no key is not
+    MF_IF_OTHER = 1u << 14,  // set, del of one key: its value must not be `body`
 };
 
 // How expire_us is meant.
@@ -109,12 +117,12 @@ struct mf_command {
     int64_t expire_us;
     uint64_t if_version;
     // What the log needs to come to the same result on every replica, whatever limits its node has:
-    // INCR, INCRFLOAT, APPEND, SETRANGE: the longest value allowed; TXN, TXN_READ: the bytes that
-    // its results may take. Of SCAN, EXPIRE_DUE: how many; of TRANSFER, DRAIN: a node.
+    // INCR, INCRFLOAT, APPEND, SETRANGE, SETBIT: the longest value allowed; TXN, TXN_READ: the
+    // bytes that its results may take. Of SCAN, EXPIRE_DUE: how many; of TRANSFER, DRAIN: a node.
     uint32_t limit;
-    uint64_t number;       // INCR, GETRANGE, SETRANGE, SCAN, SEED
+    uint64_t number;       // INCR, GETRANGE, SETRANGE, SETBIT, SCAN, SEED
     int64_t last;          // GETRANGE
-    struct mf_bytes body;  // TXN, TXN_READ, SCAN
+    struct mf_bytes body;  // TXN, TXN_READ, SCAN; with MF_IF_EQUAL, MF_IF_OTHER
     struct mf_bytes id;    // empty = none
     struct mf_item *items; // item_count of them; &one for commands of one key
     uint32_t item_count;

@@ -6,24 +6,13 @@
 
 #include <stddef.h>
 
-#define SUB_BUCKETS (UINT64_C(1) << MF_HIST_SUB_BITS)
-
-static size_t bucket_of(uint64_t value)
+uint64_t mf_hist_bucket_max(uint32_t bucket, uint32_t bits)
 {
-    if (value < SUB_BUCKETS)
-        return (size_t)value;
-    unsigned shift = 63u - (unsigned)__builtin_clzll(value) - MF_HIST_SUB_BITS;
-    uint64_t column = (value >> shift) - SUB_BUCKETS;
-    return (size_t)(((shift + 1) << MF_HIST_SUB_BITS) + column);
-}
-
-static uint64_t upper_bound(size_t bucket)
-{
-    if (bucket < SUB_BUCKETS)
+    uint64_t columns = UINT64_C(1) << bits;
+    if (bucket < columns)
         return bucket;
-    unsigned shift = (unsigned)(bucket >> MF_HIST_SUB_BITS) - 1;
-    uint64_t column = bucket & (SUB_BUCKETS - 1);
-    uint64_t lower = (SUB_BUCKETS + column) << shift;
+    uint32_t shift = (bucket >> bits) - 1;
+    uint64_t lower = (columns + (bucket & (columns - 1))) << shift;
     return lower + ((UINT64_C(1) << shift) - 1);
 }
 
@@ -33,7 +22,7 @@ void mf_hist_add(struct mf_hist *hist, uint64_t value)
     hist->sum += value;
     if (value > hist->max)
         hist->max = value;
-    hist->buckets[bucket_of(value)]++;
+    hist->buckets[mf_hist_bucket_of(value, MF_HIST_SUB_BITS)]++;
 }
 
 void mf_hist_merge(struct mf_hist *into, const struct mf_hist *from)
@@ -46,8 +35,7 @@ void mf_hist_merge(struct mf_hist *into, const struct mf_hist *from)
         into->buckets[i] += from->buckets[i];
 }
 
-// How many values must be at or below the answer: at least 1, at most all of them.
-static uint64_t rank_of(uint64_t count, double percent)
+uint64_t mf_hist_rank(uint64_t count, double percent)
 {
     if (!(percent > 0))
         return 1;
@@ -67,12 +55,13 @@ uint64_t mf_hist_percentile(const struct mf_hist *hist, double percent)
 {
     if (hist->count == 0)
         return 0;
-    uint64_t rank = rank_of(hist->count, percent);
+    uint64_t rank = mf_hist_rank(hist->count, percent);
     uint64_t seen = 0;
-    for (size_t i = 0; i < MF_HIST_BUCKETS; i++) {
+    for (uint32_t i = 0; i < MF_HIST_BUCKETS; i++) {
+        uint64_t bound = mf_hist_bucket_max(i, MF_HIST_SUB_BITS);
         seen += hist->buckets[i];
         if (seen >= rank)
-            return upper_bound(i) < hist->max ? upper_bound(i) : hist->max;
+            return bound < hist->max ? bound : hist->max;
     }
     return hist->max;
 }

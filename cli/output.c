@@ -215,7 +215,7 @@ static void print_row(const struct cli_table *table, FILE *out, const struct cli
 
 static void print_heads(const struct cli_table *table, FILE *out, const size_t *widths)
 {
-    struct cli_cell cells[CLI_COLUMNS_MAX];
+    struct cli_cell cells[CLI_COLUMNS_MAX] = {0};
     for (size_t i = 0; i < table->columns; i++)
         cells[i] = (struct cli_cell){.text = (char *)(uintptr_t)table->heads[i], .colour = CLI_DIM};
     print_row(table, out, cells, widths);

@@ -22,6 +22,7 @@ mf_dependency(crypto libcrypto libssl-dev)
 mf_dependency(jansson jansson libjansson-dev)
 mf_dependency(edit libedit libedit-dev)
 mf_dependency(cmocka cmocka libcmocka-dev)
+mf_dependency(hiredis hiredis libhiredis-dev)
 
 # libev ships no pkg-config file.
 find_path(LIBEV_INCLUDE_DIR ev.h)

@@ -371,6 +371,8 @@ static enum mf_err sync_segment(struct mf_wal *wal)
     // Only this thread writes it.
     if (took_us > atomic_load_explicit(&wal->sync_us_max, memory_order_relaxed))
         atomic_store_explicit(&wal->sync_us_max, took_us, memory_order_relaxed);
+    if (wal->config.synced != NULL)
+        wal->config.synced(wal->config.arg, took_us);
     return err;
 }
 

@@ -94,6 +94,7 @@ struct mf_wal_config {
     // The stream is blocked, and message says why and how much room there is; or, with
     // MF_WAL_FLOWS and an empty message, it goes on. NULL: nobody wants to know.
     void (*blocked)(void *arg, enum mf_wal_block block, const char *message);
+    void (*synced)(void *arg, uint64_t us); // a sync has taken so long; NULL as above
     void *arg;
 };
 

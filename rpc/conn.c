@@ -92,6 +92,7 @@ void mf_conn_write_output(struct mf_conn *conn)
         return;
     }
     if (n > 0) {
+        mf_conn_count(&conn->pool->outputs, &conn->pool->output_bytes, (size_t)n);
         conn->sent += (size_t)n;
         conn->give_up_us = mf_mono_us() + DRAIN_STALL_US;
     }
@@ -164,6 +165,11 @@ void mf_conn_close(struct mf_conn *conn, const char *reason)
 void *mf_conn_arg(const struct mf_conn *conn)
 {
     return conn->arg;
+}
+
+uint64_t mf_conn_offered_us(const struct mf_conn *conn)
+{
+    return conn->offered_us;
 }
 
 const char *mf_conn_peer_name(const struct mf_conn *conn)
@@ -318,7 +324,9 @@ static void read_input(struct mf_conn *conn)
         return;
     }
     conn->heard_us = mf_mono_us();
+    conn->offered_us = conn->heard_us;
     size_t got = (size_t)n;
+    mf_conn_count(&pool->inputs, &pool->input_bytes, got);
     if (input->len == 0) {
         size_t used = offer(conn, mf_bytes_of(pool->scratch, got));
         if (used < got)

@@ -41,6 +41,14 @@ struct mf_conn_ops {
 struct mf_conn_pool *mf_conn_pool_new(struct ev_loop *loop);
 // Closes every connection (their `closed` is called) and frees the pool.
 void mf_conn_pool_free(struct mf_conn_pool *pool);
+// What has come and gone on all its connections, those that are closed too. Any thread.
+struct mf_conn_traffic {
+    uint64_t inputs; // reads that brought something
+    uint64_t input_bytes;
+    uint64_t outputs;
+    uint64_t output_bytes;
+};
+void mf_conn_pool_traffic(const struct mf_conn_pool *pool, struct mf_conn_traffic *traffic);
 size_t mf_conn_pool_count(const struct mf_conn_pool *pool);
 // Closes connections without input for that long that have no request in flight; 0 = never.
 void mf_conn_pool_idle_timeout(struct mf_conn_pool *pool, uint64_t idle_us);
@@ -66,6 +74,8 @@ void mf_conn_close(struct mf_conn *conn, const char *reason);
 void *mf_conn_arg(const struct mf_conn *conn);
 // "127.0.0.1:40312"
 const char *mf_conn_peer_name(const struct mf_conn *conn);
+// From `data`: when what it is offered began to be offered, by the monotonic clock.
+uint64_t mf_conn_offered_us(const struct mf_conn *conn);
 size_t mf_conn_unsent_bytes(const struct mf_conn *conn);
 
 // Listening sockets. accept() stops for a while on EMFILE and its like instead of spinning.

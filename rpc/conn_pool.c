@@ -16,6 +16,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/counter.h"
 
 #define SWEEP_US UINT64_C(1000000)
 #define SWEEP_MIN_US UINT64_C(5000)
@@ -79,8 +80,10 @@ static void on_resume(struct ev_loop *loop, ev_idle *watcher, int revents)
         more = first != last;
         mf_conn_list_remove(first);
         struct mf_conn *conn = CONN_OF(first, resuming);
-        if (mf_conn_takes_input(conn))
+        if (mf_conn_takes_input(conn)) {
+            conn->offered_us = mf_mono_us();
             mf_conn_offer_buffered(conn);
+        }
         mf_conn_settle(conn);
     }
 }
@@ -159,6 +162,20 @@ void mf_conn_pool_free(struct mf_conn_pool *pool)
     ev_idle_stop(pool->loop, &pool->resume);
     ev_timer_stop(pool->loop, &pool->sweep);
     free(pool);
+}
+
+void mf_conn_count(_Atomic uint64_t *times, _Atomic uint64_t *bytes, size_t size)
+{
+    mf_counter_add(times, 1);
+    mf_counter_add(bytes, size);
+}
+
+void mf_conn_pool_traffic(const struct mf_conn_pool *pool, struct mf_conn_traffic *traffic)
+{
+    traffic->inputs = mf_counter_read(&pool->inputs);
+    traffic->input_bytes = mf_counter_read(&pool->input_bytes);
+    traffic->outputs = mf_counter_read(&pool->outputs);
+    traffic->output_bytes = mf_counter_read(&pool->output_bytes);
 }
 
 size_t mf_conn_pool_count(const struct mf_conn_pool *pool)

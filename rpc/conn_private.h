@@ -3,6 +3,7 @@
 #ifndef MF_RPC_CONN_PRIVATE_H
 #define MF_RPC_CONN_PRIVATE_H
 
+#include <stdatomic.h>
 #include <stddef.h>
 
 #include "rpc/conn.h"
@@ -34,6 +35,11 @@ struct mf_conn_pool {
     struct link all;
     struct link dirty;
     struct link resuming;
+    // Written by the pool's thread, read by any (relaxed: counts).
+    _Atomic uint64_t inputs;
+    _Atomic uint64_t input_bytes;
+    _Atomic uint64_t outputs;
+    _Atomic uint64_t output_bytes;
     uint8_t scratch[MF_CONN_SCRATCH_BYTES];
 };
 
@@ -56,6 +62,7 @@ struct mf_conn {
     struct mf_buf output;
     size_t sent; // bytes of output already written
     uint64_t heard_us;
+    uint64_t offered_us;
     uint64_t give_up_us; // DRAINING, LINGERING: when patience ends
     struct link all;
     struct link dirty;
@@ -86,6 +93,9 @@ void mf_conn_settle(struct mf_conn *conn);
 void mf_conn_destroy(struct mf_conn *conn);
 
 // In conn_pool.c.
+
+// One more read or write of so many bytes.
+void mf_conn_count(_Atomic uint64_t *times, _Atomic uint64_t *bytes, size_t size);
 
 void mf_conn_list_init(struct link *link);
 bool mf_linked(const struct link *link);

@@ -43,8 +43,9 @@ enum mf_peer_item_kind {
     MF_PEER_WATCH_ALIVE = 11,
     MF_PEER_WATCH_NEWS = 12,
     MF_PEER_WATCH_GONE = 13,
+    MF_PEER_PUBLISH = 14, // of a client: blob channel, blob message; the shard is 0
 };
-#define MF_PEER_ITEM_KIND_MAX MF_PEER_WATCH_GONE
+#define MF_PEER_ITEM_KIND_MAX MF_PEER_PUBLISH
 
 struct mf_peer_item {
     enum mf_peer_item_kind kind;

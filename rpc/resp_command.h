@@ -39,6 +39,7 @@ enum mf_resp_flag {
     MF_RESP_CONNECTION = 1u << 19,
     MF_RESP_TRANSACTION = 1u << 20,
     MF_RESP_SCRIPTING = 1u << 21,
+    MF_RESP_BITMAP = 1u << 22,
     // The door's own.
     MF_RESP_CONTAINER = 1u << 24, // nothing without a subcommand
     MF_RESP_UNQUEUED = 1u << 25,  // carried out at once between MULTI and EXEC
@@ -57,6 +58,7 @@ enum mf_resp_own {
     MF_RESP_QUIT,
     MF_RESP_TIME,
     MF_RESP_WAIT,
+    MF_RESP_WAITAOF,
     MF_RESP_CLUSTER_MODE, // READONLY, READWRITE, ASKING
     MF_RESP_CLUSTER,      // and all its subcommands
     MF_RESP_HELP,
@@ -70,6 +72,10 @@ enum mf_resp_own {
     MF_RESP_CLIENT_ON_OFF, // NO-EVICT, NO-TOUCH
     MF_RESP_CLIENT_REPLY,
     MF_RESP_COMMAND, // and all its subcommands: see mf_resp_command_answer
+    MF_RESP_ACL_WHOAMI,
+    MF_RESP_ACL_LIST,
+    MF_RESP_ACL_USERS,
+    MF_RESP_ACL_CAT,
     MF_RESP_FUNCTION_FLUSH,
     MF_RESP_FUNCTION_LIST,
     MF_RESP_KEYS,
@@ -79,10 +85,32 @@ enum mf_resp_own {
     MF_RESP_DISCARD,
     MF_RESP_WATCH,
     MF_RESP_UNWATCH,
+    MF_RESP_PUBLISH,
+    MF_RESP_PUBSUB_CHANNELS,
+    MF_RESP_PUBSUB_NUMSUB,
+    MF_RESP_PUBSUB_NUMPAT,
     MF_RESP_SUBSCRIBE,
     MF_RESP_PSUBSCRIBE,
     MF_RESP_UNSUBSCRIBE,
     MF_RESP_PUNSUBSCRIBE,
+    MF_RESP_INFO,
+    MF_RESP_SLOWLOG_GET,
+    MF_RESP_SLOWLOG_LEN,
+    MF_RESP_SLOWLOG_RESET,
+    MF_RESP_LATENCY_DOCTOR,
+    MF_RESP_LATENCY_GRAPH,
+    MF_RESP_LATENCY_HISTOGRAM,
+    MF_RESP_LATENCY_HISTORY,
+    MF_RESP_LATENCY_LATEST,
+    MF_RESP_LATENCY_RESET,
+    MF_RESP_CONFIG_GET,
+    MF_RESP_CONFIG_SET,
+    MF_RESP_CONFIG_RESETSTAT,
+    MF_RESP_CONFIG_REWRITE,
+    MF_RESP_MEMORY_NONE, // DOCTOR, MALLOC-STATS
+    MF_RESP_MEMORY_PURGE,
+    MF_RESP_MEMORY_STATS,
+    MF_RESP_DEBUG,
     MF_RESP_OWN_COUNT
 };
 
@@ -103,6 +131,16 @@ enum mf_resp_form {
     MF_RESP_FORM_INVALID_EXPIRE, // null, or where there is a key that the expire time is invalid
                                  // ...
     MF_RESP_FORM_NOT_INTEGER,    // ... or no integer
+    // Of MF_OP_OBJECT.
+    MF_RESP_FORM_USAGE,
+    MF_RESP_FORM_ENCODING,
+    MF_RESP_FORM_FREQ,
+    MF_RESP_FORM_IDLETIME,
+    MF_RESP_FORM_REFCOUNT,
+    MF_RESP_FORM_DEBUG_OBJECT,
+    MF_RESP_FORM_DUMP,     // the value as Redis dumps it
+    MF_RESP_FORM_RESTORED, // OK if it was written, else that the key is busy
+    MF_RESP_FORM_BIT,      // a bit of the first byte: + 0 for the highest, to + 7
 };
 
 struct mf_resp_ask;
@@ -130,6 +168,8 @@ const struct mf_resp_row *mf_resp_rows(size_t *count);
 // The command that the words ask for, a subcommand if it has any; NULL when there is none. Of a
 // container alone, its own row.
 const struct mf_resp_row *mf_resp_find(const struct mf_bytes *words, uint32_t count);
+// It is a container, or "name" where there is a "name|subcommand".
+bool mf_resp_has_subcommands(const struct mf_resp_row *row);
 // By "name" or "name|subcommand".
 const struct mf_resp_row *mf_resp_find_name(struct mf_bytes name);
 static inline bool mf_resp_arity_fits(const struct mf_resp_row *row, uint32_t count)
@@ -152,6 +192,8 @@ struct mf_resp_ask {
     // The reader's own.
     struct mf_item *items;
     uint32_t items_cap;
+    struct mf_buf made;             // a value that is not among the words as it is
+    const struct mf_resp_row *last; // found for the request before; NULL: it may have subcommands
 };
 
 // Finds the row and checks the number of words; false with an error.
@@ -184,6 +226,9 @@ void mf_resp_tell(struct mf_buf *out, struct mf_resp_telling telling,
                   const struct mf_result *result);
 // The same for an error that has no result. message NULL: the code's own text.
 void mf_resp_tell_error(struct mf_buf *out, enum mf_err err, const char *message);
+
+// ACL CAT: the categories, or (category not NULL) the commands of one.
+void mf_resp_categories_answer(struct mf_buf *out, const struct mf_bytes *category);
 
 // COMMAND and its subcommands.
 void mf_resp_command_answer(struct mf_buf *out, unsigned version, const struct mf_resp_row *row,

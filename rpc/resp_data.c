@@ -9,6 +9,7 @@
 
 #include "base/glob.h"
 #include "rpc/resp_data.h"
+#include "rpc/resp_dump.h"
 
 #define ERROR_BYTES_MAX 640u
 // Of a command that is not known, and of its words, so much is said.
@@ -17,6 +18,7 @@
 #define SCAN_COUNT 10u
 #define EXPIRE_WORDS_AT 3u
 #define KEEP_ITEMS 64u
+#define KEEP_MADE_BYTES 1024u
 #define TOO_LONG "ERR string exceeds maximum allowed size (proto-max-bulk-len)"
 
 bool mf_resp_refuse(struct mf_resp_ask *ask, const char *format, ...)
@@ -71,10 +73,21 @@ static bool refuse_subcommand(struct mf_resp_ask *ask)
                           (const char *)ask->words[1].data, upper);
 }
 
+// Most requests ask for what the one before has asked for.
+static const struct mf_resp_row *find_row(struct mf_resp_ask *ask)
+{
+    if (ask->last != NULL && mf_resp_is(ask->words[0], ask->last->name))
+        return ask->last;
+    const struct mf_resp_row *row = mf_resp_find(ask->words, ask->count);
+    bool simple = row != NULL && strchr(row->name, '|') == NULL && !mf_resp_has_subcommands(row);
+    ask->last = simple ? row : NULL;
+    return row;
+}
+
 bool mf_resp_ask_find(struct mf_resp_ask *ask)
 {
     mf_buf_clear(&ask->error, ERROR_BYTES_MAX);
-    ask->row = mf_resp_find(ask->words, ask->count);
+    ask->row = find_row(ask);
     if (ask->row == NULL)
         return mf_resp_find(ask->words, 1) != NULL ? refuse_subcommand(ask) : refuse_unknown(ask);
     if (!mf_resp_arity_fits(ask->row, ask->count))
@@ -92,6 +105,7 @@ bool mf_resp_ask_take(struct mf_resp_ask *ask)
 
 void mf_resp_ask_trim(struct mf_resp_ask *ask)
 {
+    mf_buf_clear(&ask->made, KEEP_MADE_BYTES);
     if (ask->items_cap <= KEEP_ITEMS)
         return;
     free(ask->items);
@@ -102,6 +116,7 @@ void mf_resp_ask_trim(struct mf_resp_ask *ask)
 void mf_resp_ask_free(struct mf_resp_ask *ask)
 {
     free(ask->items);
+    mf_buf_free(&ask->made);
     mf_buf_free(&ask->error);
     *ask = (struct mf_resp_ask){0};
 }
@@ -128,14 +143,14 @@ static bool take_value(struct mf_resp_ask *ask, uint32_t at, struct mf_bytes *ou
     return true;
 }
 
-// A command of the key in the second word.
+// A command of one key, which the row says where it is.
 static bool take_one(struct mf_resp_ask *ask, enum mf_opcode op)
 {
     struct mf_command *command = &ask->command;
     command->op = op;
     command->items = &command->one;
     command->item_count = 1;
-    return take_key(ask, 1, &command->one.key);
+    return take_key(ask, (uint32_t)ask->row->first_key, &command->one.key);
 }
 
 static void make_items(struct mf_resp_ask *ask, uint32_t count)
@@ -222,10 +237,64 @@ bool mf_resp_take_getrange(struct mf_resp_ask *ask)
     return take_one(ask, MF_OP_GETRANGE);
 }
 
+bool mf_resp_take_dump(struct mf_resp_ask *ask)
+{
+    ask->form = MF_RESP_FORM_DUMP;
+    return take_one(ask, MF_OP_GET);
+}
+
+static bool take_bit_offset(struct mf_resp_ask *ask, int64_t *offset)
+{
+    if (mf_resp_integer(ask->words[2], offset) && *offset >= 0 &&
+        (uint64_t)*offset / 8 < ask->value_bytes_max)
+        return true;
+    return mf_resp_refuse(ask, "ERR bit offset is not an integer or out of range");
+}
+
+bool mf_resp_take_getbit(struct mf_resp_ask *ask)
+{
+    int64_t offset;
+    if (!take_bit_offset(ask, &offset))
+        return false;
+    ask->command.number = (uint64_t)offset / 8;
+    ask->command.last = offset / 8;
+    ask->form = MF_RESP_FORM_BIT + (unsigned)(offset % 8);
+    return take_one(ask, MF_OP_GETRANGE);
+}
+
 bool mf_resp_take_dbsize(struct mf_resp_ask *ask)
 {
     ask->command.op = MF_OP_SIZE;
     return true;
+}
+
+bool mf_resp_take_object(struct mf_resp_ask *ask)
+{
+    if (row_is(ask, "object|encoding"))
+        ask->form = MF_RESP_FORM_ENCODING;
+    else if (row_is(ask, "object|freq"))
+        ask->form = MF_RESP_FORM_FREQ;
+    else if (row_is(ask, "object|idletime"))
+        ask->form = MF_RESP_FORM_IDLETIME;
+    else
+        ask->form = MF_RESP_FORM_REFCOUNT;
+    return take_one(ask, MF_OP_OBJECT);
+}
+
+// There is nothing that could be sampled in a string.
+bool mf_resp_take_memory_usage(struct mf_resp_ask *ask)
+{
+    for (uint32_t at = 3; at < ask->count; at += 2) {
+        int64_t samples;
+        if (!mf_resp_is(ask->words[at], "samples") || at + 1 == ask->count)
+            return mf_resp_refuse(ask, MF_RESP_SYNTAX);
+        if (!mf_resp_integer(ask->words[at + 1], &samples))
+            return mf_resp_refuse(ask, MF_RESP_NOT_INTEGER);
+        if (samples < 0)
+            return mf_resp_refuse(ask, MF_RESP_SYNTAX);
+    }
+    ask->form = MF_RESP_FORM_USAGE;
+    return take_one(ask, MF_OP_OBJECT);
 }
 
 // Digits, and nothing but digits, of 64 unsigned bits.
@@ -291,6 +360,26 @@ bool mf_resp_take_scan(struct mf_resp_ask *ask)
 bool mf_resp_take_del(struct mf_resp_ask *ask)
 {
     return take_keys(ask, MF_OP_DEL);
+}
+
+// del, if the value is the third word
+bool mf_resp_take_delifeq(struct mf_resp_ask *ask)
+{
+    ask->command.flags = MF_IF_EQUAL;
+    return take_one(ask, MF_OP_DEL) && take_value(ask, 2, &ask->command.body);
+}
+
+bool mf_resp_take_setbit(struct mf_resp_ask *ask)
+{
+    int64_t offset;
+    int64_t bit;
+    if (!take_bit_offset(ask, &offset))
+        return false;
+    if (!mf_resp_integer(ask->words[3], &bit) || bit < 0 || bit > 1)
+        return mf_resp_refuse(ask, "ERR bit is not an integer or out of range");
+    ask->command.number = 2 * (uint64_t)offset + (uint64_t)bit;
+    ask->command.limit = value_limit(ask);
+    return take_one(ask, MF_OP_SETBIT);
 }
 
 bool mf_resp_take_getdel(struct mf_resp_ask *ask)
@@ -457,15 +546,40 @@ static bool take_time_option(struct mf_resp_ask *ask, uint32_t *at, struct time_
     return mf_resp_refuse(ask, MF_RESP_SYNTAX);
 }
 
+// What SET may ask of the key: one of them, however often.
+#define SET_CONDITIONS ((uint32_t)(MF_NX | MF_XX | MF_IF_EQUAL | MF_IF_OTHER))
+
+static bool take_set_condition(struct mf_resp_ask *ask, uint32_t *at)
+{
+    static const struct {
+        const char *name;
+        uint32_t flag;
+        bool has_operand;
+    } conditions[] = {{"nx", MF_NX, false},
+                      {"xx", MF_XX, false},
+                      {"ifeq", MF_IF_EQUAL, true},
+                      {"ifne", MF_IF_OTHER, true}};
+    uint32_t given = ask->command.flags & SET_CONDITIONS;
+    for (size_t i = 0; i < sizeof(conditions) / sizeof(conditions[0]); i++) {
+        uint32_t flag = conditions[i].flag;
+        if (!mf_resp_is(ask->words[*at], conditions[i].name) || (given & ~flag) != 0 ||
+            (conditions[i].has_operand && *at + 1 == ask->count))
+            continue;
+        ask->command.flags |= flag;
+        if (conditions[i].has_operand)
+            ask->command.body = ask->words[++*at];
+        return true;
+    }
+    return false;
+}
+
 static bool take_set_option(struct mf_resp_ask *ask, uint32_t *at, struct time_option *time)
 {
     struct mf_bytes word = ask->words[*at];
     uint32_t *flags = &ask->command.flags;
-    if (mf_resp_is(word, "nx") && (*flags & MF_XX) == 0)
-        *flags |= MF_NX;
-    else if (mf_resp_is(word, "xx") && (*flags & MF_NX) == 0)
-        *flags |= MF_XX;
-    else if (mf_resp_is(word, "get"))
+    if (take_set_condition(ask, at))
+        return true;
+    if (mf_resp_is(word, "get"))
         *flags |= MF_WITH_OLD;
     else if (mf_resp_is(word, "keepttl") && time->word == NULL)
         *flags |= MF_KEEP_TTL;
@@ -486,6 +600,68 @@ bool mf_resp_take_set(struct mf_resp_ask *ask)
     bool old = (ask->command.flags & MF_WITH_OLD) != 0;
     ask->form = old ? MF_RESP_FORM_OLD : MF_RESP_FORM_WRITTEN;
     return take_one(ask, MF_OP_SET) && take_value(ask, 2, &ask->command.one.value);
+}
+
+// IDLETIME and FREQ mean nothing here, and are checked all the same.
+static bool take_restore_option(struct mf_resp_ask *ask, uint32_t *at, bool *absolute,
+                                uint32_t *ages)
+{
+    struct mf_bytes word = ask->words[*at];
+    int64_t number;
+    if (mf_resp_is(word, "replace")) {
+        ask->command.flags &= ~(uint32_t)MF_NX;
+        return true;
+    }
+    if (mf_resp_is(word, "absttl"))
+        return *absolute = true;
+    bool idle = mf_resp_is(word, "idletime");
+    if ((!idle && !mf_resp_is(word, "freq")) || *at + 1 == ask->count || (*ages & ~(1u << idle)))
+        return mf_resp_refuse(ask, MF_RESP_SYNTAX);
+    *ages |= 1u << idle;
+    if (!mf_resp_integer(ask->words[++*at], &number))
+        return mf_resp_refuse(ask, MF_RESP_NOT_INTEGER);
+    if (idle && number < 0)
+        return mf_resp_refuse(ask, "ERR Invalid IDLETIME value, must be >= 0");
+    if (!idle && (number < 0 || number > 255))
+        return mf_resp_refuse(ask, "ERR Invalid FREQ value, must be >= 0 and <= 255");
+    return true;
+}
+
+static bool take_payload(struct mf_resp_ask *ask)
+{
+    switch (
+        mf_resp_undump(ask->words[3], ask->value_bytes_max, &ask->made, &ask->command.one.value)) {
+    case MF_OK:
+        return true;
+    case MF_CORRUPT:
+        return mf_resp_refuse(ask, "ERR DUMP payload version or checksum are wrong");
+    case MF_TOO_LARGE:
+        return mf_resp_refuse(ask, TOO_LONG);
+    default:
+        return mf_resp_refuse(ask, "ERR Bad data format");
+    }
+}
+
+bool mf_resp_take_restore(struct mf_resp_ask *ask)
+{
+    bool absolute = false;
+    uint32_t ages = 0;
+    int64_t ms;
+    ask->form = MF_RESP_FORM_RESTORED;
+    ask->command.flags = MF_NX;
+    for (uint32_t at = 4; at < ask->count; at++) {
+        if (!take_restore_option(ask, &at, &absolute, &ages))
+            return false;
+    }
+    if (!mf_resp_integer(ask->words[2], &ms))
+        return mf_resp_refuse(ask, MF_RESP_NOT_INTEGER);
+    if (ms < 0 || ms > MF_TTL_MS_MAX)
+        return mf_resp_refuse(ask, "ERR Invalid TTL value, must be >= 0");
+    if (ms > 0) {
+        ask->command.expiry = absolute ? MF_EXPIRY_AT : MF_EXPIRY_IN;
+        ask->command.expire_us = ms * 1000;
+    }
+    return take_one(ask, MF_OP_SET) && take_payload(ask);
 }
 
 bool mf_resp_take_setnx(struct mf_resp_ask *ask)

@@ -34,6 +34,7 @@ static const struct named_bit category_names[] = {
     {MF_RESP_READ, "@read"},
     {MF_RESP_WRITE, "@write"},
     {MF_RESP_STRING, "@string"},
+    {MF_RESP_BITMAP, "@bitmap"},
     {MF_RESP_PUBSUB, "@pubsub"},
     {MF_RESP_ADMIN, "@admin"},
     {MF_RESP_FAST, "@fast"},
@@ -46,6 +47,8 @@ static const struct named_bit category_names[] = {
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 // Commands that may be asked about at once: each is told in up to a few kilobytes.
 #define NAMES_MAX 1024u
+// Of a name that is not known so much is said.
+#define QUOTED_MAX 128
 #define TOO_MANY_NAMES "ERR at most 1024 commands can be asked about at once"
 
 static uint32_t categories_of(const struct mf_resp_row *row)
@@ -274,6 +277,56 @@ static void answer_docs(struct mf_buf *out, unsigned version, const struct mf_by
     }
 }
 
+// Redis's, in its order; of most of them there are no commands here.
+static const char *const categories[] = {
+    "keyspace", "read",   "write",       "set",       "sortedset",  "list",        "hash",
+    "string",   "bitmap", "hyperloglog", "geo",       "stream",     "pubsub",      "admin",
+    "fast",     "slow",   "blocking",    "dangerous", "connection", "transaction", "scripting"};
+
+static bool is_category(struct mf_bytes word)
+{
+    bool known = false;
+    for (size_t i = 0; i < COUNT(categories) && !known; i++)
+        known = mf_resp_is(word, categories[i]);
+    return known;
+}
+
+static bool is_in_category(const struct mf_resp_row *row, struct mf_bytes category)
+{
+    uint32_t bits = categories_of(row);
+    bool is = false;
+    for (size_t i = 0; i < COUNT(category_names) && !is; i++)
+        is =
+            (bits & category_names[i].bit) != 0 && mf_resp_is(category, category_names[i].name + 1);
+    return is;
+}
+
+void mf_resp_categories_answer(struct mf_buf *out, const struct mf_bytes *category)
+{
+    if (category == NULL) {
+        mf_resp_array(out, COUNT(categories));
+        for (size_t i = 0; i < COUNT(categories); i++)
+            mf_resp_bulk_str(out, categories[i]);
+        return;
+    }
+    if (!is_category(*category)) {
+        int len = mf_resp_text_len(*category);
+        mf_resp_errorf(out, "ERR Unknown category '%.*s'", len < QUOTED_MAX ? len : QUOTED_MAX,
+                       (const char *)category->data);
+        return;
+    }
+    size_t row_count;
+    const struct mf_resp_row *rows = mf_resp_rows(&row_count);
+    uint32_t told = 0;
+    for (size_t i = 0; i < row_count; i++)
+        told += is_in_category(&rows[i], *category);
+    mf_resp_array(out, told);
+    for (size_t i = 0; i < row_count; i++) {
+        if (is_in_category(&rows[i], *category))
+            mf_resp_bulk_str(out, rows[i].name);
+    }
+}
+
 // What COMMAND LIST keeps; all is told without one.
 struct filter {
     const struct mf_bytes *category;
@@ -287,15 +340,7 @@ static bool passes(const struct filter *filter, const struct mf_resp_row *row)
         return false;
     if (filter->glob != NULL)
         return mf_glob_matches(filter->glob, mf_bytes_str(row->name));
-    if (filter->category == NULL)
-        return true;
-    uint32_t bits = categories_of(row);
-    for (size_t i = 0; i < COUNT(category_names); i++) {
-        if ((bits & category_names[i].bit) != 0 &&
-            mf_resp_is(*filter->category, category_names[i].name + 1))
-            return true;
-    }
-    return false;
+    return filter->category == NULL || is_in_category(row, *filter->category);
 }
 
 static void answer_list(struct mf_buf *out, const struct mf_bytes *words, uint32_t count)

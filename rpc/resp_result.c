@@ -5,7 +5,10 @@
 // them.
 #include "rpc/resp_command.h"
 
+#include <inttypes.h>
 #include <stdio.h>
+
+#include "rpc/resp_dump.h"
 
 void mf_resp_tell_error(struct mf_buf *out, enum mf_err err, const char *message)
 {
@@ -133,6 +136,67 @@ static void tell_written(struct mf_buf *out, struct mf_resp_telling telling,
         mf_resp_status(out, "OK");
 }
 
+// What Redis keeps of strings up to so long in one piece with their header.
+#define EMBEDDED_BYTES_MAX 44
+#define NO_LFU                                                                                     \
+    "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that " \
+    "when switching between policies at runtime LRU and LFU data will take some time to adjust."
+
+static const char *encoding_of(int64_t length, bool integer)
+{
+    if (integer)
+        return "int";
+    return length <= EMBEDDED_BYTES_MAX ? "embstr" : "raw";
+}
+
+static void tell_debug(struct mf_buf *out, const char *encoding, int64_t length)
+{
+    char text[160];
+    snprintf(text, sizeof(text),
+             "Value at:0x0 refcount:1 encoding:%s serializedlength:%" PRId64
+             " lru:0 lru_seconds_idle:0",
+             encoding, length);
+    mf_resp_status(out, text);
+}
+
+static void tell_object(struct mf_buf *out, struct mf_resp_telling telling,
+                        const struct mf_result *result)
+{
+    struct mf_reader reader = mf_reader_of(result->value);
+    int64_t facts[3]; // as MF_OP_OBJECT has them
+    bool debug = telling.form == MF_RESP_FORM_DEBUG_OBJECT;
+    bool whole = result->kind == MF_RESULT_LIST && result->count == 3;
+    for (uint32_t i = 0; i < 3 && whole; i++) {
+        struct mf_result fact;
+        whole = mf_result_decode(&reader, &fact) == MF_OK && fact.kind == MF_RESULT_INT;
+        facts[i] = fact.integer;
+    }
+    if (result->kind == MF_RESULT_NIL && debug)
+        mf_resp_error(out, "ERR no such key");
+    else if (result->kind == MF_RESULT_NIL)
+        mf_resp_null(out, telling.version);
+    else if (!whole)
+        tell_broken(out);
+    else if (telling.form == MF_RESP_FORM_USAGE)
+        mf_resp_int(out, facts[0]);
+    else if (telling.form == MF_RESP_FORM_ENCODING)
+        mf_resp_bulk_str(out, encoding_of(facts[1], facts[2] != 0));
+    else if (telling.form == MF_RESP_FORM_FREQ)
+        mf_resp_error(out, NO_LFU);
+    else if (debug)
+        tell_debug(out, encoding_of(facts[1], facts[2] != 0), facts[1]);
+    else
+        mf_resp_int(out, telling.form == MF_RESP_FORM_REFCOUNT);
+}
+
+// What comes back is empty where the value has no such byte.
+static void tell_bit(struct mf_buf *out, enum mf_resp_form form, const struct mf_result *result)
+{
+    unsigned place = form - MF_RESP_FORM_BIT;
+    unsigned byte = result->value.len > 0 ? result->value.data[0] : 0;
+    mf_resp_int(out, byte >> (7 - place) & 1);
+}
+
 static void tell_plain(struct mf_buf *out, struct mf_resp_telling telling,
                        const struct mf_result *result)
 {
@@ -196,8 +260,31 @@ void mf_resp_tell(struct mf_buf *out, struct mf_resp_telling telling,
         else
             mf_resp_errorf(out, "ERR invalid expire time in '%s' command", telling.row->name);
         break;
+    case MF_RESP_FORM_USAGE:
+    case MF_RESP_FORM_ENCODING:
+    case MF_RESP_FORM_FREQ:
+    case MF_RESP_FORM_IDLETIME:
+    case MF_RESP_FORM_REFCOUNT:
+    case MF_RESP_FORM_DEBUG_OBJECT:
+        tell_object(out, telling, result);
+        break;
+    case MF_RESP_FORM_DUMP:
+        if (result->kind == MF_RESULT_BYTES)
+            mf_resp_dump(out, result->value);
+        else
+            tell_plain(out, telling, result);
+        break;
+    case MF_RESP_FORM_RESTORED:
+        if (result->kind == MF_RESULT_WRITTEN && result->version == 0)
+            mf_resp_error(out, "BUSYKEY Target key name already exists.");
+        else
+            mf_resp_status(out, "OK");
+        break;
     default:
-        tell_plain(out, telling, result);
+        if (telling.form >= MF_RESP_FORM_BIT && result->kind == MF_RESULT_BYTES)
+            tell_bit(out, telling.form, result);
+        else
+            tell_plain(out, telling, result);
         break;
     }
 }

@@ -14,22 +14,28 @@
 #define ANYTIME (MF_RESP_LOADING | MF_RESP_STALE)
 #define KEYSPACE MF_RESP_KEYSPACE
 #define STRING MF_RESP_STRING
+#define BITMAP MF_RESP_BITMAP
 #define CONNECTION MF_RESP_CONNECTION
 #define GREETING (NOSCRIPT | ANYTIME | FAST | MF_RESP_NO_AUTH | MF_RESP_ALLOW_BUSY | CONNECTION)
 
 #define TRANSACTION                                                                                \
     (NOSCRIPT | ANYTIME | FAST | MF_RESP_ALLOW_BUSY | MF_RESP_TRANSACTION | MF_RESP_UNQUEUED)
 
+#define LATENCY (ADMIN | NOSCRIPT | ANYTIME)
+
 #define LISTENING (MF_RESP_PUBSUB | NOSCRIPT | ANYTIME | MF_RESP_LISTENING)
 
 #define NO_KEYS 0, 0, 0, NULL, NULL, NULL
 #define KEY(flags) 1, 1, 1, flags, NULL, NULL
+#define SECOND_KEY(flags) 2, 2, 1, flags, NULL, NULL
 #define KEY_NOTES(flags, notes) 1, 1, 1, flags, NULL, notes
 #define TWO_KEYS(first, second) 1, 2, 1, first, second, NULL
 #define KEYS(flags) 1, -1, 1, flags, NULL, NULL
 #define PAIRS(flags) 1, -1, 2, flags, NULL, NULL
 
 #define ON_ALL "request_policy:all_shards response_policy:all_succeeded"
+#define ON_NODES "request_policy:all_nodes response_policy:all_succeeded"
+#define ON_SOME VARIES " request_policy:all_nodes response_policy:special"
 #define ADDED_UP "request_policy:multi_shard response_policy:agg_sum"
 #define UNORDERED "nondeterministic_output_order"
 #define VARIES "nondeterministic_output"
@@ -39,6 +45,17 @@
 
 // clang-format off
 static const struct mf_resp_row rows[] = {
+    {"acl", -2, MF_RESP_CONTAINER, NO_KEYS, NULL, "server", "6.0.0",
+     "Commands about users and what they may do", OWN(HELP)},
+    {"acl|cat", -2, NOSCRIPT | ANYTIME, NO_KEYS, NULL, "server", "6.0.0",
+     "The categories of commands, or the commands of one", OWN(ACL_CAT)},
+    {"acl|help", 2, ANYTIME, NO_KEYS, NULL, "server", "6.0.0", "Print this help.", OWN(HELP)},
+    {"acl|list", 2, ADMIN | NOSCRIPT | ANYTIME, NO_KEYS, NULL, "server", "6.0.0",
+     "The users, and that they may do everything", OWN(ACL_LIST)},
+    {"acl|users", 2, ADMIN | NOSCRIPT | ANYTIME, NO_KEYS, NULL, "server", "6.0.0",
+     "The names of the users", OWN(ACL_USERS)},
+    {"acl|whoami", 2, NOSCRIPT | ANYTIME, NO_KEYS, NULL, "server", "6.0.0",
+     "The user of this connection", OWN(ACL_WHOAMI)},
     {"append", 3, W | OOM | FAST | STRING, KEY("RW insert"), NULL, "string", "2.0.0",
      "Append bytes to a value", DATA(mf_resp_take_append)},
     {"asking", 1, FAST | CONNECTION, NO_KEYS, NULL, "cluster", "3.0.0",
@@ -107,19 +124,38 @@ static const struct mf_resp_row rows[] = {
      "What is known of these commands", OWN(COMMAND)},
     {"command|list", -2, ANYTIME | CONNECTION, NO_KEYS, UNORDERED, "server", "7.0.0",
      "The names of commands", OWN(COMMAND)},
+    {"config", -2, MF_RESP_CONTAINER, NO_KEYS, NULL, "server", "2.0.0",
+     "Settings of this node, under Redis's names", OWN(HELP)},
+    {"config|get", -3, ADMIN | NOSCRIPT | ANYTIME, NO_KEYS, NULL, "server", "2.0.0",
+     "Settings whose names match patterns", OWN(CONFIG_GET)},
+    {"config|help", 2, ANYTIME, NO_KEYS, NULL, "server", "5.0.0",
+     "Print this help.", OWN(HELP)},
+    {"config|resetstat", 2, ADMIN | NOSCRIPT | ANYTIME, NO_KEYS, NULL, "server", "2.0.0",
+     "Begin to count anew", OWN(CONFIG_RESETSTAT)},
+    {"config|rewrite", 2, ADMIN | NOSCRIPT | ANYTIME, NO_KEYS, NULL, "server", "2.8.0",
+     "Refused: the configuration file is yours alone", OWN(CONFIG_REWRITE)},
+    {"config|set", -4, ADMIN | NOSCRIPT | ANYTIME, NO_KEYS,
+     "request_policy:all_nodes response_policy:all_succeeded", "server", "2.0.0",
+     "Change settings of this node until it stops", OWN(CONFIG_SET)},
     {"copy", -3, W | OOM | KEYSPACE, TWO_KEYS("RO access", "OW update"), NULL, "generic", "6.2.0",
      "Make a key what another one of its shard is", DATA(mf_resp_take_copy)},
     {"dbsize", 1, R | FAST | KEYSPACE, NO_KEYS,
      "request_policy:all_shards response_policy:agg_sum", "server", "1.0.0",
      "How many keys there are in the cluster", DATA(mf_resp_take_dbsize)},
+    {"debug", -2, ADMIN | NOSCRIPT | ANYTIME, NO_KEYS, NULL, "server", "1.0.0",
+     "For tests, where security.debug_commands allows it", OWN(DEBUG)},
     {"decr", 2, W | OOM | FAST | STRING, KEY("RW access update"), NULL, "string", "1.0.0",
      "Subtract one from a number", DATA(mf_resp_take_incr)},
     {"decrby", 3, W | OOM | FAST | STRING, KEY("RW access update"), NULL, "string", "1.0.0",
      "Subtract from a number", DATA(mf_resp_take_incr)},
     {"del", -2, W | KEYSPACE, KEYS("RM delete"), ADDED_UP, "generic", "1.0.0",
      "Delete keys", DATA(mf_resp_take_del)},
+    {"delifeq", 3, W | FAST | STRING, KEY("RM access delete"), NULL, "string", "9.0.0",
+     "Delete a key if its value is this", DATA(mf_resp_take_delifeq)},
     {"discard", 1, TRANSACTION, NO_KEYS, NULL, "transactions", "2.0.0",
      "Forget the commands since MULTI", OWN(DISCARD)},
+    {"dump", 2, R | KEYSPACE, KEY("RO access"), VARIES, "generic", "2.6.0",
+     "A value in the form that RESTORE takes", DATA(mf_resp_take_dump)},
     {"echo", 2, ANYTIME | FAST | CONNECTION, NO_KEYS, NULL, "connection", "1.0.0",
      "Say that again", OWN(ECHO)},
     {"exec", 1, NOSCRIPT | ANYTIME | MF_RESP_SKIP_SLOWLOG | MF_RESP_TRANSACTION | MF_RESP_UNQUEUED,
@@ -147,6 +183,8 @@ static const struct mf_resp_row rows[] = {
      "The libraries of functions: none", OWN(FUNCTION_LIST)},
     {"get", 2, R | FAST | STRING, KEY("RO access"), NULL, "string", "1.0.0",
      "The value of a key", DATA(mf_resp_take_get)},
+    {"getbit", 3, R | FAST | BITMAP, KEY("RO access"), NULL, "bitmap", "2.2.0",
+     "A bit of a value", DATA(mf_resp_take_getbit)},
     {"getdel", 2, W | FAST | STRING, KEY("RW access delete"), NULL, "string", "6.2.0",
      "The value of a key, which is deleted", DATA(mf_resp_take_getdel)},
     {"getex", -2, W | FAST | STRING,
@@ -164,8 +202,45 @@ static const struct mf_resp_row rows[] = {
      "Add to a number", DATA(mf_resp_take_incr)},
     {"incrbyfloat", 3, W | OOM | FAST | STRING, KEY("RW access update"), NULL, "string", "2.6.0",
      "Add a fraction to a number", DATA(mf_resp_take_incrbyfloat)},
+    {"info", -1, ANYTIME | MF_RESP_DANGEROUS, NO_KEYS,
+     VARIES " request_policy:all_shards response_policy:special", "server", "1.0.0",
+     "What is known of this node", OWN(INFO)},
     {"keys", 2, R | KEYSPACE | MF_RESP_DANGEROUS, NO_KEYS, "request_policy:all_shards " UNORDERED,
      "generic", "1.0.0", "All keys that match a pattern", OWN(KEYS)},
+    {"latency", -2, MF_RESP_CONTAINER, NO_KEYS, NULL, "server", "2.8.13",
+     "Commands about slow moments", OWN(HELP)},
+    {"latency|doctor", 2, LATENCY, NO_KEYS, ON_SOME, "server", "2.8.13",
+     "What there is to say about slow moments", OWN(LATENCY_DOCTOR)},
+    {"latency|graph", 3, LATENCY, NO_KEYS, ON_SOME, "server", "2.8.13",
+     "A drawing of the slow moments of one kind", OWN(LATENCY_GRAPH)},
+    {"latency|help", 2, ANYTIME, NO_KEYS, NULL, "server", "2.8.13",
+     "Print this help.", OWN(HELP)},
+    {"latency|histogram", -2, LATENCY, NO_KEYS, ON_SOME, "server", "7.0.0",
+     "How the times of commands are spread", OWN(LATENCY_HISTOGRAM)},
+    {"latency|history", 3, LATENCY, NO_KEYS, ON_SOME, "server", "2.8.13",
+     "The slow moments of one kind", OWN(LATENCY_HISTORY)},
+    {"latency|latest", 2, LATENCY, NO_KEYS, ON_SOME, "server", "2.8.13",
+     "The last slow moment of each kind", OWN(LATENCY_LATEST)},
+    {"latency|reset", -2, LATENCY, NO_KEYS, ON_NODES, "server", "2.8.13",
+     "Forget slow moments", OWN(LATENCY_RESET)},
+    {"memory", -2, MF_RESP_CONTAINER, NO_KEYS, NULL, "server", "4.0.0",
+     "Commands about memory", OWN(HELP)},
+    {"memory|doctor", 2, 0, NO_KEYS,
+     VARIES " request_policy:all_shards response_policy:special", "server", "4.0.0",
+     "Refused: see MEMORY STATS", OWN(MEMORY_NONE)},
+    {"memory|help", 2, ANYTIME, NO_KEYS, NULL, "server", "4.0.0",
+     "Print this help.", OWN(HELP)},
+    {"memory|malloc-stats", 2, 0, NO_KEYS,
+     VARIES " request_policy:all_shards response_policy:special", "server", "4.0.0",
+     "Refused: see MEMORY STATS", OWN(MEMORY_NONE)},
+    {"memory|purge", 2, 0, NO_KEYS,
+     "request_policy:all_shards response_policy:all_succeeded", "server", "4.0.0",
+     "Accepted: unused memory goes back by itself", OWN(MEMORY_PURGE)},
+    {"memory|stats", 2, 0, NO_KEYS,
+     VARIES " request_policy:all_shards response_policy:special", "server", "4.0.0",
+     "What the keys of this node's copies take", OWN(MEMORY_STATS)},
+    {"memory|usage", -3, R, SECOND_KEY("RO"), NULL, "server", "4.0.0",
+     "The bytes that a key takes", DATA(mf_resp_take_memory_usage)},
     {"mget", -2, R | FAST | STRING, KEYS("RO access"), "request_policy:multi_shard", "string",
      "1.0.0", "The values of keys", DATA(mf_resp_take_mget)},
     {"mset", -3, W | OOM | STRING, PAIRS("OW update"),
@@ -176,6 +251,18 @@ static const struct mf_resp_row rows[] = {
      "Set the values of keys of one shard, if there is none of them", DATA(mf_resp_take_mset)},
     {"multi", 1, TRANSACTION, NO_KEYS, NULL, "transactions", "1.2.0",
      "Keep the commands that follow for EXEC", OWN(MULTI)},
+    {"object", -2, MF_RESP_CONTAINER, NO_KEYS, NULL, "generic", "2.2.3",
+     "Commands about what stands for a key", OWN(HELP)},
+    {"object|encoding", 3, R | KEYSPACE, SECOND_KEY("RO"), VARIES, "generic", "2.2.3",
+     "How Redis would keep the value", DATA(mf_resp_take_object)},
+    {"object|freq", 3, R | KEYSPACE, SECOND_KEY("RO"), VARIES, "generic", "4.0.0",
+     "Refused: there is no policy that counts uses", DATA(mf_resp_take_object)},
+    {"object|help", 2, ANYTIME | KEYSPACE, NO_KEYS, NULL, "generic", "6.2.0",
+     "Print this help.", OWN(HELP)},
+    {"object|idletime", 3, R | KEYSPACE, SECOND_KEY("RO"), VARIES, "generic", "2.2.3",
+     "0: times of use are not kept", DATA(mf_resp_take_object)},
+    {"object|refcount", 3, R | KEYSPACE, SECOND_KEY("RO"), VARIES, "generic", "2.2.3",
+     "1: values are not shared", DATA(mf_resp_take_object)},
     {"persist", 2, W | FAST | KEYSPACE, KEY("RW update"), NULL, "generic", "2.2.0",
      "Drop the TTL of a key", DATA(mf_resp_take_persist)},
     {"pexpire", -3, W | FAST | KEYSPACE, KEY("RW update"), NULL, "generic", "2.6.0",
@@ -192,6 +279,17 @@ static const struct mf_resp_row rows[] = {
      "Hear of events on channels that match patterns", OWN(PSUBSCRIBE)},
     {"pttl", 2, R | FAST | KEYSPACE, KEY("RO access"), VARIES, "generic", "2.6.0",
      "The TTL of a key in milliseconds", DATA(mf_resp_take_ttl)},
+    {"publish", 3, MF_RESP_PUBSUB | ANYTIME | FAST, NO_KEYS, NULL, "pubsub", "2.0.0",
+     "Tell those who listen to a channel", OWN(PUBLISH)},
+    {"pubsub", -2, MF_RESP_CONTAINER, NO_KEYS, NULL, "pubsub", "2.8.0",
+     "Who listens to what, on this node", OWN(HELP)},
+    {"pubsub|channels", -2, MF_RESP_PUBSUB | ANYTIME, NO_KEYS, NULL, "pubsub", "2.8.0",
+     "The channels that are listened to", OWN(PUBSUB_CHANNELS)},
+    {"pubsub|help", 2, ANYTIME, NO_KEYS, NULL, "pubsub", "6.2.0", "Print this help.", OWN(HELP)},
+    {"pubsub|numpat", 2, MF_RESP_PUBSUB | ANYTIME, NO_KEYS, NULL, "pubsub", "2.8.0",
+     "How many patterns are listened to", OWN(PUBSUB_NUMPAT)},
+    {"pubsub|numsub", -2, MF_RESP_PUBSUB | ANYTIME, NO_KEYS, NULL, "pubsub", "2.8.0",
+     "How many listen to each of these channels", OWN(PUBSUB_NUMSUB)},
     {"punsubscribe", -1, LISTENING, NO_KEYS, NULL, "pubsub", "2.0.0",
      "Hear no more of what PSUBSCRIBE asked for", OWN(PUNSUBSCRIBE)},
     {"quit", -1, GREETING | MF_RESP_UNQUEUED | MF_RESP_LISTENING, NO_KEYS, NULL, "connection",
@@ -208,6 +306,8 @@ static const struct mf_resp_row rows[] = {
      "1.0.0", "Give a key another name of its shard that is free", DATA(mf_resp_take_rename)},
     {"reset", 1, GREETING | MF_RESP_UNQUEUED | MF_RESP_LISTENING, NO_KEYS, NULL, "connection",
      "6.2.0", "Make the connection what it was at its start", OWN(RESET)},
+    {"restore", -4, W | OOM | KEYSPACE | MF_RESP_DANGEROUS, KEY("OW update"), NULL, "generic",
+     "2.6.0", "Make a key of what DUMP gave", DATA(mf_resp_take_restore)},
     {"scan", -2, R | KEYSPACE, NO_KEYS, VARIES " request_policy:special", "generic", "2.8.0",
      "Some keys, and where to go on", DATA(mf_resp_take_scan)},
     {"select", 2, ANYTIME | FAST | CONNECTION, NO_KEYS, NULL, "connection", "1.0.0",
@@ -216,12 +316,26 @@ static const struct mf_resp_row rows[] = {
      KEY_NOTES("RW access update variable_flags",
                "RW and ACCESS due to the optional `GET` argument"),
      NULL, "string", "1.0.0", "Set the value of a key", DATA(mf_resp_take_set)},
+    {"setbit", 4, W | OOM | BITMAP, KEY("RW access update"), NULL, "bitmap", "2.2.0",
+     "Set or clear a bit of a value", DATA(mf_resp_take_setbit)},
     {"setex", 4, W | OOM | STRING, KEY("OW update"), NULL, "string", "2.0.0",
      "Set a value with a TTL in seconds", DATA(mf_resp_take_setex)},
     {"setnx", 3, W | OOM | FAST | STRING, KEY("OW insert"), NULL, "string", "1.0.0",
      "Set a value if there is none", DATA(mf_resp_take_setnx)},
     {"setrange", 4, W | OOM | STRING, KEY("RW update"), NULL, "string", "2.2.0",
      "Write over a part of a value", DATA(mf_resp_take_setrange)},
+    {"slowlog", -2, MF_RESP_CONTAINER, NO_KEYS, NULL, "server", "2.2.12",
+     "Commands about the slow commands of this node", OWN(HELP)},
+    {"slowlog|get", -2, ADMIN | ANYTIME, NO_KEYS, "request_policy:all_nodes " VARIES, "server",
+     "2.2.12", "The newest of the slow commands: 10, or as many as are asked for, -1 for all",
+     OWN(SLOWLOG_GET)},
+    {"slowlog|help", 2, ANYTIME, NO_KEYS, NULL, "server", "6.2.0",
+     "Print this help.", OWN(HELP)},
+    {"slowlog|len", 2, ADMIN | ANYTIME, NO_KEYS,
+     "request_policy:all_nodes response_policy:agg_sum " VARIES, "server", "2.2.12",
+     "How many slow commands are kept", OWN(SLOWLOG_LEN)},
+    {"slowlog|reset", 2, ADMIN | ANYTIME, NO_KEYS, ON_NODES, "server", "2.2.12",
+     "Forget the slow commands", OWN(SLOWLOG_RESET)},
     {"strlen", 2, R | FAST | STRING, KEY("RO"), NULL, "string", "2.2.0",
      "The length of a value", DATA(mf_resp_take_strlen)},
     {"subscribe", -2, LISTENING, NO_KEYS, NULL, "pubsub", "2.0.0",
@@ -245,6 +359,9 @@ static const struct mf_resp_row rows[] = {
     {"wait", 3, NOSCRIPT | CONNECTION, NO_KEYS,
      "request_policy:all_shards response_policy:agg_min", "generic", "3.0.0",
      "How many replicas there are", OWN(WAIT)},
+    {"waitaof", 4, NOSCRIPT, NO_KEYS,
+     "request_policy:all_shards response_policy:agg_min", "generic", "7.2.0",
+     "Whether writes are on this disk, and on how many others", OWN(WAITAOF)},
     {"watch", -2, TRANSACTION, KEYS("RO"), NULL, "transactions", "2.2.0",
      "EXEC shall do nothing if one of these keys has changed", OWN(WATCH)},
 };
@@ -303,7 +420,7 @@ static const struct mf_resp_row *search(struct mf_bytes word, const struct mf_by
     return NULL;
 }
 
-static bool has_subcommands(const struct mf_resp_row *row)
+bool mf_resp_has_subcommands(const struct mf_resp_row *row)
 {
     size_t len = strlen(row->name);
     const struct mf_resp_row *next = row + 1;
@@ -316,7 +433,7 @@ const struct mf_resp_row *mf_resp_find(const struct mf_bytes *words, uint32_t co
     const struct mf_resp_row *row = search(words[0], NULL);
     if (row == NULL || strchr(row->name, '|') != NULL)
         return NULL;
-    return count > 1 && has_subcommands(row) ? search(words[0], &words[1]) : row;
+    return count > 1 && mf_resp_has_subcommands(row) ? search(words[0], &words[1]) : row;
 }
 
 const struct mf_resp_row *mf_resp_find_name(struct mf_bytes name)

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/slots.h"
 #include "rpc/msgpack_rpc.h"
+#include "server/figures.h"
 #include "server/request.h"
 #include "server/roster.h"
 #include "server/snapshotter.h"
@@ -122,105 +123,7 @@ void mf_admin_cluster(struct mf_reactor *reactor, mf_admin_done *done, void *arg
     mf_buf_free(&out);
 }
 
-struct totals {
-    uint64_t requests, errors, forwarded, crossed, shared_reads, turns, expired, elections_won;
-    uint64_t snapshots_sent, snapshots_installed;
-    uint64_t turn_us_max, walk_steps, walk_step_us_max, walk_steps_over_1ms;
-    uint64_t walk_early_bytes_max, walk_holds;
-    uint64_t wal_syncs, wal_bytes, wal_sync_us_max, wal_sync_us_total, wal_pending_bytes;
-    uint64_t keys, bytes, leading, held, ids, log_bytes, evicted;
-    uint64_t full, refused; // logs that are blocked
-};
-
-static uint64_t larger(uint64_t a, uint64_t b)
-{
-    return a > b ? a : b;
-}
-
-static void add_reactor(struct totals *totals, struct mf_reactor *reactor)
-{
-    const struct mf_reactor_counters *counters = &reactor->counters;
-    totals->requests += LOAD(counters->requests);
-    totals->errors += LOAD(counters->errors);
-    totals->forwarded += LOAD(counters->forwarded);
-    totals->crossed += LOAD(counters->crossed);
-    totals->shared_reads += LOAD(counters->shared_reads);
-    totals->turns += LOAD(counters->turns);
-    totals->expired += LOAD(counters->expired);
-    totals->elections_won += LOAD(counters->elections_won);
-    totals->snapshots_sent += LOAD(counters->snapshots_sent);
-    totals->snapshots_installed += LOAD(counters->snapshots_installed);
-    totals->turn_us_max = larger(totals->turn_us_max, LOAD(counters->turn_us_max));
-    totals->walk_steps += LOAD(counters->walk_steps);
-    totals->walk_steps_over_1ms += LOAD(counters->walk_steps_over_1ms);
-    totals->walk_step_us_max = larger(totals->walk_step_us_max, LOAD(counters->walk_step_us_max));
-    totals->walk_early_bytes_max =
-        larger(totals->walk_early_bytes_max, LOAD(counters->walk_early_bytes_max));
-    totals->walk_holds += LOAD(counters->walk_holds);
-    if (reactor->wal == NULL)
-        return;
-    struct mf_wal_stats stats;
-    mf_wal_stats(reactor->wal, &stats);
-    totals->wal_syncs += stats.syncs;
-    totals->wal_bytes += stats.bytes;
-    totals->wal_sync_us_total += stats.sync_us_total;
-    totals->wal_sync_us_max = larger(totals->wal_sync_us_max, stats.sync_us_max);
-    totals->wal_pending_bytes += mf_wal_pending_bytes(reactor->wal);
-    totals->full += mf_wal_blocked(reactor->wal) == MF_WAL_FULL;
-    totals->refused += mf_wal_blocked(reactor->wal) == MF_WAL_REFUSED;
-}
-
-// One reading of each shard's figures, so that those of one answer agree with each other.
-struct shard_figures {
-    uint32_t id;
-    bool leading;
-    uint64_t applied, hash, keys, ids, evicted;
-    uint64_t key_bytes, table_bytes, heap_bytes, id_bytes, log_bytes;
-};
-
-// Of the shards that this node holds; the caller frees them.
-static struct shard_figures *read_shards(const struct mf_node *node, uint32_t *held)
-{
-    struct shard_figures *all = mf_alloc(node->config.shards * sizeof(*all));
-    *held = 0;
-    for (uint32_t i = 0; i < node->config.shards; i++) {
-        const struct mf_shard_status *status = &node->shards[i];
-        if (!mf_node_holds(node, i))
-            continue;
-        all[(*held)++] = (struct shard_figures){
-            .id = i,
-            .leading = LOAD(status->leader) == node->config.id,
-            .applied = LOAD(status->applied),
-            .hash = LOAD(status->hash),
-            .keys = LOAD(status->keys),
-            .ids = LOAD(status->ids),
-            .evicted = LOAD(status->evicted),
-            .key_bytes = LOAD(status->key_bytes),
-            .table_bytes = LOAD(status->table_bytes),
-            .heap_bytes = LOAD(status->heap_bytes),
-            .id_bytes = LOAD(status->id_bytes),
-            .log_bytes = LOAD(status->log_bytes),
-        };
-    }
-    return all;
-}
-
-static void add_shards(struct totals *totals, const struct shard_figures *shards, uint32_t held)
-{
-    totals->held = held;
-    for (uint32_t i = 0; i < held; i++) {
-        const struct shard_figures *shard = &shards[i];
-        totals->keys += shard->keys;
-        totals->bytes +=
-            shard->key_bytes + shard->table_bytes + shard->heap_bytes + shard->id_bytes;
-        totals->ids += shard->ids;
-        totals->log_bytes += shard->log_bytes;
-        totals->evicted += shard->evicted;
-        totals->leading += shard->leading;
-    }
-}
-
-static void pack_hashes(struct mf_buf *out, const struct shard_figures *shards, uint32_t held)
+static void pack_hashes(struct mf_buf *out, const struct mf_shard_figures *shards, uint32_t held)
 {
     mf_pack_str(out, "shard_hashes");
     mf_pack_array(out, held);
@@ -232,12 +135,12 @@ static void pack_hashes(struct mf_buf *out, const struct shard_figures *shards, 
     }
 }
 
-static void pack_memory(struct mf_buf *out, const struct shard_figures *shards, uint32_t held)
+static void pack_memory(struct mf_buf *out, const struct mf_shard_figures *shards, uint32_t held)
 {
     mf_pack_str(out, "shard_memory");
     mf_pack_array(out, held);
     for (uint32_t i = 0; i < held; i++) {
-        const struct shard_figures *shard = &shards[i];
+        const struct mf_shard_figures *shard = &shards[i];
         const struct {
             const char *name;
             uint64_t value;
@@ -262,16 +165,14 @@ static void pack_memory(struct mf_buf *out, const struct shard_figures *shards, 
 void mf_admin_stats(struct mf_reactor *reactor, mf_admin_done *done, void *arg)
 {
     struct mf_node *node = reactor->node;
-    struct totals totals = {0};
-    for (uint32_t i = 0; i < node->reactor_count; i++)
-        add_reactor(&totals, node->reactors[i]);
+    struct mf_figures totals = {0};
+    mf_figures_add_reactors(&totals, node);
     uint32_t held;
-    struct shard_figures *shards = read_shards(node, &held);
-    add_shards(&totals, shards, held);
-    uint64_t allocated = 0;
-    uint64_t resident = 0;
+    struct mf_shard_figures *shards = mf_figures_read_shards(node, &held);
+    mf_figures_add_shards(&totals, shards, held);
+    struct mf_allocator_bytes bytes = {0};
     if (node->allocator_bytes != NULL)
-        node->allocator_bytes(&allocated, &resident);
+        node->allocator_bytes(&bytes);
     const struct {
         const char *name;
         uint64_t value;
@@ -302,9 +203,9 @@ void mf_admin_stats(struct mf_reactor *reactor, mf_admin_done *done, void *arg)
         {"ids", totals.ids},
         {"store_bytes", totals.bytes},
         {"log_bytes", totals.log_bytes},
-        {"memory_max_bytes", node->budget.bytes_max},
-        {"allocated_bytes", allocated},
-        {"resident_bytes", resident},
+        {"memory_max_bytes", atomic_load_explicit(&node->budget.bytes_max, memory_order_relaxed)},
+        {"allocated_bytes", bytes.allocated},
+        {"resident_bytes", bytes.resident},
         {"keys_expired", totals.expired},
         {"keys_evicted", totals.evicted},
         {"wal_syncs", totals.wal_syncs},

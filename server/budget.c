@@ -10,6 +10,25 @@ static uint64_t load(const _Atomic uint64_t *value)
     return atomic_load_explicit(value, memory_order_relaxed);
 }
 
+void mf_budget_set_max(struct mf_budget *budget, uint64_t bytes_max)
+{
+    atomic_store_explicit(&budget->bytes_max, bytes_max, memory_order_relaxed);
+    if (bytes_max > 0)
+        atomic_store_explicit(&budget->counts, true, memory_order_relaxed);
+}
+
+void mf_budget_set_eviction(struct mf_budget *budget, enum mf_eviction eviction)
+{
+    atomic_store_explicit(&budget->eviction, eviction, memory_order_relaxed);
+}
+
+enum mf_eviction mf_budget_eviction(const struct mf_budget *budget)
+{
+    if (load(&budget->bytes_max) == 0)
+        return MF_EVICT_NONE;
+    return (enum mf_eviction)atomic_load_explicit(&budget->eviction, memory_order_relaxed);
+}
+
 // A sum of parts, each of which is only ever exchanged for another.
 static void exchange(_Atomic uint64_t *sum, uint64_t *part, uint64_t now)
 {
@@ -35,7 +54,7 @@ static uint64_t taken(const struct mf_budget *budget)
 
 enum mf_admission mf_budget_admit(const struct mf_budget *budget, bool grows, uint64_t growth)
 {
-    uint64_t max = budget->bytes_max;
+    uint64_t max = load(&budget->bytes_max);
     if (max == 0 || growth == 0)
         return MF_ADMIT;
     if (!grows)
@@ -49,7 +68,7 @@ enum mf_admission mf_budget_admit(const struct mf_budget *budget, bool grows, ui
 
 uint64_t mf_budget_excess(const struct mf_budget *budget)
 {
-    uint64_t max = budget->bytes_max;
+    uint64_t max = load(&budget->bytes_max);
     if (max == 0 || load(&budget->evictable) == 0)
         return 0;
     uint64_t limit = max - max / SPARE_PART + load(&budget->evicting);

@@ -11,6 +11,10 @@
 // part of what is too much, by its part of the keys. Writes that only carry an id, a DEL say, may
 // go on a little above the limit, and those that need nothing always.
 //
+// The limit and the policy may change while the node runs (server/resp_config.c). Whoever sets them
+// then visits every reactor, and each of its replicas readies its shard
+// (mf_replica_budget_changed).
+//
 // Threads: any replica's, by atomics. All relaxed: each is a reading of its own, and one that is a
 // little old lets in a batch too much.
 #ifndef MF_SERVER_BUDGET_H
@@ -23,8 +27,9 @@
 #include "shards/evict.h"
 
 struct mf_budget {
-    uint64_t bytes_max; // 0: no limit
-    enum mf_eviction eviction;
+    _Atomic uint64_t bytes_max; // 0: no limit
+    _Atomic uint32_t eviction;  // an enum mf_eviction
+    _Atomic bool counts;        // there is a limit, or was: what is used is told
     _Atomic uint64_t used;      // by the shards' state
     _Atomic uint64_t pending;   // what proposed writes may add
     _Atomic uint64_t waiting;   // what those may add that wait for room
@@ -40,6 +45,12 @@ struct mf_budget_share {
     uint64_t evicting;
     uint64_t evictable;
 };
+
+// Any thread. Replicas that are there have yet to hear of it.
+void mf_budget_set_max(struct mf_budget *budget, uint64_t bytes_max);
+void mf_budget_set_eviction(struct mf_budget *budget, enum mf_eviction eviction);
+// What shards have to be ready for: without a limit nothing is evicted.
+enum mf_eviction mf_budget_eviction(const struct mf_budget *budget);
 
 // Takes the place of what the replica told before.
 void mf_budget_report(struct mf_budget *budget, struct mf_budget_share *share,

@@ -55,6 +55,18 @@ bool mf_client_has_password(const struct mf_client *client);
 bool mf_client_knows(const struct mf_client *client, struct mf_bytes user,
                      struct mf_bytes password);
 
+// What that user's password is; empty: none, or there is no such user. Lives as long as the node.
+struct mf_bytes mf_client_password(const struct mf_client *client, struct mf_bytes user);
+
+// The names of the users, one after the other; "default" where one password, or none, is for all.
+// What it begins with holds to its end, whatever SIGHUP brings.
+struct mf_client_users {
+    const char *rest;
+    bool open; // there is no password
+};
+struct mf_client_users mf_client_users(const struct mf_client *client);
+bool mf_client_next_user(struct mf_client_users *users, struct mf_bytes *name);
+
 void mf_client_count_request(struct mf_client *client);
 void mf_client_count_error(struct mf_client *client);
 

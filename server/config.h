@@ -58,6 +58,7 @@ struct mf_config {
     uint32_t request_timeout_ms;
     // [security]
     char password[4096];
+    uint32_t debug_commands; // 1: DEBUG of the Redis door is allowed
     char tls_cert[4096];
     char tls_key[4096];
     char tls_ca[4096];

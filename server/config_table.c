@@ -14,6 +14,7 @@ static const struct mf_config_choice evictions[] = {{"noeviction", MF_EVICT_NONE
                                                     {"volatile-ttl", MF_EVICT_VOLATILE_TTL},
                                                     {"allkeys-lru", MF_EVICT_ALLKEYS_LRU},
                                                     {NULL, 0}};
+static const struct mf_config_choice no_yes[] = {{"no", 0}, {"yes", 1}, {NULL, 0}};
 static const struct mf_config_choice levels[] = {{"trace", MF_TRACE}, {"debug", MF_DEBUG},
                                                  {"info", MF_INFO},   {"warn", MF_WARN},
                                                  {"error", MF_ERROR}, {NULL, 0}};
@@ -93,6 +94,8 @@ const struct mf_config_key mf_config_keys[] = {
 
     {TEXT("security", "password", password), 0, 4095, NULL, "", true,
      "empty = none; one for all users, or user:password,..."},
+    {CHOICE("security", "debug_commands", debug_commands), no_yes, "no", false,
+     "DEBUG on the Redis port; for tests only"},
     {TEXT("security", "tls_cert", tls_cert), 0, PATH_BYTES_MAX, NULL, "", false,
      "must be empty: this version has no TLS"},
     {TEXT("security", "tls_key", tls_key), 0, PATH_BYTES_MAX, NULL, "", false,

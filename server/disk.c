@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "server/latency.h"
 #include "server/reactor.h"
 
 // Of all logs of the node together, what peers send may wait for the disk.
@@ -35,6 +36,12 @@ void mf_disk_blocked(void *arg, enum mf_wal_block block, const char *message)
                "%s, so this node steps down: it leads nothing and acknowledges no write until "
                "the disk takes the log again, which it tries by itself. %s",
                block == MF_WAL_FULL ? "the disk is full" : "the disk fails to write", message);
+}
+
+void mf_disk_synced(void *arg, uint64_t us)
+{
+    struct mf_reactor *reactor = arg;
+    mf_latency_note(reactor->node->latency, MF_LATENCY_FSYNC, us);
 }
 
 bool mf_disk_sheds(const struct mf_reactor *reactor, const struct mf_paxos_msg *msg)

@@ -24,6 +24,7 @@ struct mf_reactor;
 // For struct mf_wal_config, with the reactor as arg: on the WAL's thread.
 void mf_disk_failed(void *reactor, const char *message);
 void mf_disk_blocked(void *reactor, enum mf_wal_block block, const char *message);
+void mf_disk_synced(void *reactor, uint64_t us);
 // D4: the message is to be dropped. The reactor's own thread.
 bool mf_disk_sheds(const struct mf_reactor *reactor, const struct mf_paxos_msg *msg);
 

@@ -10,6 +10,7 @@
 #include "server/links_internal.h"
 #include "server/membership.h"
 #include "server/placer.h"
+#include "server/resp_session.h"
 #include "server/router.h"
 #include "server/streams.h"
 #include "server/watch_peers.h"
@@ -221,6 +222,8 @@ static enum mf_err take_item(struct mf_in_link *in, const struct mf_peer_item *i
     case MF_PEER_WATCH_NEWS:
     case MF_PEER_WATCH_GONE:
         return mf_watch_relay_take(reactor, in->member, in->incarnation, item);
+    case MF_PEER_PUBLISH:
+        return mf_resp_take_published(reactor, item->bytes);
     }
     return MF_CORRUPT;
 }

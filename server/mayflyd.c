@@ -21,11 +21,14 @@
 #include "server/config.h"
 #include "server/data_dir.h"
 #include "server/forming.h"
+#include "server/latency.h"
 #include "server/membership.h"
 #include "server/reactor.h"
 #include "server/read_gate.h"
 #include "server/recovery.h"
+#include "server/resp_node.h"
 #include "server/schedule.h"
+#include "server/slowlog.h"
 #include "server/snapshotter.h"
 #include "server/worker.h"
 
@@ -133,6 +136,10 @@ static enum mf_err open_node(struct mf_node *node, char *message, size_t size)
         return err;
     read_members(node);
     mf_node_begin_leases(node);
+    mf_resp_settings_init(&node->resp_settings);
+    node->slowlog = mf_slowlog_new(&node->resp_settings);
+    node->latency = mf_latency_new(&node->resp_settings);
+    node->resp_node = mf_resp_node_new(node);
     node->shards = mf_calloc(node->config.shards, sizeof(*node->shards));
     node->gates = mf_read_gates_new(node->config.shards);
     node->reactors = mf_calloc(node->reactor_count, sizeof(struct mf_reactor *));
@@ -291,6 +298,9 @@ static void close_node(struct mf_node *node)
     mf_schedule_free(node->schedule);
     mf_checkpointer_free(node->checkpointer);
     mf_worker_free(node->worker);
+    mf_resp_node_free(node->resp_node);
+    mf_latency_free(node->latency);
+    mf_slowlog_free(node->slowlog);
     mf_wal_ledger_free(node->ledger);
     free_passwords();
     free(node->reactors);
@@ -320,16 +330,19 @@ static void set_up_allocator(void)
 }
 
 #ifdef MF_HAVE_JEMALLOC
-static void allocator_bytes(uint64_t *allocated, uint64_t *resident)
+#define TEXT(number) #number
+#define NUMBER(number) TEXT(number)
+
+static void allocator_bytes(struct mf_allocator_bytes *bytes)
 {
     uint64_t epoch = 1; // the figures are those of when it was raised
     size_t size = sizeof(size_t);
-    size_t figures[2] = {0};
+    size_t figures[3] = {0};
     if (mallctl("epoch", NULL, NULL, &epoch, sizeof(epoch)) == 0 &&
         mallctl("stats.allocated", &figures[0], &size, NULL, 0) == 0 &&
-        mallctl("stats.resident", &figures[1], &size, NULL, 0) == 0) {
-        *allocated = figures[0];
-        *resident = figures[1];
+        mallctl("stats.active", &figures[1], &size, NULL, 0) == 0 &&
+        mallctl("stats.resident", &figures[2], &size, NULL, 0) == 0) {
+        *bytes = (struct mf_allocator_bytes){figures[0], figures[1], figures[2]};
     }
 }
 #endif
@@ -347,9 +360,12 @@ static int run_node(struct mf_node *node, int argc, char **argv)
     set_up_allocator();
 #ifdef MF_HAVE_JEMALLOC
     node->allocator_bytes = allocator_bytes;
+    node->allocator = "jemalloc-" NUMBER(JEMALLOC_VERSION_MAJOR) "." NUMBER(
+        JEMALLOC_VERSION_MINOR) "." NUMBER(JEMALLOC_VERSION_BUGFIX);
 #endif
-    node->budget.bytes_max = node->config.memory_bytes_max;
-    node->budget.eviction = node->config.eviction;
+    mf_budget_set_max(&node->budget, node->config.memory_bytes_max);
+    mf_budget_set_eviction(&node->budget, node->config.eviction);
+    mf_settings_init(&node->settings, &node->config);
     warn_of_what_is_not_there(&node->config);
     char message[MESSAGE_BYTES] = "";
     enum mf_err err = open_node(node, message, sizeof(message));

@@ -14,6 +14,8 @@
 #include "rpc/peer_frame.h"
 #include "server/budget.h"
 #include "server/config.h"
+#include "server/resp_settings.h"
+#include "server/settings.h"
 
 // Places among the members: those that came, those that went, and this node.
 #define MF_MEMBERS_MAX 128
@@ -25,7 +27,10 @@ struct mf_roster;
 struct mf_reactor;
 struct mf_checkpointer;
 struct mf_read_gate;
+struct mf_resp_node;
 struct mf_snapshotter;
+struct mf_latency;
+struct mf_slowlog;
 struct mf_wal_ledger;
 struct mf_worker;
 
@@ -80,6 +85,7 @@ struct mf_shard_status {
     _Atomic uint64_t applied;
     _Atomic uint64_t first;
     _Atomic uint64_t keys;
+    _Atomic uint64_t expiring; // of them, those with a TTL
     _Atomic uint64_t ids;
     _Atomic uint64_t bytes; // of the state, see struct mf_shard_memory for its parts
     _Atomic uint64_t key_bytes;
@@ -87,15 +93,23 @@ struct mf_shard_status {
     _Atomic uint64_t table_bytes;
     _Atomic uint64_t heap_bytes;
     _Atomic uint64_t log_bytes; // in memory
+    _Atomic uint64_t expired;   // keys, as evicted
     _Atomic uint64_t evicted;   // since the start, or since a snapshot took the state's place
     _Atomic uint64_t hash;
 };
 
+struct mf_allocator_bytes {
+    uint64_t allocated;
+    uint64_t active;   // of pages that hold some of them
+    uint64_t resident; // of the process in memory
+};
+
 struct mf_node {
-    struct mf_config config; // constant once the reactors run
-    uint64_t incarnation;    // random for this process
-    uint64_t genesis;        // see struct mf_peer_hello
-    uint32_t replica_count;  // copies of each shard, as of the start
+    struct mf_config config;     // constant once the reactors run
+    struct mf_settings settings; // what can be set while they do
+    uint64_t incarnation;        // random for this process
+    uint64_t genesis;            // see struct mf_peer_hello
+    uint32_t replica_count;      // copies of each shard, as of the start
     // Our acceptor's incarnation; 0 while fresh. Stored by reactor 0 before `formed` is, at the
     // latest, and constant from then on.
     _Atomic uint64_t memory;
@@ -126,7 +140,8 @@ struct mf_node {
     struct mf_shard_status *shards;
     struct mf_budget budget; // of memory, for all shards together
     // What the allocator has given and what of the process is in memory; NULL: not known.
-    void (*allocator_bytes)(uint64_t *allocated, uint64_t *resident);
+    void (*allocator_bytes)(struct mf_allocator_bytes *bytes);
+    const char *allocator;      // its name
     struct mf_read_gate *gates; // by shard: reads beside its owner
     struct mf_snapshotter *snapshotter;
     struct mf_schedule *schedule; // of snapshots at intervals
@@ -139,14 +154,19 @@ struct mf_node {
 
     _Atomic(const char *) password; // replaced by SIGHUP; old ones are kept until the end
     _Atomic uint32_t clients;
-    _Atomic uint64_t resp_ids;     // the last number given to a client that speaks Redis's protocol
-    _Atomic uint32_t watches;      // of clients
+    _Atomic uint64_t resp_ids; // the last number given to a client that speaks Redis's protocol
+    _Atomic size_t resp_visiting_bytes; // of messages of clients on their way over the reactors
+    _Atomic uint32_t watches;           // of clients
     _Atomic bool stopping;         // it hands over what it leads, and goes on serving meanwhile
     _Atomic bool closing;          // it has, or has tried long enough: nothing new is begun
     _Atomic bool draining;         // it hands over what it leads, and goes on serving for good
     _Atomic bool disk_stalled;     // as reactor 0 judges: the node asks for no leases
     _Atomic uint32_t blocked_logs; // of the reactors, which the disk does not take (server/disk.h)
     _Atomic bool failed;           // it stops because it cannot go on: exit 1
+    struct mf_resp_settings resp_settings;
+    struct mf_slowlog *slowlog;
+    struct mf_latency *latency;
+    struct mf_resp_node *resp_node;
     pthread_mutex_t mutex;
 };
 

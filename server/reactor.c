@@ -25,6 +25,7 @@
 #include "server/mover.h"
 #include "server/placer.h"
 #include "server/read_gate.h"
+#include "server/resp_node.h"
 #include "server/resp_session.h"
 #include "server/roster.h"
 #include "server/router.h"
@@ -565,6 +566,7 @@ static void on_sweep(struct ev_loop *loop, ev_timer *watcher, int events)
     if (reactor->index == 0) {
         mf_membership_tick(reactor);
         mf_schedule_tick(reactor->node->schedule, reactor);
+        mf_resp_node_tick(reactor);
     }
     mf_placer_tick(reactor);
     mf_changes_tick(reactor);
@@ -642,7 +644,7 @@ struct mf_reactor *mf_reactor_new(struct mf_node *node, uint16_t index)
         shard->reactor = reactor;
         shard->id = index + i * node->reactor_count;
     }
-    reactor->resp = mf_resp_door_new();
+    reactor->resp = mf_resp_door_new(node);
     reactor->links = mf_links_new(reactor);
     reactor->router = mf_router_new(reactor);
     reactor->gate_reader = mf_read_gate_reader_new(node->config.shards);
@@ -678,6 +680,7 @@ enum mf_err mf_reactor_open(struct mf_reactor *reactor, struct mf_reactor_socket
                                        .durable = on_durable,
                                        .failed = mf_disk_failed,
                                        .blocked = mf_disk_blocked,
+                                       .synced = mf_disk_synced,
                                        .arg = reactor};
         enum mf_err err = mf_wal_open(&config, &reactor->wal, message, message_size);
         if (err != MF_OK)

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/counter.h"
 #include "base/err.h"
 #include "base/hist.h"
 #include "base/rand.h"
@@ -131,14 +132,11 @@ struct mf_reactor_counters {
     _Atomic uint64_t walk_steps_over_1ms;
     _Atomic uint64_t walk_early_bytes_max; // handed out early and not written, see walk.h
     _Atomic uint64_t walk_holds;
+    _Atomic uint64_t connections; // of clients
+    _Atomic uint64_t connections_refused;
+    _Atomic uint64_t led_expired; // keys, of shards while this node led them
+    _Atomic uint64_t led_evicted;
 };
-// On the reactor's own thread.
-static inline void mf_counter_max(_Atomic uint64_t *counter, uint64_t value)
-{
-    if (value > atomic_load_explicit(counter, memory_order_relaxed))
-        atomic_store_explicit(counter, value, memory_order_relaxed);
-}
-
 #define MF_WAL_SEGMENT_BYTES (UINT64_C(16) << 20)
 #define MF_EXPIRE_BATCH 256u // keys that one entry takes out, at most
 

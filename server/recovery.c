@@ -68,6 +68,7 @@ static void configure(struct mf_reactor *reactor, uint32_t shard, const struct m
                                          .pending_ops_max = PENDING_OPS_MAX,
                                          .held_log_bytes = HELD_LOG_BYTES,
                                          .budget = &node->budget,
+                                         .expiry_paused = &node->settings.expiry_paused,
                                          .expire_left = &reactor->expire_left};
     mf_entropy(&config->tag_seed, sizeof(config->tag_seed));
     struct mf_paxos_config *paxos = &config->paxos;

@@ -19,8 +19,8 @@ struct mf_replica *mf_replica_new(const struct mf_replica_config *config, struct
     replica->ops = ops;
     replica->ctx = ctx;
     replica->shard = shard;
-    if (config->budget != NULL && config->budget->bytes_max > 0)
-        mf_shard_set_eviction(shard, config->budget->eviction);
+    if (config->budget != NULL)
+        mf_shard_set_eviction(shard, mf_budget_eviction(config->budget));
     struct mf_shard_meta meta;
     mf_shard_meta(shard, &meta);
     replica->applied = meta.applied;
@@ -455,7 +455,8 @@ uint64_t mf_replica_next_tick_us(const struct mf_replica *replica, uint64_t now_
         next = now_us + RECLAIM_US;
     uint64_t deadline_us = mf_shard_next_deadline(replica->shard);
     if (replica->lead_slot != 0 && replica->clock.leading && replica->expire_slot == 0 &&
-        !replica->held && deadline_us != MF_NO_DEADLINE && mf_paxos_window_open(replica->paxos)) {
+        !replica->held && !mf_replica_expiry_paused(replica) && deadline_us != MF_NO_DEADLINE &&
+        mf_paxos_window_open(replica->paxos)) {
         uint64_t clock_us = mf_log_clock_now(&replica->clock, now_us);
         uint64_t due_us = now_us + (deadline_us > clock_us ? deadline_us - clock_us : 0);
         if (due_us < replica->blocked_us)

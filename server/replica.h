@@ -65,6 +65,9 @@ struct mf_replica_config {
     uint64_t pending_ops_max;  // above: BUSY
     uint64_t held_log_bytes;   // see mf_replica_hold
     struct mf_budget *budget;  // the memory of the node, see budget.h; NULL: no limit
+    // While it is true (relaxed) no key is taken out because it is due. Dead it is all the same.
+    // NULL: never.
+    const _Atomic bool *expiry_paused;
 };
 
 struct mf_replica_env {
@@ -135,6 +138,8 @@ MF_MUST_USE enum mf_err mf_replica_reconfigure(struct mf_replica *replica,
 // its log in memory has grown by held_log_bytes: it is silent, as if they were lost on the way, and
 // catches up later. Who comes to lead applies all that is chosen at once.
 void mf_replica_hold(struct mf_replica *replica, bool hold);
+// The limit of the node's memory, or its policy, is another one.
+void mf_replica_budget_changed(struct mf_replica *replica);
 // The node has less memory left than it should (see budget.h): evicts the shard's part.
 void mf_replica_make_room(struct mf_replica *replica, const struct mf_replica_env *env);
 void mf_replica_tick(struct mf_replica *replica, const struct mf_replica_env *env);

@@ -82,6 +82,11 @@ struct mf_paxos_env mf_replica_paxos_env(struct mf_replica *replica,
 // replica_write.c
 void mf_replica_propose_queued(struct mf_replica *replica, const struct mf_replica_env *env);
 void mf_replica_propose_first(struct mf_replica *replica, const struct mf_replica_env *env);
+static inline bool mf_replica_expiry_paused(const struct mf_replica *replica)
+{
+    return replica->cfg.expiry_paused != NULL &&
+           atomic_load_explicit(replica->cfg.expiry_paused, memory_order_relaxed);
+}
 void mf_replica_propose_expiry(struct mf_replica *replica, const struct mf_replica_env *env);
 // Applies what is chosen.
 void mf_replica_apply(struct mf_replica *replica, const struct mf_replica_env *env);

@@ -227,8 +227,8 @@ bool mf_replica_install(struct mf_replica *replica, const struct mf_replica_env 
         return false;
     struct mf_shard *old = replica->shard;
     replica->shard = shard;
-    if (replica->cfg.budget != NULL && replica->cfg.budget->bytes_max > 0)
-        mf_shard_set_eviction(shard, replica->cfg.budget->eviction);
+    if (replica->cfg.budget != NULL)
+        mf_shard_set_eviction(shard, mf_budget_eviction(replica->cfg.budget));
     if (replica->ops->retire != NULL)
         replica->ops->retire(replica->ctx, replica->cfg.paxos.group, old);
     else

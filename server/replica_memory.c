@@ -17,6 +17,12 @@
 // A write that waits for memory looks again this often; others may have made room.
 #define WAITING_US UINT64_C(1000)
 
+static bool counts(const struct mf_replica *replica)
+{
+    const struct mf_budget *budget = replica->cfg.budget;
+    return budget != NULL && atomic_load_explicit(&budget->counts, memory_order_relaxed);
+}
+
 static size_t length_now(const struct mf_replica *replica, struct mf_bytes key)
 {
     const struct mf_entry *entry = mf_map_find(mf_shard_map(replica->shard), key);
@@ -28,10 +34,11 @@ static uint64_t made_by(const struct mf_replica *replica, const struct mf_comman
 {
     if (command->op == MF_OP_COPY)
         return length_now(replica, command->items[0].key);
-    if (command->op != MF_OP_SETRANGE || command->number > command->limit)
+    if (command->op != MF_OP_SETRANGE && command->op != MF_OP_SETBIT)
         return 0;
+    uint64_t end = command->op == MF_OP_SETBIT ? command->number / 16 + 1 : command->number;
     size_t len = length_now(replica, command->items[0].key);
-    return command->number > len ? command->number - len : 0;
+    return end <= command->limit && end > len ? end - len : 0;
 }
 
 static uint64_t made_by_txn(const struct mf_replica *replica, const struct mf_command *txn)
@@ -52,9 +59,9 @@ static uint64_t made_by_txn(const struct mf_replica *replica, const struct mf_co
 
 static uint64_t made_beside(const struct mf_replica *replica, const struct mf_op *op)
 {
-    bool few_bytes_make_many =
-        op->opcode == MF_OP_SETRANGE || op->opcode == MF_OP_COPY || op->opcode == MF_OP_TXN;
-    if (!few_bytes_make_many || replica->cfg.budget == NULL || replica->cfg.budget->bytes_max == 0)
+    bool few_bytes_make_many = op->opcode == MF_OP_SETRANGE || op->opcode == MF_OP_SETBIT ||
+                               op->opcode == MF_OP_COPY || op->opcode == MF_OP_TXN;
+    if (!few_bytes_make_many || !counts(replica))
         return 0;
     struct mf_command command;
     struct mf_item *items = NULL;
@@ -103,8 +110,8 @@ static uint64_t waiting(const struct mf_replica *replica)
 
 void mf_replica_report_memory(struct mf_replica *replica)
 {
-    // Without a limit no reactor writes to what all of them share.
-    if (replica->cfg.budget == NULL || replica->cfg.budget->bytes_max == 0)
+    // Where there never was a limit no reactor writes to what all of them share.
+    if (!counts(replica))
         return;
     struct mf_shard_memory memory;
     mf_shard_memory(replica->shard, &memory);
@@ -116,6 +123,14 @@ void mf_replica_report_memory(struct mf_replica *replica)
         .evictable = leading(replica) ? mf_shard_evictable(replica->shard) : 0,
     };
     mf_budget_report(replica->cfg.budget, &replica->share, now);
+}
+
+void mf_replica_budget_changed(struct mf_replica *replica)
+{
+    if (replica->cfg.budget == NULL)
+        return;
+    mf_shard_set_eviction(replica->shard, mf_budget_eviction(replica->cfg.budget));
+    mf_replica_report_memory(replica);
 }
 
 void mf_replica_make_room(struct mf_replica *replica, const struct mf_replica_env *env)

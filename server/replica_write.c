@@ -101,7 +101,8 @@ void mf_replica_propose_expiry(struct mf_replica *replica, const struct mf_repli
     uint64_t clock_us = mf_log_clock_now(&replica->clock, env->now_us);
     if (replica->dead_waits.count == 0 && mf_shard_next_deadline(replica->shard) > clock_us)
         return;
-    uint32_t limit = replica->held ? 0 : replica->cfg.expire_batch;
+    bool stands_still = replica->held || mf_replica_expiry_paused(replica);
+    uint32_t limit = stands_still ? 0 : replica->cfg.expire_batch;
     if (replica->cfg.expire_left != NULL) {
         limit = *replica->cfg.expire_left < limit ? *replica->cfg.expire_left : limit;
         *replica->cfg.expire_left -= limit;

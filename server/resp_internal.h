@@ -11,11 +11,15 @@
 #include "server/client.h"
 #include "server/request.h"
 #include "server/resp_session.h"
+#include "server/resp_stats.h"
 
 // Keys of one connection that are under way are told apart by so many classes of their slots.
 #define MF_RESP_CLASSES 128u
 
-// A longer user is known, but not told by CLIENT LIST.
+// Of the Redis that clients are told to talk to.
+#define MF_RESP_REDIS_VERSION "7.0.15"
+
+// A user with a longer name is told as "?" by CLIENT LIST.
 #define MF_RESP_USER_BYTES_MAX 64u
 
 // What a request that is under way does, and to which keys.
@@ -26,11 +30,28 @@ struct mf_resp_touch {
     uint16_t class;
 };
 
+// A channel or a pattern that a connection listens to, among all of its reactor.
+#define MF_RESP_SUBSCRIPTIONS_MAX 1024u             // of a connection
+#define MF_RESP_CHANNEL_BYTES_MAX (64u * 1024 + 15) // "__keyspace@0__:" and a key
+struct mf_resp_name {
+    struct mf_resp_name *next;
+    struct mf_resp_name **at; // what points to it
+    struct mf_buf text;
+    struct mf_glob *glob; // of a pattern; else NULL
+};
 // The slot of a request's keys, on the Redis Cluster port, or one of these.
 #define MF_RESP_NO_SLOT (-1)
 #define MF_RESP_MANY_SLOTS (-2)
 
 enum mf_resp_replies { MF_RESP_SENT, MF_RESP_OFF, MF_RESP_SKIP_NEXT, MF_RESP_SKIPPED };
+
+// How a request has ended, for the statistics.
+enum mf_resp_outcome {
+    MF_RESP_FINE,
+    MF_RESP_FAILED,
+    MF_RESP_REFUSED, // before anything was done
+    MF_RESP_KEPT,    // for EXEC, which will count it
+};
 
 // A request whose reply has not been sent.
 struct mf_resp_call {
@@ -38,15 +59,19 @@ struct mf_resp_call {
     struct mf_resp_session *session;
     struct mf_resp_telling telling;
     struct mf_resp_touch touch;
+    enum mf_opcode op; // of a data command
+    uint64_t began_us;
     int32_t slot;
     size_t bytes;
     bool done;           // and its reply is kept
     bool silent;         // nobody wants the reply
     struct mf_buf reply; // while others have to be sent before it
+    struct mf_buf words; // what SLOWLOG may have to tell of it; empty = nothing
 };
 
 struct mf_resp_listener;
 struct mf_resp_multi;
+struct mf_resp_sleep;
 struct mf_resp_session {
     struct mf_client client;
     struct mf_resp_session *prev; // of its reactor
@@ -79,15 +104,27 @@ struct mf_resp_session {
     bool walking;                      // a KEYS or RANDOMKEY is under way, one at a time
     struct mf_resp_multi *multi;       // NULL: no MULTI, and nothing watched
     struct mf_resp_listener *listener; // NULL: nothing subscribed
+    struct mf_resp_sleep *sleep;       // a DEBUG SLEEP is under way
+    bool held;                         // a call has to end before any other request is looked at
+    bool waits;                        // the request at the front has to wait while it touches this
+    struct mf_resp_touch waits_for;
     uint64_t began_us;
     uint64_t asked_us;
     const struct mf_resp_row *asked; // last; NULL: nothing yet
+    enum mf_resp_outcome outcome;    // of the request, as far as it was answered at once
+    bool later;                      // it is answered by a call ...
+    struct mf_resp_call *fresh;      // ... this one, until it ends or the next request begins
 };
 
+struct mf_resp_names;
 struct mf_resp_door {
     struct mf_resp_session *sessions;
+    struct mf_resp_names *names; // that are listened to; NULL before the first
     struct mf_resp_call *free;
     uint32_t free_count;
+    struct mf_resp_stats *stats;
+    uint64_t now_us; // the clock as last read for a request ...
+    uint32_t unread; // ... and how many were sent off since
     struct mf_resp_session *map_waits;
 };
 
@@ -128,6 +165,27 @@ void mf_resp_session_release(struct mf_resp_session *session);
 struct mf_resp_touch mf_resp_touch_of(const struct mf_command *command);
 bool mf_resp_must_wait(const struct mf_resp_session *session, struct mf_resp_touch touch);
 
+// Accounting: what requests cost, and how they end.
+
+// A request begins to be carried out.
+void mf_resp_account_begin(struct mf_resp_session *session);
+// It is answered, or under way.
+void mf_resp_account_end(struct mf_resp_session *session);
+// A call is over, as its reply says.
+void mf_resp_account_call(struct mf_resp_call *call, enum mf_resp_outcome outcome);
+// Counts the error that a reply is, if it is one.
+enum mf_resp_outcome mf_resp_account_reply(struct mf_resp_session *session, struct mf_bytes reply);
+// A command was carried out, or refused. kept: of mf_resp_account_keep, or NULL: it is the request
+// that the session asks.
+void mf_resp_account_command(struct mf_resp_session *session, const struct mf_resp_row *row,
+                             uint64_t us, enum mf_resp_outcome outcome,
+                             const struct mf_bytes *kept);
+// Appends what SLOWLOG will have to tell of the request if it turns out slow; nothing if none is.
+void mf_resp_account_keep(struct mf_resp_session *session, struct mf_buf *out);
+// Counts keys that a data command has looked for.
+void mf_resp_account_lookup(struct mf_resp_session *session, enum mf_opcode op,
+                            enum mf_resp_form form, const struct mf_result *result);
+
 // The Redis Cluster port: whose a request is. On the other port nothing is ever elsewhere.
 
 // mf_request_start, on this port of what this node leads alone.
@@ -162,7 +220,21 @@ void mf_resp_client_list(struct mf_resp_session *session);
 void mf_resp_client_info(struct mf_resp_session *session);
 void mf_resp_client_kill(struct mf_resp_session *session);
 MF_MUST_USE bool mf_resp_keys(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_acl_whoami(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_acl_list(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_acl_users(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_acl_cat(struct mf_resp_session *session);
 MF_MUST_USE bool mf_resp_randomkey(struct mf_resp_session *session);
+bool mf_resp_info(struct mf_resp_session *session);
+bool mf_resp_slowlog_get(struct mf_resp_session *session);
+bool mf_resp_slowlog_len(struct mf_resp_session *session);
+bool mf_resp_slowlog_reset(struct mf_resp_session *session);
+bool mf_resp_latency_doctor(struct mf_resp_session *session);
+bool mf_resp_latency_graph(struct mf_resp_session *session);
+bool mf_resp_latency_histogram(struct mf_resp_session *session);
+bool mf_resp_latency_history(struct mf_resp_session *session);
+bool mf_resp_latency_latest(struct mf_resp_session *session);
+bool mf_resp_latency_reset(struct mf_resp_session *session);
 // At most so many keys of a slot; INT64_MAX: only the number of all is told. On the Redis Cluster
 // port, of a slot that no other node leads.
 MF_MUST_USE bool mf_resp_keys_in_slot(struct mf_resp_session *session, uint16_t slot, int64_t most);
@@ -172,11 +244,27 @@ void mf_resp_map_no_more(struct mf_resp_session *session);
 // A subcommand of CLUSTER that is a walk.
 bool mf_resp_cluster_walks(const struct mf_resp_row *row);
 
+MF_MUST_USE bool mf_resp_config_get(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_config_set(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_config_resetstat(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_config_rewrite(struct mf_resp_session *session);
+// Has every reactor take over what node->settings and node->budget say now. form OK is the reply to
+// the session's request when all have; inside EXEC at once.
+void mf_resp_settings_changed(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_memory_none(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_memory_purge(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_memory_stats(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_debug(struct mf_resp_session *session);
+// The connection has closed: its DEBUG SLEEP ends.
+void mf_resp_sleep_no_more(struct mf_resp_session *session);
+
 // MULTI and what belongs to it.
 bool mf_resp_in_multi(const struct mf_resp_session *session);
 int64_t mf_resp_multi_count(const struct mf_resp_session *session); // queued; -1: no MULTI
 // A command was refused: EXEC will be.
 void mf_resp_multi_abort(struct mf_resp_session *session);
+// A WATCH has failed: EXEC will be refused, until EXEC, DISCARD, UNWATCH or RESET.
+void mf_resp_multi_unguarded(struct mf_resp_session *session);
 // Keeps the request for EXEC.
 MF_MUST_USE bool mf_resp_multi_queue(struct mf_resp_session *session);
 // Commands and watched keys.
@@ -186,6 +274,17 @@ MF_MUST_USE bool mf_resp_exec(struct mf_resp_session *session);
 MF_MUST_USE bool mf_resp_discard(struct mf_resp_session *session);
 MF_MUST_USE bool mf_resp_watch(struct mf_resp_session *session);
 MF_MUST_USE bool mf_resp_unwatch(struct mf_resp_session *session);
+
+// Messages of clients.
+void mf_resp_names_add(struct mf_reactor *reactor, struct mf_resp_name *name);
+void mf_resp_names_remove(struct mf_resp_name *name);
+void mf_resp_names_free(struct mf_resp_names *names); // there are none any more
+// Tells the connection that listens to the name; false when it cannot be told.
+bool mf_resp_hear(struct mf_resp_name *name, struct mf_bytes channel, struct mf_bytes message);
+MF_MUST_USE bool mf_resp_publish(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_pubsub_channels(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_pubsub_numsub(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_pubsub_numpat(struct mf_resp_session *session);
 
 // Subscriptions.
 bool mf_resp_is_listening(const struct mf_resp_session *session);

@@ -6,8 +6,10 @@
 // A subscription that could hear of such a channel is a watch (watch.h): of one key, of the keys
 // with the literal start of a pattern, or of all. It is confirmed when the watch has begun, so no
 // change that is asked for later is missed; what comes before its turn to be confirmed waits.
-// Nothing is left out silently: where a watch is lost, so is the connection. Nothing is ever heard
-// on other channels, because nobody can publish.
+// CONFIG SET notify-keyspace-events says which of them are told by this node; all are, until then.
+// Nothing is left out silently: where a watch is lost, so is the connection. What clients publish
+// comes by another way (resp_publish.c), on any channel, and may be missed.
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,8 +24,6 @@
 #define KEYSPACE_LEN (sizeof(KEYSPACE) - 1)
 #define KEYEVENT_LEN (sizeof(KEYEVENT) - 1)
 // As for the watches of MessagePack-RPC.
-#define SUBSCRIPTIONS_MAX 1024u
-#define NAME_BYTES_MAX (64u * 1024 + KEYSPACE_LEN)
 // Of a connection together: every event is matched against each pattern, and a name is looked for
 // among all.
 #define NAMES_BYTES_MAX (256u * 1024)
@@ -35,15 +35,19 @@ static const char *const event_names[MF_EVENTS] = {[MF_EVENT_SET] = "set",
                                                    [MF_EVENT_DEL] = "del",
                                                    [MF_EVENT_EXPIRE] = "expired",
                                                    [MF_EVENT_EVICT] = "evicted"};
+// Which letter of notify-keyspace-events means them.
+static const uint32_t event_kinds[MF_EVENTS] = {[MF_EVENT_SET] = MF_NOTIFY_STRING,
+                                                [MF_EVENT_DEL] = MF_NOTIFY_GENERIC,
+                                                [MF_EVENT_EXPIRE] = MF_NOTIFY_EXPIRED,
+                                                [MF_EVENT_EVICT] = MF_NOTIFY_EVICTED};
 
 struct subscription {
     struct subscription *next;
     struct mf_resp_session *session;
-    struct mf_buf name;
-    struct mf_glob *glob; // of a pattern; else NULL
-    bool watching;        // the watch is there ...
-    uint64_t watch;       // ... under this id
-    bool begun;           // or needs none, or could not
+    struct mf_resp_name heard;
+    bool watching;  // the watch is there ...
+    uint64_t watch; // ... under this id
+    bool begun;     // or needs none, or could not
     bool confirmed;
     enum mf_err err;    // why it could not
     struct mf_buf held; // events before it is confirmed
@@ -102,7 +106,8 @@ static uint32_t events_named(const struct subscription *of, struct mf_bytes name
         char channel[KEYEVENT_LEN + 16] = KEYEVENT;
         strcpy(channel + KEYEVENT_LEN, event_names[i]);
         struct mf_bytes full = mf_bytes_str(channel);
-        bool fits = of->glob != NULL ? mf_glob_matches(of->glob, full) : mf_bytes_equal(full, name);
+        bool fits = of->heard.glob != NULL ? mf_glob_matches(of->heard.glob, full)
+                                           : mf_bytes_equal(full, name);
         events |= fits ? 1u << i : 0;
     }
     return events;
@@ -111,12 +116,12 @@ static uint32_t events_named(const struct subscription *of, struct mf_bytes name
 // False: it can never hear of anything.
 static bool find_want(const struct subscription *of, struct mf_watch_want *want)
 {
-    struct mf_bytes name = mf_buf_view(&of->name);
-    size_t literal = of->glob != NULL ? literal_len(name) : name.len;
+    struct mf_bytes name = mf_buf_view(&of->heard.text);
+    size_t literal = of->heard.glob != NULL ? literal_len(name) : name.len;
     struct mf_bytes start = mf_bytes_of(name.data, literal);
     *want = (struct mf_watch_want){.events = MF_EVENTS_ALL, .by_prefix = true};
     if (starts(start, KEYSPACE, KEYSPACE_LEN)) {
-        want->by_prefix = of->glob != NULL;
+        want->by_prefix = of->heard.glob != NULL;
         want->pattern = mf_bytes_of(start.data + KEYSPACE_LEN, start.len - KEYSPACE_LEN);
         want->one_shard = !want->by_prefix || mf_slot_by_tag(want->pattern);
         return want->by_prefix || want->pattern.len > 0;
@@ -126,25 +131,54 @@ static bool find_want(const struct subscription *of, struct mf_watch_want *want)
         return want->events != 0;
     }
     // Of a pattern that is still open which it means, both.
-    return of->glob != NULL && (starts(mf_bytes_str(KEYSPACE), (const char *)start.data, literal) ||
-                                starts(mf_bytes_str(KEYEVENT), (const char *)start.data, literal));
+    return of->heard.glob != NULL &&
+           (starts(mf_bytes_str(KEYSPACE), (const char *)start.data, literal) ||
+            starts(mf_bytes_str(KEYEVENT), (const char *)start.data, literal));
 }
 
 // Telling.
 
+static void put_message(struct mf_buf *out, const struct subscription *of, struct mf_bytes channel,
+                        struct mf_bytes payload)
+{
+    unsigned version = of->session->version;
+    mf_resp_push(out, version, of->heard.glob != NULL ? 4 : 3);
+    mf_resp_bulk_str(out, of->heard.glob != NULL ? "pmessage" : "message");
+    if (of->heard.glob != NULL)
+        mf_resp_bulk(out, mf_buf_view(&of->heard.text));
+    mf_resp_bulk(out, channel);
+    mf_resp_bulk(out, payload);
+}
+
+// If it is one of this subscription's.
 static void put_event(struct mf_buf *out, const struct subscription *of, struct mf_bytes channel,
                       struct mf_bytes payload)
 {
-    unsigned version = of->session->version;
-    if (of->glob != NULL ? !mf_glob_matches(of->glob, channel)
-                         : !mf_bytes_equal(channel, mf_buf_view(&of->name)))
-        return;
-    mf_resp_push(out, version, of->glob != NULL ? 4 : 3);
-    mf_resp_bulk_str(out, of->glob != NULL ? "pmessage" : "message");
-    if (of->glob != NULL)
-        mf_resp_bulk(out, mf_buf_view(&of->name));
-    mf_resp_bulk(out, channel);
-    mf_resp_bulk(out, payload);
+    if (of->heard.glob != NULL ? mf_glob_matches(of->heard.glob, channel)
+                               : mf_bytes_equal(channel, mf_buf_view(&of->heard.text)))
+        put_message(out, of, channel, payload);
+}
+
+static bool reads_too_slowly(const struct subscription *of)
+{
+    return mf_conn_unsent_bytes(of->session->client.conn) > UNSENT_BYTES_MAX ||
+           of->held.len > HELD_BYTES_MAX;
+}
+
+bool mf_resp_hear(struct mf_resp_name *name, struct mf_bytes channel, struct mf_bytes message)
+{
+    struct subscription *of =
+        (struct subscription *)((char *)name - offsetof(struct subscription, heard));
+    struct mf_conn *conn = of->session->client.conn;
+    if (of->err != MF_OK)
+        return false;
+    if (reads_too_slowly(of)) {
+        mf_conn_close(conn, "it does not read what it has subscribed to");
+        return false;
+    }
+    put_message(of->confirmed ? mf_conn_output(conn) : &of->held, of, channel, message);
+    mf_conn_wrote(conn);
+    return true;
 }
 
 static bool on_event(void *arg, uint64_t id, const struct mf_event *event)
@@ -152,18 +186,24 @@ static bool on_event(void *arg, uint64_t id, const struct mf_event *event)
     (void)id;
     struct subscription *of = arg;
     struct mf_conn *conn = of->session->client.conn;
-    if (mf_conn_unsent_bytes(conn) > UNSENT_BYTES_MAX || of->held.len > HELD_BYTES_MAX)
+    const struct mf_node *node = of->session->client.reactor->node;
+    uint32_t notify = atomic_load_explicit(&node->settings.notify, memory_order_relaxed);
+    if ((notify & event_kinds[event->event]) == 0)
+        return true;
+    if (reads_too_slowly(of))
         return false;
     struct mf_buf *out = of->confirmed ? mf_conn_output(conn) : &of->held;
     struct mf_bytes name = mf_bytes_str(event_names[event->event]);
     struct mf_buf channel = {0};
     mf_buf_put(&channel, KEYSPACE, KEYSPACE_LEN);
     mf_buf_put(&channel, event->key.data, event->key.len);
-    put_event(out, of, mf_buf_view(&channel), name);
+    if ((notify & MF_NOTIFY_KEYSPACE) != 0)
+        put_event(out, of, mf_buf_view(&channel), name);
     mf_buf_clear(&channel, SIZE_MAX);
     mf_buf_put(&channel, KEYEVENT, KEYEVENT_LEN);
     mf_buf_put(&channel, name.data, name.len);
-    put_event(out, of, mf_buf_view(&channel), event->key);
+    if ((notify & MF_NOTIFY_KEYEVENT) != 0)
+        put_event(out, of, mf_buf_view(&channel), event->key);
     mf_buf_free(&channel);
     mf_conn_wrote(conn);
     return true;
@@ -196,20 +236,21 @@ static void drop(struct mf_resp_listener *listener, struct subscription *gone)
     while (*at != gone)
         at = &(*at)->next;
     *at = gone->next;
-    if (gone->glob != NULL) {
+    if (gone->heard.glob != NULL) {
         listener->patterns--;
-        listener->pattern_bytes -= gone->name.len;
+        listener->pattern_bytes -= gone->heard.text.len;
     } else {
         listener->channels--;
-        listener->channel_bytes -= gone->name.len;
+        listener->channel_bytes -= gone->heard.text.len;
     }
     if (gone->watching) {
         mf_watch_end(session->client.reactor, gone->watch, gone);
         count_watch(session, -1);
     }
-    if (gone->glob != NULL)
-        mf_glob_free(gone->glob);
-    mf_buf_free(&gone->name);
+    if (gone->heard.glob != NULL)
+        mf_glob_free(gone->heard.glob);
+    mf_resp_names_remove(&gone->heard);
+    mf_buf_free(&gone->heard.text);
     mf_buf_free(&gone->held);
     free(gone);
 }
@@ -237,13 +278,13 @@ static uint32_t count_confirmed(const struct mf_resp_listener *listener)
 static void confirm(struct mf_resp_listener *listener, struct subscription *of)
 {
     struct mf_buf *out = mf_resp_call_reply(listener->call);
-    struct mf_bytes name = mf_buf_view(&of->name);
+    struct mf_bytes name = mf_buf_view(&of->heard.text);
     if (of->err != MF_OK) {
         mf_resp_tell_error(out, of->err, NULL);
         return;
     }
     of->confirmed = true;
-    put_confirmation(out, of->session->version, of->glob != NULL ? "psubscribe" : "subscribe",
+    put_confirmation(out, of->session->version, of->heard.glob != NULL ? "psubscribe" : "subscribe",
                      &name, count_confirmed(listener));
     mf_buf_put(out, of->held.data, of->held.len);
     mf_buf_free(&of->held);
@@ -308,8 +349,8 @@ static struct subscription *find(const struct mf_resp_listener *listener, bool p
                                  struct mf_bytes name)
 {
     struct subscription *at = listener->first;
-    while (at != NULL &&
-           ((at->glob != NULL) != pattern || !mf_bytes_equal(mf_buf_view(&at->name), name)))
+    while (at != NULL && ((at->heard.glob != NULL) != pattern ||
+                          !mf_bytes_equal(mf_buf_view(&at->heard.text), name)))
         at = at->next;
     return at;
 }
@@ -330,9 +371,10 @@ static struct subscription *add(struct mf_resp_session *session, bool pattern, s
     struct subscription *fresh = mf_calloc(1, sizeof(*fresh));
     *at = fresh;
     fresh->session = session;
-    mf_buf_reserve(&fresh->name, name.len + 1);
-    mf_buf_put(&fresh->name, name.data, name.len);
-    fresh->glob = pattern ? mf_glob_new(name) : NULL;
+    mf_buf_reserve(&fresh->heard.text, name.len + 1);
+    mf_buf_put(&fresh->heard.text, name.data, name.len);
+    fresh->heard.glob = pattern ? mf_glob_new(name) : NULL;
+    mf_resp_names_add(session->client.reactor, &fresh->heard);
     if (pattern) {
         listener->patterns++;
         listener->pattern_bytes += name.len;
@@ -366,10 +408,11 @@ static const char *refusal(const struct mf_resp_session *session, bool patterns)
     size_t bytes = 0;
     if (session->listener != NULL)
         bytes = patterns ? session->listener->pattern_bytes : session->listener->channel_bytes;
-    if (more > SUBSCRIPTIONS_MAX - have)
+    if (more > MF_RESP_SUBSCRIPTIONS_MAX - have)
         return "ERR at most 1024 subscriptions are allowed";
     for (uint32_t i = 1; i < mf_resp_words(session); i++) {
-        if (mf_resp_word(session, i).len > (patterns ? MF_GLOB_BYTES_MAX : NAME_BYTES_MAX))
+        if (mf_resp_word(session, i).len >
+            (patterns ? MF_GLOB_BYTES_MAX : MF_RESP_CHANNEL_BYTES_MAX))
             return patterns ? "ERR a pattern is over 1024 bytes" : "ERR a channel is too long";
         bytes += mf_resp_word(session, i).len;
     }
@@ -424,9 +467,9 @@ static void unsubscribe_all(struct mf_resp_session *session, struct mf_buf *out,
     for (struct subscription *at = listener->first; at != NULL;) {
         struct subscription *gone = at;
         at = at->next;
-        if ((gone->glob != NULL) != patterns)
+        if ((gone->heard.glob != NULL) != patterns)
             continue;
-        struct mf_bytes name = mf_buf_view(&gone->name);
+        struct mf_bytes name = mf_buf_view(&gone->heard.text);
         put_confirmation(out, session->version, what, &name, count_all(listener) - 1);
         drop(listener, gone);
         told = true;
@@ -437,7 +480,7 @@ static void unsubscribe_all(struct mf_resp_session *session, struct mf_buf *out,
 
 static bool unsubscribe(struct mf_resp_session *session, bool patterns)
 {
-    if (mf_resp_words(session) - 1 > SUBSCRIPTIONS_MAX) {
+    if (mf_resp_words(session) - 1 > MF_RESP_SUBSCRIPTIONS_MAX) {
         mf_resp_reply_error(session, "ERR at most 1024 subscriptions are allowed");
         return true;
     }

@@ -2,11 +2,16 @@
 //
 // Between MULTI and EXEC commands are read as they come, and kept in the form that the log has.
 // EXEC sends them as the branch of a txn, and its answer is told command by command. What the
-// server answers itself is answered at EXEC, and an error in the words of a command is kept as its
-// reply, as Redis does it. WATCH reads the versions of its keys, and EXEC has them as conditions: a
-// key that was written, given another TTL, or has died since has another version.
+// server answers itself is carried out when the shards have answered, and not at all where they
+// refuse; the connection's later requests wait for it. An error in the words of a command is kept
+// as its reply, as Redis does it. WATCH reads the versions of its keys, and EXEC has them as
+// conditions: a key that was written, given another TTL, or has died since has another version.
+// After a WATCH that failed there is nothing to compare with, and a client that pipelines has not
+// seen that yet: then EXEC is refused.
+#include <stdio.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/command_table.h"
 #include "base/slots.h"
 #include "base/txn.h"
@@ -18,6 +23,7 @@
 #define TOO_LARGE "ERR the transaction is over 100000 commands, or limits.max_request"
 // What the condition of a key takes beside the key, at most.
 #define CONDITION_BYTES 32u
+#define REPLIES_TOO_LARGE "ERR not carried out: the replies are over limits.max_request"
 // Beside one value of the largest size, what a txn may answer.
 #define ANSWER_SPARE_BYTES (1u << 20)
 
@@ -25,20 +31,26 @@
 struct queued {
     const struct mf_resp_row *row;
     enum mf_resp_form form;
+    enum mf_opcode op;
     bool is_data;
     bool is_told;        // `words` is its whole reply
     struct mf_buf words; // u32 count and blobs
+    size_t slow_at;      // in mf_resp_multi.slow: what SLOWLOG may have to tell of it ...
+    size_t slow_bytes;   // ... 0 = nothing
 };
 
 struct mf_resp_multi {
     bool on;
     bool aborted;
+    bool unguarded; // a WATCH has failed
+    bool has_own;   // commands of the server's own
     struct queued *queue;
     uint32_t count;
     uint32_t cap;
     struct mf_buf commands; // encoded, one after the other
     uint32_t command_count;
     bool writes;
+    struct mf_buf slow;
     struct mf_buf conditions; // of the keys that are watched
     uint32_t watched;
     size_t bytes;         // of all words kept
@@ -52,6 +64,7 @@ static void clear(struct mf_resp_multi *multi)
         mf_buf_free(&multi->queue[i].words);
     free(multi->queue);
     mf_buf_free(&multi->commands);
+    mf_buf_free(&multi->slow);
     mf_buf_free(&multi->conditions);
     *multi = (struct mf_resp_multi){.slot = MF_RESP_NO_SLOT, .watched_slot = MF_RESP_NO_SLOT};
 }
@@ -89,6 +102,11 @@ void mf_resp_multi_abort(struct mf_resp_session *session)
         session->multi->aborted = true;
 }
 
+void mf_resp_multi_unguarded(struct mf_resp_session *session)
+{
+    multi_of(session)->unguarded = true;
+}
+
 // Queueing.
 
 static struct queued *add(struct mf_resp_multi *multi, const struct mf_resp_row *row)
@@ -114,6 +132,9 @@ static void queue_data(struct mf_resp_session *session)
     struct mf_resp_multi *multi = session->multi;
     struct mf_resp_ask *ask = &session->ask;
     struct queued *queued = add(multi, ask->row);
+    queued->slow_at = multi->slow.len;
+    mf_resp_account_keep(session, &multi->slow);
+    queued->slow_bytes = multi->slow.len - queued->slow_at;
     if (!mf_resp_ask_take(ask)) {
         queued->is_told = true;
         mf_resp_error(&queued->words, (const char *)ask->error.data);
@@ -121,6 +142,7 @@ static void queue_data(struct mf_resp_session *session)
     }
     queued->is_data = true;
     queued->form = ask->form;
+    queued->op = ask->command.op;
     multi->writes = multi->writes || mf_op_is_write(ask->command.op);
     multi->command_count++;
     mf_command_encode(&ask->command, &multi->commands);
@@ -137,10 +159,14 @@ static bool may_be_queued(const struct mf_resp_session *session)
     case MF_RESP_CLIENT_KILL:
     case MF_RESP_KEYS:
     case MF_RESP_RANDOMKEY:
+    case MF_RESP_PUBSUB_CHANNELS:
+    case MF_RESP_PUBSUB_NUMSUB:
+    case MF_RESP_PUBSUB_NUMPAT:
     case MF_RESP_SUBSCRIBE:
     case MF_RESP_PSUBSCRIBE:
     case MF_RESP_UNSUBSCRIBE:
     case MF_RESP_PUNSUBSCRIBE:
+    case MF_RESP_DEBUG:
         return false;
     case MF_RESP_CLUSTER:
         return !session->cluster || !mf_resp_cluster_walks(row);
@@ -155,6 +181,7 @@ static bool refuse(struct mf_resp_session *session, const char *text)
 {
     mf_resp_multi_abort(session);
     mf_resp_reply_error(session, text);
+    session->outcome = MF_RESP_REFUSED;
     return true;
 }
 
@@ -175,14 +202,17 @@ bool mf_resp_multi_queue(struct mf_resp_session *session)
         return refuse(session, TOO_LARGE);
     multi->bytes += session->request_bytes;
     multi->slot = mf_resp_same_slot(multi->slot, session->slot);
-    if (session->ask.row->own == MF_RESP_DATA)
+    if (session->ask.row->own == MF_RESP_DATA) {
         queue_data(session);
-    else
+    } else {
         keep_words(session, add(multi, session->ask.row));
+        multi->has_own = true;
+    }
     if (too_large(multi, config))
         return refuse(session, TOO_LARGE);
     mf_resp_status(mf_resp_reply_begin(session), "QUEUED");
     mf_resp_reply_end(session);
+    session->outcome = MF_RESP_KEPT;
     return true;
 }
 
@@ -225,6 +255,15 @@ static void free_exec(struct exec *exec)
     free(exec);
 }
 
+// A command of the shards, or one that was refused when it came.
+static void account(struct mf_resp_session *session, const struct mf_resp_multi *multi,
+                    const struct queued *queued, uint64_t us, struct mf_bytes reply)
+{
+    const struct mf_bytes kept =
+        mf_bytes_of(multi->slow.data + queued->slow_at, queued->slow_bytes);
+    mf_resp_account_command(session, queued->row, us, mf_resp_account_reply(session, reply), &kept);
+}
+
 // Carries out what was kept in words, and appends its reply to `out`.
 static void run_own(struct mf_resp_session *session, const struct queued *queued,
                     struct mf_buf *out)
@@ -235,19 +274,22 @@ static void run_own(struct mf_resp_session *session, const struct queued *queued
     for (uint32_t i = 0; i < count; i++)
         words[i] = mf_read_blob(&reader);
     struct mf_resp_ask asked = session->ask;
+    uint64_t began_us = mf_mono_us();
     session->ask.words = words;
     session->ask.count = count;
     session->ask.row = queued->row;
     session->capture = out;
     bool done = mf_resp_own(session);
     (void)done; // none of those that may be queued ever waits
+    mf_resp_account_command(session, queued->row, mf_mono_us() - began_us, session->outcome, NULL);
+    session->outcome = MF_RESP_FINE;
     session->capture = NULL;
     session->ask = asked;
     free(words);
 }
 
-// False: the replies are too large together, and nothing has been asked of the shards yet.
-static bool answer_own(struct mf_resp_session *session, struct exec *exec)
+// In their order. Once the replies are too large together, the rest is not carried out.
+static void answer_own(struct mf_resp_session *session, struct exec *exec)
 {
     size_t most = session->client.reactor->node->config.request_bytes_max;
     for (uint32_t i = 0; i < exec->multi.count; i++) {
@@ -255,36 +297,52 @@ static bool answer_own(struct mf_resp_session *session, struct exec *exec)
         struct mf_buf reply = {0};
         if (queued->is_data)
             continue;
-        if (queued->is_told)
+        if (queued->is_told) {
             mf_buf_put(&reply, queued->words.data, queued->words.len);
-        else
+            account(session, &exec->multi, queued, 0, mf_buf_view(&reply));
+        } else if (exec->own.len <= most) {
             run_own(session, queued, &reply);
+        } else {
+            mf_resp_error(&reply, REPLIES_TOO_LARGE);
+        }
         mf_buf_blob(&exec->own, mf_buf_view(&reply));
         mf_buf_free(&reply);
-        if (exec->own.len > most)
-            return false;
     }
-    return true;
 }
 
-static void tell_all(struct mf_buf *out, const struct exec *exec, unsigned version,
-                     struct mf_bytes results)
+// us: what the shard's commands have taken, each.
+static void tell_data(struct mf_resp_session *session, struct mf_buf *out,
+                      const struct mf_resp_multi *multi, const struct queued *queued,
+                      unsigned version, struct mf_reader *results, uint64_t us)
+{
+    size_t before = out->len;
+    struct mf_result result;
+    if (mf_result_decode(results, &result) != MF_OK)
+        result = (struct mf_result){.kind = MF_RESULT_ERROR, .err = MF_INTERNAL};
+    mf_resp_tell(out, (struct mf_resp_telling){queued->row, queued->form, (uint8_t)version},
+                 &result);
+    mf_resp_account_lookup(session, queued->op, queued->form, &result);
+    struct mf_bytes reply = mf_bytes_of(out->data + before, out->len - before);
+    account(session, multi, queued, us, reply);
+}
+
+// began_us: when the shard was asked.
+static void tell_all(struct mf_resp_session *session, struct mf_buf *out, const struct exec *exec,
+                     unsigned version, struct mf_bytes results, uint64_t began_us)
 {
     struct mf_reader shards = mf_reader_of(results);
     struct mf_reader own = mf_reader_of(mf_buf_view(&exec->own));
+    uint32_t parts = exec->multi.command_count;
+    uint64_t us = parts > 0 ? (mf_mono_us() - began_us) / parts : 0;
     mf_resp_array(out, exec->multi.count);
     for (uint32_t i = 0; i < exec->multi.count; i++) {
         const struct queued *queued = &exec->multi.queue[i];
-        if (!queued->is_data) {
+        if (queued->is_data) {
+            tell_data(session, out, &exec->multi, queued, version, &shards, us);
+        } else {
             struct mf_bytes reply = mf_read_blob(&own);
             mf_buf_put(out, reply.data, reply.len);
-            continue;
         }
-        struct mf_result result;
-        if (mf_result_decode(&shards, &result) != MF_OK)
-            result = (struct mf_result){.kind = MF_RESULT_ERROR, .err = MF_INTERNAL};
-        mf_resp_tell(out, (struct mf_resp_telling){queued->row, queued->form, (uint8_t)version},
-                     &result);
     }
 }
 
@@ -303,7 +361,13 @@ static void on_executed(void *arg, const struct mf_result *result)
 {
     struct exec *exec = arg;
     struct mf_resp_call *call = exec->call;
+    struct mf_resp_session *session = call->session;
     unsigned version = call->telling.version;
+    bool done = result->kind == MF_RESULT_TXN && result->integer != 0;
+    if (done && session->client.conn != NULL)
+        answer_own(session, exec);
+    if (exec->multi.has_own)
+        session->held = false;
     struct mf_buf *out = mf_resp_call_reply(call);
     if (result->kind == MF_RESULT_ERROR && result->err == MF_TOO_LARGE)
         tell_failed(out, result, call->telling);
@@ -312,7 +376,7 @@ static void on_executed(void *arg, const struct mf_result *result)
     else if (result->integer == 0)
         mf_resp_null_array(out, version);
     else
-        tell_all(out, exec, version, result->value);
+        tell_all(call->session, out, exec, version, result->value, call->began_us);
     mf_resp_call_end(call);
     free_exec(exec);
 }
@@ -358,7 +422,7 @@ bool mf_resp_exec(struct mf_resp_session *session)
     }
     session->slot = multi->slot != MF_RESP_NO_SLOT ? multi->slot : multi->watched_slot;
     bool elsewhere = mf_resp_is_elsewhere(session, session->slot);
-    if (multi->aborted || elsewhere) {
+    if (multi->aborted || multi->unguarded || elsewhere) {
         if (session->under_way_all[MF_RESP_READS] > 0)
             return false; // as in DISCARD
         mf_resp_multi_forget(session);
@@ -377,19 +441,16 @@ bool mf_resp_exec(struct mf_resp_session *session)
     exec->multi = *multi;
     free(multi);
     session->multi = NULL;
-    if (!answer_own(session, exec)) {
-        mf_resp_reply_error(session, "EXECABORT Transaction discarded because of: the replies are "
-                                     "over limits.max_request");
-        free_exec(exec);
-        return true;
-    }
     if (exec->multi.command_count == 0 && exec->multi.watched == 0) {
-        tell_all(mf_resp_reply_begin(session), exec, session->version, mf_bytes_of(NULL, 0));
+        answer_own(session, exec);
+        tell_all(session, mf_resp_reply_begin(session), exec, session->version,
+                 mf_bytes_of(NULL, 0), 0);
         mf_resp_reply_end(session);
         free_exec(exec);
         return true;
     }
     exec->call = mf_resp_call_begin(session, MF_RESP_FORM_PLAIN, exec_touch);
+    session->held = exec->multi.has_own;
     send_txn(session, exec);
     return true;
 }
@@ -431,6 +492,8 @@ static void end_watching(struct watching *watching)
     struct mf_resp_session *session = call->session;
     if (watching->error.err == MF_OK && session->client.conn != NULL)
         add_conditions(session, watching);
+    else if (session->client.conn != NULL)
+        mf_resp_multi_unguarded(session);
     struct mf_buf *out = mf_resp_call_reply(call);
     if (watching->error.err == MF_OK)
         mf_resp_status(out, "OK");
@@ -456,6 +519,13 @@ static void on_version(void *arg, const struct mf_result *result)
         end_watching(watching);
 }
 
+static bool refuse_watch(struct mf_resp_session *session, const char *text)
+{
+    mf_resp_multi_unguarded(session);
+    mf_resp_reply_error(session, text);
+    return true;
+}
+
 // The limits of the key are those of every command; *bytes: what all of them take in the log.
 static bool keys_fit(const struct mf_resp_session *session, size_t *bytes)
 {
@@ -479,23 +549,18 @@ bool mf_resp_watch(struct mf_resp_session *session)
         return true;
     }
     if (!keys_fit(session, &bytes)) {
-        mf_resp_errorf(mf_resp_reply_begin(session), "ERR a key is not 1 to %zu bytes",
-                       session->ask.key_bytes_max);
-        mf_resp_reply_end(session);
-        return true;
+        char text[64];
+        snprintf(text, sizeof(text), "ERR a key is not 1 to %zu bytes", session->ask.key_bytes_max);
+        return refuse_watch(session, text);
     }
     uint32_t watched = session->multi != NULL ? session->multi->watched : 0;
-    if (count > WATCHED_MAX - watched) {
-        mf_resp_reply_error(session, "ERR 10000 keys are watched, no more are allowed");
-        return true;
-    }
+    if (count > WATCHED_MAX - watched)
+        return refuse_watch(session, "ERR 10000 keys are watched, no more are allowed");
     if (mf_resp_must_wait(session, touch) || session->under_way_all[MF_RESP_READS] > 0)
         return false;
     bytes += session->multi != NULL ? session->multi->conditions.len : 0;
-    if (bytes > session->client.reactor->node->config.request_bytes_max) {
-        mf_resp_reply_error(session, "ERR the keys that are watched are over limits.max_request");
-        return true;
-    }
+    if (bytes > session->client.reactor->node->config.request_bytes_max)
+        return refuse_watch(session, "ERR the keys that are watched are over limits.max_request");
     struct watching *watching = mf_calloc(1, sizeof(*watching));
     watching->call = mf_resp_call_begin(session, MF_RESP_FORM_PLAIN, touch);
     watching->count = count;

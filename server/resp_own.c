@@ -8,7 +8,6 @@
 #include "server/resp_internal.h"
 #include "server/roster.h"
 
-#define REDIS_VERSION "7.0.15"
 // Every connection may keep so much, three times.
 #define NAME_BYTES_MAX 1024u
 #define WRONGPASS "WRONGPASS invalid username-password pair or user is disabled."
@@ -100,11 +99,12 @@ static void set_text(char **text, struct mf_bytes value)
     (*text)[value.len] = '\0';
 }
 
+// Where any user fits, it can have any name: one that would spoil CLIENT LIST is not told.
 static void log_in(struct mf_resp_session *session, struct mf_bytes user)
 {
     session->client.authorized = true;
-    if (user.len <= MF_RESP_USER_BYTES_MAX)
-        set_text(&session->user, user);
+    bool fine = user.len <= MF_RESP_USER_BYTES_MAX && is_name(user);
+    set_text(&session->user, fine ? user : mf_bytes_str("?"));
 }
 
 // Without a password there is Redis's one user, who needs none.
@@ -188,7 +188,7 @@ static bool hello(struct mf_resp_session *session)
     mf_resp_bulk_str(out, "server");
     mf_resp_bulk_str(out, "redis");
     mf_resp_bulk_str(out, "version");
-    mf_resp_bulk_str(out, REDIS_VERSION);
+    mf_resp_bulk_str(out, MF_RESP_REDIS_VERSION);
     mf_resp_bulk_str(out, "proto");
     mf_resp_int(out, session->version);
     mf_resp_bulk_str(out, "id");
@@ -264,6 +264,36 @@ static bool wait_replicas(struct mf_resp_session *session)
         return done_error(session, "ERR timeout is negative");
     const struct mf_reactor *reactor = session->client.reactor;
     mf_resp_int(mf_resp_reply_begin(session), (int64_t)reactor->roster->copies - 1);
+    mf_resp_reply_end(session);
+    return true;
+}
+
+// What is acknowledged is on the disks of a majority, where it goes to disks at all.
+static bool wait_disks(struct mf_resp_session *session)
+{
+    const struct mf_reactor *reactor = session->client.reactor;
+    bool durable = reactor->node->config.durability == MF_DURABILITY_FSYNC;
+    int64_t locals;
+    int64_t replicas;
+    int64_t timeout_ms;
+    if (!mf_resp_integer(mf_resp_word(session, 1), &locals) ||
+        !mf_resp_integer(mf_resp_word(session, 2), &replicas))
+        return done_error(session, MF_RESP_NOT_INTEGER);
+    if (locals < 0 || locals > 1)
+        return done_error(session, "ERR value is out of range, value must between 0 and 1");
+    if (replicas < 0)
+        return done_error(session, "ERR value is out of range, must be positive");
+    if (!mf_resp_integer(mf_resp_word(session, 3), &timeout_ms))
+        return done_error(session, "ERR timeout is not an integer or out of range");
+    if (timeout_ms < 0)
+        return done_error(session, "ERR timeout is negative");
+    if (locals > 0 && !durable)
+        return done_error(session, "ERR WAITAOF cannot be used when numlocal is set but "
+                                   "appendonly is disabled.");
+    struct mf_buf *out = mf_resp_reply_begin(session);
+    mf_resp_array(out, 2);
+    mf_resp_int(out, durable);
+    mf_resp_int(out, durable ? reactor->roster->copies / 2 : 0);
     mf_resp_reply_end(session);
     return true;
 }
@@ -413,6 +443,7 @@ static own_handler *const handlers[MF_RESP_OWN_COUNT] = {
     [MF_RESP_QUIT] = quit,
     [MF_RESP_TIME] = tell_time,
     [MF_RESP_WAIT] = wait_replicas,
+    [MF_RESP_WAITAOF] = wait_disks,
     [MF_RESP_CLUSTER_MODE] = cluster_mode,
     [MF_RESP_CLUSTER] = mf_resp_cluster,
     [MF_RESP_HELP] = help,
@@ -426,8 +457,20 @@ static own_handler *const handlers[MF_RESP_OWN_COUNT] = {
     [MF_RESP_CLIENT_ON_OFF] = client_on_off,
     [MF_RESP_CLIENT_REPLY] = client_reply,
     [MF_RESP_COMMAND] = command,
+    [MF_RESP_ACL_WHOAMI] = mf_resp_acl_whoami,
+    [MF_RESP_ACL_LIST] = mf_resp_acl_list,
+    [MF_RESP_ACL_USERS] = mf_resp_acl_users,
+    [MF_RESP_ACL_CAT] = mf_resp_acl_cat,
     [MF_RESP_FUNCTION_FLUSH] = function_flush,
     [MF_RESP_FUNCTION_LIST] = function_list,
+    [MF_RESP_CONFIG_GET] = mf_resp_config_get,
+    [MF_RESP_CONFIG_SET] = mf_resp_config_set,
+    [MF_RESP_CONFIG_RESETSTAT] = mf_resp_config_resetstat,
+    [MF_RESP_CONFIG_REWRITE] = mf_resp_config_rewrite,
+    [MF_RESP_MEMORY_NONE] = mf_resp_memory_none,
+    [MF_RESP_MEMORY_PURGE] = mf_resp_memory_purge,
+    [MF_RESP_MEMORY_STATS] = mf_resp_memory_stats,
+    [MF_RESP_DEBUG] = mf_resp_debug,
     [MF_RESP_KEYS] = mf_resp_keys,
     [MF_RESP_RANDOMKEY] = mf_resp_randomkey,
     [MF_RESP_MULTI] = mf_resp_multi,
@@ -435,10 +478,24 @@ static own_handler *const handlers[MF_RESP_OWN_COUNT] = {
     [MF_RESP_DISCARD] = mf_resp_discard,
     [MF_RESP_WATCH] = mf_resp_watch,
     [MF_RESP_UNWATCH] = mf_resp_unwatch,
+    [MF_RESP_PUBLISH] = mf_resp_publish,
+    [MF_RESP_PUBSUB_CHANNELS] = mf_resp_pubsub_channels,
+    [MF_RESP_PUBSUB_NUMSUB] = mf_resp_pubsub_numsub,
+    [MF_RESP_PUBSUB_NUMPAT] = mf_resp_pubsub_numpat,
     [MF_RESP_SUBSCRIBE] = mf_resp_subscribe,
     [MF_RESP_PSUBSCRIBE] = mf_resp_psubscribe,
     [MF_RESP_UNSUBSCRIBE] = mf_resp_unsubscribe,
     [MF_RESP_PUNSUBSCRIBE] = mf_resp_punsubscribe,
+    [MF_RESP_INFO] = mf_resp_info,
+    [MF_RESP_SLOWLOG_GET] = mf_resp_slowlog_get,
+    [MF_RESP_SLOWLOG_LEN] = mf_resp_slowlog_len,
+    [MF_RESP_SLOWLOG_RESET] = mf_resp_slowlog_reset,
+    [MF_RESP_LATENCY_DOCTOR] = mf_resp_latency_doctor,
+    [MF_RESP_LATENCY_GRAPH] = mf_resp_latency_graph,
+    [MF_RESP_LATENCY_HISTOGRAM] = mf_resp_latency_histogram,
+    [MF_RESP_LATENCY_HISTORY] = mf_resp_latency_history,
+    [MF_RESP_LATENCY_LATEST] = mf_resp_latency_latest,
+    [MF_RESP_LATENCY_RESET] = mf_resp_latency_reset,
 };
 
 bool mf_resp_own(struct mf_resp_session *session)

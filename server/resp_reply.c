@@ -12,6 +12,7 @@
 
 #define FREE_CALLS_MAX 4096u
 #define KEEP_REPLY_BYTES 1024u
+#define KEEP_WORDS_BYTES 256u
 
 static struct mf_resp_call *take_call(struct mf_resp_session *session)
 {
@@ -28,10 +29,12 @@ static void give_back(struct mf_resp_door *door, struct mf_resp_call *call)
 {
     if (door->free_count == FREE_CALLS_MAX) {
         mf_buf_free(&call->reply);
+        mf_buf_free(&call->words);
         free(call);
         return;
     }
     mf_buf_clear(&call->reply, KEEP_REPLY_BYTES);
+    mf_buf_clear(&call->words, KEEP_WORDS_BYTES);
     call->next = door->free;
     door->free = call;
     door->free_count++;
@@ -71,12 +74,14 @@ static struct mf_resp_call *new_call(struct mf_resp_session *session, struct mf_
 {
     struct mf_resp_call *call = take_call(session);
     struct mf_buf kept = call->reply;
+    struct mf_buf words = call->words;
     *call = (struct mf_resp_call){.session = session,
                                   .touch = touch,
                                   .slot = session->slot,
                                   .bytes = session->request_bytes,
                                   .silent = session->replies != MF_RESP_SENT,
-                                  .reply = kept};
+                                  .reply = kept,
+                                  .words = words};
     if (session->last != NULL)
         session->last->next = call;
     else
@@ -110,6 +115,9 @@ struct mf_resp_call *mf_resp_call_begin(struct mf_resp_session *session, enum mf
 {
     struct mf_resp_call *call = new_call(session, touch);
     call->telling = (struct mf_resp_telling){session->ask.row, form, session->version};
+    call->began_us = session->asked_us;
+    session->later = true;
+    session->fresh = call;
     return call;
 }
 
@@ -130,28 +138,29 @@ struct mf_buf *mf_resp_call_reply(struct mf_resp_call *call)
     return out;
 }
 
-static void count_error(struct mf_resp_session *session, const struct mf_buf *out)
+// What was written since the reply began.
+static struct mf_bytes reply_in(const struct mf_resp_session *session, const struct mf_buf *out)
 {
-    if (out->len > session->reply_at && out->data[session->reply_at] == '-')
-        mf_client_count_error(&session->client);
+    if (out->len <= session->reply_at)
+        return mf_bytes_of(NULL, 0);
+    return mf_bytes_of(out->data + session->reply_at, out->len - session->reply_at);
 }
 
 void mf_resp_call_end(struct mf_resp_call *call)
 {
     struct mf_resp_session *session = call->session;
+    struct mf_buf *out = &session->unwanted;
     count_touch(session, call->touch, -1);
-    if (!is_wanted(call)) {
-        count_error(session, &session->unwanted);
-        mf_buf_clear(&session->unwanted, KEEP_REPLY_BYTES);
-    } else if (session->first == call) {
-        struct mf_buf *out = mf_conn_output(session->client.conn);
-        count_error(session, out);
+    if (is_wanted(call) && session->first == call) {
+        out = mf_conn_output(session->client.conn);
         mf_client_learn_reply(&session->client, out->len - session->reply_at);
-    } else {
-        count_error(session, &call->reply);
-        mf_client_learn_reply(&session->client, call->reply.len);
-        session->client.held_bytes += call->reply.len;
+    } else if (is_wanted(call)) {
+        out = &call->reply;
+        mf_client_learn_reply(&session->client, out->len);
+        session->client.held_bytes += out->len;
     }
+    mf_resp_account_call(call, mf_resp_account_reply(session, reply_in(session, out)));
+    mf_buf_clear(&session->unwanted, KEEP_REPLY_BYTES);
     call->done = true;
     send_ready(session);
     mf_resp_session_release(session);
@@ -169,6 +178,7 @@ void mf_resp_call_result(void *arg, const struct mf_result *result)
 {
     struct mf_resp_call *call = arg;
     mf_resp_call_tell(call, mf_resp_call_reply(call), result);
+    mf_resp_account_lookup(call->session, call->op, call->telling.form, result);
     mf_resp_call_end(call);
 }
 
@@ -190,17 +200,19 @@ struct mf_buf *mf_resp_reply_begin(struct mf_resp_session *session)
 
 void mf_resp_reply_end(struct mf_resp_session *session)
 {
-    if (session->capture != NULL)
-        return;
-    if (session->replies != MF_RESP_SENT) {
+    if (session->capture != NULL) {
+        session->outcome = mf_resp_account_reply(session, reply_in(session, session->capture));
+    } else if (session->replies != MF_RESP_SENT) {
+        session->outcome = mf_resp_account_reply(session, reply_in(session, &session->unwanted));
         mf_buf_clear(&session->unwanted, KEEP_REPLY_BYTES);
     } else if (session->first == NULL) {
-        count_error(session, mf_conn_output(session->client.conn));
+        const struct mf_buf *out = mf_conn_output(session->client.conn);
+        session->outcome = mf_resp_account_reply(session, reply_in(session, out));
         mf_conn_wrote(session->client.conn);
     } else {
         struct mf_resp_call *call = session->last;
         count_touch(session, call->touch, -1);
-        count_error(session, &call->reply);
+        session->outcome = mf_resp_account_reply(session, mf_buf_view(&call->reply));
         session->client.held_bytes += call->reply.len;
         call->done = true;
     }

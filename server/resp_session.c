@@ -1,6 +1,7 @@
 // Connections that speak the Redis protocol: bytes to requests, requests to whoever carries them
 // out; see resp_session.h.
 #include <netdb.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -9,9 +10,11 @@
 #include "server/hotkeys.h"
 #include "server/resp_internal.h"
 
-struct mf_resp_door *mf_resp_door_new(void)
+struct mf_resp_door *mf_resp_door_new(const struct mf_node *node)
 {
-    return mf_calloc(1, sizeof(struct mf_resp_door));
+    struct mf_resp_door *door = mf_calloc(1, sizeof(*door));
+    door->stats = mf_resp_stats_new(&node->resp_settings);
+    return door;
 }
 
 void mf_resp_door_free(struct mf_resp_door *door)
@@ -20,8 +23,11 @@ void mf_resp_door_free(struct mf_resp_door *door)
         struct mf_resp_call *call = door->free;
         door->free = call->next;
         mf_buf_free(&call->reply);
+        mf_buf_free(&call->words);
         free(call);
     }
+    mf_resp_names_free(door->names);
+    mf_resp_stats_free(door->stats);
     free(door);
 }
 
@@ -54,11 +60,15 @@ static bool run_data(struct mf_resp_session *session)
         return true;
     }
     struct mf_resp_touch touch = mf_resp_touch_of(&ask->command);
-    if (mf_resp_must_wait(session, touch))
+    if (mf_resp_must_wait(session, touch)) {
+        session->waits = true;
+        session->waits_for = touch;
         return false;
+    }
     mf_hotkeys_note(reactor->hotkeys, &ask->command);
-    mf_resp_start(session, &ask->command, mf_resp_call_result,
-                  mf_resp_call_begin(session, ask->form, touch));
+    struct mf_resp_call *call = mf_resp_call_begin(session, ask->form, touch);
+    call->op = ask->command.op;
+    mf_resp_start(session, &ask->command, mf_resp_call_result, call);
     return true;
 }
 
@@ -89,6 +99,10 @@ static bool run(struct mf_resp_session *session)
     if (!mf_resp_ask_find(ask)) {
         mf_resp_multi_abort(session);
         mf_resp_reply_error(session, (const char *)ask->error.data);
+        session->outcome = MF_RESP_REFUSED;
+        // A subcommand that there is none of is counted with its container.
+        if (ask->row == NULL)
+            ask->row = mf_resp_find(ask->words, 1);
         return true;
     }
     session->asked = ask->row;
@@ -115,6 +129,7 @@ static bool run(struct mf_resp_session *session)
                        "QUIT / RESET are allowed in this context",
                        ask->row->name);
         mf_resp_reply_end(session);
+        session->outcome = MF_RESP_REFUSED;
         return true;
     }
     if (mf_resp_in_multi(session) && (ask->row->flags & MF_RESP_UNQUEUED) == 0)
@@ -130,7 +145,7 @@ static void begin_request(struct mf_resp_session *session)
     ask->count = session->request.word_count;
     ask->key_bytes_max = config->key_bytes_max;
     ask->value_bytes_max = config->value_bytes_max;
-    session->asked_us = mf_reactor_now_us(session->client.reactor);
+    mf_resp_account_begin(session);
 }
 
 static void end_request(struct mf_resp_session *session)
@@ -139,6 +154,7 @@ static void end_request(struct mf_resp_session *session)
         session->replies = MF_RESP_SENT;
     else if (session->replies == MF_RESP_SKIP_NEXT)
         session->replies = MF_RESP_SKIPPED;
+    mf_resp_account_end(session);
     mf_resp_ask_trim(&session->ask);
     mf_client_count_request(&session->client);
 }
@@ -152,6 +168,12 @@ static enum mf_err on_data(void *arg, struct mf_conn *conn, struct mf_bytes inpu
                                     .stranger = !mf_client_is_open(&session->client)};
     size_t size = 0;
     *used = 0;
+    // Before it is understood once more: it may be long, and be offered again by each call's end.
+    if (session->held || (session->waits && mf_resp_must_wait(session, session->waits_for))) {
+        mf_client_wait(&session->client);
+        return MF_OK;
+    }
+    session->waits = false;
     enum mf_err err = mf_resp_parse(&session->request, input, &limits, &size);
     if (err == MF_AGAIN)
         return MF_OK;
@@ -187,6 +209,7 @@ static void on_closed(void *arg, struct mf_conn *conn, const char *reason)
         session->next->prev = session->prev;
     mf_resp_listen_no_more(session);
     mf_resp_map_no_more(session);
+    mf_resp_sleep_no_more(session);
     mf_client_closed(&session->client);
     mf_resp_session_release(session);
 }
@@ -208,7 +231,7 @@ static void name_local(struct mf_resp_session *session)
     char text[300];
     address.port = (uint16_t)strtoul(port, NULL, 10);
     mf_address_format(&address, text, sizeof(text));
-    strncpy(session->local, text, sizeof(session->local) - 1);
+    snprintf(session->local, sizeof(session->local), "%s", text);
 }
 
 void mf_resp_accepted(struct mf_reactor *reactor, int fd, bool cluster)

@@ -11,8 +11,11 @@
 
 // What a reactor knows of its connections of this kind.
 struct mf_resp_door;
-struct mf_resp_door *mf_resp_door_new(void);
+struct mf_resp_door *mf_resp_door_new(const struct mf_node *node);
 void mf_resp_door_free(struct mf_resp_door *door); // they are all gone
+
+// What a client of another node has published: the content of an item. MF_CORRUPT when it is none.
+MF_MUST_USE enum mf_err mf_resp_take_published(struct mf_reactor *reactor, struct mf_bytes content);
 
 // Every few tens of milliseconds.
 void mf_resp_door_tick(struct mf_reactor *reactor);

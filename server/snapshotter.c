@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "base/clock.h"
+#include "base/counter.h"
 #include "base/log.h"
 #include "rpc/msgpack_rpc.h"
 #include "server/request.h"
@@ -44,6 +45,12 @@ struct mf_snapshotter {
     bool has_thread; // under mf_node.mutex, as thread
     pthread_t thread;
     struct job *_Atomic job;
+    // Written by whoever has set `busy`, read by any (relaxed).
+    _Atomic uint64_t begun_us;
+    _Atomic uint64_t saved_unix_s;
+    _Atomic uint64_t saved;
+    _Atomic uint64_t took_us;
+    _Atomic bool failed;
 };
 
 struct mf_snapshotter *mf_snapshotter_new(struct mf_node *node)
@@ -152,6 +159,27 @@ static enum mf_err write_shards(struct job *job)
     return err;
 }
 
+static void note_end(struct mf_snapshotter *snapshotter, const struct job *job)
+{
+    atomic_store_explicit(&snapshotter->failed, job->err != MF_OK, memory_order_relaxed);
+    mf_counter_set(&snapshotter->begun_us, 0);
+    if (job->err != MF_OK)
+        return;
+    mf_counter_add(&snapshotter->saved, 1);
+    mf_counter_set(&snapshotter->took_us, mf_mono_us() - job->started_us);
+    mf_counter_set(&snapshotter->saved_unix_s, mf_wall_us() / 1000000);
+}
+
+void mf_snapshotter_stats(const struct mf_snapshotter *snapshotter,
+                          struct mf_snapshotter_stats *stats)
+{
+    stats->begun_us = mf_counter_read(&snapshotter->begun_us);
+    stats->saved_unix_s = mf_counter_read(&snapshotter->saved_unix_s);
+    stats->saved = mf_counter_read(&snapshotter->saved);
+    stats->took_us = mf_counter_read(&snapshotter->took_us);
+    stats->failed = atomic_load_explicit(&snapshotter->failed, memory_order_relaxed);
+}
+
 static void tell(struct mf_reactor *reactor, struct mf_task *task)
 {
     (void)reactor;
@@ -175,6 +203,7 @@ static void tell(struct mf_reactor *reactor, struct mf_task *task)
                seconds);
     else
         mf_log(MF_ERROR, "snapshot %s failed: %s", job->name, job->message);
+    note_end(job->snapshotter, job);
     // Only now may another begin: its thread's start waits for the end of the one that posted this.
     atomic_store(&job->snapshotter->busy, false);
     job->done(job->arg, job->err, job->message, mf_buf_view(&out));
@@ -258,6 +287,7 @@ void mf_snapshotter_start(struct mf_snapshotter *snapshotter, struct mf_reactor 
     job->done = done;
     job->arg = arg;
     job->started_us = mf_mono_us();
+    mf_counter_set(&snapshotter->begun_us, job->started_us);
     snprintf(job->name, sizeof(job->name), "%.*s", (int)name.len, (const char *)name.data);
     mf_walk_pipe_init(&job->pipe);
     atomic_store(&snapshotter->job, job);

@@ -15,6 +15,16 @@ struct mf_snapshotter *mf_snapshotter_new(struct mf_node *node);
 // On a reactor. done is called there; packed: {path, keys, bytes, shards, seconds}.
 void mf_snapshotter_start(struct mf_snapshotter *snapshotter, struct mf_reactor *reactor,
                           struct mf_bytes name, mf_admin_done *done, void *arg);
+// Any thread.
+struct mf_snapshotter_stats {
+    uint64_t begun_us;     // monotonic: of the one that is being written; 0 = none is
+    uint64_t saved_unix_s; // when the last one was finished; 0 = none since the start
+    uint64_t saved;        // how many were
+    uint64_t took_us;      // the last one that was
+    bool failed;           // the last one
+};
+void mf_snapshotter_stats(const struct mf_snapshotter *snapshotter,
+                          struct mf_snapshotter_stats *stats);
 // When the reactors' threads have ended: gives up what is being written.
 void mf_snapshotter_stop(struct mf_snapshotter *snapshotter);
 void mf_snapshotter_free(struct mf_snapshotter *snapshotter);

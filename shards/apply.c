@@ -30,11 +30,16 @@ struct mf_entry *mf_shard_find_live(struct mf_shard *shard, struct mf_bytes key)
     return NULL;
 }
 
-static bool version_holds(const struct mf_command *command, const struct mf_entry *entry)
+static bool conditions_hold(const struct mf_command *command, const struct mf_entry *entry)
 {
-    if ((command->flags & MF_IF_VERSION) == 0)
+    if ((command->flags & (MF_IF_VERSION | MF_IF_EQUAL | MF_IF_OTHER)) == 0)
         return true;
-    return command->if_version == (entry != NULL ? mf_entry_version(entry) : 0);
+    bool equal = entry != NULL && mf_bytes_equal(mf_entry_value(entry), command->body);
+    if (((command->flags & MF_IF_EQUAL) != 0 && !equal) ||
+        ((command->flags & MF_IF_OTHER) != 0 && equal))
+        return false;
+    return (command->flags & MF_IF_VERSION) == 0 ||
+           command->if_version == (entry != NULL ? mf_entry_version(entry) : 0);
 }
 
 static bool may_set(const struct mf_command *command, const struct mf_entry *entry)
@@ -43,7 +48,7 @@ static bool may_set(const struct mf_command *command, const struct mf_entry *ent
         return false;
     if ((command->flags & MF_XX) != 0 && entry == NULL)
         return false;
-    return version_holds(command, entry);
+    return conditions_hold(command, entry);
 }
 
 static uint64_t deadline_to_set(const struct mf_shard *shard, const struct mf_command *command,
@@ -104,7 +109,7 @@ static void apply_del(struct mf_shard *shard, const struct mf_command *command, 
     int64_t deleted = 0;
     for (uint32_t i = 0; i < command->item_count; i++) {
         struct mf_entry *entry = mf_shard_find_live(shard, command->items[i].key);
-        if (entry == NULL || !version_holds(command, entry))
+        if (entry == NULL || !conditions_hold(command, entry))
             continue;
         mf_shard_drop(shard, entry, MF_CHANGE_DELETE);
         deleted++;
@@ -227,6 +232,9 @@ enum mf_err mf_apply_command(struct mf_shard *shard, const struct mf_command *co
     case MF_OP_SETRANGE:
         mf_apply_setrange(shard, command, out);
         return MF_OK;
+    case MF_OP_SETBIT:
+        mf_apply_setbit(shard, command, out);
+        return MF_OK;
     case MF_OP_RENAME:
         mf_apply_rename(shard, command, out);
         return MF_OK;
@@ -272,6 +280,7 @@ enum mf_err mf_apply_command(struct mf_shard *shard, const struct mf_command *co
     case MF_OP_STRLEN:
     case MF_OP_GETRANGE:
     case MF_OP_DEADLINE:
+    case MF_OP_OBJECT:
         break;
     }
     // A read that went through the log: the state at this entry.

@@ -11,8 +11,7 @@
 // A 64-bit signed integer in decimal, with its sign.
 #define INTEGER_CHARS_MAX 20u
 
-// `0` or `-?[1-9][0-9]*` within 64 signed bits.
-static bool read_integer(struct mf_bytes text, int64_t *out)
+bool mf_shard_integer(struct mf_bytes text, int64_t *out)
 {
     bool negative = text.len > 0 && text.data[0] == '-';
     size_t at = negative ? 1 : 0;
@@ -38,7 +37,7 @@ void mf_apply_incr(struct mf_shard *shard, const struct mf_command *command, str
     struct mf_bytes key = command->items[0].key;
     struct mf_entry *entry = mf_shard_find_live(shard, key);
     int64_t value = 0;
-    if (entry != NULL && !read_integer(mf_entry_value(entry), &value)) {
+    if (entry != NULL && !mf_shard_integer(mf_entry_value(entry), &value)) {
         mf_result_error(out, MF_NOT_INTEGER, NULL);
         return;
     }
@@ -137,6 +136,30 @@ void mf_apply_setrange(struct mf_shard *shard, const struct mf_command *command,
     }
     mf_shard_overwrite(shard, entry, item->key, at, item->value);
     mf_result_int(out, (int64_t)len);
+}
+
+// A bit that is what it was is no change, unless the value grows.
+void mf_apply_setbit(struct mf_shard *shard, const struct mf_command *command, struct mf_buf *out)
+{
+    struct mf_bytes key = command->items[0].key;
+    struct mf_entry *entry = mf_shard_find_live(shard, key);
+    struct mf_bytes value = entry != NULL ? mf_entry_value(entry) : mf_bytes_of(NULL, 0);
+    uint64_t at = command->number / 16;
+    uint8_t mask = (uint8_t)(0x80u >> (command->number / 2 % 8));
+    if (at >= command->limit) {
+        mf_result_error(out, MF_TOO_LARGE, "the value would be over limits.max_value");
+        return;
+    }
+    uint8_t before = at < value.len ? value.data[at] : 0;
+    uint8_t after = (uint8_t)(command->number % 2 != 0 ? before | mask : before & ~mask);
+    if (at >= value.len || before != after) {
+        if (!mf_apply_may_build(shard, at < value.len ? value.len : (size_t)at + 1)) {
+            mf_result_error(out, MF_TOO_LARGE, MF_TXN_TOO_LARGE);
+            return;
+        }
+        mf_shard_overwrite(shard, entry, key, (size_t)at, mf_bytes_of(&after, 1));
+    }
+    mf_result_int(out, (before & mask) != 0);
 }
 
 // The value, before it goes.

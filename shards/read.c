@@ -18,6 +18,10 @@
 // Keys that are fetched ahead at a time.
 #define AHEAD_KEYS 32u
 
+// Of OBJECT: a bucket of its own; a place in the heap, and one that is spare.
+#define SHARE_TABLE_BYTES_MAX 64u
+#define SHARE_HEAP_BYTES_MAX 16u
+
 struct view {
     const struct mf_shard *shard;
     struct mf_map_reader *reader; // NULL on the owner's thread
@@ -185,6 +189,40 @@ static void answer_getrange(struct view *view, const struct mf_command *command,
     mf_result_bytes(out, part_of(value, (int64_t)command->number, command->last));
 }
 
+// What a key takes of something that all share: the mean, or where there are few keys in it what
+// one more may need.
+static uint64_t share(uint64_t bytes, uint64_t keys, uint64_t most)
+{
+    uint64_t mean = (bytes + keys / 2) / keys;
+    return mean < most ? mean : most;
+}
+
+// Only the owner knows how large the table is; false for any other.
+static bool answer_object(struct view *view, const struct mf_command *command, struct mf_buf *out)
+{
+    if (view->reader != NULL)
+        return false;
+    const struct mf_entry *entry = find_live(view, command->items[0].key);
+    if (entry == NULL) {
+        mf_result_nil(out);
+        return true;
+    }
+    struct mf_shard_memory memory;
+    mf_shard_memory(view->shard, &memory);
+    struct mf_bytes value = mf_entry_value(entry);
+    uint64_t bytes =
+        mf_entry_bytes(entry) + share(memory.table_bytes, memory.keys, SHARE_TABLE_BYTES_MAX);
+    if (mf_entry_deadline(entry) != MF_NO_DEADLINE)
+        bytes += share(memory.heap_bytes, view->shard->heap.count, SHARE_HEAP_BYTES_MAX);
+    int64_t integer;
+    size_t list = mf_result_list_begin(out, 3);
+    mf_result_int(out, (int64_t)bytes);
+    mf_result_int(out, (int64_t)value.len);
+    mf_result_int(out, mf_shard_integer(value, &integer));
+    mf_result_list_end(out, list);
+    return true;
+}
+
 struct dead_keys {
     const struct mf_shard *shard;
     uint64_t count;
@@ -259,6 +297,8 @@ static bool answer_keys(struct view *view, const struct mf_command *command, str
     case MF_OP_GETRANGE:
         answer_getrange(view, command, out);
         return true;
+    case MF_OP_OBJECT:
+        return answer_object(view, command, out);
     case MF_OP_TXN_READ:
         answer_txn(view, command, out);
         return true;

@@ -348,6 +348,7 @@ void mf_shard_counters(const struct mf_shard *shard, struct mf_shard_counters *c
 void mf_shard_memory(const struct mf_shard *shard, struct mf_shard_memory *memory)
 {
     memory->keys = mf_map_count(shard->keys);
+    memory->expiring = shard->heap.count;
     memory->ids = mf_map_count(shard->ids);
     memory->key_bytes = mf_map_entry_bytes(shard->keys);
     memory->table_bytes = mf_map_bytes(shard->keys) - memory->key_bytes;

@@ -72,8 +72,8 @@ MF_MUST_USE enum mf_err mf_shard_apply(struct mf_shard *shard, uint64_t index, u
 // False while the group has no hash seed.
 bool mf_shard_seeded(const struct mf_shard *shard);
 
-// Answers a read (GET, MGET, HAS, TTL, DEADLINE, STRLEN, GETRANGE, SIZE, SCAN, TXN_READ) at log
-// time `log_now_us` by appending one encoded result to out. A key is dead where log_now_us >=
+// Answers a read (GET, MGET, HAS, TTL, DEADLINE, STRLEN, GETRANGE, OBJECT, SIZE, SCAN, TXN_READ) at
+// log time `log_now_us` by appending one encoded result to out. A key is dead where log_now_us >=
 // deadline. A death that no applied entry's log time has reached yet could be undone by a leader
 // with a later-running clock, so then nothing is appended and MF_AGAIN is returned: the caller
 // proposes an EXPIRE_DUE entry at its log time (or any other entry) and reads again once it is
@@ -81,7 +81,7 @@ bool mf_shard_seeded(const struct mf_shard *shard);
 MF_MUST_USE enum mf_err mf_shard_read(struct mf_shard *shard, const struct mf_command *command,
                                       uint64_t log_now_us, struct mf_buf *out);
 
-// The same for what is neither SIZE nor SCAN on any thread, through this thread's reader of
+// The same for what is none of OBJECT, SIZE and SCAN on any thread, through this thread's reader of
 // mf_shard_map. What it answers is the state between two entries, or within one before or after an
 // EXPIRE_DUE, at a moment within the call. MF_AGAIN also when another command was applied
 // meanwhile: half of it must not be seen. The shard must
@@ -116,7 +116,8 @@ void mf_shard_counters(const struct mf_shard *shard, struct mf_shard_counters *c
 
 // What the state takes now, in bytes as the allocator gives them.
 struct mf_shard_memory {
-    uint64_t keys; // how many
+    uint64_t keys;     // how many
+    uint64_t expiring; // of them, those with a TTL
     uint64_t ids;
     uint64_t key_bytes;   // entries: header, key and value
     uint64_t id_bytes;    // entries of ids, their table and their heap

@@ -159,6 +159,7 @@ void mf_apply_incrfloat(struct mf_shard *shard, const struct mf_command *command
 void mf_apply_append(struct mf_shard *shard, const struct mf_command *command, struct mf_buf *out);
 void mf_apply_setrange(struct mf_shard *shard, const struct mf_command *command,
                        struct mf_buf *out);
+void mf_apply_setbit(struct mf_shard *shard, const struct mf_command *command, struct mf_buf *out);
 void mf_apply_getdel(struct mf_shard *shard, const struct mf_command *command, struct mf_buf *out);
 void mf_apply_getex(struct mf_shard *shard, const struct mf_command *command, struct mf_buf *out);
 
@@ -190,6 +191,9 @@ MF_MUST_USE enum mf_err mf_apply_txn(struct mf_shard *shard, const struct mf_com
 void mf_journal_open(struct mf_shard *shard, uint64_t built_bytes_max);
 void mf_journal_close(struct mf_shard *shard);
 void mf_journal_undo(struct mf_shard *shard);
+
+// apply_value.c. `0` or `-?[1-9][0-9]*` within 64 signed bits.
+bool mf_shard_integer(struct mf_bytes text, int64_t *out);
 
 // scan.c. now_us and the deaths that no entry has reached are as in mf_shard_read.
 MF_MUST_USE enum mf_err mf_shard_scan(const struct mf_shard *shard,

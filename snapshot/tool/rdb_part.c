@@ -4,8 +4,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "snapshot/tool/crc64.h"
-#include "snapshot/tool/lzf.h"
+#include "base/crc64.h"
+#include "base/lzf.h"
 
 #define PIECE_BYTES (256u * 1024u)
 
@@ -26,7 +26,7 @@ bool rdb_fail(struct rdb *rdb, const char *fault)
 
 static void drop(struct rdb *rdb, size_t count)
 {
-    rdb->crc = crc64(rdb->crc, mf_bytes_of(rdb->input->at, count));
+    rdb->crc = mf_crc64(rdb->crc, mf_bytes_of(rdb->input->at, count));
     input_drop(rdb->input, count);
 }
 
@@ -143,13 +143,13 @@ static bool take_packed(struct rdb *rdb, struct mf_buf *out)
     uint64_t bytes;
     if (!rdb_take_length(rdb, &packed) || !rdb_take_length(rdb, &bytes))
         return false;
-    if (bytes > RDB_STRING_BYTES_MAX || bytes / LZF_RATIO_MAX > packed)
+    if (bytes > RDB_STRING_BYTES_MAX || bytes / MF_LZF_RATIO_MAX > packed)
         return rdb_fail(rdb, "a packed string that claims to be longer than it can be");
     if (!copy(rdb, packed, &rdb->packed))
         return false;
     out->len = 0;
     uint8_t *to = mf_buf_reserve(out, (size_t)bytes + 1);
-    if (!lzf_unpack(mf_buf_view(&rdb->packed), to, (size_t)bytes))
+    if (!mf_lzf_unpack(mf_buf_view(&rdb->packed), to, (size_t)bytes))
         return rdb_fail(rdb, "a packed string that cannot be unpacked");
     out->len = (size_t)bytes;
     return true;

@@ -91,10 +91,10 @@ def compare(redis, mayfly, cases, name):
 
 
 def differential(t, version):
-    node = with_resp(t).nodes[0]
+    node = with_resp(t, **{"security.debug_commands": "yes"}).nodes[0]
     total = 0
     cases = 0
-    with RedisServer(t.dir) as server, Resp(server.address, version) as redis, \
+    with RedisServer(t.dir, "--enable-debug-command", "yes") as server, Resp(server.address, version) as redis, \
             Resp(address(node), version) as mayfly:
         parts = {
             "one key": list(resp_cases.one_key(t.rng, 0.4)),
@@ -102,7 +102,10 @@ def differential(t, version):
             "arities": list(resp_cases.arities()),
             "unknown": list(resp_cases.unknown()),
             "itself": list(resp_cases.about_itself()),
+            "slow moments": list(resp_cases.about_slow_moments()),
             "connection": list(resp_cases.about_the_connection()),
+            "settings": list(resp_cases.settings()),
+            "objects": list(resp_cases.objects()),
             "transactions": list(resp_cases.transactions()),
             "random": list(resp_cases.random_sequences(t.rng, 300, 30)),
         }
@@ -265,7 +268,8 @@ def test_what_one_client_may_ask_for_is_bounded(t):
         "channels that are left": [["UNSUBSCRIBE", *["x"] * 1025]],
         "keys that are watched": large,
         "what short keys become": [["MULTI"], *[["DEL", *["a"] * 100_000]] * 5, ["EXEC"]],
-        "replies of EXEC": [["MULTI"], *[["COMMAND"]] * 400, ["EXEC"]],
+        "settings": [["CONFIG", "GET", *["maxmemory"] * 1025]],
+        "patterns of settings": [["CONFIG", "GET", *["*" + letter * 1000 for letter in "abcde"]]],
     }
     for what, requests in refused.items():
         with Resp(address(node)) as client:
@@ -273,6 +277,10 @@ def test_what_one_client_may_ask_for_is_bounded(t):
     with Resp(address(node)) as client:
         equal(client.pipeline([["WATCH", "{t}k"], ["MULTI"], ["SET", "{t}k", "v"], ["EXEC"]])[-1],
               b"*1\r\n+OK\r\n", "a transaction")
+        reply = client.pipeline([["MULTI"], *[["COMMAND"]] * 400, ["EXEC"]])[-1]
+        true(reply.endswith(b"-ERR not carried out: the replies are over limits.max_request\r\n"),
+             f"the last reply of EXEC: {reply[-100:]!r}")
+        between(2_000_000, len(reply), 2_300_000, "bytes of the replies of EXEC")
 
 
 def test_a_walk_through_many_shards_of_one_thread_needs_no_stack(t):

@@ -378,6 +378,7 @@ def test_slots_without_a_leader_are_left_out_and_not_served(t):
         wait_for(only_mine, 30, "the dead leaders to be forgotten")
         for request in (["SET", key, "v"], ["MSET", key, "v"], ["WATCH", key]):
             equal(client.call(*request), NOT_SERVED, request)
+        client.call("UNWATCH")  # else EXEC would speak of the WATCH that failed
         equal(client.pipeline([["MULTI"], ["SET", key, "v"], ["EXEC"], ["EXEC"]])[2:],
               [NOT_SERVED, b"-ERR EXEC without MULTI\r\n"], "a transaction")
         true(client.call("GET", mine).startswith(b"-CLUSTERDOWN "), "GET of what it led")

@@ -73,7 +73,7 @@ def commands_of(payload, rows):
             keys.append(command.blob())
             if "with value" in items:
                 command.blob()
-        if "body" in fields:
+        if "body" in fields or (flags & (8192 | 16384)) != 0:
             command.blob()
         equal(command.at, len(command.content), f"the length of a {name}")
         commands.append((name, keys))
@@ -106,7 +106,8 @@ def one_of_each(node):
     with Resp(parse_address(node.ready["resp"])) as client:
         for words in (["SETRANGE", "{t}e", "2", "x"], ["INCRBYFLOAT", "{t}f", "0.5"],
                       ["COPY", "{t}e", "{t}g"], ["RENAME", "{t}g", "{t}h"],
-                      ["MSETNX", "{t}i", "1", "{t}j", "2"]):
+                      ["MSETNX", "{t}i", "1", "{t}j", "2"], ["SETBIT", "{t}i", "9", "1"],
+                      ["SET", "{t}j", "3", "IFEQ", "2"], ["DELIFEQ", "{t}j", "2"]):
             true(not client.call(*words).startswith(b"-"), f"{words} is carried out")
     node.call("set", "{t}d", "dies", {"ttl": 1})
     wait_for(lambda: node.call("has", ["{t}d"]) == [False], 10, "the key to die")

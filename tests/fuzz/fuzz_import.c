@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "snapshot/tool/crc64.h"
+#include "base/crc64.h"
 #include "snapshot/tool/lines.h"
 #include "snapshot/tool/rdb.h"
 #include "snapshot/tool/text_in.h"
@@ -85,7 +85,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     mf_buf_put(&file, "REDIS0011", 9);
     mf_buf_put(&file, data, size);
     mf_buf_u8(&file, 0xff);
-    mf_buf_u64(&file, crc64(0, mf_buf_view(&file)));
+    mf_buf_u64(&file, mf_crc64(0, mf_buf_view(&file)));
     try_rdb(mf_buf_view(&file));
     mf_buf_free(&file);
     return 0;

@@ -111,6 +111,16 @@ static inline uint64_t ref_wanted(const struct ref *ref, const struct mf_command
     return (c->flags & MF_KEEP_TTL) != 0 && alive ? slot->deadline_us : REF_NEVER;
 }
 
+// As MF_IF_EQUAL and MF_IF_OTHER want it.
+static inline bool ref_value_fits(const struct mf_command *c, const struct ref_slot *slot,
+                                  bool alive)
+{
+    bool equal = alive && mf_bytes_equal(mf_buf_view(&slot->bytes), c->body);
+    if ((c->flags & MF_IF_EQUAL) != 0)
+        return equal;
+    return (c->flags & MF_IF_OTHER) == 0 || !equal;
+}
+
 static inline void ref_set(struct ref *ref, const struct mf_command *c, struct mf_buf *out)
 {
     struct ref_slot *slot = &ref->keys[ref_number(c->items[0].key)];
@@ -121,6 +131,8 @@ static inline void ref_set(struct ref *ref, const struct mf_command *c, struct m
     if ((c->flags & MF_XX) != 0 && !alive)
         written = false;
     if ((c->flags & MF_IF_VERSION) != 0 && c->if_version != (alive ? slot->version : 0))
+        written = false;
+    if (!ref_value_fits(c, slot, alive))
         written = false;
     struct mf_result result = {.kind = MF_RESULT_WRITTEN};
     result.with_old = (c->flags & MF_WITH_OLD) != 0;
@@ -141,6 +153,8 @@ static inline void ref_del(struct ref *ref, const struct mf_command *c, struct m
         if (!ref_alive(ref, slot))
             continue;
         if ((c->flags & MF_IF_VERSION) != 0 && c->if_version != slot->version)
+            continue;
+        if (!ref_value_fits(c, slot, true))
             continue;
         slot->there = false;
         ref->version++;
@@ -483,6 +497,30 @@ static inline void ref_setrange(struct ref *ref, const struct mf_command *c, str
     mf_buf_free(&sum);
 }
 
+static inline void ref_setbit(struct ref *ref, const struct mf_command *c, struct mf_buf *out)
+{
+    struct ref_slot *slot = &ref->keys[ref_number(c->items[0].key)];
+    bool alive = ref_alive(ref, slot);
+    uint64_t bit = c->number >> 1;
+    struct mf_buf fresh = {0};
+    if (bit / 8 >= c->limit) {
+        mf_result_error(out, MF_TOO_LARGE, "the value would be over limits.max_value");
+        return;
+    }
+    if (alive)
+        mf_buf_put(&fresh, slot->bytes.data, slot->bytes.len);
+    while (fresh.len <= bit / 8)
+        mf_buf_u8(&fresh, 0);
+    uint8_t *byte = &fresh.data[bit / 8];
+    int before = *byte >> (7 - bit % 8) & 1;
+    if ((c->number & 1) != (uint64_t)before)
+        *byte = (uint8_t)(*byte ^ 1u << (7 - bit % 8));
+    if (!alive || !mf_bytes_equal(mf_buf_view(&slot->bytes), mf_buf_view(&fresh)))
+        ref_put(ref, slot, mf_buf_view(&fresh), alive ? slot->deadline_us : REF_NEVER);
+    mf_result_int(out, before);
+    mf_buf_free(&fresh);
+}
+
 static inline void ref_copy_key(struct ref *ref, const struct mf_command *c, struct mf_buf *out)
 {
     struct ref_slot *from = &ref->keys[ref_number(c->items[0].key)];
@@ -665,6 +703,9 @@ static inline void ref_write(struct ref *ref, const struct mf_command *c, struct
         break;
     case MF_OP_SETRANGE:
         ref_setrange(ref, c, out);
+        break;
+    case MF_OP_SETBIT:
+        ref_setbit(ref, c, out);
         break;
     case MF_OP_RENAME:
     case MF_OP_COPY:

@@ -22,7 +22,7 @@ static const enum mf_opcode ops[] = {
     MF_OP_TRANSFER, MF_OP_DRAIN,     MF_OP_INCR,   MF_OP_SCAN,     MF_OP_APPEND,   MF_OP_GETDEL,
     MF_OP_GETEX,    MF_OP_SEED,      MF_OP_INDEX,  MF_OP_TXN,      MF_OP_TXN_READ, MF_OP_EVICT,
     MF_OP_ROSTER,   MF_OP_DEADLINE,  MF_OP_STRLEN, MF_OP_GETRANGE, MF_OP_SETRANGE, MF_OP_RENAME,
-    MF_OP_COPY,     MF_OP_INCRFLOAT,
+    MF_OP_COPY,     MF_OP_INCRFLOAT, MF_OP_OBJECT, MF_OP_SETBIT,
 };
 #define OP_COUNT (sizeof(ops) / sizeof(ops[0]))
 
@@ -47,13 +47,14 @@ static bool has_limit(enum mf_opcode op)
 {
     return op == MF_OP_EXPIRE_DUE || op == MF_OP_TRANSFER || op == MF_OP_DRAIN ||
            op == MF_OP_INCR || op == MF_OP_APPEND || op == MF_OP_SCAN || op == MF_OP_TXN ||
-           op == MF_OP_TXN_READ || op == MF_OP_SETRANGE || op == MF_OP_INCRFLOAT;
+           op == MF_OP_TXN_READ || op == MF_OP_SETRANGE || op == MF_OP_INCRFLOAT ||
+           op == MF_OP_SETBIT;
 }
 
 static bool has_number(enum mf_opcode op)
 {
     return op == MF_OP_INCR || op == MF_OP_SCAN || op == MF_OP_SEED || op == MF_OP_GETRANGE ||
-           op == MF_OP_SETRANGE;
+           op == MF_OP_SETRANGE || op == MF_OP_SETBIT;
 }
 
 static bool is_txn(unsigned op)
@@ -76,13 +77,13 @@ static struct mf_bytes some_bytes(struct mf_rand *rand, size_t len_max)
 }
 
 static const enum mf_opcode inner_ops[] = {
-    MF_OP_GET,     MF_OP_MGET,     MF_OP_HAS,    MF_OP_TTL,      MF_OP_DEADLINE,
-    MF_OP_STRLEN,  MF_OP_GETRANGE, MF_OP_SET,    MF_OP_SETRANGE, MF_OP_RENAME,
-    MF_OP_COPY,    MF_OP_MSET,     MF_OP_DEL,    MF_OP_INCR,     MF_OP_EXPIRE,
-    MF_OP_PERSIST, MF_OP_APPEND,   MF_OP_GETDEL, MF_OP_GETEX,    MF_OP_INCRFLOAT,
+    MF_OP_GET,      MF_OP_MGET,   MF_OP_HAS,       MF_OP_TTL,      MF_OP_DEADLINE, MF_OP_STRLEN,
+    MF_OP_GETRANGE, MF_OP_OBJECT, MF_OP_SET,       MF_OP_SETRANGE, MF_OP_RENAME,   MF_OP_COPY,
+    MF_OP_MSET,     MF_OP_DEL,    MF_OP_INCR,      MF_OP_EXPIRE,   MF_OP_PERSIST,  MF_OP_APPEND,
+    MF_OP_GETDEL,   MF_OP_GETEX,  MF_OP_INCRFLOAT, MF_OP_SETBIT,
 };
 #define INNER_OP_COUNT (sizeof(inner_ops) / sizeof(inner_ops[0]))
-#define INNER_READ_COUNT 7 // of them, at the beginning
+#define INNER_READ_COUNT 8 // of them, at the beginning
 
 static void make_fields(struct mf_rand *rand, struct mf_command *command, struct mf_item *items);
 
@@ -149,7 +150,7 @@ static void make_command(struct mf_rand *rand, struct mf_command *command, struc
 static void make_fields(struct mf_rand *rand, struct mf_command *command, struct mf_item *items)
 {
     command->items = items;
-    command->flags = (uint32_t)mf_rand_below(rand, 4096);
+    command->flags = (uint32_t)mf_rand_below(rand, 1u << 15);
     command->expiry = (enum mf_expiry)mf_rand_below(rand, 3);
     if (command->op == MF_OP_EXPIRE && command->expiry == MF_EXPIRY_NONE)
         command->expiry = MF_EXPIRY_IN;
@@ -163,6 +164,8 @@ static void make_fields(struct mf_rand *rand, struct mf_command *command, struct
         command->expire_us &= INT64_MAX;
     if ((command->flags & MF_IF_VERSION) != 0)
         command->if_version = mf_rand_next(rand);
+    if ((command->flags & (MF_IF_EQUAL | MF_IF_OTHER)) != 0)
+        command->body = some_bytes(rand, 60);
     if (has_limit(command->op))
         command->limit = (uint32_t)mf_rand_next(rand);
     if (has_number(command->op))
@@ -246,6 +249,24 @@ static void the_bytes_of_a_set_are_those_that_logs_hold(void **state)
     mf_buf_free(&buf);
 }
 
+static void the_bytes_of_a_condition_on_the_value_come_last(void **state)
+{
+    (void)state;
+    struct mf_item key = {.key = mf_bytes_str("a")};
+    struct mf_command command = {.op = MF_OP_DEL,
+                                 .flags = MF_IF_EQUAL,
+                                 .items = &key,
+                                 .item_count = 1,
+                                 .body = mf_bytes_str("was")};
+    static const uint8_t expected[] = {34, 0, 0x20, 0, 0, 1, 0, 0,   0,   1,  0,
+                                       0,  0, 'a',  3, 0, 0, 0, 'w', 'a', 's'};
+    struct mf_buf buf = {0};
+    mf_command_encode(&command, &buf);
+    assert_int_equal(buf.len, sizeof(expected));
+    assert_memory_equal(buf.data, expected, sizeof(expected));
+    mf_buf_free(&buf);
+}
+
 static void the_bytes_of_a_del_count_its_keys(void **state)
 {
     (void)state;
@@ -270,10 +291,10 @@ static void what_the_encoder_would_not_write_is_corrupt(void **state)
     } cases[] = {
         {"nothing", {0}, 0},
         {"op 0", {0, 0, 0, 0, 0}, 16},
-        {"an op between two ranges", {12, 0, 0, 0, 0}, 16},
+        {"an op between two ranges", {13, 0, 0, 0, 0}, 16},
         {"an op after draining", {66, 0, 0, 0, 0}, 16},
         {"an op past the last", {99, 0, 0, 0, 0}, 16},
-        {"an unknown flag", {5, 0, 32, 0, 0}, 16},
+        {"an unknown flag", {5, 0, 128, 0, 0}, 16},
         {"an unknown expiry", {5, 0, 0, 3, 0}, 16},
         {"a roster that follows none", {MF_OP_ROSTER, 0, 0, 0, 0}, 13},
         {"an id of 65 bytes", {5, 0, 0, 0, 65}, 5},
@@ -656,6 +677,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_command_is_read_back_as_it_was),
         cmocka_unit_test(the_bytes_of_a_set_are_those_that_logs_hold),
+        cmocka_unit_test(the_bytes_of_a_condition_on_the_value_come_last),
         cmocka_unit_test(the_bytes_of_a_del_count_its_keys),
         cmocka_unit_test(what_the_encoder_would_not_write_is_corrupt),
         cmocka_unit_test(ops_have_names_and_only_some_write),

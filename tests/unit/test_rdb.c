@@ -10,9 +10,9 @@
 
 #include <cmocka.h>
 
+#include "base/crc64.h"
+#include "base/lzf.h"
 #include "base/rand.h"
-#include "snapshot/tool/crc64.h"
-#include "snapshot/tool/lzf.h"
 #include "snapshot/tool/rdb.h"
 
 #define PUT(buf, literal) mf_buf_put(buf, literal, sizeof(literal) - 1)
@@ -28,7 +28,7 @@ static struct mf_buf begin(const char *version)
 static void end(struct mf_buf *file)
 {
     PUT(file, "\xff");
-    mf_buf_u64(file, crc64(0, mf_buf_view(file)));
+    mf_buf_u64(file, mf_crc64(0, mf_buf_view(file)));
 }
 
 // Reads it all and counts the strings; of the last one, key and value are copied.
@@ -67,8 +67,8 @@ static void read_all(const struct mf_buf *file, size_t len, struct seen *seen)
 static void the_checksum_is_that_of_redis(void **state)
 {
     (void)state;
-    assert_int_equal(crc64(0, mf_bytes_str("123456789")), 0xe9c6d914c4b8d9ca);
-    assert_int_equal(crc64(crc64(0, mf_bytes_str("1234")), mf_bytes_str("56789")),
+    assert_int_equal(mf_crc64(0, mf_bytes_str("123456789")), 0xe9c6d914c4b8d9ca);
+    assert_int_equal(mf_crc64(mf_crc64(0, mf_bytes_str("1234")), mf_bytes_str("56789")),
                      0xe9c6d914c4b8d9ca);
 }
 
@@ -111,7 +111,8 @@ static void packed_bytes_become_what_they_were(void **state)
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         uint8_t *to = mf_alloc(cases[i].len);
-        bool good = lzf_unpack(mf_bytes_of(cases[i].packed, cases[i].packed_len), to, cases[i].len);
+        bool good =
+            mf_lzf_unpack(mf_bytes_of(cases[i].packed, cases[i].packed_len), to, cases[i].len);
         if (good != (cases[i].text != NULL) ||
             (good && memcmp(to, cases[i].text, cases[i].len) != 0))
             fail_msg("case %zu", i);

@@ -140,8 +140,8 @@ static void pass(struct node *node, uint64_t us)
 static void open_node(struct node *node, enum mf_eviction eviction)
 {
     memset(node, 0, sizeof(*node));
-    node->budget.bytes_max = MAX;
-    node->budget.eviction = eviction;
+    mf_budget_set_max(&node->budget, MAX);
+    mf_budget_set_eviction(&node->budget, eviction);
     node->now_us = 5 * SECOND_US;
     for (uint32_t i = 0; i < SHARDS; i++) {
         struct mf_replica_config config = {

@@ -168,6 +168,41 @@ static void the_table_is_in_order_and_each_name_finds_its_row(void **state)
         assert_null(mf_resp_find_name(mf_bytes_of("get\0", len == 3 ? 4 : len)));
 }
 
+// The row is the same whatever was asked for before, on the same connection.
+static void a_command_is_found_whatever_came_before_it(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *words[2];
+        const char *row;
+    } asked[] = {
+        {{"get", "k"}, "get"},
+        {{"GeT", "k"}, "get"},
+        {{"getdel", "k"}, "getdel"},
+        {{"ge", "k"}, NULL},
+        {{"get", "k"}, "get"},
+        {{"client", "id"}, "client|id"},
+        {{"client", "list"}, "client|list"},
+        {{"client|list", "x"}, NULL},
+        {{"get", "k"}, "get"},
+        {{"command", NULL}, "command"},
+        {{"command", "count"}, "command|count"},
+        {{"command", "nope"}, NULL},
+    };
+    struct mf_resp_ask ask = {0};
+    for (size_t i = 0; i < sizeof(asked) / sizeof(asked[0]); i++) {
+        const char *second = asked[i].words[1];
+        const struct mf_bytes words[2] = {mf_bytes_str(asked[i].words[0]),
+                                          mf_bytes_str(second != NULL ? second : "")};
+        ask.words = words;
+        ask.count = second != NULL ? 2 : 1;
+        assert_int_equal(mf_resp_ask_find(&ask), asked[i].row != NULL);
+        if (asked[i].row != NULL)
+            assert_string_equal(ask.row->name, asked[i].row);
+    }
+    mf_resp_ask_free(&ask);
+}
+
 // Results.
 
 static void tells(const struct mf_buf *encoded, enum mf_resp_form form, unsigned version,
@@ -366,6 +401,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(requests_become_commands_or_errors),
         cmocka_unit_test(the_table_is_in_order_and_each_name_finds_its_row),
+        cmocka_unit_test(a_command_is_found_whatever_came_before_it),
         cmocka_unit_test(a_result_is_told_in_its_form),
         cmocka_unit_test(lists_are_told_element_by_element),
         cmocka_unit_test(what_the_table_tells_is_whole),

@@ -54,7 +54,8 @@ struct model {
     struct mf_item items[COMMANDS_MAX][ITEMS_MAX];
     char names[COMMANDS_MAX][ITEMS_MAX + 1][REF_NAME_MAX];
     uint8_t bytes[COMMANDS_MAX][ITEMS_MAX][REF_VALUE_MAX];
-    struct mf_buf bodies[COMMANDS_MAX]; // of txns
+    struct mf_buf bodies[COMMANDS_MAX];   // of txns
+    struct mf_buf compared[COMMANDS_MAX]; // of conditions on a value
 };
 
 static uint64_t below(struct model *m, uint64_t bound)
@@ -113,6 +114,17 @@ static void add_items(struct model *m, uint32_t n, struct mf_command *c, uint32_
     }
 }
 
+// A condition on the value: often that it is what it is.
+static void random_comparison(struct model *m, uint32_t n, struct mf_command *c)
+{
+    const struct ref_slot *slot = &m->ref->keys[ref_number(c->items[0].key)];
+    c->flags |= below(m, 2) == 0 ? MF_IF_EQUAL : MF_IF_OTHER;
+    struct mf_bytes value = below(m, 3) > 0 ? mf_buf_view(&slot->bytes) : mf_bytes_str("other");
+    mf_buf_clear(&m->compared[n], SIZE_MAX);
+    mf_buf_put(&m->compared[n], value.data, value.len);
+    c->body = mf_buf_view(&m->compared[n]);
+}
+
 static void random_set(struct model *m, uint32_t n, struct mf_command *c)
 {
     static const uint32_t flags[] = {0, 0, 0, MF_NX, MF_XX, MF_WITH_OLD, MF_WITH_OLD | MF_NX};
@@ -129,6 +141,8 @@ static void random_set(struct model *m, uint32_t n, struct mf_command *c)
     if (below(m, 5) == 0) {
         c->flags |= MF_IF_VERSION;
         c->if_version = random_version(m, c);
+    } else if (below(m, 5) == 0) {
+        random_comparison(m, n, c);
     }
 }
 
@@ -150,6 +164,8 @@ static void random_del(struct model *m, uint32_t n, struct mf_command *c)
     if (c->item_count == 1 && below(m, 2) == 0) {
         c->flags |= MF_IF_VERSION;
         c->if_version = random_version(m, c);
+    } else if (c->item_count == 1 && below(m, 2) == 0) {
+        random_comparison(m, n, c);
     }
 }
 
@@ -201,10 +217,10 @@ static void random_read(struct model *m, uint32_t n, struct mf_command *c)
 
 static void random_value_command(struct model *m, uint32_t n, struct mf_command *c)
 {
-    static const enum mf_opcode ops[] = {MF_OP_INCR,   MF_OP_INCR,  MF_OP_APPEND,
-                                         MF_OP_GETDEL, MF_OP_GETEX, MF_OP_SETRANGE,
-                                         MF_OP_RENAME, MF_OP_COPY,  MF_OP_INCRFLOAT};
-    c->op = ops[below(m, 9)];
+    static const enum mf_opcode ops[] = {
+        MF_OP_INCR,     MF_OP_INCR,   MF_OP_APPEND, MF_OP_GETDEL,    MF_OP_GETEX,
+        MF_OP_SETRANGE, MF_OP_RENAME, MF_OP_COPY,   MF_OP_INCRFLOAT, MF_OP_SETBIT};
+    c->op = ops[below(m, 10)];
     bool both = c->op == MF_OP_RENAME || c->op == MF_OP_COPY;
     add_items(m, n, c, both ? 2 : 1);
     if (both)
@@ -226,6 +242,9 @@ static void random_value_command(struct model *m, uint32_t n, struct mf_command 
         if (below(m, 4) > 0)
             c->items[0].value = mf_bytes_str(deltas[below(m, 5)]);
         c->limit = below(m, 20) == 0 ? 4 : 100;
+    } else if (c->op == MF_OP_SETBIT) {
+        c->number = below(m, 40) == 0 ? mf_rand_next(&m->rand) >> below(m, 64) : below(m, 1000);
+        c->limit = below(m, 3) == 0 ? 40 : REF_VALUE_MAX;
     } else if (c->op == MF_OP_SETRANGE) {
         c->number = below(m, 40) == 0 ? mf_rand_next(&m->rand) >> below(m, 64) : below(m, 80);
         c->limit = below(m, 3) == 0 ? 40 : REF_VALUE_MAX;
@@ -546,6 +565,7 @@ static void run_seed(uint64_t seed)
     for (size_t n = 0; n < COMMANDS_MAX; n++) {
         mf_buf_free(&m->expected[n]);
         mf_buf_free(&m->bodies[n]);
+        mf_buf_free(&m->compared[n]);
     }
     free(m);
 }

@@ -303,9 +303,10 @@ static void what_needs_more_than_the_map_is_refused(void **state)
     (void)state;
     struct fixture *f = fixture_new();
     struct mf_map_reader *reader = mf_map_reader_new(mf_shard_map(f->shard));
-    const enum mf_opcode ops[] = {MF_OP_SIZE, MF_OP_INDEX, MF_OP_SET, MF_OP_FLUSH};
+    const enum mf_opcode ops[] = {MF_OP_SIZE, MF_OP_INDEX, MF_OP_SET, MF_OP_FLUSH, MF_OP_OBJECT};
+    struct mf_item item = {.key = mf_bytes_str("key")};
     for (size_t i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
-        struct mf_command command = {.op = ops[i]};
+        struct mf_command command = {.op = ops[i], .items = &item, .item_count = 1};
         struct mf_buf out = {0};
         assert_int_equal(mf_shard_read_shared(f->shard, reader, &command, 0, &out), MF_BAD_REQUEST);
         assert_int_equal(out.len, 0);

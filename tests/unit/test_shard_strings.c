@@ -584,6 +584,85 @@ static void an_expire_has_its_conditions(void **state)
     }
 }
 
+struct object {
+    int64_t bytes;
+    int64_t length;
+    int64_t is_integer;
+};
+
+static struct object object_of(struct fixture *f, const char *key)
+{
+    struct mf_result list = read_one(f, one(MF_OP_OBJECT, key));
+    assert_int_equal(list.kind, MF_RESULT_LIST);
+    assert_int_equal(list.count, 3);
+    struct mf_reader reader = mf_reader_of(list.value);
+    int64_t facts[3];
+    for (int i = 0; i < 3; i++) {
+        struct mf_result fact;
+        assert_int_equal(mf_result_decode(&reader, &fact), MF_OK);
+        assert_int_equal(fact.kind, MF_RESULT_INT);
+        facts[i] = fact.integer;
+    }
+    return (struct object){facts[0], facts[1], facts[2]};
+}
+
+static void an_entry_tells_what_it_is(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *value;
+        bool is_integer;
+    } cases[] = {{"0", true},
+                 {"-9223372036854775808", true},
+                 {"9223372036854775807", true},
+                 {"9223372036854775808", false},
+                 {"-0", false},
+                 {"007", false},
+                 {"1.5", false},
+                 {"", false},
+                 {"text", false}};
+    struct fixture *f = fixture_new();
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        apply(f, set("k", cases[i].value));
+        struct object object = object_of(f, "k");
+        assert_int_equal(object.length, strlen(cases[i].value));
+        assert_int_equal(object.is_integer, cases[i].is_integer);
+    }
+    assert_int_equal(read_one(f, one(MF_OP_OBJECT, "none")).kind, MF_RESULT_NIL);
+    apply(f, set_for("k", "v", SECOND));
+    f->now_us += SECOND;
+    assert_int_equal(try_read(f, one(MF_OP_OBJECT, "k")), MF_AGAIN);
+    fixture_free(f);
+}
+
+// Together the keys take what the shard says that its keys take, but for what rounding makes of it.
+static void what_keys_take_adds_up_to_what_the_shard_takes(void **state)
+{
+    (void)state;
+    enum { KEYS = 2000 };
+    struct fixture *f = fixture_new();
+    char value[200];
+    memset(value, 'v', sizeof(value));
+    for (int i = 0; i < KEYS; i++) {
+        char key[16];
+        snprintf(key, sizeof(key), "k%d", i);
+        value[i % 150] = '\0';
+        apply(f, i % 2 == 0 ? set(key, value) : set_for(key, value, 1000 * SECOND));
+        value[i % 150] = 'v';
+    }
+    uint64_t bytes = 0;
+    for (int i = 0; i < KEYS; i++) {
+        char key[16];
+        snprintf(key, sizeof(key), "k%d", i);
+        bytes += (uint64_t)object_of(f, key).bytes;
+    }
+    struct mf_shard_memory memory;
+    mf_shard_memory(f->shard, &memory);
+    uint64_t all = memory.key_bytes + memory.table_bytes + memory.heap_bytes;
+    assert_in_range(bytes, all - KEYS, all + KEYS);
+    fixture_free(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -603,6 +682,8 @@ int main(void)
         cmocka_unit_test(a_refusal_of_what_is_no_number_is_remembered),
         cmocka_unit_test(a_deadline_is_told_in_unix_time),
         cmocka_unit_test(an_expire_has_its_conditions),
+        cmocka_unit_test(an_entry_tells_what_it_is),
+        cmocka_unit_test(what_keys_take_adds_up_to_what_the_shard_takes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

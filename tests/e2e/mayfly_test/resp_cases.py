@@ -19,18 +19,30 @@ GETEX_WORDS = [["PERSIST"], ["EX", "100"], ["PX", "100000"], ["EXAT", FAR_S], ["
                ["EX", "0"], ["PX", "-1"], ["EX", "x"], ["EX"], ["KEEPTTL"], ["bogus"], ["persist"]]
 FRACTIONS = ["0.1", "-0.5", "3.0e3", "1e-5", ".5", "5.", "nan", "1e300", "1.5x",
              "0.30000000000000004"]
+RESTORE_WORDS = [["REPLACE"], ["ABSTTL"], ["IDLETIME", "1"], ["FREQ", "1"], ["IDLETIME", "-1"],
+                 ["FREQ", "256"], ["FREQ", "x"], ["IDLETIME"], ["bogus"]]
 COPY_WORDS = [["REPLACE"], ["DB", "0"], ["DB", "x"], ["DB"], ["bogus"]]
 EXPIRE_WORDS = [["NX"], ["XX"], ["GT"], ["LT"], ["bogus"], ["nx"]]
-COMMANDS = """append asking auth client command copy dbsize decr decrby del echo exists expire
-    expireat expiretime flushall flushdb function get getdel getex getrange getset hello incr incrby
-    incrbyfloat keys mget mset msetnx persist pexpire pexpireat pexpiretime ping psetex pttl
-    randomkey readonly readwrite rename renamenx reset scan select set setex setnx setrange strlen
-    substr time touch ttl type unlink wait""".split()
+COMMANDS = """acl append asking auth client command config copy dbsize debug decr decrby del dump echo exists
+    expire expireat expiretime flushall flushdb function get getbit getdel getex getrange getset
+    hello incr incrby incrbyfloat keys memory mget mset msetnx object persist pexpire pexpireat
+    pexpiretime ping psetex pttl publish pubsub randomkey readonly readwrite rename renamenx reset
+    restore scan select set setbit setex setnx setrange strlen substr time touch ttl type unlink wait""".split()
 SUBCOMMANDS = {
+    "acl": "cat list users whoami".split(),
     "client": "getname id info kill list no-evict reply setname".split(),
+    "config": "get resetstat rewrite set".split(),
+    "memory": "doctor malloc-stats purge stats usage".split(),
+    "object": "encoding freq idletime refcount".split(),
     "command": "count docs getkeys getkeysandflags info list".split(),
     "function": "flush list".split(),
+    "pubsub": "channels numpat numsub".split(),
+    "latency": "doctor graph histogram history latest reset".split(),
+    "slowlog": "get len reset".split(),
 }
+# What they answer is each server's own.
+OWN = {"id", "list", "info", "count", "docs", "doctor", "histogram", "latest", "len", "rewrite",
+       "malloc-stats", "stats"}
 # The states that a key is in before it is asked about.
 STATES = {
     "absent": [],
@@ -38,6 +50,31 @@ STATES = {
     "number": [["SET", "K", "41"]],
     "ttl": [["SET", "K", "text", "EX", "1000"]],
 }
+
+
+def _crc64(data):
+    crc = 0
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x95ac9329ac4bc9b5 if crc & 1 else 0)
+    return crc
+
+
+def dumped(content, version=10):
+    """A payload as of DUMP around a value as Redis's files have it."""
+    data = content + version.to_bytes(2, "little")
+    return data + _crc64(data).to_bytes(8, "little")
+
+
+PAYLOADS = [
+    dumped(b"\0\3abc"), dumped(b"\0\0"), dumped(b"\0\x40\x50" + b"x" * 80),
+    dumped(b"\0\x80\0\0\0\2hi"), dumped(b"\0\x81\0\0\0\0\0\0\0\2hi"),
+    dumped(b"\0\xc0\xff"), dumped(b"\0\xc1\0\x80"), dumped(b"\0\xc2\xff\xff\xff\x7f"),
+    dumped(b"\0\xc3\5\x1f\0a\xe0\x13\0\0a"), dumped(b"\0\3abc", 9),
+    # Wrong ones, by their checksum.
+    b"", b"short", dumped(b"\0\3abc")[:-1] + b"x",
+]
 
 
 def _on(key, requests):
@@ -88,6 +125,18 @@ def _about_one_key():
         yield ["GETRANGE", "K", first, last]
     for offset, value in itertools.product(("0", "2", "9", "-1", "x", "999999999999"), ("", "new")):
         yield ["SETRANGE", "K", offset, value]
+    for offset in ("0", "1", "7", "30", "100", "-1", "x", "4294967296", "99999999999999999999"):
+        yield ["GETBIT", "K", offset]
+        for bit in ("0", "1", "2", "01", "x"):
+            yield ["SETBIT", "K", offset, bit]
+    for payload in PAYLOADS:
+        yield ["RESTORE", "OTHER", "0", payload]
+        yield ["RESTORE", "K", "100000", payload, "REPLACE"]
+    for options in _chains(RESTORE_WORDS, 2):
+        for time in ("0", FAR_MS):
+            yield ["RESTORE", "K", time, PAYLOADS[0], *options]
+    for time in ("-1", "x", "1.5"):
+        yield ["RESTORE", "OTHER", time, PAYLOADS[0]]
     for options in _chains(COPY_WORDS, 2):
         yield ["COPY", "K", "OTHER", *options]
         yield ["COPY", "OTHER", "K", *options]
@@ -99,7 +148,7 @@ def _about_one_key():
         for time in TIMES + ["100000"]:
             yield [name, "K", time, "v"]
     for name in ("GET", "GETDEL", "INCR", "DECR", "TTL", "PTTL", "PERSIST", "TYPE", "EXISTS",
-                 "TOUCH", "DEL", "UNLINK", "STRLEN", "EXPIRETIME", "PEXPIRETIME"):
+                 "TOUCH", "DEL", "UNLINK", "STRLEN", "EXPIRETIME", "PEXPIRETIME", "DUMP"):
         yield [name, "K"]
     yield from (["SETNX", "K", "v"], ["GETSET", "K", "v"], ["APPEND", "K", "more"],
                 ["APPEND", "K", ""], ["EXISTS", "K", "K", "K"], ["DEL", "K", "K"],
@@ -140,7 +189,7 @@ def arities():
     for name, subcommands in SUBCOMMANDS.items():
         for sub in subcommands:
             for count in range(4):
-                if (sub, count) in (("id", 0), ("list", 0), ("info", 0), ("count", 0), ("docs", 0)):
+                if count == 0 and (sub in OWN or (name, sub) == ("slowlog", "get")):
                     continue
                 yield [[name, sub.upper(), *[f"arity:{i}" for i in range(count)]]]
 
@@ -160,6 +209,9 @@ def about_itself():
     for name in COMMANDS:
         if name not in SUBCOMMANDS and name != "command":
             yield [["COMMAND", "INFO", name]]
+    for name in ("config", "memory", "object"):
+        for sub in SUBCOMMANDS[name]:
+            yield [["COMMAND", "INFO", f"{name}|{sub}"]]
     yield from (
         [["COMMAND", "INFO", "nosuch", "get", "get|x"]], [["COMMAND", "DOCS", "nosuch"]],
         [["COMMAND", "GETKEYS", "get", "a"]], [["COMMAND", "GETKEYS", "mset", "a", "1", "b", "2"]],
@@ -168,10 +220,28 @@ def about_itself():
         [["COMMAND", "GETKEYSANDFLAGS", "set", "a", "1"]],
         [["COMMAND", "GETKEYSANDFLAGS", "set", "a", "1", "get"]],
         [["COMMAND", "GETKEYSANDFLAGS", "mget", "a", "b"]],
+        [["COMMAND", "GETKEYS", "memory", "usage", "a"]],
+        [["COMMAND", "GETKEYSANDFLAGS", "object", "encoding", "a"]],
         [["COMMAND", "LIST", "FILTERBY", "bogus", "x"]], [["COMMAND", "LIST", "bogus"]],
         [["COMMAND", "LIST", "FILTERBY", "ACLCAT", "bogus"]],
         [["COMMAND", "LIST", "FILTERBY", "MODULE", "bogus"]],
         [["COMMAND", "LIST", "FILTERBY", "PATTERN", "getd*"]])
+
+
+def about_slow_moments():
+    """SLOWLOG and LATENCY, of which neither server has anything to tell."""
+    for sub in SUBCOMMANDS["latency"] + SUBCOMMANDS["slowlog"]:
+        name = "slowlog" if sub in SUBCOMMANDS["slowlog"] and sub != "reset" else "latency"
+        yield [["COMMAND", "INFO", f"{name}|{sub}", f"{name.upper()}|{sub.upper()}"]]
+    yield from (
+        [["COMMAND", "INFO", "slowlog|reset", "slowlog|help", "latency|help"]],
+        [["SLOWLOG", "RESET"]], [["SLOWLOG", "GET", "x"]], [["SLOWLOG", "GET", "-2"]],
+        [["SLOWLOG", "GET", "0"]], [["SLOWLOG", "GET", "1", "2"]], [["SLOWLOG", "bogus"]],
+        [["SLOWLOG"]], [["LATENCY"]], [["LATENCY", "bogus"]], [["LATENCY", "LATEST"]],
+        [["LATENCY", "HISTORY", "command"]], [["LATENCY", "HISTORY", "bogus"]],
+        [["LATENCY", "GRAPH", "command"]], [["LATENCY", "GRAPH", "bog\x00us"]],
+        [["LATENCY", "RESET"]], [["LATENCY", "RESET", "command", "bogus"]],
+        [["LATENCY", "HISTOGRAM", "bogus"]], [["LATENCY", "HISTOGRAM", "lpush"]])
 
 
 def about_the_connection():
@@ -201,6 +271,11 @@ def about_the_connection():
         [["CLIENT", "LIST", "TYPE", "bogus"]], [["CLIENT", "LIST", "TYPE", "master"]],
         [["CLIENT", "LIST", "ID"]], [["CLIENT", "LIST", "ID", "x"]],
         [["CLIENT", "LIST", "ID", "999999999"]], [["CLIENT", "LIST", "bogus"]],
+        [["PUBLISH", "nobody", "x"]], [["PUBSUB", "CHANNELS"]], [["PUBSUB", "CHANNELS", "a*"]],
+        [["PUBSUB", "CHANNELS", "a", "b"]], [["PUBSUB", "NUMSUB"]], [["PUBSUB", "NUMPAT"]],
+        [["PUBSUB", "NUMSUB", "a", "b", "a"]], [["PUBSUB", "bogus"]],
+        [["ACL", "WHOAMI"]], [["ACL", "LIST"]], [["ACL", "USERS"]], [["ACL", "CAT"]],
+        [["ACL", "CAT", "bitop"]], [["ACL", "CAT", "hash", "x"]], [["ACL", "bogus"]],
         [["WAIT", "0", "0"]], [["WAIT", "x", "0"]], [["WAIT", "0", "x"]], [["WAIT", "0", "-1"]],
         [["FUNCTION", "FLUSH"]], [["FUNCTION", "FLUSH", "ASYNC"]], [["FUNCTION", "FLUSH", "x"]],
         [["FUNCTION", "LIST"]], [["FUNCTION", "LIST", "WITHCODE"]], [["FUNCTION", "LIST", "x"]],
@@ -211,6 +286,66 @@ def about_the_connection():
         [["SCAN", "0", "COUNT", "-1"]], [["SCAN", "0", "COUNT", "x"]], [["SCAN", "0", "COUNT"]],
         [["SCAN", "0", "MATCH"]], [["SCAN", "0", "bogus", "x"]], [["SCAN", "0", "MATCH", "none:*",
                                                                     "COUNT", "100000"]])
+
+
+# Words for `notify-keyspace-events`, and what else can be set: what both answer alike.
+EVENTS = ["", "KEA", "AKE", "K", "E", "A", "KEg$lshzxetd", "g$lshzxetKE", "KA", "EKx", "Kg$x", "KEnmA",
+          "n", "m", "xeK", "AAKK", "Q", "KEAq", "K E"]
+MEMORIES = ["0", "100", "1b", "1k", "1kb", "1KB", "1m", "1mb", "2Mb", "1g", "1gb", "10GB", "", "b",
+            "kb", "0kb", "1x", "-1", "1.5gb", "abc", "1 kb", "1tb", "9223372036854775807"]
+
+
+def settings():
+    for letters in EVENTS:
+        yield [["CONFIG", "SET", "notify-keyspace-events", letters],
+               ["CONFIG", "GET", "notify-keyspace-events"]]
+    for memory in MEMORIES:
+        yield [["CONFIG", "SET", "maxmemory", memory], ["CONFIG", "SET", "maxmemory", "0"]]
+    for policy in ("noeviction", "NOEVICTION", "allkeys-lru", "volatile-ttl"):
+        yield [["CONFIG", "SET", "maxmemory-policy", policy], ["CONFIG", "GET", "maxmemory-policy"]]
+    for level in ("debug", "verbose", "Notice", "warning", "", "info", "3"):
+        yield [["CONFIG", "SET", "loglevel", level], ["CONFIG", "GET", "loglevel"]]
+    for number in ("0", "100", "2147483647", "2147483648", "-1", "x", "", "1kb", " 1", "01"):
+        yield [["CONFIG", "SET", "timeout", number], ["CONFIG", "GET", "timeout"],
+               ["CONFIG", "SET", "timeout", "0"]]
+    for number in ("x", "", "500"):
+        yield [["CONFIG", "SET", "maxclients", number], ["CONFIG", "SET", "maxclients", "10000"]]
+    for words in (
+            ["GET", "maxmemory"], ["GET", "MaxMemory"], ["GET", "maxmemory", "MAXMEMORY"],
+            ["GET", "nosuch"], ["GET", "nosuch", "timeout"], ["GET", "MAXMEM*ORY"], ["GET", ""],
+            ["GET", "maxmem[o]ry"], ["GET", "maxmem\\ory"], ["GET", "timeou?", "TIMEOUT"],
+            ["GET", "maxmemor[A-Z]"], ["GET", "save"], ["GET", "appendonly"],
+            ["GET", "daemonize"], ["GET", "cluster-enabled"],
+            ["SET", "maxmemory"], ["SET", "maxmemory", "1", "timeout"], ["SET", "nosuch", "1"],
+            ["SET", "NoSuch", "1", "databases", "3"], ["SET", "databases", "1"],
+            ["SET", "DATABASES", "1", "nosuch", "2"], ["SET", "nosuch", "1", "maxmemory", "x"],
+            ["SET", "maxmemory", "1gb", "MaxMemory", "2gb"],
+            ["SET", "timeout", "5", "maxmemory", "x"], ["SET", "maxmemory", "x", "TIMEOUT", "5"],
+            ["SET", "enable-debug-command", "yes"], ["SET", "cluster-enabled", "yes"],
+            ["SET", "daemonize", "yes"], ["SET", "tcp-backlog", "1"], ["RESETSTAT"], ["FOO"]):
+        yield [["CONFIG", *words], ["CONFIG", "GET", "timeout"], ["CONFIG", "GET", "maxmemory"]]
+    yield [["MULTI"], ["CONFIG", "SET", "timeout", "77"], ["CONFIG", "GET", "timeout"],
+           ["CONFIG", "SET", "timeout", "x"], ["CONFIG", "SET", "timeout", "0"], ["EXEC"]]
+
+
+def objects():
+    values = ["text", "x" * 44, "x" * 45, "", "10000", "-1", "9223372036854775807",
+              "9223372036854775808", "-9223372036854775808", "007", "1.5", "123456789012345678901"]
+    for i, value in enumerate(values):
+        key = f"object:{i}"
+        yield [["SET", key, value], *[["OBJECT", sub, key] for sub in SUBCOMMANDS["object"]],
+               ["MULTI"], ["OBJECT", "ENCODING", key], ["OBJECT", "FREQ", key], ["EXEC"]]
+    for sub in SUBCOMMANDS["object"]:
+        yield [["OBJECT", sub, "no object"]]
+    for words in (["no object"], ["no object", "SAMPLES", "5"], ["no object", "SAMPLES", "x"],
+                  ["no object", "SAMPLES"], ["no object", "samples", "-1"], ["no object", "bogus", "5"],
+                  ["no object", "SAMPLES", "0", "SAMPLES", "1"], ["no object", "more"]):
+        yield [["MEMORY", "USAGE", *words]]
+    yield from ([["MEMORY", "PURGE"]], [["DEBUG", "SLEEP", "0"]], [["DEBUG", "SLEEP", "x"]],
+                [["DEBUG", "SLEEP", "-1"]], [["DEBUG", "SLEEP", "0.01"], ["SET", "slept", "v"]],
+                [["DEBUG", "OBJECT", "no object"]], [["DEBUG", "OBJECT"]], [["DEBUG", "bogus"]],
+                [["DEBUG", "SET-ACTIVE-EXPIRE", "0"], ["DEBUG", "SET-ACTIVE-EXPIRE", "1"]],
+                [["DEBUG", "SLEEP", "0", "1"]])
 
 
 def random_sequences(rng, count, length):

@@ -1,7 +1,7 @@
 // LZF: runs of literal bytes, and copies of what was written up to 8 KiB before; see lzf.h.
-#include "snapshot/tool/lzf.h"
+#include "base/lzf.h"
 
-bool lzf_unpack(struct mf_bytes packed, uint8_t *to, size_t to_bytes)
+bool mf_lzf_unpack(struct mf_bytes packed, uint8_t *to, size_t to_bytes)
 {
     struct mf_reader r = mf_reader_of(packed);
     size_t len = 0;

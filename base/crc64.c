@@ -1,9 +1,13 @@
 // CRC-64 by eight tables, eight bytes a step; see crc64.h.
-#include "snapshot/tool/crc64.h"
+#include "base/crc64.h"
+
+#include <pthread.h>
 
 #define POLYNOMIAL UINT64_C(0x95ac9329ac4bc9b5) // 0xad93d23594c935a9 with its bits reversed
 
+// Made at the first use, constant since.
 static uint64_t tables[8][256];
+static pthread_once_t made = PTHREAD_ONCE_INIT;
 
 // tables[n][byte]: what `byte` becomes when n more bytes of zero follow it.
 static void make_tables(void)
@@ -20,10 +24,9 @@ static void make_tables(void)
     }
 }
 
-uint64_t crc64(uint64_t crc, struct mf_bytes bytes)
+uint64_t mf_crc64(uint64_t crc, struct mf_bytes bytes)
 {
-    if (tables[0][1] == 0)
-        make_tables();
+    pthread_once(&made, make_tables); // which cannot fail
     struct mf_reader r = mf_reader_of(bytes);
     while (mf_reader_left(&r) >= 8) {
         crc ^= mf_read_u64(&r);
