@@ -1,12 +1,12 @@
 // The Redis Cluster port: whose a request is, and how a client is told.
 //
 // A request is for one slot. The leader of the slot's shard answers it, and any other node says
-// where that leader is: nothing is passed on (mf_request_start_here). What is said, by what is
-// known when it is said:
+// where that leader is: nothing is passed on (mf_request_start_here). What is said:
 //
 //     MOVED slot host:port   another node leads
 //     TRYAGAIN               this node leads, and is handing the shard over
-//     CLUSTERDOWN            nobody is known to lead, or the leader has no such port
+//     CLUSTERDOWN            nobody is known to lead, or the leader has no such port, or this node
+//                            is stopping
 //
 // Each of them says that nothing has happened, so that a client may send the request again. What
 // may have happened is told as on the other port, by an error that no client takes for one of

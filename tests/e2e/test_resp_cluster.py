@@ -6,7 +6,7 @@ import threading
 from mayfly_test import resp_cases
 from mayfly_test.check import equal, true
 from mayfly_test.client import parse_address
-from mayfly_test.cluster import SLOTS, key_in_slots, slot_of
+from mayfly_test.cluster import SLOTS, free_port, key_in_slots, slot_of
 from mayfly_test.resp import RedisServer, Resp, pack
 from mayfly_test.wait import wait_for
 from test_resp import compare
@@ -51,6 +51,11 @@ def key_of(node, name=b"key"):
 
 def moved(key, node):
     return b"-MOVED %d %s\r\n" % (slot_of(key), node.ready["resp_cluster"].encode())
+
+
+def cluster_redis(t):
+    """Its port for other nodes would be one that the kernel gives to outgoing connections."""
+    return RedisServer(t.dir, "--cluster-enabled", "yes", "--cluster-port", free_port())
 
 
 def node_id(node):
@@ -133,7 +138,7 @@ SAID_ALIKE = [
 def test_one_node_says_what_redis_says(t):
     """A Redis that leads all slots and a node that does, reply by reply."""
     node = with_resp_cluster(t, 1).nodes[0]
-    with RedisServer(t.dir, "--cluster-enabled", "yes") as server:
+    with cluster_redis(t) as server:
         with Resp(server.address) as redis:
             equal(redis.call("CLUSTER", "ADDSLOTSRANGE", 0, SLOTS - 1), b"+OK\r\n", "ADDSLOTSRANGE")
             wait_for(lambda: b"cluster_state:ok" in redis.call("CLUSTER", "INFO"), 20,
@@ -166,7 +171,7 @@ def test_commands_are_answered_as_by_redis(t):
     node = with_resp_cluster(t, 1).nodes[0]
     cases = list(resp_cases.one_key(t.rng, 0.1)) + list(resp_cases.transactions()) + \
         list(resp_cases.random_sequences(t.rng, 100, 30))
-    with RedisServer(t.dir, "--cluster-enabled", "yes") as server, Resp(server.address) as redis, \
+    with cluster_redis(t) as server, Resp(server.address) as redis, \
             Resp(address(node)) as mayfly:
         equal(redis.call("CLUSTER", "ADDSLOTSRANGE", 0, SLOTS - 1), b"+OK\r\n", "ADDSLOTSRANGE")
         wait_for(lambda: redis.call("GET", "a") == b"$-1\r\n", 20, "Redis to take its slots")
