@@ -185,6 +185,8 @@ size_t mf_conn_pool_count(const struct mf_conn_pool *pool)
 
 void mf_conn_pool_idle_timeout(struct mf_conn_pool *pool, uint64_t idle_us)
 {
+    if (idle_us == pool->idle_us)
+        return; // the sweep that is to come stays where it is
     pool->idle_us = idle_us;
     uint64_t interval_us = idle_us / 4 < SWEEP_MIN_US ? SWEEP_MIN_US : idle_us / 4;
     set_sweep(pool, idle_us == 0 || interval_us > SWEEP_US ? SWEEP_US : interval_us);

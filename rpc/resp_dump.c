@@ -168,9 +168,7 @@ enum mf_err mf_resp_undump(struct mf_bytes payload, size_t value_bytes_max, stru
     struct mf_reader foot = mf_reader_of(mf_bytes_of(payload.data + len, FOOT_BYTES));
     unsigned version = mf_read_u16(&foot);
     uint64_t crc = mf_read_u64(&foot);
-    // As in Redis, a checksum of 0 means that there is none.
-    if (version > VERSION_MAX ||
-        (crc != 0 && crc != mf_crc64(0, mf_bytes_of(payload.data, payload.len - 8))))
+    if (version > VERSION_MAX || crc != mf_crc64(0, mf_bytes_of(payload.data, payload.len - 8)))
         return MF_CORRUPT;
     struct mf_reader body = mf_reader_of(mf_bytes_of(payload.data, len));
     if (mf_read_u8(&body) != TYPE_STRING || body.failed)

@@ -104,7 +104,7 @@ struct mf_resp_session {
     uint64_t map_until_us;                // at the latest
     bool monitoring;                      // MONITOR was asked for ...
     struct mf_resp_session *next_monitor; // ... here and by this one
-    bool walking;                         // a KEYS or RANDOMKEY is under way, one at a time
+    bool walking;                         // a KEYS, PUBSUB or the like is under way, one at a time
     struct mf_resp_multi *multi;          // NULL: no MULTI, and nothing watched
     struct mf_resp_listener *listener;    // NULL: nothing subscribed
     struct mf_resp_sleep *sleep;          // a DEBUG SLEEP is under way

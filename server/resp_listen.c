@@ -406,21 +406,24 @@ static void begin_watch(struct mf_resp_session *session, struct subscription *of
 }
 
 // NULL, or why these names are too many or too long.
-static const char *refusal(const struct mf_resp_session *session, bool patterns)
+static const char *refusal(struct mf_resp_session *session, bool patterns)
 {
-    uint32_t have = session->listener != NULL ? count_all(session->listener) : 0;
-    uint32_t more = mf_resp_words(session) - 1;
-    size_t bytes = 0;
-    if (session->listener != NULL)
-        bytes = patterns ? session->listener->pattern_bytes : session->listener->channel_bytes;
-    if (more > MF_RESP_SUBSCRIPTIONS_MAX - have)
+    const struct mf_resp_listener *listener = listener_of(session);
+    uint32_t have = count_all(listener);
+    size_t bytes = patterns ? listener->pattern_bytes : listener->channel_bytes;
+    if (mf_resp_words(session) - 1 > MF_RESP_SUBSCRIPTIONS_MAX)
         return "ERR at most 1024 subscriptions are allowed";
     for (uint32_t i = 1; i < mf_resp_words(session); i++) {
-        if (mf_resp_word(session, i).len >
-            (patterns ? MF_GLOB_BYTES_MAX : MF_RESP_CHANNEL_BYTES_MAX))
+        struct mf_bytes name = mf_resp_word(session, i);
+        if (name.len > (patterns ? MF_GLOB_BYTES_MAX : MF_RESP_CHANNEL_BYTES_MAX))
             return patterns ? "ERR a pattern is over 1024 bytes" : "ERR a channel is too long";
-        bytes += mf_resp_word(session, i).len;
+        if (find(listener, patterns, name) != NULL)
+            continue;
+        bytes += name.len;
+        have++;
     }
+    if (have > MF_RESP_SUBSCRIPTIONS_MAX)
+        return "ERR at most 1024 subscriptions are allowed";
     if (bytes > (patterns ? PATTERNS_BYTES_MAX : NAMES_BYTES_MAX))
         return patterns ? "ERR the patterns of a connection are over 4096 bytes together"
                         : "ERR the channels of a connection are over 262144 bytes together";
@@ -439,6 +442,7 @@ static bool subscribe(struct mf_resp_session *session, bool patterns)
     struct mf_resp_listener *listener = listener_of(session);
     uint32_t count = mf_resp_words(session) - 1;
     listener->call = mf_resp_call_begin(session, MF_RESP_FORM_PLAIN, (struct mf_resp_touch){0});
+    listener->call->silent = false; // as in Redis, whatever CLIENT REPLY says
     listener->named = mf_calloc(count, sizeof(struct subscription *));
     listener->named_count = count;
     listener->told = 0;
@@ -492,6 +496,8 @@ static bool unsubscribe(struct mf_resp_session *session, bool patterns)
     if (session->first != NULL)
         return false;
     struct mf_resp_listener *listener = listener_of(session);
+    enum mf_resp_replies replies = session->replies;
+    session->replies = MF_RESP_SENT; // as for SUBSCRIBE
     struct mf_buf *out = mf_resp_reply_begin(session);
     if (mf_resp_words(session) == 1)
         unsubscribe_all(session, out, patterns);
@@ -504,6 +510,7 @@ static bool unsubscribe(struct mf_resp_session *session, bool patterns)
                          count_all(listener));
     }
     mf_resp_reply_end(session);
+    session->replies = replies;
     mf_resp_keep(session);
     return true;
 }

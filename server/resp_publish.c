@@ -18,8 +18,10 @@
 #define BUCKETS 65536u // half a megabyte of a reactor, once anybody listens
 // A larger message would hold up what nodes have to say to each other.
 #define MESSAGE_BYTES_MAX (1u << 20)
-// With so much unsent to a node it misses what is published.
-#define UNSENT_BYTES_MAX (8u << 20)
+// It is matched against every pattern that anybody listens to.
+#define CHANNEL_BYTES_MAX 1024u
+// With so much unsent to a node it misses what is published: heartbeats go behind it.
+#define UNSENT_BYTES_MAX (1u << 20)
 // What came from other nodes and is on its way over the reactors; what comes then is missed.
 #define VISITING_BYTES_MAX (64u << 20)
 // A list of names that would be longer ends here.
@@ -98,7 +100,7 @@ struct publication {
 // Atomic, relaxed: a bound on memory that may be a little late.
 static void count_visiting(struct mf_node *node, const struct publication *publication, int sign)
 {
-    size_t bytes = publication->content.len;
+    size_t bytes = sizeof(*publication) + publication->content.len;
     if (sign > 0)
         atomic_fetch_add_explicit(&node->resp_visiting_bytes, bytes, memory_order_relaxed);
     else
@@ -168,8 +170,8 @@ bool mf_resp_publish(struct mf_resp_session *session)
     struct mf_reactor *reactor = session->client.reactor;
     struct mf_bytes channel = mf_resp_word(session, 1);
     struct mf_bytes message = mf_resp_word(session, 2);
-    if (channel.len > MF_RESP_CHANNEL_BYTES_MAX || message.len > MESSAGE_BYTES_MAX) {
-        mf_resp_reply_error(session, "ERR a message may have 1048576 bytes, and a channel 65536");
+    if (channel.len > CHANNEL_BYTES_MAX || message.len > MESSAGE_BYTES_MAX) {
+        mf_resp_reply_error(session, "ERR a message may have 1048576 bytes, and its channel 1024");
         return true;
     }
     struct mf_buf content = {0};
@@ -193,7 +195,7 @@ enum mf_err mf_resp_take_published(struct mf_reactor *reactor, struct mf_bytes c
     struct mf_reader reader = mf_reader_of(content);
     struct mf_bytes channel = mf_read_blob(&reader);
     struct mf_bytes message = mf_read_blob(&reader);
-    if (reader.failed || mf_reader_left(&reader) > 0 || channel.len > MF_RESP_CHANNEL_BYTES_MAX ||
+    if (reader.failed || mf_reader_left(&reader) > 0 || channel.len > CHANNEL_BYTES_MAX ||
         message.len > MESSAGE_BYTES_MAX)
         return MF_CORRUPT;
     if (atomic_load_explicit(&reactor->node->resp_visiting_bytes, memory_order_relaxed) <
@@ -321,6 +323,7 @@ static void tell_inquiry(struct mf_reactor *reactor, struct mf_task *task)
     for (uint32_t i = 0; i < count && inquiry->question == QUESTION_CHANNELS; i++)
         mf_resp_bulk(out, names[i]);
     free(names);
+    inquiry->call->session->walking = false;
     mf_resp_call_end(inquiry->call);
     free_inquiry(inquiry);
 }
@@ -339,8 +342,10 @@ static void inquire(struct mf_reactor *reactor, struct mf_task *task)
     mf_reactor_send(reactor, inquiry->home, &inquiry->task);
 }
 
+// One at a time of a connection: the names that are gathered may be many.
 static bool begin_inquiry(struct mf_resp_session *session, struct inquiry *inquiry)
 {
+    session->walking = true;
     inquiry->task.run = inquire;
     inquiry->home = session->client.reactor->index;
     inquiry->call = mf_resp_call_begin(session, MF_RESP_FORM_PLAIN, (struct mf_resp_touch){0});
@@ -350,6 +355,8 @@ static bool begin_inquiry(struct mf_resp_session *session, struct inquiry *inqui
 
 bool mf_resp_pubsub_channels(struct mf_resp_session *session)
 {
+    if (session->walking)
+        return false;
     if (mf_resp_words(session) > 3) {
         mf_resp_reply_misused(session, "PUBSUB");
         return true;
@@ -367,6 +374,8 @@ bool mf_resp_pubsub_channels(struct mf_resp_session *session)
 
 bool mf_resp_pubsub_numsub(struct mf_resp_session *session)
 {
+    if (session->walking)
+        return false;
     uint32_t count = mf_resp_words(session) - 2;
     if (count > MF_RESP_SUBSCRIPTIONS_MAX) {
         mf_resp_reply_error(session, "ERR at most 1024 channels can be asked about at once");
@@ -383,6 +392,8 @@ bool mf_resp_pubsub_numsub(struct mf_resp_session *session)
 
 bool mf_resp_pubsub_numpat(struct mf_resp_session *session)
 {
+    if (session->walking)
+        return false;
     struct inquiry *inquiry = mf_calloc(1, sizeof(*inquiry));
     inquiry->question = QUESTION_NUMPAT;
     return begin_inquiry(session, inquiry);

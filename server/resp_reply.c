@@ -153,7 +153,7 @@ void mf_resp_call_end(struct mf_resp_call *call)
     count_touch(session, call->touch, -1);
     if (is_wanted(call) && session->first == call) {
         out = mf_conn_output(session->client.conn);
-        mf_client_learn_reply(&session->client, out->len - session->reply_at);
+        mf_client_learn_reply(&session->client, reply_in(session, out).len);
     } else if (is_wanted(call)) {
         out = &call->reply;
         mf_client_learn_reply(&session->client, out->len);

@@ -167,6 +167,8 @@ void mf_slowlog_add(struct mf_slowlog *log, uint64_t unix_s, uint64_t us, struct
     log->newest = entry;
     log->count++;
     log->bytes += entry->bytes;
+    if (most > MF_SLOWLOG_ENTRIES_MAX)
+        most = MF_SLOWLOG_ENTRIES_MAX;
     struct mf_slowlog_entry *gone = cut(log, most > 0 ? (uint64_t)most : 0);
     pthread_mutex_unlock(&log->mutex);
     release_all(gone);

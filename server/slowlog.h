@@ -2,7 +2,7 @@
 //
 // One list for the whole node, in the order in which the commands ended. All reactors add to it and
 // read it; each holds its lock for a moment. What it may hold is bounded twice: by the entries that
-// the settings allow, and by MF_SLOWLOG_BYTES_MAX.
+// the settings allow, and by the two bounds here.
 #ifndef MF_SERVER_SLOWLOG_H
 #define MF_SERVER_SLOWLOG_H
 
@@ -12,6 +12,7 @@
 #include "server/resp_settings.h"
 
 #define MF_SLOWLOG_BYTES_MAX (8u << 20)
+#define MF_SLOWLOG_ENTRIES_MAX 8192u // all of them are walked through under the lock
 // What is kept of a command: as Redis has it.
 #define MF_SLOWLOG_WORDS_MAX 32u
 #define MF_SLOWLOG_WORD_BYTES_MAX 128u

@@ -100,7 +100,7 @@ def test_a_listener_that_does_not_read_costs_only_itself(t):
         true(b":2\r\n" in told, "both were told at first")
         true(deaf.at_end(), "its connection is closed")
         equal(publisher.call("PUBLISH", "loud", "more" * (1 << 18) + "x"),
-              b"-ERR a message may have 1048576 bytes, and a channel 65536\r\n", "too long")
+              b"-ERR a message may have 1048576 bytes, and its channel 1024\r\n", "too long")
         equal(publisher.call("PUBLISH", "loud", "end"), b":1\r\n", "who listens still")
         equal(good.receive(), message("loud", "end"), "the last")
 

@@ -60,6 +60,10 @@ class SharedClusters:
             cluster.kill()
 
 
+class Skipped(Exception):
+    """What the test needs is not to be had on this machine; it counts neither way."""
+
+
 class Context:
     """One test's surroundings. `rng` and everything random comes from `seed`."""
 

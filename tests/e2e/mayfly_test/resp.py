@@ -84,8 +84,6 @@ class RedisServer:
         if program is None:
             raise AssertionError("redis-server is missing; scripts/deps installs it")
         self.address = ("127.0.0.1", free_port())
-        if "--cluster-enabled" in options:
-            options = (*options, "--cluster-port", free_port())
         self.log = pathlib.Path(folder) / "redis.log"
         with open(self.log, "wb") as log:
             self.process = process.spawn(

@@ -73,7 +73,7 @@ PAYLOADS = [
     dumped(b"\0\xc0\xff"), dumped(b"\0\xc1\0\x80"), dumped(b"\0\xc2\xff\xff\xff\x7f"),
     dumped(b"\0\xc3\5\x1f\0a\xe0\x13\0\0a"), dumped(b"\0\3abc", 9),
     # Wrong ones, by their checksum.
-    b"", b"short", dumped(b"\0\3abc")[:-1] + b"x",
+    b"", b"short", dumped(b"\0\3abc")[:-8] + bytes(8), dumped(b"\0\3abc")[:-1] + b"x",
 ]
 
 
@@ -431,6 +431,9 @@ def subscriptions():
         [["SUBSCRIBE", "a"], ["GET", "none"], ["SET", "x", "y"], ["CLIENT", "GETNAME"],
          ["CLIENT"], ["nosuch"], ["GET"], ["MULTI"], ["DEL", "x"],
          ["DISCARD"]],
+        [["CLIENT", "REPLY", "OFF"], ["SUBSCRIBE", "a"], ["PING"], ["UNSUBSCRIBE", "a"],
+         ["CLIENT", "REPLY", "ON"]],
+        [["CLIENT", "REPLY", "SKIP"], ["SUBSCRIBE", "a", "b"], ["PING"]],
         [["SUBSCRIBE", "a"], ["RESET"], ["GET", "none"]], [["SUBSCRIBE", "", "a\r\nb"]],
         [["SUBSCRIBE", "__keyspace@0__:k", "__keyevent@0__:set", "__keyevent@0__:bogus"],
          ["UNSUBSCRIBE", "__keyevent@0__:set"]],
