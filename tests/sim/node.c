@@ -200,6 +200,7 @@ static void make_replica(struct sim_node *node, uint32_t group, const struct mf_
     struct mf_shard *shard = sim_snapshots_load(node, group, &config.paxos.members);
     node->replicas[group] =
         mf_replica_new(&config, shard, &replica_ops, node, sim_node_mono_us(node));
+    node->due_us[group] = MF_NEVER;
     const struct mf_wal_record promise = {
         .type = MF_WAL_PROMISE, .group = group, .ballot = left->promise};
     mf_replica_restore(node->replicas[group], &promise);
@@ -321,7 +322,10 @@ static void schedule_tick(struct sim_node *node)
     uint64_t next_us = MF_NEVER;
     for (uint32_t group = 0; group < node->sim->plan.group_count; group++) {
         uint64_t due_us = mf_replica_next_tick_us(node->replicas[group], now_us);
-        next_us = due_us < next_us ? due_us : next_us;
+        if (due_us < node->due_us[group])
+            node->due_us[group] = due_us;
+        if (node->due_us[group] < next_us)
+            next_us = node->due_us[group];
     }
     if (next_us == MF_NEVER)
         return;
@@ -339,8 +343,10 @@ void sim_node_turn(struct sim_node *node)
     node->turn_scheduled = false;
     for (uint32_t group = 0; group < node->sim->plan.group_count; group++) {
         struct mf_replica_env env = sim_node_env(node);
-        if (mf_replica_dirty(node->replicas[group]))
-            mf_replica_flush(node->replicas[group], &env);
+        if (!mf_replica_dirty(node->replicas[group]))
+            continue;
+        node->due_us[group] = MF_NEVER;
+        mf_replica_flush(node->replicas[group], &env);
     }
     sim_disk_kick(node);
     sim_checks_turn(node);
@@ -379,7 +385,7 @@ void sim_node_tick(struct sim_node *node)
                  TICKS_PER_SECOND_MAX);
     for (uint32_t group = 0; group < node->sim->plan.group_count; group++) {
         struct mf_replica_env env = sim_node_env(node);
-        if (mf_replica_next_tick_us(node->replicas[group], now_us) <= now_us)
+        if (node->due_us[group] <= now_us)
             mf_replica_tick(node->replicas[group], &env);
     }
     sim_node_touch(node);
