@@ -62,8 +62,8 @@ struct sim_node {
     struct sim_peer peers[SIM_NODES_MAX];
     struct mf_lease leases[SIM_NODES_MAX];
     uint64_t paused_until_us;
-    // When each replica is to be ticked, by its node's clock, as the reactor keeps it: a time that the
-    // replica gave after its last flush stands until the next, or until it gives an earlier one.
+    // By its clock, when each replica is to be ticked. As in the reactor, what a replica said after
+    // its last flush stands until the next one, or until it names an earlier time.
     uint64_t due_us[SIM_GROUPS_MAX];
     uint64_t tick_at_us; // true time of the next SIM_TICK; 0 = none is scheduled
     uint64_t tick_window_us;
