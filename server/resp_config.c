@@ -122,9 +122,11 @@ static void tell_request_max(const struct mf_resp_session *session, struct mf_bu
     put_number(out, (int64_t)config_of(session)->request_bytes_max);
 }
 
-// As Redis tells it to whoever may ask at all: that of the user that AUTH means without a name.
+// That of the user that AUTH means without a name, told to nobody else.
 static void tell_requirepass(const struct mf_resp_session *session, struct mf_buf *out)
 {
+    if (strcmp(session->user, "default") != 0)
+        return;
     struct mf_bytes password = mf_client_password(&session->client, mf_bytes_str("default"));
     mf_buf_put(out, password.data, password.len);
 }

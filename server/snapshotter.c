@@ -42,7 +42,7 @@ struct mf_snapshotter {
     struct mf_node *node;
     _Atomic bool busy;
     _Atomic bool stopping;
-    bool has_thread; // under mf_node.mutex, as thread
+    bool has_thread; // by whoever has set `busy`, as thread; at the end by the main thread
     pthread_t thread;
     struct job *_Atomic job;
     // Written by whoever has set `busy`, read by any (relaxed).
@@ -262,16 +262,13 @@ static void *write_file(void *arg)
     return NULL;
 }
 
-// A thread that has ended is joined when the next one starts.
+// A thread that has ended is joined when the next one starts: its last act was to say so.
 static bool start_thread(struct mf_snapshotter *snapshotter, struct job *job)
 {
-    pthread_mutex_lock(&snapshotter->node->mutex);
     if (snapshotter->has_thread)
         pthread_join(snapshotter->thread, NULL);
     snapshotter->has_thread = pthread_create(&snapshotter->thread, NULL, write_file, job) == 0;
-    bool started = snapshotter->has_thread;
-    pthread_mutex_unlock(&snapshotter->node->mutex);
-    return started;
+    return snapshotter->has_thread;
 }
 
 void mf_snapshotter_start(struct mf_snapshotter *snapshotter, struct mf_reactor *reactor,

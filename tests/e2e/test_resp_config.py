@@ -132,6 +132,9 @@ def test_what_is_set_inside_a_transaction_is_set_if_it_is_carried_out(t):
         for at in (client, rival):
             equal(at.call("AUTH", "pw"), OK, "AUTH")
         equal(get_config(client, "requirepass"), "pw", "the password of the default user")
+        with Resp(address(node)) as other:
+            other.call("AUTH", "other", "pw2")
+            equal(get_config(other, "requirepass"), "", "told to another user")
         body = [["MULTI"], ["AUTH", "other", "pw2"], ["CLIENT", "SETNAME", "inside"],
                 ["CONFIG", "SET", "timeout", "55"], ["SET", "{k}", "v"], ["EXEC"]]
         client.call("WATCH", "{k}")
