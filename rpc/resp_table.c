@@ -227,6 +227,8 @@ static const struct mf_resp_row rows[] = {
      "The last slow moment of each kind", OWN(LATENCY_LATEST)},
     {"latency|reset", -2, LATENCY, NO_KEYS, ON_NODES, "server", "2.8.13",
      "Forget slow moments", OWN(LATENCY_RESET)},
+    {"lcs", -3, R | STRING, 1, 2, 1, "RO access", NULL, NULL, NULL, "string", "7.0.0",
+     "What two values have in common", OWN(LCS)},
     {"memory", -2, MF_RESP_CONTAINER, NO_KEYS, NULL, "server", "4.0.0",
      "Commands about memory", OWN(HELP)},
     {"memory|doctor", 2, 0, NO_KEYS,

@@ -298,6 +298,7 @@ MF_MUST_USE bool mf_resp_pubsub_channels(struct mf_resp_session *session);
 MF_MUST_USE bool mf_resp_pubsub_numsub(struct mf_resp_session *session);
 MF_MUST_USE bool mf_resp_pubsub_numpat(struct mf_resp_session *session);
 
+MF_MUST_USE bool mf_resp_lcs(struct mf_resp_session *session);
 // CLIENT PAUSE. must_pause: the session's request has to wait, and its connection is held; until_us
 // as node->settings has it, not 0.
 MF_MUST_USE bool mf_resp_client_pause(struct mf_resp_session *session);

@@ -482,6 +482,7 @@ static own_handler *const handlers[MF_RESP_OWN_COUNT] = {
     [MF_RESP_DISCARD] = mf_resp_discard,
     [MF_RESP_WATCH] = mf_resp_watch,
     [MF_RESP_UNWATCH] = mf_resp_unwatch,
+    [MF_RESP_LCS] = mf_resp_lcs,
     [MF_RESP_MONITOR] = mf_resp_monitor,
     [MF_RESP_PUBLISH] = mf_resp_publish,
     [MF_RESP_PUBSUB_CHANNELS] = mf_resp_pubsub_channels,

@@ -107,6 +107,28 @@ def test_what_is_unpacked_counts_as_what_has_come(t):
             true(client.call("EXEC").startswith(b"-EXECABORT"), "EXEC")
 
 
+def test_what_values_have_in_common_is_found_as_by_redis(t):
+    node = start(t)
+    with RedisServer(t.dir) as server, Resp(server.address, 3) as theirs, ask(node, 3) as ours:
+        for i in range(150):
+            letters = t.rng.choice(("ab", "abcdefgh", "\x00\xff"))
+            texts = ["".join(t.rng.choice(letters) for _ in range(t.rng.randrange(60)))
+                     for _ in range(2)]
+            if i % 3 == 0:
+                texts[1] = texts[0][:20] + texts[1] + texts[0][30:]
+            for words in (["MSET", "{t}a", texts[0], "{t}b", texts[1]], ["LCS", "{t}a", "{t}b"],
+                          ["LCS", "{t}a", "{t}b", "LEN"], ["LCS", "{t}a", "{t}b", "IDX"],
+                          ["LCS", "{t}b", "{t}a", "IDX", "WITHMATCHLEN", "MINMATCHLEN", "3"]):
+                equal(ours.call(*words), theirs.call(*words), f"{words} of {texts}")
+        ours.call("MSET", "{t}a", "x" * 4096, "{t}b", "x" * 4096, "{t}c", "x" * 4097)
+        equal(ours.pipeline([["LCS", "{t}a", "{t}b", "LEN"]] * 3 + [["PING"]]),
+              [b":4096\r\n"] * 3 + [b"+PONG\r\n"], "the longest")
+        true(ours.call("LCS", "{t}a", "{t}c").startswith(b"-ERR the values are too long"), "longer")
+        ours.call("MULTI")
+        true(ours.call("LCS", "{t}a", "{t}b").startswith(b"-ERR"), "inside MULTI")
+        ours.call("DISCARD")
+
+
 def test_a_transaction_may_ask_the_node_only_so_much(t):
     with ask(start(t)) as client:
         client.call("MULTI")

@@ -21,11 +21,13 @@ FRACTIONS = ["0.1", "-0.5", "3.0e3", "1e-5", ".5", "5.", "nan", "1e300", "1.5x",
              "0.30000000000000004"]
 RESTORE_WORDS = [["REPLACE"], ["ABSTTL"], ["IDLETIME", "1"], ["FREQ", "1"], ["IDLETIME", "-1"],
                  ["FREQ", "256"], ["FREQ", "x"], ["IDLETIME"], ["bogus"]]
+LCS_WORDS = [["LEN"], ["IDX"], ["WITHMATCHLEN"], ["MINMATCHLEN", "2"], ["minmatchlen", "-1"],
+             ["MINMATCHLEN", "x"], ["MINMATCHLEN"], ["bogus"]]
 COPY_WORDS = [["REPLACE"], ["DB", "0"], ["DB", "x"], ["DB"], ["bogus"]]
 EXPIRE_WORDS = [["NX"], ["XX"], ["GT"], ["LT"], ["bogus"], ["nx"]]
 COMMANDS = """acl append asking auth client command config copy dbsize debug decr decrby del dump echo exists
     expire expireat expiretime flushall flushdb function get getbit getdel getex getrange getset
-    hello incr incrby incrbyfloat keys memory mget mset msetnx object persist pexpire pexpireat
+    hello incr incrby incrbyfloat keys lcs memory mget mset msetnx object persist pexpire pexpireat
     pexpiretime ping psetex pttl publish pubsub randomkey readonly readwrite rename renamenx reset
     restore scan select set setbit setex setnx setrange strlen substr time touch ttl type unlink wait""".split()
 SUBCOMMANDS = {
@@ -137,6 +139,9 @@ def _about_one_key():
             yield ["RESTORE", "K", time, PAYLOADS[0], *options]
     for time in ("-1", "x", "1.5"):
         yield ["RESTORE", "OTHER", time, PAYLOADS[0]]
+    for options in _chains(LCS_WORDS, 2):
+        yield ["LCS", "K", "OTHER", *options]
+        yield ["LCS", "K", "K", *options]
     for options in _chains(COPY_WORDS, 2):
         yield ["COPY", "K", "OTHER", *options]
         yield ["COPY", "OTHER", "K", *options]
