@@ -406,6 +406,7 @@ bool mf_resp_cluster(struct mf_resp_session *session)
 void mf_resp_door_tick(struct mf_reactor *reactor)
 {
     struct mf_resp_session **at = &reactor->resp->map_waits;
+    mf_resp_tracking_tick(reactor);
     if (*at == NULL)
         return;
     bool all = has_all_leaders(reactor->node);

@@ -72,6 +72,7 @@ struct mf_resp_call {
 struct mf_resp_listener;
 struct mf_resp_multi;
 struct mf_resp_sleep;
+struct mf_resp_tracking;
 struct mf_resp_pause;
 struct mf_resp_session {
     struct mf_client client;
@@ -84,6 +85,8 @@ struct mf_resp_session {
     int32_t slot;           // of the request
     struct mf_resp_call *first;
     struct mf_resp_call *last;
+    uint64_t calls_begun;
+    uint64_t calls_sent; // of them, with their replies
     uint16_t under_way[MF_RESP_ACCESSES][MF_RESP_CLASSES];
     uint32_t under_way_many[MF_RESP_ACCESSES];
     uint32_t under_way_all[MF_RESP_ACCESSES]; // of many keys or one
@@ -107,6 +110,7 @@ struct mf_resp_session {
     bool walking;                         // a KEYS, PUBSUB or the like is under way, one at a time
     struct mf_resp_multi *multi;          // NULL: no MULTI, and nothing watched
     struct mf_resp_listener *listener;    // NULL: nothing subscribed
+    struct mf_resp_tracking *tracking;    // NULL: nothing tracked
     struct mf_resp_sleep *sleep;          // a DEBUG SLEEP is under way
     struct mf_resp_pause *pause;          // the request at the front waits for a pause to end
     bool held;                            // a call has to end before any other request is looked at
@@ -125,6 +129,7 @@ struct mf_resp_door {
     struct mf_resp_session *sessions;
     struct mf_resp_names *names; // that are listened to; NULL before the first
     struct mf_resp_pause *pauses;
+    struct mf_resp_session *trackers;
     struct mf_resp_session *monitors;
     _Atomic uint32_t monitor_count; // read by all reactors
     _Atomic size_t monitor_bytes;   // of lines on their way to them ...
@@ -297,6 +302,17 @@ MF_MUST_USE bool mf_resp_publish(struct mf_resp_session *session);
 MF_MUST_USE bool mf_resp_pubsub_channels(struct mf_resp_session *session);
 MF_MUST_USE bool mf_resp_pubsub_numsub(struct mf_resp_session *session);
 MF_MUST_USE bool mf_resp_pubsub_numpat(struct mf_resp_session *session);
+
+// CLIENT TRACKING. note: the session's request, before it is carried out; only of one that tracks.
+MF_MUST_USE bool mf_resp_client_tracking(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_client_caching(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_client_trackinginfo(struct mf_resp_session *session);
+MF_MUST_USE bool mf_resp_client_getredir(struct mf_resp_session *session);
+void mf_resp_tracking_note(struct mf_resp_session *session);
+// Replies have been sent that others may have waited for.
+void mf_resp_tracking_sent(struct mf_resp_session *session);
+void mf_resp_tracking_no_more(struct mf_resp_session *session);
+void mf_resp_tracking_tick(struct mf_reactor *reactor);
 
 MF_MUST_USE bool mf_resp_lcs(struct mf_resp_session *session);
 // CLIENT PAUSE. must_pause: the session's request has to wait, and its connection is held; until_us

@@ -169,6 +169,7 @@ static bool may_be_queued(const struct mf_resp_session *session)
     case MF_RESP_CLIENT_KILL:
     case MF_RESP_KEYS:
     case MF_RESP_RANDOMKEY:
+    case MF_RESP_CLIENT_TRACKING:
     case MF_RESP_LCS:
     case MF_RESP_MONITOR:
     case MF_RESP_PUBSUB_CHANNELS:

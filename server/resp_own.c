@@ -183,6 +183,8 @@ static bool hello(struct mf_resp_session *session)
         set_text(&session->name, *hello.name);
     if (hello.version != 0)
         session->version = (uint8_t)hello.version;
+    if (session->version != 3)
+        mf_resp_tracking_no_more(session); // which has no words for it
     struct mf_buf *out = mf_resp_reply_begin(session);
     mf_resp_map(out, session->version, 7);
     mf_resp_bulk_str(out, "server");
@@ -224,6 +226,7 @@ static bool reset(struct mf_resp_session *session)
     mf_resp_multi_forget(session);
     mf_resp_listen_no_more(session);
     mf_resp_monitor_no_more(session);
+    mf_resp_tracking_no_more(session);
     session->version = 2;
     session->replies = MF_RESP_SENT;
     session->client.authorized = false;
@@ -457,6 +460,10 @@ static own_handler *const handlers[MF_RESP_OWN_COUNT] = {
     [MF_RESP_CLIENT_KILL] = client_kill,
     [MF_RESP_CLIENT_SETINFO] = client_setinfo,
     [MF_RESP_CLIENT_ON_OFF] = client_on_off,
+    [MF_RESP_CLIENT_TRACKING] = mf_resp_client_tracking,
+    [MF_RESP_CLIENT_CACHING] = mf_resp_client_caching,
+    [MF_RESP_CLIENT_TRACKINGINFO] = mf_resp_client_trackinginfo,
+    [MF_RESP_CLIENT_GETREDIR] = mf_resp_client_getredir,
     [MF_RESP_CLIENT_PAUSE] = mf_resp_client_pause,
     [MF_RESP_CLIENT_UNPAUSE] = mf_resp_client_unpause,
     [MF_RESP_CLIENT_REPLY] = client_reply,

@@ -87,6 +87,7 @@ static struct mf_resp_call *new_call(struct mf_resp_session *session, struct mf_
     else
         session->first = call;
     session->last = call;
+    session->calls_begun++;
     count_touch(session, touch, 1);
     mf_client_begin_call(&session->client, call->bytes);
     return call;
@@ -99,6 +100,7 @@ static void send_ready(struct mf_resp_session *session)
     while (session->first != NULL && session->first->done) {
         struct mf_resp_call *call = session->first;
         session->first = call->next;
+        session->calls_sent++;
         if (session->first == NULL)
             session->last = NULL;
         session->client.held_bytes -= call->reply.len;
@@ -108,6 +110,8 @@ static void send_ready(struct mf_resp_session *session)
         give_back(door, call);
         mf_client_end_call(&session->client, bytes);
     }
+    if (session->tracking != NULL && session->client.conn != NULL)
+        mf_resp_tracking_sent(session);
 }
 
 struct mf_resp_call *mf_resp_call_begin(struct mf_resp_session *session, enum mf_resp_form form,

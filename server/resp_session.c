@@ -145,6 +145,8 @@ static bool run(struct mf_resp_session *session)
         &session->client.reactor->node->settings.pause_until_us, memory_order_relaxed);
     if (__builtin_expect(pause_us != 0, false) && mf_resp_must_pause(session, pause_us))
         return false;
+    if (__builtin_expect(session->tracking != NULL, false))
+        mf_resp_tracking_note(session);
     if (mf_resp_in_multi(session) && (ask->row->flags & MF_RESP_UNQUEUED) == 0)
         return mf_resp_multi_queue(session);
     return ask->row->own != MF_RESP_DATA ? mf_resp_own(session) : run_data(session);
@@ -227,6 +229,7 @@ static void on_closed(void *arg, struct mf_conn *conn, const char *reason)
         session->next->prev = session->prev;
     mf_resp_listen_no_more(session);
     mf_resp_monitor_no_more(session);
+    mf_resp_tracking_no_more(session);
     mf_resp_map_no_more(session);
     mf_resp_sleep_no_more(session);
     mf_resp_pause_no_more(session);

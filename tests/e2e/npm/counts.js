@@ -8,6 +8,8 @@ const readline = require('readline');
 const clients = require('./clients');
 
 const [name, count, ...addresses] = process.argv.slice(2);
+const PATIENCE_MS = 15000;
+const STUCK = `no answer within ${PATIENCE_MS} ms`;
 const books = {};
 let going = true;
 
@@ -17,24 +19,42 @@ function note(book, error) {
     book.failed += 1;
 }
 
-async function work(client, key) {
+// A client may wait for a node that has died and never look again: then another one is opened.
+async function answered(promise) {
+    let timer;
+    const late = new Promise((_, reject) => {
+        timer = setTimeout(() => reject(new Error(STUCK)), PATIENCE_MS);
+    });
+    try {
+        return await Promise.race([promise, late]);
+    } finally {
+        clearTimeout(timer);
+    }
+}
+
+async function work(shared, key) {
+    let client = shared;
     const book = { acknowledged: 0, failed: 0, last: 0, wrong: [], errors: {} };
     books[key] = book;
     clients.countSent('INCR', key);
     while (going) {
         try {
-            const value = await client.incr(key);
+            const value = await answered(client.incr(key));
             if (!(value > book.last)) {
                 book.wrong.push(`INCR said ${value} after ${book.last}`);
             }
             book.last = value;
             book.acknowledged += 1;
-            const read = Number(await client.get(key));
+            const read = Number(await answered(client.get(key)));
             if (!(read >= book.last && read <= clients.timesSent(key))) {
                 book.wrong.push(`GET said ${read} after ${book.last}`);
             }
         } catch (error) {
             note(book, error);
+            if (error.message === STUCK) {
+                client = clients.open(name, 'cluster', addresses);
+                await answered(client.ready()).catch((why) => note(book, why));
+            }
             await new Promise((resolve) => { setTimeout(resolve, 20); });
         }
     }
