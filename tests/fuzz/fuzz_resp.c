@@ -5,12 +5,18 @@
 // input, and what was an array must come out again when it is written as one. What becomes a
 // command must hold what it promises: keys and values within their limits, and a binary form that
 // can be read.
+//
+// Half of the mutations know the form: they put in, change, repeat and take out whole requests and
+// words of them, named after the table of commands, with options and numbers that mean something
+// there, and payloads whose checksum is right.
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/crc64.h"
 #include "base/glob.h"
+#include "base/rand.h"
 #include "rpc/resp_command.h"
 
 #define KEY_BYTES_MAX 32
@@ -18,6 +24,8 @@
 #define REQUEST_BYTES_MAX 4096
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t size_max);
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t size_max, unsigned seed);
 
 // Not assert: it must hold in every build.
 static void must(bool holds)
@@ -133,7 +141,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     limits.stranger = (data[0] & 0x80) != 0;
     struct mf_resp_request whole = {0};
     struct mf_resp_request pieces = {0};
-    struct mf_resp_ask ask = {.key_bytes_max = KEY_BYTES_MAX, .value_bytes_max = VALUE_BYTES_MAX};
+    struct mf_resp_ask ask = {.key_bytes_max = KEY_BYTES_MAX,
+                              .value_bytes_max = VALUE_BYTES_MAX,
+                              .request_bytes_max = REQUEST_BYTES_MAX};
     struct mf_bytes rest = mf_bytes_of(data + 1, size - 1);
     while (rest.len > 0) {
         size_t length = 0;
@@ -161,4 +171,171 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     mf_resp_free(&whole);
     mf_resp_free(&pieces);
     return 0;
+}
+
+// Mutations that know the form.
+
+#define REQUESTS_MAX 64u
+
+static const char *const known_words[] = {"k",
+                                          "{t}a",
+                                          "",
+                                          "0",
+                                          "1",
+                                          "-1",
+                                          "10",
+                                          "1.5",
+                                          "x",
+                                          "nx",
+                                          "xx",
+                                          "get",
+                                          "keepttl",
+                                          "ex",
+                                          "px",
+                                          "exat",
+                                          "pxat",
+                                          "ifeq",
+                                          "ifne",
+                                          "gt",
+                                          "lt",
+                                          "persist",
+                                          "match",
+                                          "count",
+                                          "type",
+                                          "string",
+                                          "replace",
+                                          "absttl",
+                                          "idletime",
+                                          "freq",
+                                          "db",
+                                          "sync",
+                                          "async",
+                                          "len",
+                                          "idx",
+                                          "samples",
+                                          "*",
+                                          "a*[b-c]",
+                                          "on",
+                                          "off",
+                                          "bcast",
+                                          "prefix",
+                                          "setname",
+                                          "auth",
+                                          "filterby",
+                                          "aclcat",
+                                          "pattern",
+                                          "-9223372036854775808",
+                                          "id",
+                                          "skipme",
+                                          "yes",
+                                          "no",
+                                          "4294967296",
+                                          "1e400",
+                                          "9223372036854775807"};
+
+// A dumped value with the right checksum around what may be nonsense.
+static void put_payload(struct mf_buf *out, struct mf_rand *rand)
+{
+    size_t begin = out->len;
+    mf_buf_u8(out, mf_rand_below(rand, 8) == 0 ? (uint8_t)mf_rand_next(rand) : 0);
+    for (uint64_t len = mf_rand_below(rand, 24); len > 0; len--)
+        mf_buf_u8(out, (uint8_t)(mf_rand_below(rand, 3) == 0 ? 0xc0 + mf_rand_below(rand, 4)
+                                                             : mf_rand_below(rand, 40)));
+    mf_buf_u16(out, (uint16_t)mf_rand_below(rand, 14));
+    mf_buf_u64(out, mf_crc64(0, mf_bytes_of(out->data + begin, out->len - begin)));
+}
+
+static void put_word(struct mf_buf *out, struct mf_rand *rand)
+{
+    struct mf_buf word = {0};
+    uint64_t dice = mf_rand_below(rand, 20);
+    if (dice == 0) {
+        put_payload(&word, rand);
+    } else if (dice < 3) {
+        for (uint64_t len = mf_rand_below(rand, 80); len > 0; len--)
+            mf_buf_u8(&word, (uint8_t)mf_rand_next(rand));
+    } else {
+        size_t count = sizeof(known_words) / sizeof(known_words[0]);
+        const char *text = known_words[mf_rand_below(rand, count)];
+        mf_buf_put(&word, text, strlen(text));
+    }
+    mf_resp_bulk(out, mf_buf_view(&word));
+    mf_buf_free(&word);
+}
+
+// Any command of the table, with about as many words as it takes.
+static void put_request(struct mf_buf *out, struct mf_rand *rand)
+{
+    size_t row_count;
+    const struct mf_resp_row *row = mf_resp_rows(&row_count);
+    row += mf_rand_below(rand, row_count);
+    const char *bar = strchr(row->name, '|');
+    uint32_t least = (uint32_t)abs(row->arity);
+    uint32_t words = least + (uint32_t)mf_rand_below(rand, row->arity < 0 ? 6 : 2);
+    words -= words > 1 && mf_rand_below(rand, 8) == 0;
+    words = words < 1u + (bar != NULL) ? 1u + (bar != NULL) : words;
+    mf_resp_array(out, words);
+    size_t name_len = bar != NULL ? (size_t)(bar - row->name) : strlen(row->name);
+    mf_resp_bulk(out, mf_bytes_of(row->name, name_len));
+    if (bar != NULL)
+        mf_resp_bulk(out, mf_bytes_str(bar + 1));
+    for (uint32_t i = 1 + (bar != NULL); i < words; i++)
+        put_word(out, rand);
+}
+
+// The same with one word changed, added or left out.
+static void put_changed(struct mf_buf *out, const struct mf_resp_request *request,
+                        struct mf_rand *rand)
+{
+    uint32_t at = (uint32_t)mf_rand_below(rand, request->word_count);
+    uint64_t how = mf_rand_below(rand, 3);
+    uint32_t count = request->word_count + (how == 1) - (how == 2);
+    mf_resp_array(out, count);
+    for (uint32_t i = 0; i < request->word_count; i++) {
+        if (i == at && how < 2)
+            put_word(out, rand);
+        if (i != at || how == 1)
+            mf_resp_bulk(out, request->words[i]);
+    }
+}
+
+// Goes through the requests and does something to one of them; what is no request stays as it is.
+static void rewrite(struct mf_bytes rest, struct mf_buf *out, struct mf_rand *rand)
+{
+    static const struct mf_resp_limits wide = {.request_bytes_max = REQUEST_BYTES_MAX};
+    uint64_t chosen = mf_rand_below(rand, REQUESTS_MAX) % (mf_rand_below(rand, 8) + 1);
+    struct mf_resp_request request = {0};
+    size_t len = 0;
+    for (uint64_t n = 0; rest.len > 0 && mf_resp_parse(&request, rest, &wide, &len) == MF_OK; n++) {
+        uint64_t how = n == chosen ? mf_rand_below(rand, 4) : 4;
+        if (how == 0)
+            put_request(out, rand); // before it
+        if (how == 1 && request.word_count > 0)
+            put_changed(out, &request, rand);
+        else if (how != 2) // else it goes
+            mf_buf_put(out, rest.data, len);
+        if (how == 3)
+            mf_buf_put(out, rest.data, len); // twice
+        mf_resp_reset(&request);
+        rest = mf_bytes_of(rest.data + len, rest.len - len);
+    }
+    mf_resp_free(&request);
+    mf_buf_put(out, rest.data, rest.len);
+    if (out->len == 0 || mf_rand_below(rand, 8) == 0)
+        put_request(out, rand);
+}
+
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t size_max, unsigned seed)
+{
+    struct mf_rand rand = {seed};
+    struct mf_buf out = {0};
+    if (size < 2 || mf_rand_below(&rand, 2) == 0)
+        return LLVMFuzzerMutate(data, size, size_max);
+    rewrite(mf_bytes_of(data + 1, size - 1), &out, &rand);
+    if (out.len + 1 <= size_max) {
+        memcpy(data + 1, out.data, out.len);
+        size = out.len + 1;
+    }
+    mf_buf_free(&out);
+    return size;
 }
