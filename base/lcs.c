@@ -76,6 +76,8 @@ void mf_lcs_find(struct mf_bytes a, struct mf_bytes b, bool length_only, struct 
     struct table table = {.columns = b.len};
     assert(b.len == 0 || a.len <= MF_LCS_CELLS_MAX / b.len);
     *lcs = (struct mf_lcs){0};
+    if (a.len == 0)
+        b.len = 0; // there is nothing to be found
     if (!length_only)
         table.without_a = mf_calloc(a.len * b.len / 8 + 1, 1);
     lcs->len = fill(a, b, &table);

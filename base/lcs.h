@@ -9,7 +9,7 @@
 #include "base/bytes.h"
 
 // The product of both lengths may be so much: the table takes an eighth of it in bytes.
-#define MF_LCS_CELLS_MAX (UINT64_C(1) << 24)
+#define MF_LCS_CELLS_MAX (UINT64_C(1) << 22)
 
 // A run that both have, by the places of its first and its last byte.
 struct mf_lcs_match {

@@ -157,6 +157,8 @@ struct mf_node {
     _Atomic uint64_t resp_ids; // the last number given to a client that speaks Redis's protocol
     _Atomic size_t resp_visiting_bytes; // of messages of clients on their way over the reactors
     _Atomic uint32_t resp_monitors;     // connections that see what others do
+    _Atomic uint32_t lcs_jobs;          // LCS commands under way
+    _Atomic uint32_t resp_trackers;     // connections that are told what has changed
     _Atomic uint32_t watches;           // of clients
     _Atomic bool stopping;         // it hands over what it leads, and goes on serving meanwhile
     _Atomic bool closing;          // it has, or has tried long enough: nothing new is begun

@@ -78,7 +78,8 @@ static void put_clients(struct mf_resp_info *info)
     mf_resp_info_line(info, "maxclients:%u",
                       atomic_load_explicit(&node->settings.clients_max, memory_order_relaxed));
     mf_resp_info_line(info, "blocked_clients:0");
-    mf_resp_info_line(info, "tracking_clients:0");
+    mf_resp_info_line(info, "tracking_clients:%u",
+                      atomic_load_explicit(&node->resp_trackers, memory_order_relaxed));
     mf_resp_info_line(info, "clients_in_timeout_table:0");
 }
 

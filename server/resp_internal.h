@@ -308,7 +308,11 @@ MF_MUST_USE bool mf_resp_client_tracking(struct mf_resp_session *session);
 MF_MUST_USE bool mf_resp_client_caching(struct mf_resp_session *session);
 MF_MUST_USE bool mf_resp_client_trackinginfo(struct mf_resp_session *session);
 MF_MUST_USE bool mf_resp_client_getredir(struct mf_resp_session *session);
-void mf_resp_tracking_note(struct mf_resp_session *session);
+// queued: not NULL, it is kept for EXEC, and its keys are appended; exec: they are read now.
+void mf_resp_tracking_note(struct mf_resp_session *session, struct mf_buf *queued);
+void mf_resp_tracking_exec(struct mf_resp_session *session, const struct mf_buf *queued);
+// The request has been carried out, refused or kept.
+void mf_resp_tracking_done(struct mf_resp_session *session);
 // Replies have been sent that others may have waited for.
 void mf_resp_tracking_sent(struct mf_resp_session *session);
 void mf_resp_tracking_no_more(struct mf_resp_session *session);
@@ -321,7 +325,7 @@ MF_MUST_USE bool mf_resp_client_pause(struct mf_resp_session *session);
 MF_MUST_USE bool mf_resp_client_unpause(struct mf_resp_session *session);
 MF_MUST_USE bool mf_resp_must_pause(struct mf_resp_session *session, uint64_t until_us);
 void mf_resp_pause_no_more(struct mf_resp_session *session);
-// The settings have changed: where there is no pause any more, nobody waits.
+// The settings have changed: all requests that wait are looked at anew.
 void mf_resp_pauses_over(struct mf_reactor *reactor);
 
 // MONITOR. tell: what the session's request was, which has been carried out; only where

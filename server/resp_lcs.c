@@ -7,6 +7,11 @@
 #include "server/resp_internal.h"
 #include "server/worker.h"
 
+// A row of the table has four bytes for each of these.
+#define ROW_BYTES_MAX (1u << 20)
+// Of a node at a time: files wait for the worker, too.
+#define JOBS_MAX 16u
+
 struct lcs_job {
     struct mf_job job;
     struct mf_resp_call *call;
@@ -21,7 +26,10 @@ struct lcs_job {
 
 static void end_job(struct lcs_job *job)
 {
-    job->call->session->walking = false;
+    struct mf_resp_session *session = job->call->session;
+    session->walking = false;
+    // Relaxed: a bound that a few may pass at once.
+    atomic_fetch_sub_explicit(&session->client.reactor->node->lcs_jobs, 1, memory_order_relaxed);
     mf_resp_call_end(job->call);
     mf_lcs_free(&job->lcs);
     mf_buf_free(&job->a);
@@ -119,9 +127,11 @@ static void on_values(void *arg, const struct mf_result *result)
         fail(job, result->kind == MF_RESULT_ERROR ? result : &broken);
         return;
     }
-    if (job->b.len > 0 && job->a.len > MF_LCS_CELLS_MAX / job->b.len) {
+    bool long_rows = job->a.len > ROW_BYTES_MAX || job->b.len > ROW_BYTES_MAX;
+    if (long_rows || (job->b.len > 0 && job->a.len > MF_LCS_CELLS_MAX / job->b.len)) {
         mf_resp_error(mf_resp_call_reply(job->call),
-                      "ERR the values are too long: the product of their lengths may be 16777216");
+                      "ERR the values are too long: 1048576 bytes are allowed, and for the product "
+                      "of their lengths 4194304");
         end_job(job);
         return;
     }
@@ -178,6 +188,13 @@ bool mf_resp_lcs(struct mf_resp_session *session)
         free(job);
         return true;
     }
+    if (atomic_load_explicit(&reactor->node->lcs_jobs, memory_order_relaxed) >= JOBS_MAX) {
+        mf_resp_tell_error(mf_resp_reply_begin(session), MF_BUSY, NULL);
+        mf_resp_reply_end(session);
+        free(job);
+        return true;
+    }
+    atomic_fetch_add_explicit(&reactor->node->lcs_jobs, 1, memory_order_relaxed);
     mf_hotkeys_note(reactor->hotkeys, &command);
     session->walking = true;
     job->call = mf_resp_call_begin(session, MF_RESP_FORM_PLAIN, touch);

@@ -56,6 +56,7 @@ struct mf_resp_multi {
     uint32_t command_count;
     bool writes;
     struct mf_buf slow;
+    struct mf_buf tracked;    // keys that are read, for CLIENT TRACKING
     struct mf_buf conditions; // of the keys that are watched
     uint32_t watched;
     size_t bytes;         // of all words kept
@@ -70,6 +71,7 @@ static void clear(struct mf_resp_multi *multi)
     free(multi->queue);
     mf_buf_free(&multi->commands);
     mf_buf_free(&multi->slow);
+    mf_buf_free(&multi->tracked);
     mf_buf_free(&multi->conditions);
     *multi = (struct mf_resp_multi){.slot = MF_RESP_NO_SLOT, .watched_slot = MF_RESP_NO_SLOT};
 }
@@ -170,6 +172,7 @@ static bool may_be_queued(const struct mf_resp_session *session)
     case MF_RESP_KEYS:
     case MF_RESP_RANDOMKEY:
     case MF_RESP_CLIENT_TRACKING:
+    case MF_RESP_CLIENT_CACHING:
     case MF_RESP_LCS:
     case MF_RESP_MONITOR:
     case MF_RESP_PUBSUB_CHANNELS:
@@ -215,6 +218,8 @@ bool mf_resp_multi_queue(struct mf_resp_session *session)
         return refuse(session, TOO_LARGE);
     multi->bytes += session->request_bytes;
     multi->slot = mf_resp_same_slot(multi->slot, session->slot);
+    if (session->tracking != NULL)
+        mf_resp_tracking_note(session, &multi->tracked);
     if (session->ask.row->own == MF_RESP_DATA) {
         queue_data(session);
     } else {
@@ -469,6 +474,8 @@ bool mf_resp_exec(struct mf_resp_session *session)
     }
     exec->call = mf_resp_call_begin(session, MF_RESP_FORM_PLAIN, exec_touch);
     session->held = exec->multi.own > 0;
+    if (session->tracking != NULL)
+        mf_resp_tracking_exec(session, &exec->multi.tracked);
     send_txn(session, exec);
     return true;
 }

@@ -45,10 +45,7 @@ void mf_resp_pause_no_more(struct mf_resp_session *session)
 
 void mf_resp_pauses_over(struct mf_reactor *reactor)
 {
-    const struct mf_settings *settings = &reactor->node->settings;
     struct mf_resp_pause *next;
-    if (atomic_load_explicit(&settings->pause_until_us, memory_order_relaxed) != 0)
-        return;
     for (struct mf_resp_pause *at = reactor->resp->pauses; at != NULL; at = next) {
         next = at->next;
         end_pause(at);

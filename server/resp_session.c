@@ -145,10 +145,10 @@ static bool run(struct mf_resp_session *session)
         &session->client.reactor->node->settings.pause_until_us, memory_order_relaxed);
     if (__builtin_expect(pause_us != 0, false) && mf_resp_must_pause(session, pause_us))
         return false;
-    if (__builtin_expect(session->tracking != NULL, false))
-        mf_resp_tracking_note(session);
     if (mf_resp_in_multi(session) && (ask->row->flags & MF_RESP_UNQUEUED) == 0)
         return mf_resp_multi_queue(session);
+    if (__builtin_expect(session->tracking != NULL, false))
+        mf_resp_tracking_note(session, NULL);
     return ask->row->own != MF_RESP_DATA ? mf_resp_own(session) : run_data(session);
 }
 
@@ -174,6 +174,8 @@ static void end_request(struct mf_resp_session *session)
                                               memory_order_relaxed) > 0,
                          false))
         mf_resp_monitor_tell(session);
+    if (__builtin_expect(session->tracking != NULL, false))
+        mf_resp_tracking_done(session);
     mf_resp_account_end(session);
     mf_resp_ask_trim(&session->ask);
     mf_client_count_request(&session->client);

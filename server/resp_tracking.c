@@ -1,13 +1,13 @@
 // CLIENT TRACKING: clients that keep what they have read are told when it has changed.
 //
 // What may change is watched (watch.h): all keys, or those with the prefixes of BCAST. Of a client
-// that did not ask for BCAST the keys that it reads are remembered, by their hashes, before they
-// are read: so no change of what it was told goes unnoticed, and a hash that two keys share costs
-// it a word too much. A key that was told is forgotten. Where there is no room for more, or where a
-// watch was lost and has begun anew, the client is told that everything may have changed.
+// that did not ask for BCAST the keys that it reads are remembered, by seeded hashes of 64 bits,
+// before they are read: so no change of what it was told goes unnoticed. A key that was told is
+// forgotten. Where there is no room for more, or where a watch was lost, and when it has begun
+// anew, the client is told that everything may have changed.
 //
 // A read may be answered by another node, and its reply be overtaken by the word of a change that
-// came after it. So what has changed while replies are due is told at once, and again behind them.
+// came after it. So what is told while replies are due is told again behind them.
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,7 +19,7 @@
 #define UNSENT_BYTES_MAX (12u << 20)
 #define PREFIXES_MAX 64u
 #define PREFIX_BYTES_MAX 4096u // of a connection together
-// More than this to be told again becomes everything.
+// More keys than these that are to be told again become everything.
 #define AGAIN_BYTES_MAX 65536u
 // Of the keys of one connection; half of the places are used.
 #define PLACES_MIN 64u
@@ -32,10 +32,19 @@ struct prefix {
     bool watching; // under `watch`
     uint64_t watch;
     bool begun;
-    bool lost; // it is to begin again
+    bool lost;  // it is to begin again
+    bool fresh; // of a CLIENT TRACKING ON that has not been answered
 };
 
 enum caching { CACHING_UNSAID, CACHING_YES, CACHING_NO };
+
+// What is told again.
+struct repeat {
+    bool due;
+    uint64_t at;        // when so many calls have been sent
+    bool all;           // everything; else
+    struct mf_buf keys; // blobs
+};
 
 struct mf_resp_tracking {
     struct mf_resp_session *next; // that tracks, on its reactor
@@ -48,15 +57,8 @@ struct mf_resp_tracking {
     uint32_t prefix_count;
     struct mf_resp_call *call; // a CLIENT TRACKING ON that waits for its watches
     enum mf_err err;
-    // To be told again when so many calls have been sent; and what comes after that.
-    struct mf_buf again; // blobs
-    bool again_due;
-    bool again_all;
-    uint64_t again_at;
-    struct mf_buf then;
-    bool then_all;
-    bool more;
-    uint64_t *places; // hashes of keys; 0: free
+    struct repeat repeats[2]; // the second gathers while the first waits
+    uint64_t *places;         // hashes of keys; 0: free
     uint32_t place_count;
     uint32_t used;
 };
@@ -98,14 +100,17 @@ static void grow(struct mf_resp_tracking *tracking)
     free(before);
 }
 
-static void tell_all(struct mf_resp_session *session);
+static void tell_all(struct mf_resp_session *session, uint64_t again_at);
 
-static void remember(struct mf_resp_session *session, struct mf_bytes key)
+// sent: how many calls have been sent when its reply has been.
+static void remember(struct mf_resp_session *session, struct mf_bytes key, uint64_t sent)
 {
     struct mf_resp_tracking *tracking = session->tracking;
     if (2 * tracking->used >= tracking->place_count) {
-        if (tracking->place_count == PLACES_MAX)
-            tell_all(session);
+        if (tracking->place_count == PLACES_MAX) {
+            forget_all(tracking);
+            tell_all(session, sent);
+        }
         grow(tracking);
     }
     uint64_t hash = hash_of(session, key);
@@ -138,7 +143,7 @@ static bool forget(struct mf_resp_session *session, struct mf_bytes key)
 
 // Telling. Nothing may come between the parts of a reply, and nothing does: replies are whole.
 
-static void tell_key(struct mf_resp_session *session, struct mf_bytes key)
+static void put_key(struct mf_resp_session *session, struct mf_bytes key)
 {
     struct mf_buf *out = mf_conn_output(session->client.conn);
     mf_resp_push(out, 3, 2);
@@ -148,52 +153,51 @@ static void tell_key(struct mf_resp_session *session, struct mf_bytes key)
     mf_conn_wrote(session->client.conn);
 }
 
-static void tell_all(struct mf_resp_session *session)
+static void put_all(struct mf_resp_session *session)
 {
     struct mf_buf *out = mf_conn_output(session->client.conn);
-    forget_all(session->tracking);
     mf_resp_push(out, 3, 2);
     mf_resp_bulk_str(out, "invalidate");
     mf_resp_null(out, 3);
     mf_conn_wrote(session->client.conn);
 }
 
-// How often replies have to have been sent before it is told is known when what is ahead was told.
-static void tell_again(struct mf_resp_session *session, struct mf_bytes key)
+// key NULL: everything.
+static void repeat(struct mf_resp_session *session, const struct mf_bytes *key, uint64_t at)
 {
-    struct mf_resp_tracking *tracking = session->tracking;
-    if (!tracking->again_due) {
-        tracking->again_due = true;
-        tracking->again_at = session->calls_begun;
-        mf_buf_blob(&tracking->again, key);
-    } else {
-        tracking->more = true;
-        if (tracking->then.len + key.len <= AGAIN_BYTES_MAX)
-            mf_buf_blob(&tracking->then, key);
-        else
-            tracking->then_all = true;
-    }
+    struct repeat *to = session->tracking->repeats;
+    if (at <= session->calls_sent)
+        return; // no reply is due that it could have overtaken
+    if (to->due)
+        to++;
+    to->due = true;
+    to->at = at;
+    if (key == NULL || to->keys.len + key->len > AGAIN_BYTES_MAX)
+        to->all = true;
+    else
+        mf_buf_blob(&to->keys, *key);
+}
+
+// Remembers what it remembers: it may have been read since.
+static void tell_all(struct mf_resp_session *session, uint64_t again_at)
+{
+    put_all(session);
+    repeat(session, NULL, again_at);
 }
 
 void mf_resp_tracking_sent(struct mf_resp_session *session)
 {
-    struct mf_resp_tracking *tracking = session->tracking;
-    if (!tracking->again_due || session->calls_sent < tracking->again_at)
-        return;
-    struct mf_reader keys = mf_reader_of(mf_buf_view(&tracking->again));
-    if (tracking->again_all)
-        tell_all(session);
-    while (!tracking->again_all && mf_reader_left(&keys) > 0)
-        tell_key(session, mf_read_blob(&keys));
-    // What has come since waits for all that is under way now.
-    mf_buf_free(&tracking->again);
-    tracking->again = tracking->then;
-    tracking->again_all = tracking->then_all;
-    tracking->again_due = tracking->more;
-    tracking->again_at = session->calls_begun;
-    tracking->then = (struct mf_buf){0};
-    tracking->then_all = false;
-    tracking->more = false;
+    struct repeat *first = session->tracking->repeats;
+    while (first->due && session->calls_sent >= first->at) {
+        struct mf_reader keys = mf_reader_of(mf_buf_view(&first->keys));
+        if (first->all)
+            put_all(session);
+        while (!first->all && mf_reader_left(&keys) > 0)
+            put_key(session, mf_read_blob(&keys));
+        mf_buf_free(&first->keys);
+        first[0] = first[1];
+        first[1] = (struct repeat){0};
+    }
 }
 
 static bool on_event(void *arg, uint64_t id, const struct mf_event *event)
@@ -202,11 +206,10 @@ static bool on_event(void *arg, uint64_t id, const struct mf_event *event)
     struct mf_resp_session *session = ((struct prefix *)arg)->session;
     if (mf_conn_unsent_bytes(session->client.conn) > UNSENT_BYTES_MAX)
         return false;
-    if (!session->tracking->broadcast && !forget(session, event->key))
-        return true;
-    tell_key(session, event->key);
-    if (session->first != NULL)
-        tell_again(session, event->key);
+    if (session->tracking->broadcast || forget(session, event->key)) {
+        put_key(session, event->key);
+        repeat(session, &event->key, session->calls_begun);
+    }
     return true;
 }
 
@@ -239,8 +242,24 @@ static void on_lost(void *arg, uint64_t id)
     count_watch(prefix->session, -1);
     if (mf_conn_unsent_bytes(conn) > UNSENT_BYTES_MAX)
         mf_conn_close(conn, "it does not read what has changed of what it tracks");
+    else
+        tell_all(prefix->session, prefix->session->calls_begun);
 }
 
+static void drop(struct mf_resp_session *session, struct prefix **at)
+{
+    struct prefix *gone = *at;
+    *at = gone->next;
+    session->tracking->prefix_count--;
+    if (gone->watching) {
+        mf_watch_end(session->client.reactor, gone->watch, gone);
+        count_watch(session, -1);
+    }
+    mf_buf_free(&gone->text);
+    free(gone);
+}
+
+// What this request has brought goes if it failed; what was tracked before stays.
 static void end_call(struct mf_resp_session *session)
 {
     struct mf_resp_tracking *tracking = session->tracking;
@@ -250,8 +269,17 @@ static void end_call(struct mf_resp_session *session)
         if (!at->begun)
             return;
     }
+    for (struct prefix **at = &tracking->prefixes; *at != NULL;) {
+        if (err != MF_OK && (*at)->fresh) {
+            drop(session, at);
+            continue;
+        }
+        (*at)->fresh = false;
+        at = &(*at)->next;
+    }
     tracking->call = NULL;
-    if (err != MF_OK)
+    session->held = false;
+    if (tracking->prefixes == NULL)
         mf_resp_tracking_no_more(session);
     struct mf_buf *out = mf_resp_call_reply(call);
     if (err == MF_OK)
@@ -278,7 +306,7 @@ static void on_begun(void *arg, uint64_t id, enum mf_err err, const char *messag
     else if (err != MF_OK)
         prefix->lost = true; // tried once more
     else if (again)
-        tell_all(session); // of what has changed in between, too
+        tell_all(session, session->calls_begun); // of what has changed in between
     if (session->tracking->call != NULL)
         end_call(session);
 }
@@ -305,6 +333,7 @@ static void add_prefix(struct mf_resp_session *session, struct mf_bytes text)
     *at = mf_calloc(1, sizeof(**at));
     (*at)->session = session;
     mf_buf_put(&(*at)->text, text.data, text.len);
+    (*at)->fresh = true;
     session->tracking->prefix_count++;
     begin_watch(*at);
 }
@@ -318,24 +347,20 @@ void mf_resp_tracking_no_more(struct mf_resp_session *session)
     while (*listed != session)
         listed = &(*listed)->tracking->next;
     *listed = tracking->next;
-    while (tracking->prefixes != NULL) {
-        struct prefix *gone = tracking->prefixes;
-        tracking->prefixes = gone->next;
-        if (gone->watching) {
-            mf_watch_end(session->client.reactor, gone->watch, gone);
-            count_watch(session, -1);
-        }
-        mf_buf_free(&gone->text);
-        free(gone);
-    }
+    while (tracking->prefixes != NULL)
+        drop(session, &tracking->prefixes);
+    // Relaxed: a figure.
+    atomic_fetch_sub_explicit(&session->client.reactor->node->resp_trackers, 1,
+                              memory_order_relaxed);
     struct mf_resp_call *call = tracking->call;
     session->tracking = NULL;
     forget_all(tracking);
-    mf_buf_free(&tracking->again);
-    mf_buf_free(&tracking->then);
+    mf_buf_free(&tracking->repeats[0].keys);
+    mf_buf_free(&tracking->repeats[1].keys);
     free(tracking);
     if (call == NULL)
         return;
+    session->held = false;
     mf_resp_error(mf_resp_call_reply(call), "ERR tracking was ended before it had begun");
     mf_resp_call_end(call);
 }
@@ -361,24 +386,36 @@ static bool is_tracked(const struct mf_resp_tracking *tracking)
     return tracking->opt_in ? tracking->caching == CACHING_YES : tracking->caching != CACHING_NO;
 }
 
-void mf_resp_tracking_note(struct mf_resp_session *session)
+void mf_resp_tracking_note(struct mf_resp_session *session, struct mf_buf *queued)
 {
-    struct mf_resp_tracking *tracking = session->tracking;
     const struct mf_resp_row *row = session->ask.row;
-    if (strncmp(row->name, "client|", 7) == 0)
-        return; // as in Redis, it is still to come what CLIENT CACHING was about
-    bool reads = (row->flags & MF_RESP_READ) != 0 && row->first_key > 0;
-    if (reads && session->version == 3 && is_tracked(tracking)) {
-        uint32_t count = mf_resp_words(session);
-        uint32_t last = row->last_key < 0 ? count - 1 : (uint32_t)row->last_key;
-        for (uint32_t i = (uint32_t)row->first_key; i <= last && i < count;
-             i += (uint32_t)row->key_step)
-            remember(session, mf_resp_word(session, i));
+    if ((row->flags & MF_RESP_READ) == 0 || row->first_key == 0 || !is_tracked(session->tracking))
+        return;
+    uint32_t count = mf_resp_words(session);
+    uint32_t last = row->last_key < 0 ? count - 1 : (uint32_t)row->last_key;
+    for (uint32_t i = (uint32_t)row->first_key; i <= last && i < count;
+         i += (uint32_t)row->key_step) {
+        if (queued != NULL)
+            mf_buf_blob(queued, mf_resp_word(session, i));
+        else
+            remember(session, mf_resp_word(session, i), session->calls_begun + 1);
     }
-    // A transaction is one command, from MULTI to its end.
-    bool ends = row->own == MF_RESP_EXEC || row->own == MF_RESP_DISCARD;
-    if (ends || (!mf_resp_in_multi(session) && row->own != MF_RESP_MULTI))
-        tracking->caching = CACHING_UNSAID;
+}
+
+void mf_resp_tracking_exec(struct mf_resp_session *session, const struct mf_buf *queued)
+{
+    struct mf_reader keys = mf_reader_of(mf_buf_view(queued));
+    while (mf_reader_left(&keys) > 0)
+        remember(session, mf_read_blob(&keys), session->calls_begun);
+}
+
+// As in Redis: the commands of CLIENT do not count, and a transaction is one.
+void mf_resp_tracking_done(struct mf_resp_session *session)
+{
+    const struct mf_resp_row *row = session->ask.row;
+    bool about_clients = row != NULL && strncmp(row->name, "client|", 7) == 0;
+    if (!about_clients && !mf_resp_in_multi(session))
+        session->tracking->caching = CACHING_UNSAID;
 }
 
 // The commands.
@@ -509,6 +546,8 @@ static void track(struct mf_resp_session *session, const struct options *options
         tracking->next = door->trackers;
         door->trackers = session;
         session->tracking = tracking;
+        atomic_fetch_add_explicit(&session->client.reactor->node->resp_trackers, 1,
+                                  memory_order_relaxed);
     }
     tracking->broadcast = options->broadcast;
     tracking->opt_in = options->opt_in;
@@ -516,6 +555,7 @@ static void track(struct mf_resp_session *session, const struct options *options
     tracking->no_loop = options->no_loop;
     tracking->err = MF_OK;
     tracking->call = mf_resp_call_begin(session, MF_RESP_FORM_PLAIN, (struct mf_resp_touch){0});
+    session->held = true; // what is asked for next is tracked from its beginning
     for (uint32_t i = 0; i < options->prefix_count; i++)
         add_prefix(session, mf_resp_word(session, options->prefixes[i]));
     if (tracking->prefixes == NULL)

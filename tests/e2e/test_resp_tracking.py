@@ -163,8 +163,12 @@ def test_what_cannot_be_told_one_by_one_is_told_as_everything(t):
         # More keys than are remembered.
         for i in range(40):
             reader.send(pack(["MGET", *[f"key:{i}:{n}" for n in range(1000)]]))
-        heard = [reader.receive() for _ in range(41)]
-        equal(heard.count(ALL), 1, "everything may have changed")
+        heard = until(reader, "the replies")
+        true(heard.count(ALL) >= 2, "everything may have changed: said at once, and behind replies")
+        true(heard[-1] == ALL or heard.index(ALL) < len(heard) - 1, "behind the read it came with")
+        # The last of them are among those that are remembered.
+        writer.call("SET", "key:39:999", "v")
+        equal(told(reader, "key:39:999"), [changed("key:39:999")], "a key behind the overflow")
         # More changes at once than are told one by one.
         for i in range(30):
             writer.call("MSET", *[word for n in range(1000) for word in (f"fill:{i}:{n}", "v")])
@@ -181,11 +185,54 @@ def test_what_cannot_be_told_one_by_one_is_told_as_everything(t):
                 got = reader.receive()
             return False
         wait_for(heard_of_it, 30, "word of the flush")
-        # It goes on.
-        until(reader, "a moment")
-        reader.call("GET", "fresh")
-        writer.call("SET", "fresh", "v")
-        told(reader, "fresh")
+        # It goes on, key by key when the watch has begun anew.
+        def told_by_name():
+            reader.send(pack(["GET", "fresh"]))
+            while reader.receive()[:1] == b">":
+                pass
+            writer.call("SET", "fresh", "v")
+            got = reader.receive()
+            return got == changed("fresh")
+        wait_for(told_by_name, 30, "a key to be told by its name")
+
+
+def test_a_transaction_reads_when_it_is_carried_out(t):
+    node = start(t).node(1)
+    with Resp(address(node), 3) as reader, Resp(address(node)) as writer:
+        reader.call("CLIENT", "TRACKING", "ON")
+        reader.pipeline([["MULTI"], ["GET", "k"]])
+        writer.call("SET", "k", "1")
+        equal(reader.call("EXEC"), b"*1\r\n$1\r\n1\r\n", "EXEC")
+        writer.call("SET", "k", "2")
+        equal(told(reader, "k"), [changed("k")], "what is told")
+        true(reader.pipeline([["MULTI"], ["CLIENT", "CACHING", "YES"], ["DISCARD"]])[1]
+             .startswith(b"-ERR Command not allowed"), "CACHING inside MULTI")
+
+
+def test_what_a_refused_command_was_to_be_is_not_left_for_the_next(t):
+    node = start(t).node(1)
+    with Resp(address(node), 3) as reader, Resp(address(node)) as writer:
+        reader.call("CLIENT", "TRACKING", "ON", "OPTOUT")
+        for refused in (["nosuch"], ["GET"], ["GET", ""]):
+            equal(reader.call("CLIENT", "CACHING", "NO"), OK, "CACHING")
+            true(reader.call(*refused).startswith(b"-ERR"), f"{refused}")
+            reader.call("GET", "k")
+            writer.call("SET", "k", "v")
+            equal(told(reader, "k"), [changed("k")], f"after {refused}")
+
+
+def test_tracking_that_is_pipelined_counts_for_what_comes_behind_it(t):
+    cluster = start(t, 3)
+    with Resp(address(cluster.nodes[1])) as writer:
+        for i in range(20):
+            with Resp(address(cluster.nodes[0]), 3) as reader:
+                reader.send(b"".join(pack(words) for words in (
+                    ["CLIENT", "TRACKING", "ON"], ["GET", "k"])))
+                writer.call("SET", "k", f"{i}")
+                equal(reader.receive(), OK, "TRACKING")
+                value = reader.receive()
+                if value != b"$%d\r\n%d\r\n" % (len(str(i)), i):
+                    equal(told(reader, "k"), [changed("k")], "an old value is told of")
 
 
 def test_no_change_is_missed_while_readers_and_writers_race(t):
@@ -213,12 +260,23 @@ def test_no_change_is_missed_while_readers_and_writers_race(t):
         for number in range(300 if t.quick else 1500):
             key = t.rng.choice(keys)
             writer = t.rng.choice(writers)
-            writer.send(pack(["SET", key, f"{number}"]))
+            writer.send(pack(["MSET", key, f"{number}", t.rng.choice(keys), f"{number}"]))
             for reader, cache in zip(readers, caches):
                 wanted = t.rng.choice(keys)
-                if wanted not in cache:
+                if wanted in cache:
+                    continue
+                if number % 2:
                     reader.send(pack(["GET", wanted]))
                     cache[wanted] = take(reader, cache)
+                else:
+                    reader.send(pack(["MGET", *keys]))
+                    values = take(reader, cache).split(b"\r\n")[1:-1]
+                    cache.clear()
+                    while values:
+                        count = 1 if values[0] == b"_" else 2
+                        key = keys[len(cache)]
+                        cache[key] = b"\r\n".join(values[:count]) + b"\r\n"
+                        values = values[count:]
             equal(writer.receive(), OK, "SET")
         values = {key: writers[0].call("GET", key) for key in keys}
 
