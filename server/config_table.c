@@ -75,9 +75,9 @@ const struct mf_config_key mf_config_keys[] = {
      "what a write survives"},
 
     {SIZE("memory", "max_bytes", memory_bytes_max), 0, INT64_MAX, NULL, "0", false,
-     "memory for keys and values; 0 = no limit; no effect yet"},
+     "memory for keys and values; 0 = no limit"},
     {CHOICE("memory", "eviction", eviction), evictions, "noeviction", false,
-     "at the limit; no effect yet"},
+     "at the limit"},
 
     {SIZE("limits", "max_key", key_bytes_max), 1, 16 * MB, NULL, "64kb", false,
      "the longest key"},

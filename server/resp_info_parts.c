@@ -126,14 +126,21 @@ void mf_resp_info_modules(struct mf_resp_info *info)
     (void)info; // none
 }
 
+// Of all reactors.
+static struct mf_resp_row_sum sum_of(const struct mf_node *node, const struct mf_resp_row *row)
+{
+    struct mf_resp_row_sum sum = {0};
+    for (uint32_t i = 0; i < node->reactor_count; i++)
+        mf_resp_stats_add_row(node->reactors[i]->resp->stats, row, &sum);
+    return sum;
+}
+
 void mf_resp_info_commandstats(struct mf_resp_info *info)
 {
     size_t count;
     const struct mf_resp_row *rows = mf_resp_rows(&count);
     for (size_t i = 0; i < count; i++) {
-        struct mf_resp_row_sum sum = {0};
-        for (uint32_t j = 0; j < info->node->reactor_count; j++)
-            mf_resp_stats_add_row(info->node->reactors[j]->resp->stats, &rows[i], &sum);
+        struct mf_resp_row_sum sum = sum_of(info->node, &rows[i]);
         if (sum.calls + sum.rejected == 0)
             continue;
         mf_resp_info_line(info,
@@ -160,9 +167,7 @@ void mf_resp_info_latencystats(struct mf_resp_info *info)
     size_t count;
     const struct mf_resp_row *rows = mf_resp_rows(&count);
     for (size_t i = 0; i < count; i++) {
-        struct mf_resp_row_sum sum = {0};
-        for (uint32_t j = 0; j < info->node->reactor_count; j++)
-            mf_resp_stats_add_row(info->node->reactors[j]->resp->stats, &rows[i], &sum);
+        struct mf_resp_row_sum sum = sum_of(info->node, &rows[i]);
         if (sum.calls == 0)
             continue; // without looking through its histograms
         struct mf_resp_times times = {0};
