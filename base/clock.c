@@ -1,8 +1,6 @@
 // System clocks; see clock.h.
 #include "base/clock.h"
 
-#include <time.h>
-
 // What the two clocks may be read apart, and how often that is tried.
 #define APART_US 20u
 #define TRIES 8
@@ -16,7 +14,17 @@ static uint64_t read_us(clockid_t id)
 
 uint64_t mf_mono_us(void)
 {
-    return read_us(CLOCK_MONOTONIC);
+    return read_us(CLOCK_BOOTTIME);
+}
+
+struct timespec mf_wait_until(uint64_t us)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    uint64_t ns = (uint64_t)until.tv_nsec + us % 1000000 * 1000;
+    until.tv_sec += (time_t)(us / 1000000 + ns / 1000000000);
+    until.tv_nsec = (long)(ns % 1000000000);
+    return until;
 }
 
 uint64_t mf_thread_cpu_us(void)

@@ -3,9 +3,15 @@
 #define MF_BASE_CLOCK_H
 
 #include <stdint.h>
+#include <time.h>
 
-// CLOCK_MONOTONIC in microseconds: for every interval and timeout.
+// CLOCK_BOOTTIME in microseconds: for every interval and timeout. Unlike CLOCK_MONOTONIC it goes on
+// while the machine is suspended, and so does a lease that others have granted.
 uint64_t mf_mono_us(void);
+
+// So long from now by CLOCK_MONOTONIC: for condition variables and semaphores, which know no clock
+// that goes on through a suspension.
+struct timespec mf_wait_until(uint64_t us);
 
 // Processor time of the calling thread in microseconds: what work cost, whoever else was running.
 uint64_t mf_thread_cpu_us(void);

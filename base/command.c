@@ -15,7 +15,9 @@
 #include "base/command.h"
 
 #include <assert.h>
+#include <endian.h>
 #include <stddef.h>
+#include <string.h>
 
 #include "base/command_table.h"
 #include "base/glob.h"
@@ -26,39 +28,9 @@
                 MF_IF_VERSION | MF_READ_LOCAL | MF_UNDO | MF_NO_TTL | MF_GO_ON | MF_META_ONLY |    \
                 MF_IF_EQUAL | MF_IF_OTHER))
 
-// How many; the first three as numbers.
-enum keys { KEYS_NONE, KEYS_ONE, KEYS_TWO, KEYS_MANY };
-
-// What a row of the table comes to in bytes.
-struct shape {
-    enum keys keys;
-    bool values;
-    bool limit;
-    bool number;
-    bool last;
-    bool body;
-};
-
-static struct shape shape_of(const struct mf_command_row *row)
+static bool has_body(const struct mf_command *command, const struct mf_command_row *row)
 {
-    struct shape shape = {
-        .keys = row->params[0] == MF_PARAM_KEY ? KEYS_ONE : KEYS_NONE,
-        .values = row->params[1] == MF_PARAM_VALUE || row->params[0] == MF_PARAM_PAIRS,
-        .limit = (row->traits & MF_HAS_LIMIT) != 0,
-        .number = (row->traits & MF_HAS_NUMBER) != 0,
-        .last = (row->traits & MF_HAS_LAST) != 0,
-        .body = (row->traits & MF_HAS_BODY) != 0,
-    };
-    if (row->params[0] == MF_PARAM_BOTH)
-        shape.keys = KEYS_TWO;
-    if (mf_command_splits(row))
-        shape.keys = KEYS_MANY;
-    return shape;
-}
-
-static bool has_body(const struct mf_command *command, struct shape shape)
-{
-    return shape.body || (command->flags & (MF_IF_EQUAL | MF_IF_OTHER)) != 0;
+    return (row->traits & MF_HAS_BODY) != 0 || (command->flags & (MF_IF_EQUAL | MF_IF_OTHER)) != 0;
 }
 
 bool mf_op_is_write(enum mf_opcode op)
@@ -90,70 +62,108 @@ const char *mf_op_name(enum mf_opcode op)
 }
 
 // A command that its own process built: what does not fit the table is a bug, not input.
-static struct shape checked_shape(const struct mf_command *command)
+static const struct mf_command_row *checked_row(const struct mf_command *command)
 {
     const struct mf_command_row *row = mf_command_row(command->op);
     assert(row != NULL);
-    struct shape shape = shape_of(row);
     assert((command->flags & ~ALL_FLAGS) == 0 && command->id.len <= MF_ID_MAX);
-    assert(shape.keys == KEYS_MANY || command->item_count == (uint32_t)shape.keys);
-    return shape;
+    assert(row->keys == MF_KEYS_MANY || command->item_count == (uint32_t)row->keys);
+    return row;
+}
+
+// Writers into room that is there; each returns where the next byte goes.
+
+static uint8_t *put_u32(uint8_t *at, uint32_t value)
+{
+    value = htole32(value);
+    memcpy(at, &value, sizeof(value));
+    return at + sizeof(value);
+}
+
+static uint8_t *put_u64(uint8_t *at, uint64_t value)
+{
+    value = htole64(value);
+    memcpy(at, &value, sizeof(value));
+    return at + sizeof(value);
+}
+
+static uint8_t *put_bytes(uint8_t *at, struct mf_bytes bytes)
+{
+    if (bytes.len > 0)
+        memcpy(at, bytes.data, bytes.len);
+    return at + bytes.len;
+}
+
+static uint8_t *put_blob(uint8_t *at, struct mf_bytes bytes)
+{
+    assert(bytes.len <= UINT32_MAX);
+    return put_bytes(put_u32(at, (uint32_t)bytes.len), bytes);
+}
+
+static uint8_t *put_head(uint8_t *at, const struct mf_command *command,
+                         const struct mf_command_row *row)
+{
+    *at++ = (uint8_t)command->op;
+    *at++ = (uint8_t)command->flags;
+    *at++ = (uint8_t)(command->flags >> 8);
+    *at++ = (uint8_t)command->expiry;
+    *at++ = (uint8_t)command->id.len;
+    at = put_bytes(at, command->id);
+    if (command->expiry != MF_EXPIRY_NONE)
+        at = put_u64(at, (uint64_t)command->expire_us);
+    if ((command->flags & MF_IF_VERSION) != 0)
+        at = put_u64(at, command->if_version);
+    if ((row->traits & MF_HAS_LIMIT) != 0)
+        at = put_u32(at, command->limit);
+    if ((row->traits & MF_HAS_NUMBER) != 0)
+        at = put_u64(at, command->number);
+    if ((row->traits & MF_HAS_LAST) != 0)
+        at = put_u64(at, (uint64_t)command->last);
+    return row->keys == MF_KEYS_MANY ? put_u32(at, command->item_count) : at;
 }
 
 void mf_command_encode(const struct mf_command *command, struct mf_buf *out)
 {
-    struct shape shape = checked_shape(command);
-    mf_buf_u8(out, (uint8_t)command->op);
-    mf_buf_u16(out, (uint16_t)command->flags);
-    mf_buf_u8(out, (uint8_t)command->expiry);
-    mf_buf_u8(out, (uint8_t)command->id.len);
-    mf_buf_put(out, command->id.data, command->id.len);
-    if (command->expiry != MF_EXPIRY_NONE)
-        mf_buf_u64(out, (uint64_t)command->expire_us);
-    if ((command->flags & MF_IF_VERSION) != 0)
-        mf_buf_u64(out, command->if_version);
-    if (shape.limit)
-        mf_buf_u32(out, command->limit);
-    if (shape.number)
-        mf_buf_u64(out, command->number);
-    if (shape.last)
-        mf_buf_u64(out, (uint64_t)command->last);
-    if (shape.keys == KEYS_MANY)
-        mf_buf_u32(out, command->item_count);
+    const struct mf_command_row *row = checked_row(command);
+    size_t size = mf_command_size(command);
+    uint8_t *start = mf_buf_reserve(out, size);
+    uint8_t *at = put_head(start, command, row);
     for (uint32_t i = 0; i < command->item_count; i++) {
-        mf_buf_blob(out, command->items[i].key);
-        if (shape.values)
-            mf_buf_blob(out, command->items[i].value);
+        at = put_blob(at, command->items[i].key);
+        if (row->values)
+            at = put_blob(at, command->items[i].value);
     }
-    if (has_body(command, shape))
-        mf_buf_blob(out, command->body);
+    if (has_body(command, row))
+        at = put_blob(at, command->body);
+    assert((size_t)(at - start) == size);
+    out->len += size;
 }
 
 size_t mf_command_size(const struct mf_command *command)
 {
-    struct shape shape = checked_shape(command);
+    const struct mf_command_row *row = checked_row(command);
     size_t size = 5 + command->id.len;
     size += command->expiry != MF_EXPIRY_NONE ? 8 : 0;
     size += (command->flags & MF_IF_VERSION) != 0 ? 8 : 0;
-    size += shape.limit ? 4 : 0;
-    size += shape.number ? 8 : 0;
-    size += shape.last ? 8 : 0;
-    size += has_body(command, shape) ? 4 + command->body.len : 0;
-    size += shape.keys == KEYS_MANY ? 4 : 0;
+    size += (row->traits & MF_HAS_LIMIT) != 0 ? 4 : 0;
+    size += (row->traits & MF_HAS_NUMBER) != 0 ? 8 : 0;
+    size += (row->traits & MF_HAS_LAST) != 0 ? 8 : 0;
+    size += has_body(command, row) ? 4 + command->body.len : 0;
+    size += row->keys == MF_KEYS_MANY ? 4 : 0;
     for (uint32_t i = 0; i < command->item_count; i++) {
         size += 4 + command->items[i].key.len;
-        size += shape.values ? 4 + command->items[i].value.len : 0;
+        size += row->values ? 4 + command->items[i].value.len : 0;
     }
     return size;
 }
 
 // Makes room for the items that the command claims to have. The claim is believed only as far as
 // the input could hold that many, so a few bytes cannot ask for gigabytes.
-static enum mf_err place_items(struct mf_reader *r, const struct shape *shape,
+static enum mf_err place_items(struct mf_reader *r, const struct mf_command_row *row,
                                struct mf_command *command, struct mf_item **items,
                                uint32_t *items_cap)
 {
-    size_t item_bytes_min = shape->values ? 8 : 4;
+    size_t item_bytes_min = row->values ? 8 : 4;
     if (command->item_count > mf_reader_left(r) / item_bytes_min)
         return MF_CORRUPT;
     if (command->item_count <= 1) {
@@ -192,7 +202,8 @@ static bool body_fits(const struct mf_command *command)
     return mf_txn_valid(command->body, command->op == MF_OP_TXN_READ);
 }
 
-static enum mf_err decode_head(struct mf_reader *r, struct mf_command *command, struct shape *shape)
+// NULL where it is not one that we would have written.
+static const struct mf_command_row *decode_head(struct mf_reader *r, struct mf_command *command)
 {
     unsigned op = mf_read_u8(r);
     command->flags = mf_read_u16(r);
@@ -201,40 +212,40 @@ static enum mf_err decode_head(struct mf_reader *r, struct mf_command *command, 
     const struct mf_command_row *row = mf_command_row(op);
     if (r->failed || row == NULL || (command->flags & ~ALL_FLAGS) != 0 || expiry > MF_EXPIRY_AT ||
         id_len > MF_ID_MAX)
-        return MF_CORRUPT;
-    *shape = shape_of(row);
+        return NULL;
     command->op = (enum mf_opcode)op;
     command->expiry = (enum mf_expiry)expiry;
-    command->id = mf_read_bytes(r, id_len);
+    if (id_len > 0)
+        command->id = mf_read_bytes(r, id_len);
     if (command->expiry != MF_EXPIRY_NONE)
         command->expire_us = (int64_t)mf_read_u64(r);
     if ((command->flags & MF_IF_VERSION) != 0)
         command->if_version = mf_read_u64(r);
-    if (shape->limit)
+    if ((row->traits & MF_HAS_LIMIT) != 0)
         command->limit = mf_read_u32(r);
-    if (shape->number)
+    if ((row->traits & MF_HAS_NUMBER) != 0)
         command->number = mf_read_u64(r);
-    if (shape->last)
+    if ((row->traits & MF_HAS_LAST) != 0)
         command->last = (int64_t)mf_read_u64(r);
-    command->item_count = shape->keys == KEYS_MANY ? mf_read_u32(r) : (uint32_t)shape->keys;
-    return r->failed || !head_fits(command) ? MF_CORRUPT : MF_OK;
+    command->item_count = row->keys == MF_KEYS_MANY ? mf_read_u32(r) : (uint32_t)row->keys;
+    return r->failed || !head_fits(command) ? NULL : row;
 }
 
 enum mf_err mf_command_decode(struct mf_reader *r, struct mf_command *command,
                               struct mf_item **items, uint32_t *items_cap)
 {
     *command = (struct mf_command){0};
-    struct shape shape;
-    enum mf_err err = decode_head(r, command, &shape);
-    if (err == MF_OK)
-        err = place_items(r, &shape, command, items, items_cap);
+    const struct mf_command_row *row = decode_head(r, command);
+    if (row == NULL)
+        return MF_CORRUPT;
+    enum mf_err err = place_items(r, row, command, items, items_cap);
     if (err != MF_OK)
         return err;
     for (uint32_t i = 0; i < command->item_count; i++) {
         command->items[i].key = mf_read_blob(r);
-        command->items[i].value = shape.values ? mf_read_blob(r) : mf_bytes_of(NULL, 0);
+        command->items[i].value = row->values ? mf_read_blob(r) : mf_bytes_of(NULL, 0);
     }
-    if (has_body(command, shape))
+    if (has_body(command, row))
         command->body = mf_read_blob(r);
     return r->failed || !body_fits(command) ? MF_CORRUPT : MF_OK;
 }

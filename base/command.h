@@ -127,6 +127,8 @@ struct mf_command {
     struct mf_item *items; // item_count of them; &one for commands of one key
     uint32_t item_count;
     struct mf_item one;
+    // Beside the binary form: the slot of its only key, plus 1, if somebody has looked it up.
+    uint32_t slot_and_1;
 };
 
 // Unix times become times from now, when it is `unix_us`, once, by the clock of the leader that

@@ -2,6 +2,7 @@
 #include "base/command_table.h"
 
 #include <stddef.h>
+#include <string.h>
 
 #define BIT(option) MF_OPTION_BIT(option)
 #define SET_OPTIONS                                                                                \
@@ -10,46 +11,16 @@
 #define EXPIRE_OPTIONS (BIT(NX) | BIT(XX) | BIT(GT) | BIT(LT) | BIT(ID))
 #define GETEX_OPTIONS (BIT(TTL) | BIT(PERSIST) | BIT(ID))
 
-#define KEY                                                                                        \
-    {                                                                                              \
-        MF_PARAM_KEY                                                                               \
-    }
-#define KEYS                                                                                       \
-    {                                                                                              \
-        MF_PARAM_KEYS                                                                              \
-    }
-#define BOTH                                                                                       \
-    {                                                                                              \
-        MF_PARAM_BOTH                                                                              \
-    }
-#define PAIRS                                                                                      \
-    {                                                                                              \
-        MF_PARAM_PAIRS                                                                             \
-    }
-#define KEY_VALUE                                                                                  \
-    {                                                                                              \
-        MF_PARAM_KEY, MF_PARAM_VALUE                                                               \
-    }
-#define KEY_TTL                                                                                    \
-    {                                                                                              \
-        MF_PARAM_KEY, MF_PARAM_TTL                                                                 \
-    }
-#define KEY_DELTA                                                                                  \
-    {                                                                                              \
-        MF_PARAM_KEY, MF_PARAM_DELTA                                                               \
-    }
-#define CURSOR                                                                                     \
-    {                                                                                              \
-        MF_PARAM_CURSOR                                                                            \
-    }
-#define TXN                                                                                        \
-    {                                                                                              \
-        MF_PARAM_TXN                                                                               \
-    }
-#define NONE                                                                                       \
-    {                                                                                              \
-        MF_PARAM_NONE                                                                              \
-    }
+#define KEY {MF_PARAM_KEY}, MF_KEYS_ONE, false
+#define KEYS {MF_PARAM_KEYS}, MF_KEYS_MANY, false
+#define BOTH {MF_PARAM_BOTH}, MF_KEYS_TWO, false
+#define PAIRS {MF_PARAM_PAIRS}, MF_KEYS_MANY, true
+#define KEY_VALUE {MF_PARAM_KEY, MF_PARAM_VALUE}, MF_KEYS_ONE, true
+#define KEY_TTL {MF_PARAM_KEY, MF_PARAM_TTL}, MF_KEYS_ONE, false
+#define KEY_DELTA {MF_PARAM_KEY, MF_PARAM_DELTA}, MF_KEYS_ONE, false
+#define CURSOR {MF_PARAM_CURSOR}, MF_KEYS_NONE, false
+#define TXN {MF_PARAM_TXN}, MF_KEYS_NONE, false
+#define NONE {MF_PARAM_NONE}, MF_KEYS_NONE, false
 
 #define W MF_WRITES
 #define T MF_IN_TXN
@@ -141,14 +112,33 @@ const struct mf_command_row *mf_command_row(unsigned op)
     return &rows[op];
 }
 
+// Those that users ask for, by their first letter: where its list begins, who comes next, and how
+// long the names are.
+static uint8_t first_of_letter[256];
+static uint8_t next_of_op[sizeof(rows) / sizeof(rows[0])];
+static uint8_t length_of_op[sizeof(rows) / sizeof(rows[0])];
+
+// Before main: constant to all threads.
+__attribute__((constructor)) static void list_by_letter(void)
+{
+    _Static_assert(sizeof(rows) / sizeof(rows[0]) <= UINT8_MAX, "an op fits a byte");
+    for (unsigned op = sizeof(rows) / sizeof(rows[0]); op-- > 1;) {
+        if (rows[op].name == NULL || (rows[op].traits & MF_HIDDEN) != 0)
+            continue;
+        uint8_t *first = &first_of_letter[(uint8_t)rows[op].name[0]];
+        next_of_op[op] = *first;
+        *first = (uint8_t)op;
+        length_of_op[op] = (uint8_t)strlen(rows[op].name);
+    }
+}
+
 enum mf_opcode mf_command_find(struct mf_bytes name)
 {
-    for (unsigned op = 0; op < sizeof(rows) / sizeof(rows[0]); op++) {
-        if (rows[op].name != NULL && (rows[op].traits & MF_HIDDEN) == 0 &&
-            mf_bytes_equal(name, mf_bytes_str(rows[op].name)))
-            return (enum mf_opcode)op;
-    }
-    return MF_OP_NONE;
+    unsigned op = name.len > 0 ? first_of_letter[name.data[0]] : MF_OP_NONE;
+    while (op != MF_OP_NONE &&
+           (name.len != length_of_op[op] || memcmp(name.data, rows[op].name, name.len) != 0))
+        op = next_of_op[op];
+    return (enum mf_opcode)op;
 }
 
 uint32_t mf_command_arity(const struct mf_command_row *row)
@@ -166,11 +156,6 @@ bool mf_command_takes(const struct mf_command_row *row, enum mf_param param)
             return true;
     }
     return false;
-}
-
-bool mf_command_splits(const struct mf_command_row *row)
-{
-    return row->params[0] == MF_PARAM_KEYS || row->params[0] == MF_PARAM_PAIRS;
 }
 
 const char *mf_param_name(enum mf_param param)

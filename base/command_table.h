@@ -66,9 +66,14 @@ enum mf_trait {
     MF_HAS_LAST = 1u << 9,
 };
 
+// What the parameters come to in the binary form; the first three as numbers.
+enum mf_keys { MF_KEYS_NONE, MF_KEYS_ONE, MF_KEYS_TWO, MF_KEYS_MANY };
+
 struct mf_command_row {
     const char *name; // NULL: there is no such op
     enum mf_param params[MF_PARAMS_MAX + 1];
+    enum mf_keys keys; // MANY: it is split where they are of several shards
+    bool values;       // each key has one
     uint32_t traits;
     uint32_t options;
 };
@@ -80,8 +85,6 @@ enum mf_opcode mf_command_find(struct mf_bytes name);
 // How many positional parameters it has.
 uint32_t mf_command_arity(const struct mf_command_row *row);
 bool mf_command_takes(const struct mf_command_row *row, enum mf_param param);
-// It has a list of keys, and is split where they are of several shards.
-bool mf_command_splits(const struct mf_command_row *row);
 
 // "key", "value", ...: for messages.
 const char *mf_param_name(enum mf_param param);

@@ -19,7 +19,6 @@
 #include <poll.h>
 #include <pthread.h>
 #include <semaphore.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -29,6 +28,7 @@
 
 #include "base/clock.h"
 #include "base/log_line.h"
+#include "base/thread.h"
 
 #define SLOTS UINT64_C(1024)
 // What a pipe takes in one piece once poll has said that there is room.
@@ -197,17 +197,6 @@ static void *write_loop(void *arg)
 }
 
 // The process's signals are for other threads: the writer inherits a mask that blocks them all.
-static int start_writer(void)
-{
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failed = pthread_create(&writer, NULL, write_loop, NULL);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return failed;
-}
-
 static void prepare_once(void)
 {
     static bool prepared;
@@ -229,7 +218,7 @@ void mf_log_start(enum mf_log_level level, enum mf_log_format format, unsigned n
     prepare_once();
     // RUNNING before the thread is there, so that the writer never takes itself for a direct one.
     atomic_store_explicit(&phase, RUNNING, memory_order_release);
-    int failed = start_writer();
+    int failed = mf_thread_start(&writer, "log-lines", write_loop, NULL);
     if (failed != 0) {
         atomic_store_explicit(&phase, DIRECT, memory_order_release);
         mf_log(MF_WARN, "no thread for the log (%s): lines are written by whoever logs them",

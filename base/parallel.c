@@ -2,9 +2,10 @@
 #include "base/parallel.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdbool.h>
-#include <time.h>
+
+#include "base/clock.h"
+#include "base/thread.h"
 
 #define THREADS_MAX 64u
 
@@ -60,7 +61,7 @@ static void *thread_main(void *arg)
     return NULL;
 }
 
-// Returns how many there are. They take no signals: those are for the process's own loop.
+// Returns how many there are.
 static uint32_t start_threads(struct run *run, pthread_t threads[THREADS_MAX])
 {
     uint32_t wanted = run->work->threads > 0 ? run->work->threads : 1;
@@ -68,27 +69,18 @@ static uint32_t start_threads(struct run *run, pthread_t threads[THREADS_MAX])
         wanted = run->work->count;
     if (wanted > THREADS_MAX)
         wanted = THREADS_MAX;
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     uint32_t started = 0;
     pthread_mutex_lock(&run->lock);
-    while (started < wanted && pthread_create(&threads[started], NULL, thread_main, run) == 0)
+    while (started < wanted && mf_thread_start(&threads[started], "part", thread_main, run) == 0)
         started++;
     run->running = started;
     pthread_mutex_unlock(&run->lock);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
     return started;
 }
 
 static void wait_a_while(struct run *run)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    uint64_t ns = (uint64_t)until.tv_nsec + (uint64_t)run->work->wait_ms % 1000 * 1000000;
-    until.tv_sec += (time_t)(run->work->wait_ms / 1000 + ns / 1000000000);
-    until.tv_nsec = (long)(ns % 1000000000);
+    struct timespec until = mf_wait_until((uint64_t)run->work->wait_ms * 1000);
     int waited = 0;
     while (run->running > 0 && waited == 0)
         waited = run->work->waiting != NULL

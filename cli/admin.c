@@ -4,12 +4,14 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "cli/cli.h"
 #include "cli/output.h"
 #include "cli/tree.h"
 
 #define SNAPSHOT_TIMEOUT_MS 600000
 #define CHANGE_TIMEOUT_MS 600000
+#define CHANGE_CALL_MS 7000 // longer than limits.request_timeout, as it comes
 
 static void print_map_rows(struct cli_table *table, const struct mayfly_value *map)
 {
@@ -125,7 +127,19 @@ int cli_drain(struct cli *cli)
     return print_true(cli);
 }
 
-int cli_add_node(struct cli *cli)
+// Why a change of the members is not done yet: once for each reason.
+static void tell(const struct cli *cli, char *told, size_t size)
+{
+    const char *why = mayfly_client_error(cli->client);
+    if (strcmp(why, told) == 0)
+        return;
+    snprintf(told, size, "%s", why);
+    fprintf(cli->err, "mayfly: %s: still waiting: %s\n", cli->verb->name, why);
+}
+
+// Adds the node at the address, or removes it where there is none. To call it again is to wait
+// again, so it is called for a while at a time, and says between what it waits for.
+static int change_members(struct cli *cli, const char *address)
 {
     uint32_t node;
     if (!read_id(cli->words[0], &node))
@@ -133,20 +147,30 @@ int cli_add_node(struct cli *cli)
     int status = cli_connect(cli, CHANGE_TIMEOUT_MS, 0);
     if (status != CLI_YES)
         return status;
-    if (mayfly_add_node(cli->client, node, cli->words[1]) != MAYFLY_OK)
-        return cli_call_failed(cli);
-    return print_true(cli);
+    uint64_t given_ms = (uint64_t)cli->flags[CLI_FLAG_TIMEOUT].number;
+    uint64_t end_us = mf_mono_us() + (given_ms != 0 ? given_ms : CHANGE_TIMEOUT_MS) * 1000;
+    char told[600] = "";
+    for (;;) {
+        uint64_t now_us = mf_mono_us();
+        uint64_t left_ms = now_us < end_us ? (end_us - now_us) / 1000 : 0;
+        bool last = left_ms <= CHANGE_CALL_MS;
+        mayfly_client_set_timeout(cli->client, last ? (uint32_t)left_ms + 1 : CHANGE_CALL_MS);
+        enum mayfly_err err = address != NULL ? mayfly_add_node(cli->client, node, address)
+                                              : mayfly_remove_node(cli->client, node);
+        if (err == MAYFLY_OK)
+            return print_true(cli);
+        if (err != MAYFLY_ERR_TIMEOUT || last)
+            return cli_call_failed(cli);
+        tell(cli, told, sizeof told);
+    }
+}
+
+int cli_add_node(struct cli *cli)
+{
+    return change_members(cli, cli->words[1]);
 }
 
 int cli_remove_node(struct cli *cli)
 {
-    uint32_t node;
-    if (!read_id(cli->words[0], &node))
-        return bad_id(cli, "NODE", cli->words[0]);
-    int status = cli_connect(cli, CHANGE_TIMEOUT_MS, 0);
-    if (status != CLI_YES)
-        return status;
-    if (mayfly_remove_node(cli->client, node) != MAYFLY_OK)
-        return cli_call_failed(cli);
-    return print_true(cli);
+    return change_members(cli, NULL);
 }

@@ -1,5 +1,5 @@
 # One static library per folder, and the only links that the architecture allows between them.
-# docs/architecture.md explains the arrows; a link that is not listed here stops the configure.
+# CONTRIBUTING.md explains the arrows; a link that is not listed here stops the configure.
 set(MF_ARROWS_base "")
 set(MF_ARROWS_ttl base)
 set(MF_ARROWS_consensus base)

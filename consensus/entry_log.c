@@ -170,9 +170,11 @@ void mf_entry_log_cut(struct mf_entry_log *log, uint64_t first)
 
 void mf_entry_log_reclaim(struct mf_entry_log *log, uint64_t slots)
 {
-    slots -= shed(&log->left, log->left.end, slots, &log->bytes);
-    if (log->left.from == log->left.end)
-        free_ring(&log->left, &log->bytes);
+    if (log->left.blocks != NULL) {
+        slots -= shed(&log->left, log->left.end, slots, &log->bytes);
+        if (log->left.from == log->left.end)
+            free_ring(&log->left, &log->bytes);
+    }
     (void)shed(&log->ring, log->first, slots, &log->bytes);
 }
 

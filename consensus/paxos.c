@@ -134,8 +134,13 @@ void mf_paxos_step_down(struct mf_paxos *paxos, const struct mf_paxos_env *env, 
     paxos->election_due_us = env->now_us + delay_us + (spread_us > 0 ? env->random % spread_us : 0);
 }
 
+// A leader that is suspected and goes on proposing hears nobody, perhaps. Who followed it again, or
+// gave up running against it, would leave the group without a leader for as long as it talks. With
+// a newer ballot it is followed: for that it had to hear the promises of a majority.
 void mf_paxos_follow(struct mf_paxos *paxos, const struct mf_paxos_env *env, mf_ballot_t ballot)
 {
+    if (ballot == paxos->suspected)
+        return;
     if (paxos->role != MF_FOLLOWER)
         mf_paxos_step_down(paxos, env, 0, 0);
     paxos->leader = mf_ballot_node(ballot);
@@ -301,6 +306,8 @@ void mf_paxos_suspect(struct mf_paxos *paxos, const struct mf_paxos_env *env, ui
         if (paxos->peers[i].acceptor.node == node)
             paxos->peers[i].up = false;
     }
+    if (mf_ballot_node(paxos->promised) == node)
+        paxos->suspected = paxos->promised;
     if (paxos->leader != node)
         return;
     uint64_t step_us = paxos->cfg.election_us / 4;
@@ -311,6 +318,8 @@ void mf_paxos_peer_up(struct mf_paxos *paxos, const struct mf_paxos_env *env,
                       struct mf_acceptor acceptor)
 {
     mf_paxos_present(paxos, acceptor);
+    if (mf_ballot_node(paxos->suspected) == acceptor.node)
+        paxos->suspected = 0;
     int i = mf_paxos_peer_index(paxos, acceptor);
     if (i < 0 || acceptor.node == paxos->cfg.self)
         return;

@@ -139,7 +139,8 @@ void mf_paxos_receive(struct mf_paxos *paxos, const struct mf_paxos_env *env,
                       const struct mf_paxos_msg *msg);
 // Everything up to this persist_seq is durable.
 void mf_paxos_persisted(struct mf_paxos *paxos, const struct mf_paxos_env *env, uint64_t seq);
-// A node is silent, or another process runs under its id: if it leads, it is deposed here.
+// A node is silent, or another process runs under its id: if it leads, it is deposed here, and not
+// followed under that ballot until mf_paxos_peer_up.
 void mf_paxos_suspect(struct mf_paxos *paxos, const struct mf_paxos_env *env, uint16_t node);
 // A link to a node is new, or its lease to us has a new token: what it missed is sent again, and
 // it is asked for its answer to our ballot. The acceptor is the one that runs there now.
@@ -190,6 +191,8 @@ uint64_t mf_paxos_floor(const struct mf_paxos *paxos);
 // Drops the log below `first`, which is at most chosen + 1: a durable snapshot has it. Whoever asks
 // for it gets the snapshot (update.snapshot_to).
 void mf_paxos_compact(struct mf_paxos *paxos, uint64_t first);
+// We hold nothing yet of what the group has done: see mf_paxos_config.
+bool mf_paxos_blank(const struct mf_paxos *paxos);
 // Frees a little of what compacting or installing has cut off: 1024 slots.
 void mf_paxos_reclaim(struct mf_paxos *paxos);
 // There is more to free.

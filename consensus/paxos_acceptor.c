@@ -31,14 +31,16 @@ void mf_paxos_ask_release(struct mf_paxos *paxos, const struct mf_paxos_env *env
                                         .read_seq = paxos->release_seq});
 }
 
-// Votes that come now were given to somebody who was not relied on: they count no more.
+// Votes that come now were given to somebody who was not relied on: they count no more, unless it
+// is a suspected leader that talks on, which may never stop (mf_paxos_follow). Votes are no
+// promises: to promise, everybody looks again at whom it is bound to (mf_paxos_kept_from).
 void mf_paxos_relied_on(struct mf_paxos *paxos, const struct mf_paxos_env *env, mf_ballot_t ballot)
 {
     if (ballot < paxos->promised)
         return;
     paxos->released = 0;
     paxos->release_seq = 0;
-    if (paxos->asking)
+    if (paxos->asking && ballot != paxos->suspected)
         mf_paxos_step_down(paxos, env, paxos->cfg.election_us, paxos->cfg.election_us);
 }
 

@@ -48,6 +48,7 @@ struct mf_paxos {
     mf_ballot_t released; // a promised ballot that its owner has given up; 0 = none
     uint64_t release_seq; // of our last question whether it has; 0 = the answer counts no more
     uint64_t questions;
+    mf_ballot_t suspected; // of a leader that was last said to be silent; 0 = none
     uint64_t begun_us;
     struct mf_entry_log log;
     uint64_t last_log_time_us;

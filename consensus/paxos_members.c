@@ -107,9 +107,13 @@ void mf_paxos_peer_has(struct mf_paxos *paxos, uint32_t peer, uint64_t chosen)
 
 bool mf_paxos_fenced(const struct mf_paxos *paxos)
 {
-    return paxos->self < 0 || paxos->members_slot > paxos->chosen ||
-           (uint32_t)__builtin_popcount(mf_paxos_promises(paxos)) < paxos->quorum ||
-           knowing(paxos) < paxos->quorum;
+    if (paxos->self < 0 || paxos->members_slot > paxos->chosen)
+        return true;
+    // Counted here, and not by mf_paxos_promises: every entry that is proposed asks.
+    uint32_t promised = 0;
+    for (uint32_t i = 0; i < paxos->members.voter_count; i++)
+        promised += paxos->peers[i].promised;
+    return promised < paxos->quorum || knowing(paxos) < paxos->quorum;
 }
 
 bool mf_paxos_settled(const struct mf_paxos *paxos)
@@ -287,6 +291,11 @@ bool mf_paxos_transferring(const struct mf_paxos *paxos)
 uint64_t mf_paxos_floor(const struct mf_paxos *paxos)
 {
     return paxos->cfg.blank ? paxos->cfg.floor : 0;
+}
+
+bool mf_paxos_blank(const struct mf_paxos *paxos)
+{
+    return paxos->cfg.blank;
 }
 
 void mf_paxos_compact(struct mf_paxos *paxos, uint64_t first)

@@ -23,17 +23,16 @@
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/rand.h"
+#include "base/thread.h"
 #include "consensus/wal_files.h"
 
 // A batch gathers hand-overs until it is this large, so that after a stall of the disk the first
@@ -324,11 +323,7 @@ static bool wait_for_disk(struct mf_wal *wal)
     if (!mf_wal_may_pass(&wal->writing))
         return false;
     tell_blocked(wal, mf_wal_no_room(&wal->writing) ? MF_WAL_FULL : MF_WAL_REFUSED);
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    uint64_t until_ns = (uint64_t)until.tv_nsec + wal->retry_us * 1000;
-    until.tv_sec += (time_t)(until_ns / 1000000000);
-    until.tv_nsec = (long)(until_ns % 1000000000);
+    struct timespec until = mf_wait_until(wal->retry_us);
     if (wal->retry_us < wal->config.retry_us * MF_WAL_RETRY_TIMES)
         wal->retry_us *= 2;
     pthread_mutex_lock(&wal->lock);
@@ -545,11 +540,11 @@ static void prepare(struct mf_wal *wal)
 }
 
 // One that was made longer, or by a log without sync and so never filled, is not the next one's
-// size.
+// size. Where room is low, a checkpoint may need it more than the log.
 static bool may_retire(struct mf_wal *wal, struct mf_wal_file file)
 {
     return wal->preparing.sync && wal->retired_count < RETIRED_MAX &&
-           file.stream == wal->config.stream &&
+           !mf_wal_ledger_is_low(wal->config.ledger) && file.stream == wal->config.stream &&
            mf_wal_file_bytes(&wal->preparing, file) == wal->segment_bytes;
 }
 
@@ -640,10 +635,16 @@ static enum mf_err begin_stream(struct mf_wal *wal)
         .sequence = tail.sequence,
         .previous_batches = tail.previous_batches,
     };
+    uint64_t bytes = wal->segment_bytes;
     err = create_segment(wal, folder, &wal->segment);
+    if (err == MF_IO && mf_wal_no_room(folder)) {
+        // A checkpoint may make room, for which the node has to start.
+        mf_log(MF_WARN, "the next segment of the log cannot be made ahead: %s", folder->message);
+        bytes = MF_WAL_ALIGN;
+        err = mf_wal_file_create(folder, &wal->segment.id, bytes, &wal->stop, &wal->segment.fd);
+    }
     if (err == MF_OK && wal->config.ledger != NULL) {
-        mf_wal_ledger_file(wal->config.ledger, wal->config.stream, wal->segment.id.sequence,
-                           wal->segment_bytes);
+        mf_wal_ledger_file(wal->config.ledger, wal->config.stream, wal->segment.id.sequence, bytes);
         mf_wal_ledger_open(wal->config.ledger, wal->config.stream);
     }
     return err;
@@ -678,17 +679,12 @@ static void stop_preparer(struct mf_wal *wal)
 // The threads take no signals: those are for the process's own loop.
 static enum mf_err start_threads(struct mf_wal *wal)
 {
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int error = pthread_create(&wal->preparer, NULL, prepare_loop, wal);
+    int error = mf_thread_start(&wal->preparer, "log-files", prepare_loop, wal);
     if (error == 0) {
-        error = pthread_create(&wal->writer, NULL, write_loop, wal);
+        error = mf_thread_start(&wal->writer, "log", write_loop, wal);
         if (error != 0)
             stop_preparer(wal);
     }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (error != 0)
         return mf_wal_explain(&wal->writing, MF_IO, "cannot start a thread for %s: %s", wal->path,
                               strerror(error));

@@ -55,6 +55,7 @@ struct mf_wal_ledger {
     _Atomic uint64_t changes;
     _Atomic uint64_t bytes;
     _Atomic uint32_t restate_count;
+    _Atomic bool low; // relaxed: a hint
 };
 
 struct mf_wal_ledger *mf_wal_ledger_new(uint32_t groups)
@@ -114,13 +115,34 @@ static void add_file(struct mf_wal_ledger *ledger, struct stream *stream, uint64
     changed(ledger);
 }
 
+static void want_again(struct mf_wal_ledger *ledger, struct group *group)
+{
+    if (group->restate)
+        return;
+    group->restate = true;
+    atomic_fetch_add_explicit(&ledger->restate_count, 1, memory_order_relaxed);
+}
+
+// L3 ahead of its need: by the time that the stream has no room for another file, a checkpoint is
+// all that the older ones wait for.
+static void want_all_again(struct mf_wal_ledger *ledger, const struct stream *stream)
+{
+    for (uint32_t i = 0; stream->open && i < ledger->group_count; i++) {
+        struct group *group = &ledger->groups[i];
+        if (group->stream == stream->number && group->promise_file + group->mark_file != 0)
+            want_again(ledger, group);
+    }
+}
+
 void mf_wal_ledger_file(struct mf_wal_ledger *ledger, uint32_t number, uint64_t sequence,
                         uint64_t bytes)
 {
     pthread_mutex_lock(&ledger->lock);
     struct stream *stream = find(ledger, number);
-    if (stream->count == 0 || stream->files[stream->count - 1].sequence != sequence)
+    if (stream->count == 0 || stream->files[stream->count - 1].sequence != sequence) {
         add_file(ledger, stream, sequence);
+        want_all_again(ledger, stream);
+    }
     struct file *file = &stream->files[stream->count - 1];
     uint64_t more = bytes > file->bytes ? bytes - file->bytes : 0;
     file->bytes += more;
@@ -179,14 +201,6 @@ static bool written_again(const struct group *group, uint64_t last, const struct
                           const struct file *file)
 {
     return last != 0 && (group->stream != stream->number || last > file->sequence);
-}
-
-static void want_again(struct mf_wal_ledger *ledger, struct group *group)
-{
-    if (group->restate)
-        return;
-    group->restate = true;
-    atomic_fetch_add_explicit(&ledger->restate_count, 1, memory_order_relaxed);
 }
 
 // L2 and L3 for a stream's oldest file.
@@ -314,6 +328,16 @@ bool mf_wal_ledger_pinned_by(struct mf_wal_ledger *ledger, uint32_t *group)
     }
     pthread_mutex_unlock(&ledger->lock);
     return found;
+}
+
+void mf_wal_ledger_low(struct mf_wal_ledger *ledger, bool low)
+{
+    atomic_store_explicit(&ledger->low, low, memory_order_relaxed);
+}
+
+bool mf_wal_ledger_is_low(const struct mf_wal_ledger *ledger)
+{
+    return atomic_load_explicit(&ledger->low, memory_order_relaxed);
 }
 
 uint64_t mf_wal_ledger_bytes(const struct mf_wal_ledger *ledger)

@@ -8,6 +8,8 @@
 //       now, in any file of this run.
 // A promise never goes back, so one that is written later stands for all earlier ones. Which stream
 // was written when by earlier processes is not known: across streams only this run's records count.
+// All of a stream's groups are on the list to be written again whenever it begins a file, and not
+// only when they stand in the way: on a disk that is full nothing could be written then.
 //
 // One ledger for all streams of a folder, under one lock that is held for short: the log's threads
 // note what they wrote, the shards' owners what is covered and written again.
@@ -54,6 +56,10 @@ bool mf_wal_ledger_restate(struct mf_wal_ledger *ledger, uint32_t group);
 // A group that keeps the oldest file of a stream by L2, of the stream with the most bytes: a
 // checkpoint of it is what removes most. False when there is none.
 bool mf_wal_ledger_pinned_by(struct mf_wal_ledger *ledger, uint32_t *group);
+// Any thread: the disk runs low, so that files that are not needed go and are not kept to make
+// others of; or it does not any more. mf_wal_ledger_is_low: without the lock.
+void mf_wal_ledger_low(struct mf_wal_ledger *ledger, bool low);
+bool mf_wal_ledger_is_low(const struct mf_wal_ledger *ledger);
 // Of all files. Without the lock.
 uint64_t mf_wal_ledger_bytes(const struct mf_wal_ledger *ledger);
 

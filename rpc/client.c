@@ -135,7 +135,7 @@ struct mayfly_client *mayfly_client_new(const struct mayfly_client_options *opti
     if (client == NULL)
         goto fail;
     client->clock_us = boot_us;
-    client->loop = (struct mf_loop){.epoll_fd = -1, .timer_fd = -1};
+    client->loop = (struct mf_loop){.epoll_fd = -1, .timer_fd = -1, .bell_fd = -1};
     mf_entropy(client->id_prefix, sizeof client->id_prefix);
     mf_entropy(&client->jitter, sizeof client->jitter);
     if (!take_options(client, given))

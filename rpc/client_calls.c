@@ -155,6 +155,8 @@ static void finish(struct mayfly_client *client, struct mf_call *call, enum mayf
     client->pending_bytes -= call->len;
     free(call->bytes);
     call->bytes = NULL;
+    free(call->refusal_text);
+    call->refusal_text = NULL;
     client->free_calls[client->free_count++] = (uint32_t)(call - client->calls);
     client->completed++;
     client->in_callback = true;
@@ -193,7 +195,9 @@ static void give_up(struct mayfly_client *client, struct mf_call *call)
         err = MAYFLY_ERR_TIMEOUT;
     else if (call->attempts > 0)
         err = call->refusal;
-    snprintf(text, sizeof text, "%s; sent %u time%s; tried %s", mayfly_err_text(err),
+    const char *words = call->refusal_text != NULL ? call->refusal_text : "";
+    snprintf(text, sizeof text, "%s; %s%.200s%ssent %u time%s; tried %s", mayfly_err_text(err),
+             *words != '\0' ? "last answer: " : "", words, *words != '\0' ? "; " : "",
              call->attempts, call->attempts == 1 ? "" : "s", tried);
     finish(client, call, err, text, NULL);
 }
@@ -231,6 +235,7 @@ static void take_back(struct mayfly_client *client, struct mf_call_list *list)
 {
     while (list->head != NULL) {
         struct mf_call *call = list->head;
+        // What ends leaves its list first. NOLINTNEXTLINE(clang-analyzer-unix.Malloc)
         mf_call_list_remove(list, call);
         if (call->own) {
             mf_call_retire(call);
@@ -321,6 +326,8 @@ bool mf_calls_answer(struct mf_link *link, uint32_t msgid, enum mayfly_err err, 
     mf_route_trouble(client);
     call->unsure = call->unsure || err == MAYFLY_ERR_TIMEOUT;
     call->refusal = err;
+    free(call->refusal_text);
+    call->refusal_text = strdup(text);
     call->rest_until_us = now_us + rest_us(client, call);
     move_to(client, call, MF_CALL_RESTING);
     wake_at(client, call->rest_until_us);

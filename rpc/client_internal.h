@@ -74,6 +74,7 @@ struct mf_call {
     uint64_t sent_us;
     uint64_t rest_until_us;
     enum mayfly_err refusal; // the last retryable answer
+    char *refusal_text;      // and its words, or NULL
     mayfly_done *done;
     void *cookie;
     struct mf_link *link; // where it is queued or was sent
@@ -152,13 +153,15 @@ struct mf_value_space {
     size_t cap;
 };
 
-// One epoll descriptor for the sockets of all connections, and a timer in it, which is only used
-// once somebody has asked for the descriptor.
+// One epoll descriptor for the sockets of all connections, and a timer and a bell in it, which are
+// only used once somebody has asked for the descriptor.
 struct mf_loop {
     int epoll_fd;
     int timer_fd;
+    int bell_fd;
     bool shared;        // somebody waits for the descriptor
-    uint64_t armed_us;  // when the timer goes off, 0 when it has; UINT64_MAX: never
+    bool rung;          // the bell, and nobody has waited since
+    uint64_t armed_us;  // when the timer goes off, or went; UINT64_MAX: never
     uint64_t turned_us; // when the caller last let this client work
 };
 

@@ -91,6 +91,7 @@ static enum mayfly_err call_for_bool(struct mayfly_client *client,
     enum mayfly_err err = call(client, request, &value);
     if (err != MAYFLY_OK)
         return err;
+    // Set with MAYFLY_OK. NOLINTNEXTLINE(clang-analyzer-core.NullDereference)
     if (value->type != MAYFLY_TYPE_BOOL)
         return unexpected(client, method);
     if (out != NULL)

@@ -94,7 +94,12 @@ void mf_conn_write_output(struct mf_conn *conn)
     if (n > 0) {
         mf_conn_count(&conn->pool->outputs, &conn->pool->output_bytes, (size_t)n);
         conn->sent += (size_t)n;
-        conn->give_up_us = mf_mono_us() + DRAIN_STALL_US;
+        conn->moved_us = mf_mono_us();
+        conn->give_up_us = conn->moved_us + DRAIN_STALL_US;
+        conn->queued = -1;
+    } else if (!conn->blocked) {
+        conn->moved_us = mf_mono_us();
+        conn->queued = -1;
     }
     conn->blocked = mf_conn_unsent_bytes(conn) > 0;
     if (!conn->blocked) {
@@ -132,6 +137,14 @@ void mf_conn_flush(struct mf_conn *conn)
 void mf_conn_keep(struct mf_conn *conn, bool kept)
 {
     conn->kept = kept;
+}
+
+void mf_conn_waits_long(struct mf_conn *conn, bool waits)
+{
+    if (waits)
+        mf_conn_list_append(&conn->pool->waiting, &conn->waiting);
+    else
+        mf_conn_list_remove(&conn->waiting);
 }
 
 void mf_conn_in_flight(struct mf_conn *conn, int delta, uint32_t max)
@@ -240,6 +253,7 @@ void mf_conn_destroy(struct mf_conn *conn)
     mf_conn_list_remove(&conn->all);
     mf_conn_list_remove(&conn->dirty);
     mf_conn_list_remove(&conn->resuming);
+    mf_conn_list_remove(&conn->waiting);
     pool->count--;
     conn->state = GONE;
     conn->ops.closed(conn->arg, conn, conn->reason);
@@ -287,10 +301,22 @@ static size_t offer(struct mf_conn *conn, struct mf_bytes input)
     return taken;
 }
 
+// A message that the peer has begun and not ended: since when. What waits here because nobody takes
+// input is not the peer's delay.
+static void note_begun(struct mf_conn *conn, size_t taken, size_t left)
+{
+    if (left == 0 || conn->held)
+        conn->begun_us = 0;
+    else if (taken > 0 || conn->begun_us == 0)
+        conn->begun_us = conn->offered_us;
+}
+
 void mf_conn_offer_buffered(struct mf_conn *conn)
 {
-    mf_buf_consume(&conn->input, offer(conn, mf_buf_view(&conn->input)));
     struct mf_buf *input = &conn->input;
+    size_t taken = offer(conn, mf_buf_view(input));
+    mf_buf_consume(input, taken);
+    note_begun(conn, taken, input->len);
     if (input->cap <= KEEP_BYTES || input->len > input->cap / 4)
         return;
     // A large message has gone: what is left moves to a buffer of its own size.
@@ -312,7 +338,9 @@ static void read_input(struct mf_conn *conn)
         {.iov_base = room > 0 ? input->data + input->len : pool->scratch, .iov_len = room},
         {.iov_base = pool->scratch, .iov_len = MF_CONN_SCRATCH_BYTES},
     };
-    ssize_t n = readv(conn->fd, parts, 2);
+    // recv is the cheaper one of the two.
+    ssize_t n = room > 0 ? readv(conn->fd, parts, 2)
+                         : recv(conn->fd, pool->scratch, MF_CONN_SCRATCH_BYTES, 0);
     if (n < 0) {
         if (errno != EAGAIN && errno != EINTR)
             close_for_errno(conn, errno);
@@ -331,6 +359,7 @@ static void read_input(struct mf_conn *conn)
         size_t used = offer(conn, mf_bytes_of(pool->scratch, got));
         if (used < got)
             mf_buf_put(input, pool->scratch + used, got - used);
+        note_begun(conn, used, got - used);
         return;
     }
     size_t in_place = got < room ? got : room;
@@ -356,6 +385,7 @@ static void name_peer(struct mf_conn *conn)
     if (getpeername(conn->fd, peer, &size) != 0 ||
         getnameinfo(peer, size, host, sizeof(host), port, sizeof(port),
                     NI_NUMERICHOST | NI_NUMERICSERV) != 0 ||
+        // Filled by getpeername. NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult)
         peer->sa_family == AF_UNIX) {
         strcpy(conn->peer, "local");
         return;
@@ -415,6 +445,12 @@ static void set_options(int fd)
     (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
 }
 
+void mf_conn_patience(struct mf_conn *conn, uint64_t patience_us)
+{
+    unsigned patience_ms = (unsigned)(patience_us / 1000);
+    (void)setsockopt(conn->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &patience_ms, sizeof(patience_ms));
+}
+
 struct mf_conn *mf_conn_new(struct mf_conn_pool *pool, int fd, bool connecting,
                             const struct mf_conn_limits *limits, const struct mf_conn_ops *ops,
                             void *arg)
@@ -434,6 +470,7 @@ struct mf_conn *mf_conn_new(struct mf_conn_pool *pool, int fd, bool connecting,
         name_peer(conn);
     mf_conn_list_init(&conn->dirty);
     mf_conn_list_init(&conn->resuming);
+    mf_conn_list_init(&conn->waiting);
     mf_conn_list_init(&conn->all);
     mf_conn_list_append(&pool->all, &conn->all);
     pool->count++;

@@ -52,6 +52,14 @@ void mf_conn_pool_traffic(const struct mf_conn_pool *pool, struct mf_conn_traffi
 size_t mf_conn_pool_count(const struct mf_conn_pool *pool);
 // Closes connections without input for that long that have no request in flight; 0 = never.
 void mf_conn_pool_idle_timeout(struct mf_conn_pool *pool, uint64_t idle_us);
+// Closes connections whose peer stands still in the middle of something: one that has begun a
+// message and not ended it within that time and a second for each KiB of it, and one that has taken
+// nothing of its output for that time. What the pool itself does not want to read meanwhile does
+// not count. 0 = never, the preset.
+void mf_conn_pool_stall_timeout(struct mf_conn_pool *pool, uint64_t stall_us);
+
+// Closes every connection at the end of the turn, and reads no more of any.
+void mf_conn_pool_close_all(struct mf_conn_pool *pool, const char *reason);
 
 // Takes over a connected (or, with `connecting`, a non-blocking connecting) socket. TCP_NODELAY and
 // O_NONBLOCK are set here. arg belongs to the caller until `closed`.
@@ -67,6 +75,14 @@ void mf_conn_flush(struct mf_conn *conn);
 void mf_conn_in_flight(struct mf_conn *conn, int delta, uint32_t max);
 // A connection that is kept is never idle: somebody waits on it for what is to come.
 void mf_conn_keep(struct mf_conn *conn, bool kept);
+// What the far machine has not acknowledged, or has no room for, for so long ends the connection.
+// Without it the kernel tries for a quarter of an hour, at ever longer intervals: when a network is
+// whole again after a while, the connection is for about half as long as it was cut.
+void mf_conn_patience(struct mf_conn *conn, uint64_t patience_us);
+// A request in flight may take for long, and nothing else is looked at: while that is so, who has
+// closed the connection, or its sending side, is dropped within seconds where no other is in
+// flight.
+void mf_conn_waits_long(struct mf_conn *conn, bool waits);
 // Takes no more input, writes what is there, waits for in-flight requests, then closes.
 void mf_conn_close_gracefully(struct mf_conn *conn, const char *reason);
 // Closes at the end of the turn, without writing. `closed` is called then.
@@ -99,6 +115,8 @@ bool mf_address_in_use(const struct mf_address *address);
 struct mf_listener *mf_listener_new(struct ev_loop *loop, int fd,
                                     void (*accepted)(void *arg, int fd), void *arg);
 void mf_listener_free(struct mf_listener *listener); // closes the socket
+// Closes what waits to be accepted.
+void mf_listener_discard(struct mf_listener *listener);
 // Starts a non-blocking connect to a numeric address or name already resolved; -1 with errno.
 int mf_connect_start(const struct mf_address *address);
 

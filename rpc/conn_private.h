@@ -30,11 +30,14 @@ struct mf_conn_pool {
     ev_timer sweep;
     unsigned flushed_iteration; // the turn whose end_of_turn has run
     uint64_t idle_us;           // 0 = no idle timeout
+    uint64_t stall_us;          // 0 = any patience
     uint64_t sweep_us;
+    uint64_t swept_us; // when the last sweep was
     size_t count;
     struct link all;
     struct link dirty;
     struct link resuming;
+    struct link waiting; // those that wait long, first the one that was not looked at for longest
     // Written by the pool's thread, read by any (relaxed: counts).
     _Atomic uint64_t inputs;
     _Atomic uint64_t input_bytes;
@@ -63,10 +66,14 @@ struct mf_conn {
     size_t sent; // bytes of output already written
     uint64_t heard_us;
     uint64_t offered_us;
+    uint64_t begun_us;   // when the unfinished message in the input began; 0 = there is none
+    uint64_t moved_us;   // blocked: when the socket, or the peer, last took something
+    int queued;          // blocked: bytes that the socket held when that was looked at; -1: not yet
     uint64_t give_up_us; // DRAINING, LINGERING: when patience ends
     struct link all;
     struct link dirty;
     struct link resuming;
+    struct link waiting;
     char peer[80];
     char reason[80];
 };

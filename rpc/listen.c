@@ -15,17 +15,20 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 
 #define BACKLOG 1024 // the kernel cuts it to net.core.somaxconn
 #define ACCEPTS_PER_TURN 64
 #define ACCEPT_PAUSE_S 0.1
+// While connections come and go at the limit, one or the other can be accepted in between.
+#define COMPLAIN_US UINT64_C(60000000)
 
 struct mf_listener {
     struct ev_loop *loop;
     ev_io io;
     ev_timer pause;
-    bool starved; // the last accept failed for want of something; logged once
+    uint64_t complained_us; // when it was last logged that accept wants something; 0 = never
     void (*accepted)(void *arg, int fd);
     void *arg;
 };
@@ -134,6 +137,7 @@ static bool bind_and_listen(int fd, struct mf_address *address,
         getsockname(fd, (struct sockaddr *)&bound, &bound_size) != 0)
         return false;
     address->port =
+        // Filled by getsockname. NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult)
         ntohs(bound.ss_family == AF_INET6 ? ((const struct sockaddr_in6 *)&bound)->sin6_port
                                           : ((const struct sockaddr_in *)&bound)->sin_port);
     return true;
@@ -200,12 +204,13 @@ static bool is_peers_error(int error)
 
 static void pause_accepting(struct mf_listener *listener, int error)
 {
-    if (!listener->starved) {
+    uint64_t now_us = mf_mono_us();
+    if (listener->complained_us == 0 || now_us >= listener->complained_us + COMPLAIN_US) {
         const char *reason = strerrordesc_np(error);
         mf_log(MF_WARN, "cannot accept connections, trying again every %d ms: %s",
                (int)(ACCEPT_PAUSE_S * 1000), reason != NULL ? reason : "unknown system error");
+        listener->complained_us = now_us;
     }
-    listener->starved = true;
     ev_io_stop(listener->loop, &listener->io);
     ev_timer_set(&listener->pause, ACCEPT_PAUSE_S, 0.);
     ev_timer_start(listener->loop, &listener->pause);
@@ -219,7 +224,6 @@ static void on_acceptable(struct ev_loop *loop, ev_io *watcher, int revents)
     for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
         int fd = accept4(watcher->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
-            listener->starved = false;
             listener->accepted(listener->arg, fd);
         } else if (errno == EAGAIN) {
             return;
@@ -260,6 +264,16 @@ void mf_listener_free(struct mf_listener *listener)
     ev_timer_stop(listener->loop, &listener->pause);
     close(listener->io.fd);
     free(listener);
+}
+
+void mf_listener_discard(struct mf_listener *listener)
+{
+    int fd;
+    do {
+        fd = accept4(listener->io.fd, NULL, NULL, SOCK_CLOEXEC);
+        if (fd >= 0)
+            close(fd);
+    } while (fd >= 0 || is_peers_error(errno));
 }
 
 int mf_connect_start(const struct mf_address *address)

@@ -181,6 +181,18 @@ static bool refuse_unknown_option(struct parser *p, struct mf_bytes name)
                            mf_parse_quote(name).text, len > 0 ? "one of " : "none", allowed);
 }
 
+// OPTION_COUNT: there is none of that name, or the method does not take it.
+static unsigned find_option(const struct parser *p, struct mf_bytes name)
+{
+    for (uint32_t left = p->options; left != 0 && name.len > 0; left &= left - 1) {
+        unsigned i = (unsigned)__builtin_ctz(left);
+        const char *text = name_of(i);
+        if (text[0] == (char)name.data[0] && mf_bytes_equal(name, mf_bytes_str(text)))
+            return i;
+    }
+    return OPTION_COUNT;
+}
+
 static bool take_one_option(struct parser *p, uint32_t *seen)
 {
     struct mf_msgpack_token name;
@@ -189,10 +201,8 @@ static bool take_one_option(struct parser *p, uint32_t *seen)
         return false;
     if (name.type != MF_MP_STR)
         return mf_parse_refuse_value(p, "an option's name", &name, "a string");
-    unsigned i = 0;
-    while (i < OPTION_COUNT && !mf_bytes_equal(name.bytes, mf_bytes_str(name_of(i))))
-        i++;
-    if (i == OPTION_COUNT || (p->options & (1u << i)) == 0)
+    unsigned i = find_option(p, name.bytes);
+    if (i == OPTION_COUNT)
         return refuse_unknown_option(p, name.bytes);
     if ((*seen & (1u << i)) != 0)
         return mf_parse_refuse(p, MF_BAD_REQUEST, "%s: option %s is given twice", p->name,

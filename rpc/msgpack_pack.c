@@ -132,7 +132,7 @@ static void pack_written(struct mf_buf *out, const struct mf_result *result)
         return;
     }
     mf_pack_map(out, result->with_old ? 2 : 1);
-    mf_pack_str(out, "version");
+    pack_text(out, mf_bytes_str("version"));
     pack_version_or_nil(out, result->version);
     if (!result->with_old)
         return;

@@ -257,3 +257,41 @@ void mf_rpc_request_free(struct mf_rpc_request *request)
     request->items = NULL;
     request->items_cap = 0;
 }
+
+// Looking ahead.
+
+#define REQUEST_OF_FOUR 0x94
+#define FIXINT_MAX 0x7f
+#define UINT_8 0xcc  // and of 16 and 32 bits behind it
+#define UINT_32 0xce // msgids have no more bits
+#define FIXSTR 0xa0
+#define FIXSTR_BYTES_MAX 31u
+#define STR_8 0xd9
+#define BIN_8 0xc4
+
+size_t mf_rpc_peek(struct mf_bytes input, struct mf_bytes *key)
+{
+    static const uint8_t get[] = {FIXSTR | 3, 'g', 'e', 't', 0x91};
+    const uint8_t *data = input.data;
+    // The longest that may stand before the key's bytes.
+    if (input.len < 2 + 5 + sizeof(get) + 2 || data[0] != REQUEST_OF_FOUR || data[1] != 0)
+        return 0;
+    size_t at = 3;
+    if (data[2] >= UINT_8 && data[2] <= UINT_32)
+        at += (size_t)1 << (data[2] - UINT_8);
+    else if (data[2] > FIXINT_MAX)
+        return 0;
+    if (memcmp(data + at, get, sizeof(get)) != 0)
+        return 0;
+    at += sizeof(get);
+    size_t len = data[at] ^ FIXSTR;
+    if (data[at] == STR_8 || data[at] == BIN_8)
+        len = data[++at];
+    else if (len > FIXSTR_BYTES_MAX)
+        return 0;
+    at++;
+    if (input.len - at < len)
+        return 0;
+    *key = mf_bytes_of(data + at, len);
+    return at + len;
+}

@@ -2,12 +2,12 @@
 #include "rpc/peer_frame.h"
 
 #include <assert.h>
-#include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <string.h>
 
 #include "base/hash.h"
+#include "base/secret.h"
 
 #define MAGIC UINT64_C(0x31524545504c594d) // "MYLPEER1", little-endian
 #define CHECKSUM_BYTES 8u
@@ -258,8 +258,9 @@ enum mf_err mf_peer_get_hello(struct mf_bytes body, struct mf_peer_hello *hello,
     memcpy(nonce_out, body.data + fields.len, MF_PEER_NONCE_BYTES);
     uint8_t proof[MF_PEER_PROOF_BYTES];
     prove(role, secret, own_nonce, nonce_out, fields, proof);
-    bool holds = CRYPTO_memcmp(proof, body.data + fields.len + MF_PEER_NONCE_BYTES,
-                               MF_PEER_PROOF_BYTES) == 0;
+    struct mf_bytes given =
+        mf_bytes_of(body.data + fields.len + MF_PEER_NONCE_BYTES, MF_PEER_PROOF_BYTES);
+    bool holds = mf_secret_equal(given, mf_bytes_of(proof, MF_PEER_PROOF_BYTES));
     return holds ? MF_OK : MF_UNAUTHORIZED;
 }
 

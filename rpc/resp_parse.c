@@ -5,6 +5,7 @@
 // are kept as places in the request, because the input may have moved when the next piece comes.
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "rpc/resp.h"
 
@@ -13,6 +14,7 @@
 #define KEEP_TEXT_BYTES 1024u
 // No header is longer than its sign and 20 digits: what follows them cannot be a number.
 #define NUMBER_CHARS_MAX 20u
+#define PLAIN_DIGITS_MAX 9u
 
 bool mf_resp_integer(struct mf_bytes word, int64_t *out)
 {
@@ -102,6 +104,26 @@ static enum mf_err take_header(struct mf_resp_request *request, struct mf_bytes 
     return MF_OK;
 }
 
+// The same for what nearly every header is: the mark, a number of few digits, the CR and another
+// byte, all there. Returns its size, or 0: then take_header says what it is.
+static inline size_t plain_header(struct mf_bytes input, size_t at, uint8_t mark, size_t *number)
+{
+    const uint8_t *start = input.data + at;
+    size_t left = input.len - at;
+    if (left < 4 || start[0] != mark)
+        return 0;
+    size_t most = left - 2 < PLAIN_DIGITS_MAX ? left - 2 : PLAIN_DIGITS_MAX;
+    size_t value = 0;
+    size_t i = 1;
+    for (; i <= most && start[i] >= '0' && start[i] <= '9'; i++)
+        value = value * 10 + (start[i] - '0');
+    bool padded = start[1] == '0' && i > 2; // which is no number
+    if (i == 1 || i >= left - 1 || start[i] != '\r' || padded)
+        return 0;
+    *number = value;
+    return i + 2;
+}
+
 static bool number_behind_mark(struct mf_bytes line, int64_t *out)
 {
     return mf_resp_integer(mf_bytes_of(line.data + 1, line.len - 1), out);
@@ -110,6 +132,15 @@ static bool number_behind_mark(struct mf_bytes line, int64_t *out)
 static enum mf_err take_count(struct mf_resp_request *request, struct mf_bytes input,
                               const struct mf_resp_limits *limits)
 {
+    size_t plain;
+    size_t size = plain_header(input, request->at, '*', &plain);
+    if (size > 0 && plain <= MF_RESP_STRANGER_WORDS_MAX) {
+        request->at += size;
+        request->searched = 0;
+        request->wanted = (uint32_t)plain;
+        request->headed = true;
+        return MF_OK;
+    }
     struct mf_bytes line;
     int64_t count;
     enum mf_err err = take_header(request, input, &line);
@@ -124,6 +155,21 @@ static enum mf_err take_count(struct mf_resp_request *request, struct mf_bytes i
     request->wanted = count > 0 ? (uint32_t)count : 0;
     request->headed = true;
     return MF_OK;
+}
+
+static bool take_plain_length(struct mf_resp_request *request, struct mf_bytes input,
+                              const struct mf_resp_limits *limits)
+{
+    size_t length;
+    size_t size = plain_header(input, request->at, '$', &length);
+    if (size == 0 || limits->stranger ||
+        request->at + size + length + 2 > limits->request_bytes_max)
+        return false;
+    request->at += size;
+    request->searched = 0;
+    request->word_bytes = length;
+    request->word_sized = true;
+    return true;
 }
 
 static enum mf_err take_length(struct mf_resp_request *request, struct mf_bytes input,
@@ -158,7 +204,7 @@ static enum mf_err take_words(struct mf_resp_request *request, struct mf_bytes i
                               const struct mf_resp_limits *limits)
 {
     while (request->wanted > 0) {
-        if (!request->word_sized) {
+        if (!request->word_sized && !take_plain_length(request, input, limits)) {
             enum mf_err err = take_length(request, input, limits);
             if (err != MF_OK)
                 return err;
@@ -300,6 +346,22 @@ enum mf_err mf_resp_parse(struct mf_resp_request *request, struct mf_bytes input
     const uint8_t *text = request->text.data != NULL ? request->text.data : input.data;
     show_words(request, request->is_line ? text : input.data);
     return MF_OK;
+}
+
+size_t mf_resp_peek(struct mf_bytes input, struct mf_bytes *second)
+{
+    size_t at = 4;
+    if (input.len < at || memcmp(input.data, "*2\r\n", at) != 0)
+        return 0;
+    for (unsigned i = 0; i < 2; i++) {
+        size_t len;
+        size_t header = plain_header(input, at, '$', &len);
+        if (header == 0 || input.len - at - header < len + 2)
+            return 0;
+        *second = mf_bytes_of(input.data + at + header, len);
+        at += header + len + 2;
+    }
+    return at;
 }
 
 void mf_resp_reset(struct mf_resp_request *request)

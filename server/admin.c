@@ -88,9 +88,11 @@ static void pack_shard(struct mf_buf *out, const struct mf_reactor *reactor, uin
     mf_pack_array(out, count);
     for (uint32_t i = 0; i < count; i++)
         mf_pack_uint(out, ids[i]);
+    // Pairs with mf_status_publish.
+    uint64_t applied = atomic_load_explicit(&status->applied, memory_order_acquire);
     pack_index(out, "ballot", held, LOAD(status->ballot));
     pack_index(out, "chosen", held, LOAD(status->chosen));
-    pack_index(out, "applied", held, LOAD(status->applied));
+    pack_index(out, "applied", held, applied);
     pack_index(out, "first", held, LOAD(status->first));
 }
 

@@ -14,7 +14,9 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "consensus/wal_ledger.h"
+#include "server/checkpoint_room.h"
 #include "server/copies.h"
 #include "server/reactor.h"
 #include "server/streams.h"
@@ -51,6 +53,7 @@ struct mf_checkpointer {
     sem_t asked;
     _Atomic bool stopping;
     struct mf_walk_pipe pipe;
+    struct mf_room_look room; // the thread's
     bool has_thread;
     pthread_t thread;
     // Reactor 0's: the shard that was last asked for because the whole log is too long, and when.
@@ -134,6 +137,7 @@ void mf_checkpoint_request(struct mf_node *node, uint32_t shard)
     bool fresh =
         !atomic_exchange_explicit(&checkpointer->places[shard].queued, true, memory_order_relaxed);
     if (fresh) {
+        // There is a shard at least. NOLINTNEXTLINE(clang-analyzer-core.DivideZero)
         uint32_t at = (checkpointer->first + checkpointer->count++) % node->config.shards;
         checkpointer->queue[at] = shard;
     }
@@ -142,21 +146,43 @@ void mf_checkpoint_request(struct mf_node *node, uint32_t shard)
         sem_post(&checkpointer->asked);
 }
 
+bool mf_checkpoint_is_due(const struct mf_node *node, uint32_t shard)
+{
+    return atomic_load_explicit(&node->checkpointer->places[shard].queued, memory_order_relaxed);
+}
+
 // The file's thread.
+
+// Sleeps until somebody asks, or it is time to look how much room there is.
+static void sleep_a_while(struct mf_checkpointer *checkpointer)
+{
+    struct timespec until = mf_wait_until(MF_ROOM_LOOK_MS * UINT64_C(1000));
+    while (sem_clockwait(&checkpointer->asked, CLOCK_MONOTONIC, &until) != 0 && errno == EINTR)
+        continue;
+}
+
+static bool take_shard(struct mf_checkpointer *checkpointer, uint32_t *shard)
+{
+    pthread_mutex_lock(&checkpointer->lock);
+    bool asked = checkpointer->count > 0;
+    if (asked) {
+        *shard = checkpointer->queue[checkpointer->first];
+        checkpointer->first = (checkpointer->first + 1) % checkpointer->node->config.shards;
+        checkpointer->count--;
+    }
+    pthread_mutex_unlock(&checkpointer->lock);
+    return asked;
+}
 
 static bool next_shard(struct mf_checkpointer *checkpointer, uint32_t *shard)
 {
-    while (sem_wait(&checkpointer->asked) != 0 && errno == EINTR)
-        continue;
-    if (atomic_load(&checkpointer->stopping))
-        return false;
-    pthread_mutex_lock(&checkpointer->lock);
-    assert(checkpointer->count > 0);
-    *shard = checkpointer->queue[checkpointer->first];
-    checkpointer->first = (checkpointer->first + 1) % checkpointer->node->config.shards;
-    checkpointer->count--;
-    pthread_mutex_unlock(&checkpointer->lock);
-    return true;
+    while (!atomic_load(&checkpointer->stopping)) {
+        if (take_shard(checkpointer, shard))
+            return true;
+        mf_checkpoint_room_look(&checkpointer->room, checkpointer->node, mf_mono_us());
+        sleep_a_while(checkpointer);
+    }
+    return false;
 }
 
 // On the shard's reactor.
@@ -225,7 +251,7 @@ static enum mf_err write_file(struct job *job)
             err = publish(job, writer, message, sizeof(message));
         }
     }
-    if (err != MF_OK && err != MF_SHUTTING_DOWN && mf_node_holds(node, shard))
+    if (err != MF_OK && err != MF_AGAIN && err != MF_SHUTTING_DOWN && mf_node_holds(node, shard))
         mf_log(MF_WARN, "shard=%u: no checkpoint could be written, which is tried again: %s", shard,
                message);
     return err;
@@ -274,6 +300,7 @@ static void conclude(struct mf_reactor *reactor, struct mf_task *task)
         need->not_before_us = mf_reactor_now_us(reactor) + RETRY_US;
     }
     atomic_store_explicit(&checkpointer->places[shard->id].queued, false, memory_order_relaxed);
+    sem_post(&checkpointer->asked); // where room is low, the next one need not wait
     mf_walk_free(&job->walk);
     free(job);
 }
@@ -304,9 +331,7 @@ static void *write_files(void *arg)
 enum mf_err mf_checkpointer_start(struct mf_checkpointer *checkpointer)
 {
     checkpointer->has_thread =
-        pthread_create(&checkpointer->thread, NULL, write_files, checkpointer) == 0;
-    if (checkpointer->has_thread)
-        pthread_setname_np(checkpointer->thread, "checkpoints");
+        mf_thread_start(&checkpointer->thread, "checkpoints", write_files, checkpointer) == 0;
     return checkpointer->has_thread ? MF_OK : MF_IO;
 }
 
@@ -358,8 +383,7 @@ void mf_checkpoint_consider(struct mf_owned_shard *shard, uint64_t now_us)
     const struct mf_checkpoint_need *need = &shard->checkpoint;
     uint64_t bytes = atomic_load_explicit(&node->shards[shard->id].bytes, memory_order_relaxed);
     if (need->log_bytes > mf_checkpoint_growth_max(checkpointer->grown_bytes_min, bytes) &&
-        now_us >= need->not_before_us &&
-        !atomic_load_explicit(&checkpointer->places[shard->id].queued, memory_order_relaxed))
+        now_us >= need->not_before_us && !mf_checkpoint_is_due(node, shard->id))
         mf_checkpoint_request(node, shard->id);
 }
 
@@ -384,7 +408,7 @@ static void bound_log(struct mf_reactor *reactor)
     struct mf_checkpointer *checkpointer = node->checkpointer;
     uint32_t shard;
     if (bytes <= bytes_max || !mf_wal_ledger_pinned_by(node->ledger, &shard) ||
-        atomic_load_explicit(&checkpointer->places[shard].queued, memory_order_relaxed))
+        mf_checkpoint_is_due(node, shard))
         return;
     // The same shard again: its checkpoint has failed, or what it has there is not chosen yet.
     uint64_t now_us = mf_reactor_now_us(reactor);

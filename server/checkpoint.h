@@ -4,7 +4,8 @@
 //
 // One shard of a node at a time is written, by a thread that sleeps while nobody asks. A shard asks
 // when its log has grown by more than it is worth to keep (grown_bytes_min, and half of the shard's
-// own bytes), or when the whole log has and this shard holds its oldest file. Without a WAL the
+// own bytes), or when the whole log has and this shard holds its oldest file; so does the thread
+// itself for such a shard when the disk runs low (server/checkpoint_room.h). Without a WAL the
 // file is written without syncs: it bounds the log in memory, and is removed at the next start.
 //
 // Order: synced and renamed, the folder synced, only then is the log cut. A crash in between leaves
@@ -84,6 +85,8 @@ void mf_checkpoint_files_unlock(struct mf_node *node);
 
 // Any thread: one is to be written soon, whatever has grown.
 void mf_checkpoint_request(struct mf_node *node, uint32_t shard);
+// The shard's reactor: one was asked for, and has not come to its end here.
+bool mf_checkpoint_is_due(const struct mf_node *node, uint32_t shard);
 
 // What a shard's owner keeps for this.
 struct mf_checkpoint_need {

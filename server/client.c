@@ -1,10 +1,11 @@
 // Clients of any protocol; see client.h.
 #include "server/client.h"
 
-#include <openssl/crypto.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "base/secret.h"
 
 // Requests that one connection may have under way, and their bytes (one larger request may be
 // alone); more wait in its socket. A new connection begins with fewer, because nobody knows yet how
@@ -84,42 +85,34 @@ void mf_client_wait(struct mf_client *client)
     mf_conn_in_flight(client->conn, 0, 1);
 }
 
-static bool matches(struct mf_bytes given, struct mf_bytes wanted)
-{
-    // Length is not secret; content is compared in constant time.
-    return given.len == wanted.len &&
-           (given.len == 0 || CRYPTO_memcmp(given.data, wanted.data, given.len) == 0);
-}
+// One of the user:password pairs, with commas between them, that `configured` may be.
+struct pair {
+    struct mf_bytes user;
+    struct mf_bytes password;
+};
 
-// `configured` is one password for any user, or user:password pairs with commas between them. Calls
-// take for the password of each pair whose user it is, until that returns true.
-static bool look_up(const char *configured, struct mf_bytes user,
-                    bool (*take)(struct mf_bytes wanted, void *arg), void *arg)
+// False at the end. Moves *rest past what was looked at; without a colon it is no pair.
+static bool next_pair(const char **rest, struct pair *pair)
 {
-    if (strchr(configured, ':') == NULL)
-        return take(mf_bytes_str(configured), arg);
-    for (const char *pair = configured; *pair != '\0';) {
-        size_t pair_len = strcspn(pair, ",");
-        const char *colon = memchr(pair, ':', pair_len);
-        size_t user_len = colon != NULL ? (size_t)(colon - pair) : 0;
-        if (colon != NULL && matches(user, mf_bytes_of(pair, user_len)) &&
-            take(mf_bytes_of(colon + 1, pair_len - user_len - 1), arg))
-            return true;
-        pair += pair_len;
-        pair += strspn(pair, ", ");
+    while (**rest != '\0') {
+        const char *text = *rest;
+        size_t len = strcspn(text, ",");
+        const char *colon = memchr(text, ':', len);
+        *rest += len;
+        *rest += strspn(*rest, ", ");
+        if (colon == NULL)
+            continue;
+        size_t user_len = (size_t)(colon - text);
+        pair->user = mf_bytes_of(text, user_len);
+        pair->password = mf_bytes_of(colon + 1, len - user_len - 1);
+        return true;
     }
     return false;
 }
 
-static bool take_if_equal(struct mf_bytes wanted, void *arg)
+static bool is_for_all(const char *configured)
 {
-    return matches(*(const struct mf_bytes *)arg, wanted);
-}
-
-static bool take_any(struct mf_bytes wanted, void *arg)
-{
-    *(struct mf_bytes *)arg = wanted;
-    return true;
+    return strchr(configured, ':') == NULL;
 }
 
 static const char *password_of(const struct mf_client *client)
@@ -140,37 +133,48 @@ bool mf_client_is_open(const struct mf_client *client)
 bool mf_client_knows(const struct mf_client *client, struct mf_bytes user, struct mf_bytes password)
 {
     const char *configured = password_of(client);
-    return configured[0] == '\0' || look_up(configured, user, take_if_equal, &password);
+    if (configured[0] == '\0')
+        return true;
+    if (is_for_all(configured))
+        return mf_secret_equal(password, mf_bytes_str(configured));
+    // Each is looked at to its end: how long it takes says nothing of who is known.
+    bool known = false;
+    struct pair pair;
+    for (const char *rest = configured; next_pair(&rest, &pair);) {
+        bool same_user = mf_secret_equal(user, pair.user);
+        bool same_password = mf_secret_equal(password, pair.password);
+        known = known | (same_user & same_password);
+    }
+    return known;
 }
 
 struct mf_bytes mf_client_password(const struct mf_client *client, struct mf_bytes user)
 {
-    struct mf_bytes password = mf_bytes_of(NULL, 0);
-    (void)look_up(password_of(client), user, take_any, &password);
-    return password;
+    const char *configured = password_of(client);
+    if (is_for_all(configured))
+        return mf_bytes_str(configured);
+    struct pair pair;
+    for (const char *rest = configured; next_pair(&rest, &pair);) {
+        if (mf_bytes_equal(user, pair.user))
+            return pair.password;
+    }
+    return mf_bytes_of(NULL, 0);
 }
 
 struct mf_client_users mf_client_users(const struct mf_client *client)
 {
     const char *configured = password_of(client);
-    bool named = strchr(configured, ':') != NULL;
-    return (struct mf_client_users){named ? configured : "default:", configured[0] == '\0'};
+    return (struct mf_client_users){is_for_all(configured) ? "default:" : configured,
+                                    configured[0] == '\0'};
 }
 
 bool mf_client_next_user(struct mf_client_users *users, struct mf_bytes *name)
 {
-    while (*users->rest != '\0') {
-        const char *pair = users->rest;
-        size_t len = strcspn(pair, ",");
-        const char *colon = memchr(pair, ':', len);
-        users->rest += len;
-        users->rest += strspn(users->rest, ", ");
-        if (colon == NULL)
-            continue;
-        *name = mf_bytes_of(pair, (size_t)(colon - pair));
-        return true;
-    }
-    return false;
+    struct pair pair;
+    if (!next_pair(&users->rest, &pair))
+        return false;
+    *name = pair.user;
+    return true;
 }
 
 void mf_client_count_request(struct mf_client *client)

@@ -4,6 +4,7 @@
 // What holds between keys is checked, and what depends on other keys is filled in, by resolve().
 #include "server/config.h"
 
+#include <arpa/inet.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -53,6 +54,7 @@ static void show(const struct mf_config_key *key, const char *value, char out[VA
         strcpy(out, "(hidden)");
         return;
     }
+    // No caller passes NULL. NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker)
     size_t len = strnlen(value, VALUE_SHOWN_MAX);
     for (size_t i = 0; i < len; i++) {
         unsigned char c = (unsigned char)value[i];
@@ -273,6 +275,61 @@ static enum mf_err check_tls(struct loader *loader)
     return MF_OK;
 }
 
+// A pair without a user, or with an empty password, would let in who says nothing.
+static enum mf_err check_password(struct loader *loader)
+{
+    const char *at = loader->config->password;
+    if (strchr(at, ':') == NULL)
+        return MF_OK;
+    while (*at != '\0') {
+        size_t len = strcspn(at, ",");
+        const char *colon = memchr(at, ':', len);
+        if (colon == NULL || colon == at || colon + 1 == at + len)
+            return complain_of(loader, "security", "password",
+                               "expected one password, or user:password, user:password, ...");
+        at += len;
+        at += strspn(at, ", ");
+    }
+    return MF_OK;
+}
+
+static bool is_loopback(const char *address)
+{
+    char host[300];
+    const char *colon = strrchr(address, ':');
+    snprintf(host, sizeof(host), "%.*s", colon != NULL ? (int)(colon - address) : 0, address);
+    struct in_addr ipv4;
+    bool local = inet_pton(AF_INET, host, &ipv4) == 1 && ntohl(ipv4.s_addr) >> 24 == 127;
+    return local || strcmp(host, "[::1]") == 0 || strcmp(host, "localhost") == 0;
+}
+
+// Whoever reaches a port may do everything there, unless something is asked for.
+static enum mf_err check_exposure(struct loader *loader)
+{
+    const struct mf_config *config = loader->config;
+    const struct {
+        const char *name;
+        const char *address;
+        const char *wanted;
+        bool guarded;
+    } listeners[] = {
+        {"rpc", config->rpc, "security.password", config->password[0] != '\0'},
+        {"resp", config->resp, "security.password", config->password[0] != '\0'},
+        {"resp_cluster", config->resp_cluster, "security.password", config->password[0] != '\0'},
+        {"peer", config->peer, "cluster.secret", config->secret[0] != '\0'}};
+    for (size_t i = 0; i < sizeof(listeners) / sizeof(listeners[0]) && config->open == 0; i++) {
+        if (listeners[i].guarded || listeners[i].address[0] == '\0' ||
+            is_loopback(listeners[i].address))
+            continue;
+        bool given = is_given(loader, "listen", listeners[i].name); // else it is in cluster.nodes
+        return complain_of(loader, given ? "listen" : "cluster",
+                           given ? listeners[i].name : "nodes",
+                           "other machines reach %s: expected a %s, or security.open = yes",
+                           listeners[i].address, listeners[i].wanted);
+    }
+    return MF_OK;
+}
+
 static enum mf_err resolve(struct loader *loader)
 {
     enum mf_err err = resolve_nodes(loader);
@@ -286,6 +343,8 @@ static enum mf_err resolve(struct loader *loader)
         err = check_snapshot_dir(loader);
     if (err == MF_OK)
         err = check_listeners(loader);
+    if (err == MF_OK)
+        err = check_password(loader);
     return err == MF_OK ? check_tls(loader) : err;
 }
 
@@ -417,6 +476,8 @@ enum mf_err mf_config_load(int argc, char **argv, struct mf_config *config,
         config->durability = MF_DURABILITY_NONE;
     if (err == MF_OK)
         err = resolve(&loader);
+    if (err == MF_OK)
+        err = check_exposure(&loader);
     forget(&loader);
     return err;
 }

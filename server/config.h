@@ -55,9 +55,11 @@ struct mf_config {
     uint64_t request_bytes_max;
     uint32_t clients_max;
     uint32_t idle_timeout_s;
+    uint32_t stall_timeout_s;
     uint32_t request_timeout_ms;
     // [security]
     char password[4096];
+    uint32_t open;           // 1: ports for others than this machine need no password or secret
     uint32_t debug_commands; // 1: DEBUG of the Redis door is allowed
     char tls_cert[4096];
     char tls_key[4096];

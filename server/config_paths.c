@@ -68,7 +68,7 @@ static bool is_data_folder(const char *folder)
 {
     char path[PATH_BYTES];
     snprintf(path, sizeof(path), "%s/node.meta", folder);
-    return access(path, F_OK) == 0 && mf_snapshot_recognize(path, false) != MF_OK;
+    return access(path, F_OK) == 0 && mf_snapshot_recognize(path) != MF_OK;
 }
 
 const char *mf_config_refuse_snapshot_dir(const char *data_dir, const char *snapshot_dir)

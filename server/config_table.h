@@ -44,7 +44,7 @@ struct mf_config_key {
 };
 
 // The table, in the order of the reference; rows of a section stand together.
-#define MF_CONFIG_KEY_COUNT 35
+#define MF_CONFIG_KEY_COUNT 37
 extern const struct mf_config_key mf_config_keys[];
 
 // The row, or NULL.

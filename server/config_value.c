@@ -288,8 +288,8 @@ static bool set_nodes(const char *value, struct mf_config *config, char *expecte
         bool last_comma_hangs = *comma == ',' && *next == '\0';
         if (last_comma_hangs ||
             !parse_node(at, trim_end(at, comma), &config->nodes[config->node_count])) {
-            snprintf(expected, expected_size, "id=host:port, id=host:port, ..., ids from 1 to %d",
-                     UINT16_MAX);
+            snprintf(expected, expected_size, "id=host:port, id=host:port, ..., ids from 1 to %u",
+                     (unsigned)UINT16_MAX);
             return false;
         }
         config->node_count++;

@@ -252,7 +252,9 @@ bool mf_copies_give_up(struct mf_owned_shard *shard)
     struct mf_reactor *reactor = shard->reactor;
     struct mf_replica *replica = shard->replica;
     const struct mf_paxos *paxos = mf_replica_paxos(replica);
-    if (mf_shard_walking(mf_replica_shard(replica)) || shard->listed || shard->places.busy)
+    // A checkpoint of this copy may end only here, not at the copy that comes after it.
+    if (mf_shard_walking(mf_replica_shard(replica)) || shard->listed || shard->places.busy ||
+        mf_checkpoint_is_due(reactor->node, shard->id))
         return false;
     struct leave *leave = mf_calloc(1, sizeof(*leave));
     leave->job = (struct mf_job){.task = {.run = on_left}, .home = reactor, .work = leave_files};

@@ -35,6 +35,10 @@ static void add_reactor(struct mf_figures *figures, struct mf_reactor *reactor)
     figures->connections_refused += LOAD(counters->connections_refused);
     figures->led_expired += LOAD(counters->led_expired);
     figures->led_evicted += LOAD(counters->led_evicted);
+    figures->tracked_keys += LOAD(counters->tracked_keys);
+    figures->tracked_items += LOAD(counters->tracked_items);
+    figures->tracked_bytes += LOAD(counters->tracked_bytes);
+    figures->tracked_prefixes += LOAD(counters->tracked_prefixes);
     struct mf_conn_traffic traffic;
     mf_conn_pool_traffic(reactor->pool, &traffic);
     figures->input_bytes += traffic.input_bytes;

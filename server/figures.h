@@ -22,6 +22,8 @@ struct mf_figures {
     uint64_t led_keys, led_expiring; // of those that the node leads
     // While it led them: so that the sum over the nodes is that of the cluster.
     uint64_t led_expired, led_evicted;
+    // For CLIENT TRACKING.
+    uint64_t tracked_keys, tracked_items, tracked_bytes, tracked_prefixes;
 };
 
 // One reading of each shard's figures, so that those of one answer agree with each other.

@@ -20,6 +20,9 @@
 #define WAITING_US UINT64_C(5000000)
 #define LOST_US UINT64_C(60000000)
 #define LOST_CHECK_US UINT64_C(1000000)
+// A node that was away, or is new, knows an old configuration, and of voters of that one who have
+// lost their memory and were admitted again since: for a moment, until it is told of a later one.
+#define LOST_STANDS_US UINT64_C(20000000)
 
 _Static_assert(MF_NODES_MAX <= MF_FORMATION_OTHERS_MAX + 1, "a place for every other node");
 
@@ -278,6 +281,18 @@ static bool majority_lost(const struct mf_node *node, const struct mf_members *m
     return left < mf_members_quorum(members);
 }
 
+// That stands, and nobody tells the replica of anything new.
+static bool stays_lost(struct mf_owned_shard *shard, uint64_t now_us)
+{
+    struct mf_lost *lost = &shard->lost;
+    uint64_t chosen = mf_paxos_chosen(mf_replica_paxos(shard->replica));
+    if (!majority_lost(shard->reactor->node, mf_replica_members(shard->replica)))
+        *lost = (struct mf_lost){0};
+    else if (lost->since_us == 0 || lost->chosen != chosen)
+        *lost = (struct mf_lost){.since_us = now_us, .chosen = chosen};
+    return lost->since_us != 0 && now_us >= lost->since_us + LOST_STANDS_US;
+}
+
 static void count_lost(struct mf_reactor *reactor, uint64_t now_us)
 {
     if (now_us < reactor->lost_check_us)
@@ -286,10 +301,8 @@ static void count_lost(struct mf_reactor *reactor, uint64_t now_us)
     uint32_t lost = 0;
     uint32_t first = 0;
     for (uint32_t i = 0; i < reactor->shard_count; i++) {
-        const struct mf_owned_shard *shard = &reactor->shards[i];
-        if (shard->replica == NULL)
-            continue;
-        if (majority_lost(reactor->node, mf_replica_members(shard->replica)) && lost++ == 0)
+        struct mf_owned_shard *shard = &reactor->shards[i];
+        if (shard->replica != NULL && stays_lost(shard, now_us) && lost++ == 0)
             first = shard->id;
     }
     atomic_store_explicit(&reactor->lost_group, first, memory_order_relaxed);

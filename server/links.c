@@ -20,6 +20,11 @@
 // it misses is sent again when it does.
 #define UNSENT_BYTES_MAX (64u << 20)
 #define RECONNECT_US UINT64_C(100000)
+// A link on which nothing is acknowledged for so many leases is made anew. Long enough for a
+// process that is stopped or a machine that is busy, whose kernel has room for what comes
+// meanwhile.
+#define PATIENCE_LEASES 10u
+#define PATIENCE_US_MIN UINT64_C(1000000)
 // Links with a node that has left the cluster stay for so long, for its last answers.
 #define PART_US UINT64_C(1000000)
 
@@ -216,6 +221,8 @@ static void start_connecting(struct mf_link *link, uint64_t now_us)
     if (fd < 0)
         return;
     link->conn = mf_conn_new(reactor->peer_pool, fd, true, &limits, &out_ops, link);
+    uint64_t patience_us = PATIENCE_LEASES * mf_node_lease_us(reactor->node);
+    mf_conn_patience(link->conn, patience_us > PATIENCE_US_MIN ? patience_us : PATIENCE_US_MIN);
     link->state = LINK_CONNECTING;
     link->give_up_us = now_us + mf_node_lease_us(reactor->node) * 4;
 }

@@ -21,6 +21,11 @@
 #include "server/op.h"
 #include "server/reactor.h"
 
+// Callers on the peer port that may be greeting at once, of a reactor: with one more, the one that
+// has been at it for longest is dropped. A node takes a round trip for it, so a crowd of strangers
+// that say nothing does not keep nodes out.
+#define MF_LINKS_GREETING_MAX 128u
+
 struct mf_links *mf_links_new(struct mf_reactor *reactor);
 void mf_links_free(struct mf_links *links);
 // Takes over a connection that came in on the peer port.

@@ -19,7 +19,7 @@
 #define GREETING_BYTES_MAX (MF_PEER_HELLO_BYTES_MAX + 4)
 // A caller that has not proved itself within this time is dropped.
 #define GREETING_US UINT64_C(5000000)
-#define COMPLAIN_US UINT64_C(1000000)
+#define COMPLAIN_US UINT64_C(10000000)
 
 struct mf_in_link {
     struct mf_links *links;
@@ -35,10 +35,16 @@ struct mf_in_link {
 static void complain(struct mf_links *links, const struct mf_conn *conn, const char *what)
 {
     uint64_t now_us = mf_reactor_now_us(links->reactor);
-    if (now_us < links->complained_us + COMPLAIN_US)
+    if (links->complained_us != 0 && now_us < links->complained_us + COMPLAIN_US) {
+        links->not_told++;
         return;
+    }
+    char others[48] = "";
+    if (links->not_told > 0)
+        snprintf(others, sizeof(others), " (and %u others before it)", links->not_told);
     links->complained_us = now_us;
-    mf_log(MF_WARN, "peer connection from %s refused: %s", mf_conn_peer_name(conn), what);
+    links->not_told = 0;
+    mf_log(MF_WARN, "peer connection from %s refused: %s%s", mf_conn_peer_name(conn), what, others);
 }
 
 static void forget_greeting(struct mf_in_link *in)
@@ -46,8 +52,20 @@ static void forget_greeting(struct mf_in_link *in)
     struct mf_in_link **at = &in->links->greeting;
     while (*at != NULL && *at != in)
         at = &(*at)->next;
-    if (*at != NULL)
-        *at = in->next;
+    if (*at == NULL)
+        return;
+    *at = in->next;
+    in->links->greeting_count--;
+}
+
+// The newest is the first of the list.
+static void drop_oldest(struct mf_links *links)
+{
+    struct mf_in_link *oldest = links->greeting;
+    while (oldest->next != NULL)
+        oldest = oldest->next;
+    forget_greeting(oldest);
+    mf_conn_close(oldest->conn, "others came before it had greeted");
 }
 
 static const char *misfit(const struct mf_node *node, const struct mf_peer_hello *hello)
@@ -310,8 +328,11 @@ void mf_links_accepted(struct mf_links *links, int fd)
     struct mf_conn *conn = mf_conn_new(links->reactor->peer_pool, fd, false, &limits, &in_ops, in);
     in->conn = conn;
     in->greet_by_us = mf_reactor_now_us(links->reactor) + GREETING_US;
+    if (links->greeting_count == MF_LINKS_GREETING_MAX)
+        drop_oldest(links);
     in->next = links->greeting;
     links->greeting = in;
+    links->greeting_count++;
     mf_peer_put_challenge(mf_conn_output(conn), in->nonce);
     mf_conn_wrote(conn);
 }

@@ -36,11 +36,13 @@ struct mf_links {
     struct mf_reactor *reactor;
     struct mf_link out[MF_MEMBERS_MAX];
     uint64_t incarnations[MF_MEMBERS_MAX]; // the processes that our replicas know of
-    struct mf_in_link *greeting;           // callers that have not proved themselves yet
+    struct mf_in_link *greeting;           // callers that have not proved themselves yet ...
+    uint32_t greeting_count;               // ... and how many
     bool speaks[MF_MEMBERS_MAX];           // frames have come lately (reactor 0)
     uint64_t judged_us;                    // when reactor 0 looked last at who is alive ...
     uint64_t patient_until_us;             // ... and when it does so again after a stall of its own
-    uint64_t complained_us;                // refusals are logged at most once a second
+    uint64_t complained_us;                // refusals are logged now and then ...
+    uint32_t not_told;                     // ... and how many were not
 };
 
 // The largest frame that a node takes from another.

@@ -1,6 +1,7 @@
 // Ports and their protocols; see listeners.h.
 #include "server/listeners.h"
 
+#include "base/log.h"
 #include "server/links.h"
 #include "server/resp_session.h"
 #include "server/session.h"
@@ -51,6 +52,28 @@ void mf_listeners_refuse_clients(struct mf_reactor *reactor)
     end(&reactor->rpc_listener);
     end(&reactor->resp_listener);
     end(&reactor->resp_cluster_listener);
+}
+
+static void discard(struct mf_listener *listener)
+{
+    if (listener != NULL)
+        mf_listener_discard(listener);
+}
+
+void mf_listeners_stood_still(struct mf_reactor *reactor, uint64_t still_us)
+{
+    static const char reason[] = "this node stood still";
+    if (reactor->index == 0)
+        mf_log(MF_WARN,
+               "this node stood still for %llu s: all its connections are closed, since what came "
+               "in meanwhile is too old to be read",
+               (unsigned long long)still_us / 1000000);
+    mf_conn_pool_close_all(reactor->pool, reason);
+    mf_conn_pool_close_all(reactor->peer_pool, reason);
+    discard(reactor->rpc_listener);
+    discard(reactor->resp_listener);
+    discard(reactor->resp_cluster_listener);
+    discard(reactor->peer_listener);
 }
 
 void mf_listeners_close(struct mf_reactor *reactor)

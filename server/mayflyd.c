@@ -20,6 +20,7 @@
 #include "server/checkpoint.h"
 #include "server/config.h"
 #include "server/data_dir.h"
+#include "server/descriptors.h"
 #include "server/forming.h"
 #include "server/latency.h"
 #include "server/membership.h"
@@ -135,6 +136,7 @@ static enum mf_err open_node(struct mf_node *node, char *message, size_t size)
     if (err != MF_OK)
         return err;
     read_members(node);
+    mf_descriptors_share(node);
     mf_node_begin_leases(node);
     mf_resp_settings_init(&node->resp_settings);
     node->slowlog = mf_slowlog_new(&node->resp_settings);
@@ -308,12 +310,6 @@ static void close_node(struct mf_node *node)
     free(node->shards);
 }
 
-static void warn_of_what_is_not_there(const struct mf_config *config)
-{
-    if (config->tls_cert[0] != '\0')
-        mf_log(MF_WARN, "security.tls_* has no effect: this version does not speak TLS");
-}
-
 // Memory that is not used goes back to the system by itself, and not only when a thread happens to
 // allocate. Before the threads start: jemalloc counts its background threads then.
 static void set_up_allocator(void)
@@ -366,7 +362,6 @@ static int run_node(struct mf_node *node, int argc, char **argv)
     mf_budget_set_max(&node->budget, node->config.memory_bytes_max);
     mf_budget_set_eviction(&node->budget, node->config.eviction);
     mf_settings_init(&node->settings, &node->config);
-    warn_of_what_is_not_there(&node->config);
     char message[MESSAGE_BYTES] = "";
     enum mf_err err = open_node(node, message, sizeof(message));
     if (err != MF_OK) {

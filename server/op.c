@@ -3,9 +3,39 @@
 
 #include <stdlib.h>
 
-static struct mf_op *new_op(uint32_t shard, const struct mf_command *command)
+#include "shards/entry.h"
+
+// What an op that is emptied keeps of its buffers.
+#define COMMAND_KEEP_BYTES 512u
+#define RESULT_KEEP_BYTES 512u
+
+// There are no times to settle, and it copies no value nor sets a long one.
+static bool is_plain(const struct mf_command *command, uint32_t *value_bytes)
 {
-    struct mf_op *op = mf_calloc(1, sizeof(*op));
+    size_t longest = 0;
+    switch (command->op) {
+    case MF_OP_SET:
+    case MF_OP_MSET:
+        for (uint32_t i = 0; i < command->item_count; i++) {
+            size_t len = command->items[i].value.len;
+            longest = len > longest ? len : longest;
+        }
+        *value_bytes = (uint32_t)longest;
+        return longest <= MF_ENTRY_APART_BYTES && (command->flags & MF_WITH_OLD) == 0 &&
+               command->expiry != MF_EXPIRY_AT;
+    case MF_OP_DEL:
+    case MF_OP_INCR:
+    case MF_OP_INCRFLOAT:
+    case MF_OP_EXPIRE:
+    case MF_OP_PERSIST:
+        return command->expiry != MF_EXPIRY_AT;
+    default:
+        return false;
+    }
+}
+
+static void describe(struct mf_op *op, uint32_t shard, const struct mf_command *command)
+{
     op->shard = shard;
     op->opcode = command->op;
     if (command->op == MF_OP_TRANSFER || command->op == MF_OP_DRAIN)
@@ -14,14 +44,26 @@ static struct mf_op *new_op(uint32_t shard, const struct mf_command *command)
     op->write = mf_op_is_write(command->op);
     op->local = !op->write && (command->flags & MF_READ_LOCAL) != 0;
     op->has_id = command->id.len > 0;
-    return op;
+    op->plain = is_plain(command, &op->value_bytes);
+}
+
+void mf_op_make(struct mf_op *op, uint32_t shard, const struct mf_command *command)
+{
+    *op = (struct mf_op){.command = op->command, .result = op->result};
+    describe(op, shard, command);
+    mf_command_encode(command, &op->command);
+}
+
+void mf_op_empty(struct mf_op *op)
+{
+    mf_buf_clear(&op->command, COMMAND_KEEP_BYTES);
+    mf_buf_clear(&op->result, RESULT_KEEP_BYTES);
 }
 
 struct mf_op *mf_op_new(uint32_t shard, const struct mf_command *command)
 {
-    struct mf_op *op = new_op(shard, command);
-    mf_buf_reserve(&op->command, mf_command_size(command));
-    mf_command_encode(command, &op->command);
+    struct mf_op *op = mf_calloc(1, sizeof(*op));
+    mf_op_make(op, shard, command);
     return op;
 }
 
@@ -35,7 +77,8 @@ enum mf_err mf_op_from_bytes(uint32_t shard, struct mf_bytes encoded, struct mf_
     if (err == MF_OK && mf_reader_left(&reader) > 0)
         err = MF_CORRUPT;
     if (err == MF_OK) {
-        *out = new_op(shard, &command);
+        *out = mf_calloc(1, sizeof(**out));
+        describe(*out, shard, &command);
         mf_buf_put(&(*out)->command, encoded.data, encoded.len);
     }
     free(items);

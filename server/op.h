@@ -1,7 +1,8 @@
 // One command on its way to one shard: what the router, the replica and the peer links pass around.
 //
-// Whoever holds an op owns it; each hand-over moves it whole. It is made by the reactor that took
-// the request, may visit the shard's reactor and another node, and comes back with its outcome.
+// One holds it at a time; each hand-over moves it whole. It is made by the reactor that took the
+// request, may visit the shard's reactor and another node, and comes back with its outcome. Whoever
+// made it frees it: the request that it belongs to, or, for another node's, the link that answers.
 #ifndef MF_SERVER_OP_H
 #define MF_SERVER_OP_H
 
@@ -23,6 +24,8 @@ struct mf_op {
     bool local;            // a read of this replica's state as it is
     bool here;             // only where it was asked: never passed on to another node
     bool has_id;           // safe to send twice
+    bool plain;            // a write that needs no look at it before it is proposed
+    uint32_t value_bytes;  // plain: the longest value that it sets, MF_ENTRY_APART_BYTES at most
     bool proposed;         // a log entry carries it: the outcome is open until that slot is applied
     bool wants_log_time;   // read: waits until an entry with log time >= read_at_us is applied
     uint64_t deadline_us;  // monotonic: an answer is due by then
@@ -48,6 +51,9 @@ struct mf_op {
 
 // Copies the command's binary form. The deadline, owner and result are the caller's to fill.
 struct mf_op *mf_op_new(uint32_t shard, const struct mf_command *command);
+// The same in memory that is an emptied op, or all zero: the buffers are used again.
+void mf_op_make(struct mf_op *op, uint32_t shard, const struct mf_command *command);
+void mf_op_empty(struct mf_op *op);
 // The same from bytes of a peer: MF_CORRUPT when they are not one whole command.
 MF_MUST_USE enum mf_err mf_op_from_bytes(uint32_t shard, struct mf_bytes encoded,
                                          struct mf_op **out);

@@ -57,6 +57,7 @@ static bool names(const struct mf_members *members, uint16_t node)
 // Whose copies there are: those at their places first, in the roster's order.
 static void set_copies(struct mf_owned_shard *shard, const struct mf_members *members)
 {
+    shard->places.shown_roster = 0;
     const struct mf_roster *roster = shard->reactor->roster;
     const uint16_t *places = mf_roster_places(roster, shard->id);
     uint16_t ids[MF_COPIES_MAX];
@@ -80,10 +81,16 @@ static void set_copies(struct mf_owned_shard *shard, const struct mf_members *me
 void mf_placer_publish(struct mf_owned_shard *shard)
 {
     const struct mf_members *members = mf_replica_members(shard->replica);
-    if (members->slot < shard->places.slot)
+    struct mf_places *places = &shard->places;
+    uint64_t roster = shard->reactor->roster->version;
+    if (members->slot < places->slot)
         return; // we are behind, and somebody who is not has told us
-    shard->places.slot = members->slot;
+    if (members->slot == places->shown_slot && roster == places->shown_roster)
+        return;
+    places->slot = members->slot;
     set_copies(shard, members);
+    places->shown_slot = members->slot;
+    places->shown_roster = roster;
 }
 
 // Telling.

@@ -14,6 +14,8 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
+#include "server/ahead.h"
 #include "server/change.h"
 #include "server/disk.h"
 #include "server/forming.h"
@@ -25,11 +27,13 @@
 #include "server/mover.h"
 #include "server/placer.h"
 #include "server/read_gate.h"
+#include "server/request.h"
 #include "server/resp_node.h"
 #include "server/resp_session.h"
 #include "server/roster.h"
 #include "server/router.h"
 #include "server/schedule.h"
+#include "server/session.h"
 #include "server/status.h"
 #include "server/streams.h"
 #include "server/watch.h"
@@ -168,40 +172,12 @@ static void on_durable(void *arg, uint64_t sequence)
     ev_async_send(reactor->loop, &reactor->wal_wake);
 }
 
-static struct mf_persist *persist_at(struct mf_reactor *reactor, size_t i)
-{
-    return &reactor->persists[(reactor->persist_first + i) % reactor->persist_cap];
-}
-
-static void add_persist(struct mf_reactor *reactor, struct mf_owned_shard *shard, uint64_t seq)
-{
-    if (reactor->persist_count == reactor->persist_cap) {
-        size_t cap = reactor->persist_cap == 0 ? 64 : reactor->persist_cap * 2;
-        struct mf_persist *persists = mf_calloc(cap, sizeof(*persists));
-        for (size_t i = 0; i < reactor->persist_count; i++)
-            persists[i] = *persist_at(reactor, i);
-        free(reactor->persists);
-        reactor->persists = persists;
-        reactor->persist_first = 0;
-        reactor->persist_cap = cap;
-    }
-    reactor->persist_count++;
-    reactor->persist_new++;
-    *persist_at(reactor, reactor->persist_count - 1) =
-        (struct mf_persist){.seq = seq, .shard = shard};
-}
-
 // Reports all acceptances up to this hand-over, the oldest first.
 static void report_durable(struct mf_reactor *reactor, uint64_t wal_seq)
 {
     struct mf_replica_env env = mf_reactor_env(reactor);
-    while (reactor->persist_count > reactor->persist_new &&
-           persist_at(reactor, 0)->wal_seq <= wal_seq) {
-        struct mf_persist persist = *persist_at(reactor, 0);
-        reactor->persist_first = (reactor->persist_first + 1) % reactor->persist_cap;
-        reactor->persist_count--;
-        if (persist.shard == NULL)
-            continue; // its replica is gone
+    struct mf_persist persist;
+    while (mf_persists_take(&reactor->persists, wal_seq, &persist)) {
         mf_replica_persisted(persist.shard->replica, &env, persist.seq);
         mf_reactor_touch(persist.shard);
     }
@@ -215,14 +191,10 @@ static void on_wal_wake(struct ev_loop *loop, ev_async *watcher, int events)
     report_durable(reactor, atomic_load_explicit(&reactor->durable, memory_order_acquire));
 }
 
-// Without a WAL, what is in memory is as durable as it gets.
 static void submit_wal(struct mf_reactor *reactor)
 {
-    uint64_t wal_seq = reactor->wal != NULL ? mf_wal_submit(reactor->wal) : 0;
-    for (; reactor->persist_new > 0; reactor->persist_new--)
-        persist_at(reactor, reactor->persist_count - reactor->persist_new)->wal_seq = wal_seq;
-    if (reactor->wal == NULL)
-        report_durable(reactor, 0);
+    if (reactor->wal != NULL)
+        mf_persists_hand_over(&reactor->persists, mf_wal_submit(reactor->wal));
 }
 
 // The replicas' outside.
@@ -237,12 +209,16 @@ static void replica_persist(void *ctx, uint32_t group, const struct mf_wal_recor
 {
     (void)group;
     struct mf_owned_shard *shard = ctx;
-    if (shard->reactor->wal != NULL) {
-        for (uint32_t i = 0; i < count; i++)
-            mf_wal_put(shard->reactor->wal, &records[i]);
+    if (shard->reactor->wal == NULL) {
+        // What is in memory is as durable as it gets.
+        if (seq > shard->durable_seq)
+            shard->durable_seq = seq;
+        return;
     }
+    for (uint32_t i = 0; i < count; i++)
+        mf_wal_put(shard->reactor->wal, &records[i]);
     if (seq != 0)
-        add_persist(shard->reactor, shard, seq);
+        mf_persists_add(&shard->reactor->persists, shard, seq);
 }
 
 static void replica_send(void *ctx, uint32_t group, const struct mf_paxos_msg *msg)
@@ -367,17 +343,13 @@ void mf_reactor_retire_gate(struct mf_owned_shard *shard)
     mf_read_gate_retire(mf_read_gate_at(node->gates, shard->id), readers, node->reactor_count);
 }
 
-static void set_timer_of(struct mf_owned_shard *shard, uint64_t now_us)
+static void set_timer(struct mf_owned_shard *shard, uint64_t due_us)
 {
     struct mf_heap *timers = &shard->reactor->timers;
-    uint64_t next = mf_replica_next_tick_us(shard->replica, now_us);
-    uint64_t due_us = next == MF_NEVER ? 0 : next > 0 ? next : 1; // 0 = no timer
-    if (due_us == shard->due_us)
-        return;
     struct mf_heap_node *node = (struct mf_heap_node *)shard->timer;
-    if (shard->due_us != 0)
+    if (shard->timer_us != 0)
         mf_heap_remove(timers, node);
-    shard->due_us = due_us;
+    shard->timer_us = due_us;
     if (due_us == 0)
         return;
     node->bits = mf_heap_node_bits(due_us, shard->id);
@@ -386,30 +358,74 @@ static void set_timer_of(struct mf_owned_shard *shard, uint64_t now_us)
     mf_heap_push(timers, node);
 }
 
+// A shard at work puts its tick off again and again: a timer that runs out too early looks when it
+// is due by then.
+static void set_timer_of(struct mf_owned_shard *shard, uint64_t now_us)
+{
+    uint64_t next = mf_replica_next_tick_us(shard->replica, now_us);
+    shard->due_us = next == MF_NEVER ? 0 : next > 0 ? next : 1; // 0 = never
+    if (shard->due_us != 0 && (shard->timer_us == 0 || shard->timer_us > shard->due_us))
+        set_timer(shard, shard->due_us);
+}
+
 void mf_reactor_forget(struct mf_owned_shard *shard)
 {
     struct mf_reactor *reactor = shard->reactor;
     assert(!shard->listed);
-    for (size_t i = 0; i < reactor->persist_count; i++) {
-        if (persist_at(reactor, i)->shard == shard)
-            persist_at(reactor, i)->shard = NULL;
-    }
-    if (shard->due_us != 0)
-        mf_heap_remove(&reactor->timers, (struct mf_heap_node *)shard->timer);
+    mf_persists_forget(&reactor->persists, shard);
+    set_timer(shard, 0);
     shard->due_us = 0;
+    shard->durable_seq = 0;
+}
+
+static void report_memory_durable(struct mf_owned_shard *shard, const struct mf_replica_env *env)
+{
+    uint64_t seq = shard->durable_seq;
+    shard->durable_seq = 0;
+    mf_replica_persisted(shard->replica, env, seq);
+}
+
+// Without a WAL what is proposed is durable, and can be chosen, at once.
+static void flush_shard(struct mf_owned_shard *shard, const struct mf_replica_env *env)
+{
+    if (shard->durable_seq != 0)
+        report_memory_durable(shard, env);
+    mf_replica_flush(shard->replica, env);
+    if (shard->durable_seq == 0)
+        return;
+    // Others have their turn before what is too much for this one.
+    if (!mf_replica_has_room(shard->replica)) {
+        mf_reactor_touch(shard);
+        return;
+    }
+    report_memory_durable(shard, env);
+    mf_replica_flush(shard->replica, env);
+    if (shard->durable_seq != 0)
+        mf_reactor_touch(shard);
 }
 
 // At least one shard, however long the turn has taken. True while there is time for more.
 static bool flush_dirty(struct mf_reactor *reactor, uint64_t turn_us)
 {
+    if (reactor->dirty == NULL)
+        return true;
     uint64_t now_us = turn_us;
+    const struct mf_replica_env first = mf_reactor_env(reactor);
     while (reactor->dirty != NULL && now_us - turn_us < TURN_US) {
         struct mf_owned_shard *shard = reactor->dirty;
         reactor->dirty = shard->next_dirty;
         shard->listed = false;
-        struct mf_replica_env env = mf_reactor_env(reactor);
-        now_us = env.now_us;
-        mf_replica_flush(shard->replica, &env);
+        now_us = mf_mono_us();
+        const struct mf_replica_env env = {
+            .now_us = now_us,
+            // Both clocks went on alike: a turn is short.
+            .wall_us = first.wall_us + (now_us - first.now_us),
+            .random = mf_rand_next(&reactor->rand),
+            .log_blocked = mf_node_blocked(reactor->node),
+        };
+        reactor->flushing = ++reactor->flushes;
+        flush_shard(shard, &env);
+        reactor->flushing = 0;
         set_timer_of(shard, env.now_us);
         mf_status_publish(shard, &env);
         mf_placer_publish(shard);
@@ -439,7 +455,10 @@ static void on_awake(struct ev_loop *loop, ev_check *watcher, int events)
     (void)loop;
     (void)events;
     struct mf_reactor *reactor = watcher->data;
+    uint64_t before_us = reactor->awake_us;
     reactor->awake_us = mf_mono_us();
+    if (before_us != 0 && reactor->awake_us > before_us + MF_STOOD_STILL_US)
+        mf_listeners_stood_still(reactor, reactor->awake_us - before_us);
 }
 
 static void on_turn(struct ev_loop *loop, ev_prepare *watcher, int events)
@@ -492,7 +511,13 @@ static void on_timer(struct ev_loop *loop, ev_timer *watcher, int events)
            mf_heap_node_deadline(top) <= env.now_us) {
         struct mf_owned_shard *shard =
             (struct mf_owned_shard *)(void *)((char *)top - offsetof(struct mf_owned_shard, timer));
-        mf_heap_remove(&reactor->timers, top);
+        set_timer(shard, 0);
+        if (shard->due_us == 0)
+            continue;
+        if (shard->due_us > env.now_us) {
+            set_timer(shard, shard->due_us);
+            continue;
+        }
         shard->due_us = 0;
         env.random = mf_rand_next(&reactor->rand);
         mf_replica_tick(shard->replica, &env);
@@ -560,6 +585,7 @@ static void on_sweep(struct ev_loop *loop, ev_timer *watcher, int events)
     mf_forming_tick(reactor);
     mf_router_tick(reactor);
     mf_resp_door_tick(reactor);
+    mf_ahead_tick(reactor);
     mf_streams_tick(reactor->streams, mf_reactor_now_us(reactor));
     mf_checkpoint_sweep(reactor);
     mf_mover_tick(reactor->mover);
@@ -635,6 +661,7 @@ struct mf_reactor *mf_reactor_new(struct mf_node *node, uint16_t index)
     reactor->pool = mf_conn_pool_new(reactor->loop);
     reactor->peer_pool = mf_conn_pool_new(reactor->loop);
     mf_conn_pool_idle_timeout(reactor->pool, (uint64_t)node->config.idle_timeout_s * 1000000);
+    mf_conn_pool_stall_timeout(reactor->pool, (uint64_t)node->config.stall_timeout_s * 1000000);
     mf_heap_init(&reactor->timers);
     reactor->shard_count =
         (node->config.shards + node->reactor_count - 1 - index) / node->reactor_count;
@@ -701,12 +728,9 @@ static void *run(void *arg)
 
 enum mf_err mf_reactor_start(struct mf_reactor *reactor)
 {
-    if (pthread_create(&reactor->thread, NULL, run, reactor) != 0)
-        return MF_IO;
     char name[16];
     snprintf(name, sizeof(name), "reactor-%u", reactor->index);
-    pthread_setname_np(reactor->thread, name);
-    return MF_OK;
+    return mf_thread_start(&reactor->thread, name, run, reactor) == 0 ? MF_OK : MF_IO;
 }
 
 void mf_reactor_join(struct mf_reactor *reactor)
@@ -758,6 +782,8 @@ void mf_reactor_free(struct mf_reactor *reactor)
     mf_links_free(reactor->links);
     mf_resp_door_free(reactor->resp);
     mf_buf_free(&reactor->answer);
+    mf_request_free_spare(reactor);
+    mf_session_free_spare(reactor);
     mf_placer_free(reactor->placer);
     mf_roster_unref(reactor->roster);
     mf_read_gate_reader_free(reactor->gate_reader);
@@ -766,7 +792,7 @@ void mf_reactor_free(struct mf_reactor *reactor)
     ev_loop_destroy(reactor->loop);
     free(reactor->out_first);
     free(reactor->out_last);
-    free(reactor->persists);
+    mf_persists_free(&reactor->persists);
     free(reactor->shards);
     free(reactor);
 }

@@ -23,6 +23,7 @@
 #include "server/leader_view.h"
 #include "server/node.h"
 #include "server/op.h"
+#include "server/persists.h"
 #include "server/replica.h"
 #include "server/task.h"
 #include "ttl/heap.h"
@@ -34,8 +35,10 @@ struct mf_mover;
 struct mf_placer;
 struct mf_roster;
 struct mf_read_gate_reader;
+struct mf_request;
 struct mf_resp_door;
 struct mf_router;
+struct mf_session_call;
 struct mf_sessions;
 struct mf_streams;
 struct mf_watch_peers;
@@ -74,6 +77,8 @@ struct mf_left {
 // What the placer knows of a shard.
 struct mf_places {
     uint64_t slot;             // of the newest configuration that is known here
+    uint64_t shown_slot;       // of our own configuration whose copies the node was shown ...
+    uint64_t shown_roster;     // ... by the roster of this version; 0 = another one's, or none
     uint64_t told_slot;        // leading: the one that the other nodes were told of ...
     mf_ballot_t told_ballot;   // ... and as whose leader
     uint64_t told_us;          // ... and when, all or its learners
@@ -83,6 +88,12 @@ struct mf_places {
     bool busy;                 // the worker has a job for it
     bool moving;               // leading: it is on its way to its places
     bool warned;
+};
+
+// Since when a majority of the shard's replicas seems to have lost its memory; see forming.c.
+struct mf_lost {
+    uint64_t since_us; // 0 = it does not
+    uint64_t chosen;   // then
 };
 
 // A shard owned by this reactor. `replica` is NULL when this node holds no copy: then ops for the
@@ -96,8 +107,10 @@ struct mf_owned_shard {
     struct mf_leader_view view; // without a replica: who leads, as leaders say
     uint16_t leader_hint;       // and whom to ask, as whoever was asked last has said
     uint32_t next_try;          // without a hint: which copy to ask next
-    uint64_t due_us;            // when the replica's tick is due; 0 = no timer
-    uint8_t timer[24];          // a heap node, in mf_reactor.timers while due_us is not 0
+    uint64_t due_us;            // when the replica's tick is due; 0 = never
+    uint64_t timer_us;          // when its timer runs out: not after that; 0 = there is none
+    uint8_t timer[24];          // a heap node, in mf_reactor.timers while timer_us is not 0
+    uint64_t durable_seq;       // without a WAL: what the replica is to be told of; 0 = nothing
     bool listed;                // in the list of shards to flush
     struct mf_owned_shard *next_dirty;
     struct mf_op_list parked; // ops waiting for a leader
@@ -105,13 +118,7 @@ struct mf_owned_shard {
     struct mf_move move;
     struct mf_left left;
     struct mf_places places;
-};
-
-// Acceptances waiting for the disk, in the order of hand-overs.
-struct mf_persist {
-    uint64_t wal_seq;
-    uint64_t seq;
-    struct mf_owned_shard *shard;
+    struct mf_lost lost;
 };
 
 // Counted by the reactor, read by any (relaxed).
@@ -136,6 +143,10 @@ struct mf_reactor_counters {
     _Atomic uint64_t connections_refused;
     _Atomic uint64_t led_expired; // keys, of shards while this node led them
     _Atomic uint64_t led_evicted;
+    _Atomic uint64_t tracked_keys; // for CLIENT TRACKING, see resp_track_table.h
+    _Atomic uint64_t tracked_items;
+    _Atomic uint64_t tracked_bytes;
+    _Atomic uint64_t tracked_prefixes;
 };
 #define MF_WAL_SEGMENT_BYTES (UINT64_C(16) << 20)
 #define MF_EXPIRE_BATCH 256u // keys that one entry takes out, at most
@@ -174,23 +185,27 @@ struct mf_reactor {
 
     struct mf_owned_shard *shards; // shard id = index + i * reactor_count
     uint32_t shard_count;
+    bool looks_ahead;             // see ahead.h
     struct mf_owned_shard *dirty; // first come, first served
     struct mf_owned_shard *dirty_last;
+    uint64_t flushing; // the number of the shard's turn that this is; 0 outside of them
+    uint64_t flushes;  // how many there have been
     struct mf_heap timers;
     uint32_t expire_left; // see struct mf_replica_config
 
     struct mf_wal *wal; // NULL: nothing is persisted
     _Atomic uint64_t durable;
-    struct mf_persist *persists; // a ring
-    size_t persist_first;
-    size_t persist_count;
-    size_t persist_cap;
-    size_t persist_new; // at the end, not yet submitted
+    struct mf_persists persists;
 
     struct mf_resp_door *resp;
     struct mf_links *links;
     struct mf_router *router;
     struct mf_buf answer; // request.c: of reads that are answered at once
+    uint64_t read_us;     // the clock when the lease of the last of those was looked at
+    struct mf_request *spare_requests;
+    uint32_t spare_request_count;
+    struct mf_session_call *spare_calls;
+    uint32_t spare_call_count;
     struct mf_read_gate_reader *gate_reader;
     struct mf_mover *mover;
     const struct mf_roster *roster; // the newest that this reactor has been told of

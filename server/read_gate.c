@@ -150,6 +150,7 @@ static uint64_t lease_until(const struct mf_read_gate_state *state,
             until_us[at] = until_us[at - 1];
         until_us[at] = us;
     }
+    // There is a voter at least. NOLINTNEXTLINE(clang-analyzer-core.uninitialized.UndefReturn)
     return until_us[state->voter_count / 2];
 }
 

@@ -243,7 +243,7 @@ static void sweep_list(struct mf_replica *replica, struct mf_op_list *list, uint
 static void sweep(struct mf_replica *replica, uint64_t now_us)
 {
     replica->sweep_us = now_us + MF_SWEEP_US;
-    bool busy = replica->starved || replica->held;
+    bool busy = replica->starved || replica->held || replica->behind;
     sweep_list(replica, &replica->queued, now_us, busy ? MF_BUSY : MF_NO_QUORUM);
     sweep_list(replica, &replica->unready, now_us, MF_NO_QUORUM);
     sweep_list(replica, &replica->reads, now_us, MF_NO_QUORUM);
@@ -265,6 +265,7 @@ void mf_replica_tick(struct mf_replica *replica, const struct mf_replica_env *en
         return;
     struct mf_paxos_env paxos_env = mf_replica_paxos_env(replica, env);
     mf_paxos_tick(replica->paxos, &paxos_env);
+    replica->reclaims = true;
     if (replica->pending_ops > 0 && env->now_us >= replica->sweep_us)
         sweep(replica, env->now_us);
     replica->dirty = true;
@@ -410,9 +411,12 @@ void mf_replica_flush(struct mf_replica *replica, const struct mf_replica_env *e
         return;
     replica->dirty = false;
     replica->blocked_us = env->log_blocked ? env->now_us + BLOCKED_LOOK_US : 0;
+    replica->built_left = replica->cfg.built_bytes;
     mf_replica_apply(replica, env); // what was held back
     if (replica->dead)
         return;
+    if (replica->unready.count > 0)
+        mf_replica_answer_confirmed(replica, env, 0); // no round has ended since
     propose(replica, env);
     while (mf_paxos_has_update(replica->paxos) && !replica->dead) {
         carry_out(replica, env);
@@ -424,9 +428,15 @@ void mf_replica_flush(struct mf_replica *replica, const struct mf_replica_env *e
     mf_replica_note_backlog(replica);
     write_mark(replica, env);
     tell_leader(replica);
-    mf_shard_reclaim(replica->shard);
+    (replica->reclaims ? mf_shard_reclaim : mf_shard_tidy)(replica->shard);
+    replica->reclaims = false;
     mf_paxos_reclaim(replica->paxos);
     mf_replica_report_memory(replica);
+}
+
+bool mf_replica_has_room(const struct mf_replica *replica)
+{
+    return !replica->behind && replica->built_left > replica->cfg.built_bytes / 2;
 }
 
 bool mf_replica_dirty(const struct mf_replica *replica)
@@ -453,6 +463,8 @@ uint64_t mf_replica_next_tick_us(const struct mf_replica *replica, uint64_t now_
                 replica->applied < mf_paxos_chosen(replica->paxos);
     if ((litter || more) && now_us + RECLAIM_US < next)
         next = now_us + RECLAIM_US;
+    if (replica->behind && mf_replica_may_apply(replica))
+        next = now_us;
     uint64_t deadline_us = mf_shard_next_deadline(replica->shard);
     if (replica->lead_slot != 0 && replica->clock.leading && replica->expire_slot == 0 &&
         !replica->held && !mf_replica_expiry_paused(replica) && deadline_us != MF_NO_DEADLINE &&

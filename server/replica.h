@@ -57,9 +57,13 @@ struct mf_replica_ops {
 
 struct mf_replica_config {
     struct mf_paxos_config paxos;
-    uint32_t expire_batch;     // keys per EXPIRE_DUE entry
-    uint32_t *expire_left;     // keys that may still be proposed this turn; NULL: no bound
-    uint64_t batch_bytes;      // a log entry is closed when its commands reach this size
+    uint32_t expire_batch; // keys per EXPIRE_DUE entry
+    uint32_t *expire_left; // keys that may still be proposed this turn; NULL: no bound
+    uint64_t batch_bytes;  // a log entry is closed when its commands reach this size
+    // An entry is closed when its commands make so much of values that are there, see
+    // replica_work.c, and no more entries are applied in a turn once they have made as much: copies
+    // of values, and results.
+    uint64_t built_bytes;
     uint64_t mark_interval_us; // how often a changed log clock is noted in the WAL
     uint64_t tag_seed;         // random for each start: makes this process's proposals unique
     uint64_t pending_ops_max;  // above: BUSY
@@ -107,6 +111,9 @@ bool mf_replica_install(struct mf_replica *replica, const struct mf_replica_env 
                         struct mf_shard *shard, const struct mf_members *members);
 // The configuration in force after the last applied entry: what a snapshot carries.
 const struct mf_members *mf_replica_members(const struct mf_replica *replica);
+
+// The last flush has made less than half of cfg.built_bytes: another one can follow at once.
+bool mf_replica_has_room(const struct mf_replica *replica);
 
 // Events. After any number of them, mf_replica_flush once: it proposes the gathered commands, hands
 // out records and messages, applies and replies.

@@ -7,9 +7,8 @@ void mf_replica_gate(struct mf_replica *replica, struct mf_read_gate_state *out)
 {
     const struct mf_paxos *paxos = replica->paxos;
     *out = (struct mf_read_gate_state){0};
-    bool serving = !replica->dead && mf_paxos_role(paxos) == MF_LEADER &&
-                   !mf_paxos_transferring(paxos) && replica->clock.leading &&
-                   replica->lead_slot != 0 && replica->applied >= replica->lead_slot;
+    bool serving = mf_replica_serves(replica) && mf_paxos_role(paxos) == MF_LEADER &&
+                   !mf_paxos_transferring(paxos) && replica->clock.leading;
     if (!serving)
         return;
     out->ballot = mf_paxos_ballot(paxos);

@@ -8,12 +8,16 @@
 // - The core sees nothing of it but messages that do not arrive: it promises, votes, answers probes
 //   and renews leases as ever. An entry that was acknowledged is chosen; that a replica applies it
 //   later delays only that replica's own state, of which nobody is told more than it has applied.
-// - Who leads holds nothing back that is chosen: what it answers is the state at its chosen index.
+// - Who leads holds nothing back that is chosen, beyond a turn's work (replica_work.c), and answers
+//   no read until it has applied that too.
 // - One follower that is silent is not missed. Where a majority is, nothing is chosen until one of
 //   them goes on: the writers wait for the disks of a majority.
 #include "server/replica_internal.h"
 
 #define PORTION_BYTES (64u * 1024)
+// A follower whose turns are not enough for what is chosen takes in no more than so many entries:
+// few bytes can be much work.
+#define BEHIND_ENTRIES_MAX 64u
 
 void mf_replica_hold(struct mf_replica *replica, bool hold)
 {
@@ -39,9 +43,12 @@ size_t mf_replica_portion(const struct mf_replica *replica)
 bool mf_replica_sheds(const struct mf_replica *replica, const struct mf_paxos_msg *msg)
 {
     bool brings = msg->type == MF_PAXOS_ACCEPT || msg->type == MF_PAXOS_LEARNED;
-    return replica->held && brings && mf_paxos_role(replica->paxos) == MF_FOLLOWER &&
-           mf_paxos_log_bytes(replica->paxos) >=
-               replica->applied_bytes + replica->cfg.held_log_bytes;
+    bool stands = replica->held || replica->behind;
+    return stands && brings && mf_paxos_role(replica->paxos) == MF_FOLLOWER &&
+           (mf_paxos_log_bytes(replica->paxos) >=
+                replica->applied_bytes + replica->cfg.held_log_bytes ||
+            (replica->behind &&
+             mf_paxos_chosen(replica->paxos) - replica->applied >= BEHIND_ENTRIES_MAX));
 }
 
 void mf_replica_note_backlog(struct mf_replica *replica)

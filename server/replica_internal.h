@@ -14,14 +14,32 @@
 // The log clock of a shard that has keys with a TTL but no traffic is noted this often.
 #define MF_IDLE_MARK_US UINT64_C(30000000)
 
+// Keys are told apart by classes only: what makes the value of one longer may make that of another.
+#define MF_LENGTH_CLASSES 16u
+struct mf_lengths {
+    uint64_t longest[MF_LENGTH_CLASSES];  // of the values that commands leave, appends apart
+    uint64_t appended[MF_LENGTH_CLASSES]; // bytes, to whatever key
+    uint64_t longest_short;               // up to MF_ENTRY_APART_BYTES, of whatever class
+};
+
 // A proposal of ours whose slot is not applied yet.
 struct mf_proposal {
     struct mf_proposal *next; // ascending slots
     uint64_t slot;
     uint64_t tag;
     uint64_t growth; // what it may add to the shard, about
+    uint64_t built;  // what its commands make, at most
+    struct mf_lengths lengths;
     uint32_t count;
     struct mf_op *ops[]; // NULL where the op has timed out
+};
+
+// What the commands of an entry that is being gathered do, at most; all zero at its beginning.
+struct mf_work {
+    uint64_t built; // bytes that they copy or answer with, beside their own
+    struct mf_lengths own;
+    bool looked;
+    struct mf_lengths before; // of all that is proposed and not applied, once that was looked at
 };
 
 struct mf_replica {
@@ -38,8 +56,12 @@ struct mf_replica {
     bool mending;              // a step towards what is wanted may be possible
     bool dirty;
     bool dead;              // the log could not be applied
+    bool reclaims;          // a tick came: the next flush frees whatever it can
     bool held;              // see mf_replica_hold
     bool catching_up;       // it was, and what was chosen meanwhile is applied in portions
+    bool behind;            // what was chosen makes so much that the rest waits for the next turn
+    uint64_t built_left;    // that entries may make in this turn
+    uint64_t built_out;     // what those make that are proposed and not applied, at most
     uint64_t applied_bytes; // of the log in memory, when all that was chosen had been applied last,
                             // or less since
 
@@ -90,6 +112,18 @@ static inline bool mf_replica_expiry_paused(const struct mf_replica *replica)
 void mf_replica_propose_expiry(struct mf_replica *replica, const struct mf_replica_env *env);
 // Applies what is chosen.
 void mf_replica_apply(struct mf_replica *replica, const struct mf_replica_env *env);
+
+// replica_read.c
+// It leads, and its state has all that reads have to see.
+bool mf_replica_serves(const struct mf_replica *replica);
+
+// replica_work.c
+// Adds a command that is decoded and goes into the entry next.
+void mf_replica_foresee(const struct mf_replica *replica, struct mf_work *work,
+                        const struct mf_command *command);
+
+// The same of a plain one.
+void mf_replica_foresee_plain(struct mf_work *work, const struct mf_op *op);
 
 // replica_memory.c
 // What carrying out an op may add to the shard, about: nothing for most that are no writes of

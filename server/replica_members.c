@@ -206,6 +206,7 @@ void mf_replica_forget_proposals(struct mf_replica *replica, uint64_t up_to)
         struct mf_proposal *proposal = replica->first;
         replica->first = proposal->next;
         replica->growth -= proposal->growth;
+        replica->built_out -= proposal->built;
         for (uint32_t i = 0; i < proposal->count; i++) {
             if (proposal->ops[i] != NULL)
                 mf_replica_reply(replica, proposal->ops[i], MF_TIMEOUT);

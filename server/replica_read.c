@@ -32,9 +32,17 @@ static enum mf_err read_state(struct mf_replica *replica, struct mf_op *op)
     return err;
 }
 
+// What a former leader acknowledged has been applied, and all that is chosen: another replica may
+// have applied it and told a watch, whose client then asks here.
+bool mf_replica_serves(const struct mf_replica *replica)
+{
+    return replica->lead_slot != 0 && replica->applied >= replica->lead_slot && !replica->behind &&
+           !replica->dead;
+}
+
 uint64_t mf_replica_lease_until(const struct mf_replica *replica)
 {
-    if (replica->lead_slot == 0 || replica->applied < replica->lead_slot || replica->dead)
+    if (!mf_replica_serves(replica))
         return 0;
     return mf_paxos_lease_until(replica->paxos, replica->ops->held_until, replica->ctx);
 }
@@ -70,8 +78,13 @@ void mf_replica_start_read(struct mf_replica *replica, const struct mf_replica_e
     if (answer_leased(replica, env, op))
         return;
     struct mf_paxos_env paxos_env = mf_replica_paxos_env(replica, env);
-    enum mf_err err = mf_paxos_read(replica->paxos, &paxos_env, &op->ticket);
-    mf_op_push(err == MF_OK ? &replica->reads : &replica->unready, op);
+    if (mf_paxos_read(replica->paxos, &paxos_env, &op->ticket) != MF_OK) {
+        mf_op_push(&replica->unready, op);
+        return;
+    }
+    op->read_at_us = mf_log_clock_now(&replica->clock, env->now_us);
+    op->read_wall_us = env->wall_us;
+    mf_op_push(&replica->reads, op);
 }
 
 void mf_replica_answer_local(struct mf_replica *replica, const struct mf_replica_env *env,
@@ -84,12 +97,12 @@ void mf_replica_answer_local(struct mf_replica *replica, const struct mf_replica
     mf_replica_reply(replica, op, read_state(replica, op));
 }
 
-// Confirmed reads are answered at the clock's reading now, or wait until the deaths that this
-// reading implies are in the log.
-static void answer(struct mf_replica *replica, const struct mf_replica_env *env, struct mf_op *op)
+// Confirmed reads are answered at the clock's reading before their round began, or wait until the
+// deaths that this reading implies are in the log. The round shows that nobody else led then; its
+// answers may have been long on their way, and another leader may have changed the key meanwhile,
+// so that what is left of its time now is true of no moment.
+static void answer(struct mf_replica *replica, struct mf_op *op)
 {
-    op->read_at_us = mf_log_clock_now(&replica->clock, env->now_us);
-    op->read_wall_us = env->wall_us;
     enum mf_err err = read_state(replica, op);
     if (err == MF_AGAIN) {
         op->wants_log_time = true;
@@ -104,9 +117,16 @@ void mf_replica_answer_confirmed(struct mf_replica *replica, const struct mf_rep
 {
     if (replica->lead_slot == 0 || mf_paxos_role(replica->paxos) != MF_LEADER)
         return;
-    while (replica->reads.head != NULL && replica->reads.head->ticket <= confirmed)
-        answer(replica, env, mf_op_pop(&replica->reads));
-    if (replica->applied < replica->lead_slot)
+    bool serves = mf_replica_serves(replica);
+    while (replica->reads.head != NULL && replica->reads.head->ticket <= confirmed) {
+        struct mf_op *op = mf_op_pop(&replica->reads);
+        // Its round says nothing of later: who leads then may not know yet that a key is dead.
+        if (!serves)
+            mf_op_push(&replica->unready, op);
+        else
+            answer(replica, op);
+    }
+    if (!serves)
         return;
     for (uint32_t left = replica->unready.count; left > 0; left--)
         mf_replica_start_read(replica, env, mf_op_pop(&replica->unready));

@@ -19,8 +19,13 @@ static uint64_t next_tag(struct mf_replica *replica)
 }
 
 static void add_command(struct mf_replica *replica, const struct mf_replica_env *env,
-                        const struct mf_op *op)
+                        const struct mf_op *op, struct mf_work *work)
 {
+    if (op->plain) {
+        mf_replica_foresee_plain(work, op);
+        mf_batch_add_encoded(&replica->batch, mf_buf_view(&op->command));
+        return;
+    }
     struct mf_command command;
     struct mf_item *items = NULL;
     uint32_t items_cap = 0;
@@ -28,6 +33,7 @@ static void add_command(struct mf_replica *replica, const struct mf_replica_env 
     enum mf_err err = mf_command_decode(&reader, &command, &items, &items_cap);
     assert(err == MF_OK); // encoded by us, or checked when it came in
     (void)err;
+    mf_replica_foresee(replica, work, &command);
     struct mf_buf body = {0};
     if (mf_command_settle(&command, (int64_t)env->wall_us)) {
         mf_batch_add(&replica->batch, &command);
@@ -53,9 +59,9 @@ static void remember(struct mf_replica *replica, struct mf_proposal *proposal)
 }
 
 // Proposes what is in replica->batch, which the first `count` queued ops are in, and which may grow
-// the shard by `growth`.
+// the shard by `growth`. work: NULL where there are none.
 static void propose(struct mf_replica *replica, const struct mf_replica_env *env, uint64_t tag,
-                    uint32_t count, uint64_t growth)
+                    uint32_t count, uint64_t growth, const struct mf_work *work)
 {
     struct mf_paxos_env paxos_env = mf_replica_paxos_env(replica, env);
     uint64_t log_us = mf_log_clock_now(&replica->clock, env->now_us);
@@ -70,7 +76,10 @@ static void propose(struct mf_replica *replica, const struct mf_replica_env *env
     proposal->tag = tag;
     proposal->count = count;
     proposal->growth = growth;
+    proposal->built = work != NULL ? work->built : 0;
+    proposal->lengths = work != NULL ? work->own : (struct mf_lengths){0};
     replica->growth += growth;
+    replica->built_out += proposal->built;
     for (uint32_t i = 0; i < count; i++) {
         proposal->ops[i] = mf_op_pop(&replica->queued);
         proposal->ops[i]->proposed = true;
@@ -90,16 +99,20 @@ void mf_replica_propose_first(struct mf_replica *replica, const struct mf_replic
         struct mf_command seed = {.op = MF_OP_SEED, .number = mf_hash_mix(env->random, tag)};
         mf_batch_add(&replica->batch, &seed);
     }
-    propose(replica, env, tag, 0, 0);
+    propose(replica, env, tag, 0, 0, NULL);
     replica->lead_slot = replica->last->slot;
 }
 
 void mf_replica_propose_expiry(struct mf_replica *replica, const struct mf_replica_env *env)
 {
-    if (replica->expire_slot != 0 || !mf_paxos_window_open(replica->paxos))
+    if (replica->expire_slot != 0)
         return;
-    uint64_t clock_us = mf_log_clock_now(&replica->clock, env->now_us);
-    if (replica->dead_waits.count == 0 && mf_shard_next_deadline(replica->shard) > clock_us)
+    uint64_t deadline_us = mf_shard_next_deadline(replica->shard);
+    if (replica->dead_waits.count == 0 &&
+        (deadline_us == MF_NO_DEADLINE ||
+         deadline_us > mf_log_clock_now(&replica->clock, env->now_us)))
+        return;
+    if (!mf_paxos_window_open(replica->paxos))
         return;
     bool stands_still = replica->held || mf_replica_expiry_paused(replica);
     uint32_t limit = stands_still ? 0 : replica->cfg.expire_batch;
@@ -114,7 +127,7 @@ void mf_replica_propose_expiry(struct mf_replica *replica, const struct mf_repli
     mf_batch_begin(&replica->batch, tag);
     struct mf_command expire = {.op = MF_OP_EXPIRE_DUE, .limit = limit};
     mf_batch_add(&replica->batch, &expire);
-    propose(replica, env, tag, 0, 0);
+    propose(replica, env, tag, 0, 0, NULL);
     replica->expire_slot = replica->last->slot;
 }
 
@@ -126,7 +139,7 @@ static void propose_eviction(struct mf_replica *replica, const struct mf_replica
     uint64_t tag = next_tag(replica);
     mf_batch_begin(&replica->batch, tag);
     if (mf_replica_gather_victims(replica, env)) {
-        propose(replica, env, tag, 0, 0);
+        propose(replica, env, tag, 0, 0, NULL);
         replica->evict_slot = replica->last->slot;
     }
     mf_buf_clear(&replica->batch, BATCH_KEEP_BYTES_MAX);
@@ -161,20 +174,28 @@ void mf_replica_propose_queued(struct mf_replica *replica, const struct mf_repli
 {
     if (env->log_blocked)
         return; // whoever leads next does
-    while (!replica->held && mf_paxos_window_open(replica->paxos) && admit_first(replica)) {
+    if (replica->queued.count == 0)
+        replica->starved = false;
+    // What cannot be applied at once when it is chosen is not proposed yet: reads wait for whoever
+    // is behind with what is chosen.
+    while (replica->queued.count > 0 && !replica->held && !replica->behind &&
+           replica->built_out < replica->cfg.built_bytes && mf_paxos_window_open(replica->paxos) &&
+           admit_first(replica)) {
         uint64_t tag = next_tag(replica);
         mf_batch_begin(&replica->batch, tag);
         uint32_t count = 0;
         uint64_t growth = 0;
+        struct mf_work work = {0};
         for (struct mf_op *op = replica->queued.head; op != NULL; op = op->next) {
             if (count > 0 && (replica->batch.len + op->command.len > replica->cfg.batch_bytes ||
+                              work.built >= replica->cfg.built_bytes ||
                               mf_replica_admit(replica, op, growth) != MF_ADMIT))
                 break;
-            add_command(replica, env, op);
+            add_command(replica, env, op, &work);
             growth += mf_replica_growth(replica, op);
             count++;
         }
-        propose(replica, env, tag, count, growth);
+        propose(replica, env, tag, count, growth, &work);
         mf_replica_report_memory(replica);
     }
     mf_replica_propose_expiry(replica, env);
@@ -220,6 +241,7 @@ static struct mf_proposal *settle(struct mf_replica *replica, uint64_t slot,
     if (replica->first == NULL)
         replica->last = NULL;
     replica->growth -= proposal->growth;
+    replica->built_out -= proposal->built;
     if (tag_of(payload) == proposal->tag)
         return proposal;
     for (uint32_t i = 0; i < proposal->count; i++) {
@@ -259,11 +281,16 @@ static void note_members(struct mf_replica *replica, uint64_t slot,
 void mf_replica_apply(struct mf_replica *replica, const struct mf_replica_env *env)
 {
     uint64_t chosen = mf_paxos_chosen(replica->paxos);
-    if (replica->applied >= chosen)
+    if (replica->applied >= chosen) {
+        replica->behind = false;
         return;
+    }
     size_t left = mf_replica_portion(replica);
+    // A start has no turn to be in time for.
+    uint64_t built_left = env != NULL ? replica->built_left : UINT64_MAX;
     // What an entry changes may be what holds the next one back.
-    while (replica->applied < chosen && left > 0 && mf_replica_may_apply(replica)) {
+    while (replica->applied < chosen && left > 0 && built_left > 0 &&
+           mf_replica_may_apply(replica)) {
         uint64_t slot = replica->applied + 1;
         const struct mf_log_entry *entry = mf_paxos_entry(replica->paxos, slot);
         // To the shard a configuration is a no-op.
@@ -293,6 +320,8 @@ void mf_replica_apply(struct mf_replica *replica, const struct mf_replica_env *e
         if (replica->evict_slot == slot)
             mf_replica_end_eviction(replica);
         mf_shard_counters(replica->shard, &after);
+        uint64_t built = after.built_bytes - before.built_bytes;
+        built_left = built_left > built ? built_left - built : 0;
         if (replica->ops->applied != NULL)
             replica->ops->applied(replica->ctx, replica->cfg.paxos.group, slot,
                                   replica->log_time_us, after.expired - before.expired);
@@ -300,6 +329,8 @@ void mf_replica_apply(struct mf_replica *replica, const struct mf_replica_env *e
     replica->catching_up = replica->catching_up && replica->applied < chosen;
     if (env == NULL)
         return;
+    replica->built_left = built_left;
+    replica->behind = built_left == 0 && replica->applied < chosen;
     // At once, so that there is a pair to bridge a stop with however soon it comes, but not often.
     uint64_t next_us = replica->marked_us + replica->cfg.mark_interval_us;
     if (replica->marked_us == 0 || replica->unmarked_bytes >= MF_MARK_BYTES)

@@ -10,6 +10,8 @@
 #include "server/router.h"
 #include "server/scan.h"
 
+// Requests that are kept for the next ones.
+#define SPARE_MAX 1024u
 // What the buffer for answers at once keeps.
 #define ANSWER_KEEP_BYTES (64u * 1024)
 
@@ -20,7 +22,8 @@ struct part {
     uint32_t count;
 };
 
-struct request {
+struct mf_request {
+    struct mf_request *next; // where it is kept for the next one
     mf_request_done *done;
     void *arg;
     enum mf_opcode op;
@@ -32,10 +35,29 @@ struct request {
     size_t list_bytes; // of the parts of a list that are back
     struct part *parts;
     uint32_t *order; // item numbers, grouped by shard; NULL when all are in one part
+    // Most commands are for one shard: theirs is here.
+    struct part one;
+    struct mf_op op_of_one;
 };
 
 // What another node sent as a result and is none.
 static const struct mf_result broken_result = {.kind = MF_RESULT_ERROR, .err = MF_INTERNAL};
+
+static void free_spare(struct mf_request *request)
+{
+    mf_buf_free(&request->op_of_one.command);
+    mf_buf_free(&request->op_of_one.result);
+    free(request);
+}
+
+void mf_request_free_spare(struct mf_reactor *reactor)
+{
+    struct mf_request *request;
+    while ((request = reactor->spare_requests) != NULL) {
+        reactor->spare_requests = request->next;
+        free_spare(request);
+    }
+}
 
 static bool is_list(enum mf_opcode op)
 {
@@ -44,7 +66,7 @@ static bool is_list(enum mf_opcode op)
 
 static bool by_items(enum mf_opcode op)
 {
-    return mf_command_splits(mf_command_row(op));
+    return mf_command_row(op)->keys == MF_KEYS_MANY;
 }
 
 static bool is_everywhere(enum mf_opcode op)
@@ -52,19 +74,29 @@ static bool is_everywhere(enum mf_opcode op)
     return (mf_command_row(op)->traits & MF_EVERYWHERE) != 0;
 }
 
-static void free_request(struct request *request)
+static void free_request(struct mf_reactor *reactor, struct mf_request *request)
 {
-    for (uint32_t i = 0; i < request->part_count; i++)
-        mf_op_free(request->parts[i].op);
-    free(request->parts);
-    free(request->order);
-    free(request);
+    if (request->parts == &request->one) {
+        mf_op_empty(&request->op_of_one);
+    } else {
+        for (uint32_t i = 0; i < request->part_count; i++)
+            mf_op_free(request->parts[i].op);
+        free(request->parts);
+        free(request->order);
+    }
+    if (reactor->spare_request_count == SPARE_MAX) {
+        free_spare(request);
+        return;
+    }
+    request->next = reactor->spare_requests;
+    reactor->spare_requests = request;
+    reactor->spare_request_count++;
 }
 
 // A part that failed decides for all. One that may have had an effect makes the whole unknown, and
 // so does one that surely had none when another part of a write went through; but that memory is
 // full is said, and does not claim that nothing was written.
-static enum mf_err worst(const struct request *request)
+static enum mf_err worst(const struct mf_request *request)
 {
     enum mf_err err = MF_OK;
     uint32_t fine = 0;
@@ -79,7 +111,7 @@ static enum mf_err worst(const struct request *request)
     return partly ? MF_TIMEOUT : err;
 }
 
-static void join_sum(const struct request *request, struct mf_result *joined)
+static void join_sum(const struct mf_request *request, struct mf_result *joined)
 {
     *joined = (struct mf_result){.kind = MF_RESULT_INT};
     for (uint32_t i = 0; i < request->part_count; i++) {
@@ -99,7 +131,7 @@ static void join_sum(const struct request *request, struct mf_result *joined)
 
 // Notes where each element of a part's list stands, in the client's order. False, with the error
 // in *list, if the part has no such list: it may refuse, and another node may send anything.
-static bool place_elements(const struct request *request, const struct part *part,
+static bool place_elements(const struct mf_request *request, const struct part *part,
                            struct mf_bytes *elements, struct mf_result *list)
 {
     struct mf_reader reader = mf_reader_of(mf_buf_view(&part->op->result));
@@ -120,7 +152,8 @@ static bool place_elements(const struct request *request, const struct part *par
 }
 
 // Puts each part's elements where the client asked for them.
-static void join_list(const struct request *request, struct mf_result *joined, struct mf_buf *out)
+static void join_list(const struct mf_request *request, struct mf_result *joined,
+                      struct mf_buf *out)
 {
     struct mf_bytes *elements = mf_calloc(request->items, sizeof(*elements));
     for (uint32_t i = 0; i < request->part_count; i++) {
@@ -137,7 +170,7 @@ static void join_list(const struct request *request, struct mf_result *joined, s
 }
 
 // Where our own disk may be the reason it is told.
-static struct mf_result error_of(const struct mf_reactor *reactor, const struct request *request)
+static struct mf_result error_of(const struct mf_reactor *reactor, const struct mf_request *request)
 {
     enum mf_err err = worst(request);
     struct mf_result result = {.kind = MF_RESULT_ERROR, .err = err};
@@ -153,7 +186,7 @@ static struct mf_result error_of(const struct mf_reactor *reactor, const struct 
     return result;
 }
 
-static void finish(struct mf_reactor *reactor, struct request *request)
+static void finish(struct mf_reactor *reactor, struct mf_request *request)
 {
     struct mf_result joined = error_of(reactor, request);
     struct mf_buf scratch = {0};
@@ -169,13 +202,14 @@ static void finish(struct mf_reactor *reactor, struct request *request)
     reactor->in_flight--;
     request->done(request->arg, &joined);
     mf_buf_free(&scratch);
-    free_request(request);
+    free_request(reactor, request);
 }
 
 // A few keys, asked for again and again in one request, can stand for any amount of memory, and a
 // connection is closed when more than this and a little waits to be sent on it. So what would make
 // the answer too large is dropped as it comes.
-static void limit_list(const struct mf_reactor *reactor, struct request *request, struct mf_op *op)
+static void limit_list(const struct mf_reactor *reactor, struct mf_request *request,
+                       struct mf_op *op)
 {
     request->list_bytes += op->result.len;
     if (op->status != MF_OK ||
@@ -187,7 +221,7 @@ static void limit_list(const struct mf_reactor *reactor, struct request *request
 
 void mf_request_op_done(struct mf_reactor *reactor, struct mf_op *op)
 {
-    struct request *request = op->owner;
+    struct mf_request *request = op->owner;
     assert(request->waiting > 0);
     if (is_list(request->op))
         limit_list(reactor, request, op);
@@ -209,14 +243,31 @@ static int compare_placed(const void *left, const void *right)
     return (a->item > b->item) - (a->item < b->item);
 }
 
-static void add_part(struct request *request, uint32_t shard, const struct mf_command *command,
+static void add_part(struct mf_request *request, uint32_t shard, const struct mf_command *command,
                      uint32_t first, uint32_t count)
 {
     struct part *part = &request->parts[request->part_count++];
     *part = (struct part){.op = mf_op_new(shard, command), .first = first, .count = count};
 }
 
-static void split_by_items(const struct mf_reactor *reactor, struct request *request,
+static uint32_t shard_of_first(const struct mf_reactor *reactor, const struct mf_command *command)
+{
+    uint32_t shards = reactor->node->config.shards;
+    if (command->slot_and_1 != 0)
+        return mf_shard_of_slot((uint16_t)(command->slot_and_1 - 1), shards);
+    return mf_shard_of_key(command->items[0].key, shards);
+}
+
+static void make_only_part(struct mf_request *request, uint32_t shard,
+                           const struct mf_command *command, uint32_t count)
+{
+    mf_op_make(&request->op_of_one, shard, command);
+    request->one = (struct part){.op = &request->op_of_one, .count = count};
+    request->parts = &request->one;
+    request->part_count = 1;
+}
+
+static void split_by_items(const struct mf_reactor *reactor, struct mf_request *request,
                            const struct mf_command *command)
 {
     uint32_t count = command->item_count;
@@ -267,7 +318,7 @@ static bool is_whole(const struct mf_command *command)
 {
     if (command->op == MF_OP_MSET)
         return (command->flags & MF_NX) != 0;
-    return mf_command_takes(mf_command_row(command->op), MF_PARAM_BOTH);
+    return mf_command_row(command->op)->keys == MF_KEYS_TWO;
 }
 
 // A txn without any key is for whichever shard.
@@ -284,7 +335,7 @@ static bool find_one_shard(const struct mf_reactor *reactor, const struct mf_com
     return same;
 }
 
-static void split(const struct mf_reactor *reactor, struct request *request,
+static void split(const struct mf_reactor *reactor, struct mf_request *request,
                   const struct mf_command *command)
 {
     if (by_items(command->op)) {
@@ -293,34 +344,44 @@ static void split(const struct mf_reactor *reactor, struct request *request,
     }
     bool everywhere = is_everywhere(command->op);
     uint32_t shards = reactor->node->config.shards;
-    request->parts = mf_calloc(everywhere ? shards : 1, sizeof(*request->parts));
     if (!everywhere) {
-        add_part(request, mf_shard_of_key(command->items[0].key, shards), command, 0, 1);
+        make_only_part(request, shard_of_first(reactor, command), command, 1);
         return;
     }
+    request->parts = mf_calloc(shards, sizeof(*request->parts));
     for (uint32_t i = 0; i < shards; i++) {
         if (!request->here || mf_node_leads(reactor->node, i))
             add_part(request, i, command, 0, 0);
     }
 }
 
-static struct request *new_request(const struct mf_command *command, bool here,
-                                   mf_request_done *done, void *arg)
+static struct mf_request *new_request(struct mf_reactor *reactor, const struct mf_command *command,
+                                      bool here, mf_request_done *done, void *arg)
 {
-    struct request *request = mf_calloc(1, sizeof(*request));
+    struct mf_request *request = reactor->spare_requests;
+    if (request != NULL) {
+        reactor->spare_requests = request->next;
+        reactor->spare_request_count--;
+    } else {
+        request = mf_calloc(1, sizeof(*request));
+    }
     request->here = here;
     request->done = done;
     request->arg = arg;
     request->op = command->op;
     request->write = mf_op_is_write(command->op);
     request->items = command->item_count;
+    request->part_count = 0;
+    request->list_bytes = 0;
+    request->parts = NULL;
+    request->order = NULL;
     return request;
 }
 
-static void submit(struct mf_reactor *reactor, struct request *request)
+static void submit(struct mf_reactor *reactor, struct mf_request *request)
 {
     reactor->in_flight++;
-    // The last answer may come while we submit, and frees the request.
+    // The last answer may come while we submit, and then the request is another one's.
     uint32_t count = request->part_count;
     struct part *parts = request->parts;
     request->waiting = count + 1;
@@ -341,9 +402,8 @@ static void submit(struct mf_reactor *reactor, struct request *request)
 static void start_on(struct mf_reactor *reactor, uint32_t shard, bool here,
                      const struct mf_command *command, mf_request_done *done, void *arg)
 {
-    struct request *request = new_request(command, here, done, arg);
-    request->parts = mf_calloc(1, sizeof(*request->parts));
-    add_part(request, shard, command, 0, 0);
+    struct mf_request *request = new_request(reactor, command, here, done, arg);
+    make_only_part(request, shard, command, 0);
     submit(reactor, request);
 }
 
@@ -359,16 +419,16 @@ static void start_whole(struct mf_reactor *reactor, bool here, const struct mf_c
     done(arg, &refused);
 }
 
-// A read of one key that can be answered at once needs no op, nor any other memory of its own.
-static bool answer_at_once(struct mf_reactor *reactor, const struct mf_command *command,
-                           mf_request_done *done, void *arg)
+// It needs no op, nor any other memory of its own.
+bool mf_request_answer(struct mf_reactor *reactor, const struct mf_command *command,
+                       mf_request_done *done, void *arg)
 {
     if (command->item_count != 1 || mf_op_is_write(command->op))
         return false;
     // `done` may ask for more before it returns.
     struct mf_buf answer = reactor->answer;
     reactor->answer = (struct mf_buf){0};
-    uint32_t shard = mf_shard_of_key(command->items[0].key, reactor->node->config.shards);
+    uint32_t shard = shard_of_first(reactor, command);
     bool answered = mf_router_read(reactor, shard, command, &answer);
     if (answered) {
         struct mf_reader reader = mf_reader_of(mf_buf_view(&answer));
@@ -386,7 +446,7 @@ static bool answer_at_once(struct mf_reactor *reactor, const struct mf_command *
 static void start(struct mf_reactor *reactor, bool here, const struct mf_command *command,
                   mf_request_done *done, void *arg)
 {
-    if (answer_at_once(reactor, command, done, arg))
+    if (mf_request_answer(reactor, command, done, arg))
         return;
     if (by_items(command->op) && command->item_count == 0) {
         struct mf_result nothing = {.kind = is_list(command->op) ? MF_RESULT_LIST : MF_RESULT_INT};
@@ -401,7 +461,7 @@ static void start(struct mf_reactor *reactor, bool here, const struct mf_command
         start_whole(reactor, here, command, done, arg);
         return;
     }
-    struct request *request = new_request(command, here, done, arg);
+    struct mf_request *request = new_request(reactor, command, here, done, arg);
     split(reactor, request, command);
     submit(reactor, request);
 }

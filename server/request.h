@@ -14,6 +14,11 @@
 // Called once with the joined result; views live during the call.
 typedef void mf_request_done(void *arg, const struct mf_result *result);
 
+// Answers a read of one key if that can be done at once, which is before this returns: of a shard
+// that this node leads under a lease, whatever reactor owns it. Else false, and nothing has
+// happened.
+bool mf_request_answer(struct mf_reactor *reactor, const struct mf_command *command,
+                       mf_request_done *done, void *arg);
 // Starts a command; done may be called before this returns. The command's views may die afterwards.
 void mf_request_start(struct mf_reactor *reactor, const struct mf_command *command,
                       mf_request_done *done, void *arg);
@@ -28,6 +33,8 @@ void mf_request_start_here(struct mf_reactor *reactor, const struct mf_command *
                            mf_request_done *done, void *arg);
 void mf_request_start_on_here(struct mf_reactor *reactor, uint32_t shard,
                               const struct mf_command *command, mf_request_done *done, void *arg);
+// Frees what a reactor has kept, which is about to end.
+void mf_request_free_spare(struct mf_reactor *reactor);
 // From the router: one op has come back.
 void mf_request_op_done(struct mf_reactor *reactor, struct mf_op *op);
 

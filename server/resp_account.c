@@ -1,9 +1,10 @@
 // What requests of the Redis door cost, and how they ended.
 //
 // The clock is read once for each request, at its end: where several have come at once the end of
-// one is the beginning of the next, so that their times add up to what all of them took. A request
-// that the shards have to work on ends later, and only now and then the clock is read for the one
-// behind it.
+// one is the beginning of the next, so that their times add up to what all of them took. For a read
+// that is answered at once the look at the clock that decided about it is enough. A request that
+// the shards have to work on ends later, and only now and then the clock is read for the one behind
+// it, and for short writes that end together.
 //
 // Commands of a transaction are carried out in one step, of which each is given an equal part.
 #include "base/clock.h"
@@ -13,6 +14,7 @@
 
 // The clock is read at the latest when so many requests have gone to the shards since.
 #define UNREAD_MAX 16u
+#define SHORT_BYTES 4096u
 
 static struct mf_resp_door *door_of(const struct mf_resp_session *session)
 {
@@ -33,6 +35,7 @@ void mf_resp_account_begin(struct mf_resp_session *session)
     session->asked_us = came_us > door->now_us ? came_us : door->now_us;
     session->outcome = MF_RESP_FINE;
     session->later = false;
+    session->ended_us = 0;
     session->ask.row = NULL;
 }
 
@@ -94,14 +97,38 @@ void mf_resp_account_keep(struct mf_resp_session *session, struct mf_buf *out)
     mf_slowlog_put_words(out, words, count);
 }
 
-static void note_slow(struct mf_resp_session *session, uint64_t us, const struct mf_bytes *kept)
+// A short one is kept as it came: it is taken apart if it turns out slow.
+static void keep_for_call(struct mf_resp_session *session, struct mf_resp_call *call)
+{
+    size_t bytes = session->request.at;
+    const struct mf_resp_row *row = session->ask.row;
+    call->raw = row->own == MF_RESP_DATA && bytes <= MF_RESP_KEEP_WORDS_BYTES;
+    if (!call->raw)
+        mf_resp_account_keep(session, &call->words);
+    else if (slow_us(session, row) >= 0)
+        mf_buf_put(&call->words, session->raw, bytes);
+}
+
+static void words_of_raw(struct mf_bytes raw, struct mf_buf *out)
+{
+    struct mf_resp_request request = {0};
+    const struct mf_resp_limits limits = {.request_bytes_max = raw.len};
+    size_t size;
+    if (mf_resp_parse(&request, raw, &limits, &size) == MF_OK)
+        mf_slowlog_put_words(out, request.words, request.word_count);
+    mf_resp_free(&request);
+}
+
+static void note_slow(struct mf_resp_session *session, uint64_t us, const struct mf_resp_kept *kept)
 {
     struct mf_buf words = {0};
     const struct mf_conn *conn = session->client.conn;
     if (kept == NULL)
         mf_resp_account_keep(session, &words);
+    else if (kept->raw)
+        words_of_raw(kept->bytes, &words);
     else
-        mf_buf_put(&words, kept->data, kept->len);
+        mf_buf_put(&words, kept->bytes.data, kept->bytes.len);
     // Of one that became slow only when it was under way nothing was kept.
     if (words.len > 0)
         mf_slowlog_add(session->client.reactor->node->slowlog, mf_wall_us() / 1000000, us,
@@ -111,7 +138,8 @@ static void note_slow(struct mf_resp_session *session, uint64_t us, const struct
 }
 
 void mf_resp_account_command(struct mf_resp_session *session, const struct mf_resp_row *row,
-                             uint64_t us, enum mf_resp_outcome outcome, const struct mf_bytes *kept)
+                             uint64_t us, enum mf_resp_outcome outcome,
+                             const struct mf_resp_kept *kept)
 {
     struct mf_resp_stats *stats = door_of(session)->stats;
     if (outcome == MF_RESP_REFUSED) {
@@ -128,11 +156,39 @@ void mf_resp_account_command(struct mf_resp_session *session, const struct mf_re
             (row->flags & MF_RESP_FAST) != 0 ? MF_LATENCY_FAST_COMMAND : MF_LATENCY_COMMAND, us);
 }
 
+// A write of little that copies nothing: it ends right after the one before it in its log entry.
+static bool is_short(const struct mf_resp_call *call)
+{
+    switch (call->op) {
+    case MF_OP_SET:
+    case MF_OP_DEL:
+    case MF_OP_INCR:
+    case MF_OP_EXPIRE:
+    case MF_OP_PERSIST:
+        return call->telling.form != MF_RESP_FORM_OLD && call->bytes <= SHORT_BYTES;
+    default:
+        return false;
+    }
+}
+
+// Of the short ones that a shard's turn brings the clock is read for the first, and now and then.
+static uint64_t end_of_call(struct mf_resp_door *door, const struct mf_resp_call *call)
+{
+    const struct mf_reactor *reactor = call->session->client.reactor;
+    bool alone = reactor->flushing == 0 || door->ended_in != reactor->flushing || !is_short(call);
+    if (alone || ++door->unread >= UNREAD_MAX) {
+        read_clock(door);
+        door->ended_in = reactor->flushing;
+    }
+    return door->now_us;
+}
+
 void mf_resp_account_call(struct mf_resp_call *call, enum mf_resp_outcome outcome)
 {
     struct mf_resp_session *session = call->session;
-    uint64_t us = read_clock(door_of(session)) - call->began_us;
-    const struct mf_bytes kept = mf_buf_view(&call->words);
+    uint64_t end_us = end_of_call(door_of(session), call);
+    uint64_t us = end_us > call->began_us ? end_us - call->began_us : 0;
+    const struct mf_resp_kept kept = {mf_buf_view(&call->words), call->raw};
     bool fresh = session->fresh == call;
     if (fresh)
         session->fresh = NULL;
@@ -143,7 +199,7 @@ void mf_resp_account_end(struct mf_resp_session *session)
 {
     struct mf_resp_door *door = door_of(session);
     if (session->fresh != NULL) {
-        mf_resp_account_keep(session, &session->fresh->words);
+        keep_for_call(session, session->fresh);
         session->fresh = NULL;
         if (++door->unread >= UNREAD_MAX)
             read_clock(door);
@@ -151,7 +207,11 @@ void mf_resp_account_end(struct mf_resp_session *session)
     }
     if (session->later)
         return; // it has ended, and told so
-    uint64_t us = read_clock(door) - session->asked_us;
+    if (session->ended_us == 0)
+        read_clock(door);
+    else if (session->ended_us > door->now_us)
+        door->now_us = session->ended_us;
+    uint64_t us = door->now_us > session->asked_us ? door->now_us - session->asked_us : 0;
     if (session->ask.row != NULL && session->outcome != MF_RESP_KEPT)
         mf_resp_account_command(session, session->ask.row, us, session->outcome, NULL);
 }

@@ -1,7 +1,8 @@
 // CLIENT INFO, LIST and KILL: the connections of this node that speak the Redis protocol.
 //
 // Each belongs to its reactor. A question visits the reactors one after the other, as a task that
-// gathers lines or closes what matches, and comes home with the answer.
+// gathers lines or closes what matches, and comes home with the answer. It looks at so many a turn;
+// one that is to be looked at next and closes meanwhile hands that on.
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -11,7 +12,9 @@
 #include "server/resp_internal.h"
 
 #define LINE_BYTES_MAX 1024u
-#define IDS_MAX 1024u // looked for one after the other for each connection
+#define IDS_MAX 1024u
+// Connections that are looked at in one turn of a reactor.
+#define LOOKS_PER_TURN 256u
 // A list that would be longer ends here.
 #define LIST_BYTES_MAX (16u << 20)
 
@@ -19,8 +22,8 @@ enum { TYPE_ANY, TYPE_NORMAL, TYPE_PUBSUB, TYPE_NONE };
 
 // Which connections are meant. What is not given fits all.
 struct filter {
-    uint64_t id; // 0: any
-    uint64_t *ids;
+    uint64_t id;   // 0: any
+    uint64_t *ids; // ascending
     uint32_t id_count;
     int type;
     char address[80];
@@ -31,6 +34,8 @@ struct filter {
 
 struct visit {
     struct mf_task task;
+    struct mf_resp_look look; // at the connections of the reactor where it is
+    bool looking;
     uint16_t home;
     uint16_t at; // the reactor whose turn it is
     struct mf_resp_call *call;
@@ -50,33 +55,38 @@ static void put_line(struct mf_buf *out, const struct mf_resp_session *session, 
     uint32_t channels;
     uint32_t patterns;
     mf_resp_listening_to(session, &channels, &patterns);
+    const char *tracks = mf_resp_tracking_flags(session);
     int len = snprintf(
         text, sizeof(text),
         "id=%" PRIu64 " addr=%s laddr=%s fd=%d name=%.200s age=%" PRIu64 " idle=%" PRIu64
-        " flags=%s db=0 sub=%u psub=%u ssub=0 multi=%" PRId64
+        " flags=%s%s%s%s db=0 sub=%u psub=%u ssub=0 multi=%" PRId64
         " qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 "
-        "rbs=0 rbp=0 obl=%zu oll=0 omem=0 tot-mem=%zu events=r cmd=%s user=%s redir=-1 resp=%u "
+        "rbs=0 rbp=0 obl=%zu oll=0 omem=0 tot-mem=%zu events=r cmd=%s user=%s redir=%" PRId64
+        " resp=%u "
         "lib-name=%.100s lib-ver=%.100s\n",
         session->id, mf_conn_peer_name(session->client.conn), session->local, session->fd,
-        session->name, (now_us - session->began_us) / 1000000,
+        session->name, now_us > session->began_us ? (now_us - session->began_us) / 1000000 : 0,
         now_us > session->asked_us ? (now_us - session->asked_us) / 1000000 : 0,
-        session->monitoring       ? "O"
-        : channels + patterns > 0 ? "P"
-                                  : "N",
-        channels, patterns, mf_resp_multi_count(session),
-        mf_conn_unsent_bytes(session->client.conn), sizeof(*session),
-        session->asked != NULL ? session->asked->name : "NULL", session->user, session->version,
-        session->lib_name, session->lib_version);
+        session->monitoring ? "O" : "", channels + patterns > 0 ? "P" : "", tracks,
+        session->monitoring || channels + patterns > 0 || tracks[0] != '\0' ? "" : "N", channels,
+        patterns, mf_resp_multi_count(session), mf_conn_unsent_bytes(session->client.conn),
+        sizeof(*session), session->asked != NULL ? session->asked->name : "NULL", session->user,
+        mf_resp_tracking_redirect(session), session->version, session->lib_name,
+        session->lib_version);
     mf_buf_put(out, text, len < (int)sizeof(text) ? (size_t)len : sizeof(text) - 1);
+}
+
+static int by_number(const void *one, const void *other)
+{
+    uint64_t a = *(const uint64_t *)one;
+    uint64_t b = *(const uint64_t *)other;
+    return (a > b) - (a < b);
 }
 
 static bool has_id(const struct filter *filter, uint64_t id)
 {
-    for (uint32_t i = 0; i < filter->id_count; i++) {
-        if (filter->ids[i] == id)
-            return true;
-    }
-    return filter->id_count == 0;
+    return filter->id_count == 0 ||
+           bsearch(&id, filter->ids, filter->id_count, sizeof(id), by_number) != NULL;
 }
 
 static bool fits(const struct filter *filter, const struct mf_resp_session *session)
@@ -91,19 +101,71 @@ static bool fits(const struct filter *filter, const struct mf_resp_session *sess
            session->id != filter->but;
 }
 
-static void look(struct visit *visit, const struct mf_reactor *reactor)
+static void look_at(struct visit *visit, const struct mf_resp_session *session)
 {
-    struct mf_resp_session *session = reactor->resp->sessions;
-    for (; session != NULL; session = session->next) {
-        if (!fits(&visit->filter, session))
-            continue;
-        visit->killed++;
-        if (!visit->kill && visit->lines.len < LIST_BYTES_MAX)
-            put_line(&visit->lines, session, visit->now_us);
-        else if (visit->kill && session->id == visit->asker)
-            visit->self = true;
-        else if (visit->kill)
-            mf_conn_close(session->client.conn, "killed by CLIENT KILL");
+    if (!fits(&visit->filter, session))
+        return;
+    visit->killed++;
+    if (!visit->kill && visit->lines.len < LIST_BYTES_MAX)
+        put_line(&visit->lines, session, visit->now_us);
+    else if (visit->kill && session->id == visit->asker)
+        visit->self = true;
+    else if (visit->kill)
+        mf_conn_close(session->client.conn, "killed by CLIENT KILL");
+}
+
+// All that look in one turn share what may be done in it.
+static uint32_t *looks_left(struct mf_reactor *reactor)
+{
+    struct mf_resp_door *door = reactor->resp;
+    unsigned turn = ev_iteration(reactor->loop);
+    if (door->look_turn != turn)
+        door->looks_left = LOOKS_PER_TURN;
+    door->look_turn = turn;
+    return &door->looks_left;
+}
+
+static void begin_look(struct visit *visit, struct mf_resp_door *door)
+{
+    visit->looking = true;
+    visit->look.session = door->sessions;
+    visit->look.next = door->looks;
+    door->looks = &visit->look;
+}
+
+static void end_look(struct visit *visit, struct mf_resp_door *door)
+{
+    struct mf_resp_look **at = &door->looks;
+    while (*at != &visit->look)
+        at = &(*at)->next;
+    *at = visit->look.next;
+    visit->looking = false;
+}
+
+// False when more are to be looked at in another turn.
+static bool look(struct visit *visit, struct mf_reactor *reactor)
+{
+    if (!visit->looking)
+        begin_look(visit, reactor->resp);
+    uint32_t *left = looks_left(reactor);
+    while (visit->look.session != NULL) {
+        if (*left == 0)
+            return false;
+        --*left;
+        const struct mf_resp_session *session = visit->look.session;
+        visit->look.session = session->next;
+        look_at(visit, session);
+    }
+    end_look(visit, reactor->resp);
+    return true;
+}
+
+void mf_resp_looks_past(struct mf_resp_session *gone)
+{
+    struct mf_resp_look *at = gone->client.reactor->resp->looks;
+    for (; at != NULL; at = at->next) {
+        if (at->session == gone)
+            at->session = gone->next;
     }
 }
 
@@ -136,7 +198,10 @@ static void come_home(struct mf_reactor *reactor, struct mf_task *task)
 static void arrive(struct mf_reactor *reactor, struct mf_task *task)
 {
     struct visit *visit = (struct visit *)task;
-    look(visit, reactor);
+    if (!look(visit, reactor)) {
+        mf_reactor_send(reactor, reactor->index, task);
+        return;
+    }
     visit->at++;
     if (visit->at < reactor->node->reactor_count) {
         mf_reactor_send(reactor, visit->at, task);
@@ -205,6 +270,7 @@ static bool take_ids(struct mf_resp_session *session, struct filter *filter)
         }
         filter->ids[filter->id_count++] = id > 0 ? (uint64_t)id : UINT64_MAX;
     }
+    qsort(filter->ids, count, sizeof(*filter->ids), by_number);
     return true;
 }
 

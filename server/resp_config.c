@@ -266,6 +266,17 @@ static void set_tracking(struct mf_node *node, int64_t value)
     atomic_store_explicit(&node->resp_settings.latency_tracking, value != 0, memory_order_relaxed);
 }
 
+static int64_t get_table_max(const struct mf_node *node)
+{
+    return atomic_load_explicit(&node->resp_settings.tracking_table_max_keys, memory_order_relaxed);
+}
+
+static void set_table_max(struct mf_node *node, int64_t value)
+{
+    atomic_store_explicit(&node->resp_settings.tracking_table_max_keys, value,
+                          memory_order_relaxed);
+}
+
 static const struct choice yes_or_no[] = {{"yes", 1}, {"no", 0}, {NULL, 0}};
 static const struct choice policies[] = {{"volatile-ttl", MF_EVICT_VOLATILE_TTL},
                                          {"allkeys-lru", MF_EVICT_ALLKEYS_LRU},
@@ -327,6 +338,8 @@ static const struct setting settings[] = {
     {.name = "timeout", .kind = NUMBER, .get = get_timeout, .set = set_timeout,
      .min = 0, .max = INT32_MAX, .visits = true},
     {.name = "tls-port", .text = "0"},
+    {.name = "tracking-table-max-keys", .kind = NUMBER, .get = get_table_max,
+     .set = set_table_max, .min = 0, .max = INT64_MAX},
     {.name = "unixsocket", .text = ""},
 };
 // clang-format on
@@ -637,6 +650,7 @@ bool mf_resp_config_set(struct mf_resp_session *session)
         return true;
     uint32_t count = (mf_resp_words(session) - 2) / 2;
     for (uint32_t i = 0; i < count; i++) {
+        // find_all filled as many. NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage)
         if (!take_value(found[i], mf_resp_word(session, 2 * i + 3), &values[i], why)) {
             (void)fail(session, found[i]->name, (int)strlen(found[i]->name), why);
             return true;

@@ -31,8 +31,7 @@ static bool done_help(struct mf_resp_session *session)
         "OBJECT <key>",
         "    What is known of the key's value.",
         "SET-ACTIVE-EXPIRE <0|1>",
-        "    Whether keys that are due are taken out without being asked for, where this node "
-        "leads.",
+        "    Whether keys that are due are taken out unasked, where this node leads.",
         "SLEEP <seconds>",
         "    Answer later. Other connections do not notice.",
         "HELP",
@@ -65,6 +64,7 @@ static void wake(struct mf_resp_sleep *sleep)
     ev_timer_stop(session->client.reactor->loop, &sleep->timer);
     session->sleep = NULL;
     session->held = false;
+    mf_conn_waits_long(session->client.conn, false);
     free(sleep);
     mf_resp_status(mf_resp_call_reply(call), "OK");
     mf_resp_call_end(call);
@@ -95,6 +95,7 @@ static bool begin_sleep(struct mf_resp_session *session, double seconds)
     ev_timer_start(session->client.reactor->loop, &sleep->timer);
     session->sleep = sleep;
     session->held = true;
+    mf_conn_waits_long(session->client.conn, true);
     return true;
 }
 

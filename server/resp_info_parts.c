@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 
 #include "base/counter.h"
+#include "server/resp_heard.h"
 
 // What is counted since the start, or since CONFIG RESETSTAT.
 static uint64_t since(uint64_t count, const _Atomic uint64_t *base)
@@ -18,7 +19,7 @@ static void put_zeros(struct mf_resp_info *info, const char *const *names, size_
     for (size_t i = 0; i < count; i++)
         mf_resp_info_line(info, "%s:0", names[i]);
 }
-#define PUT_ZEROS(info, names) put_zeros(info, names, sizeof(names) / sizeof(names[0]))
+#define PUT_ZEROS(info, names) put_zeros(info, names, sizeof(names) / sizeof((names)[0]))
 
 static void put_kbps(struct mf_resp_info *info, const char *name, const struct mf_rate *rate)
 {
@@ -50,9 +51,9 @@ static void put_traffic(struct mf_resp_info *info)
 
 void mf_resp_info_stats(struct mf_resp_info *info)
 {
-    // There are no replicas of Redis's kind, forks, scripts, client tracking nor defragmentation.
+    // There are no replicas of Redis's kind, forks, scripts nor defragmentation.
     static const char *const sync[] = {"sync_full", "sync_partial_ok", "sync_partial_err"};
-    static const char *const none[] = {"pubsubshard_channels",
+    static const char *const none[] = {"pubsubshard_channels", // nobody can listen to such
                                        "latest_fork_usec",
                                        "total_forks",
                                        "migrate_cached_sockets",
@@ -63,9 +64,6 @@ void mf_resp_info_stats(struct mf_resp_info *info)
                                        "active_defrag_key_misses",
                                        "total_active_defrag_time",
                                        "current_active_defrag_time",
-                                       "tracking_total_keys",
-                                       "tracking_total_items",
-                                       "tracking_total_prefixes",
                                        "unexpected_error_replies",
                                        "dump_payload_sanitizations",
                                        "io_threaded_reads_processed",
@@ -80,7 +78,12 @@ void mf_resp_info_stats(struct mf_resp_info *info)
     mf_resp_info_line(info, "evicted_clients:0");
     mf_resp_info_line(info, "keyspace_hits:%" PRIu64, info->sum.hits);
     mf_resp_info_line(info, "keyspace_misses:%" PRIu64, info->sum.misses);
+    mf_resp_info_line(info, "pubsub_channels:%" PRIu64, mf_resp_heard_channels(info->own->heard));
+    mf_resp_info_line(info, "pubsub_patterns:%" PRIu64, mf_resp_heard_patterns(info->own->heard));
     PUT_ZEROS(info, none);
+    mf_resp_info_line(info, "tracking_total_keys:%" PRIu64, figures->tracked_keys);
+    mf_resp_info_line(info, "tracking_total_items:%" PRIu64, figures->tracked_items);
+    mf_resp_info_line(info, "tracking_total_prefixes:%" PRIu64, figures->tracked_prefixes);
     mf_resp_info_line(info, "total_error_replies:%" PRIu64, info->sum.errors);
     mf_resp_info_line(info, "total_reads_processed:%" PRIu64,
                       since(figures->inputs, &base->inputs));
@@ -221,6 +224,7 @@ void mf_resp_info_mayfly(struct mf_resp_info *info)
         {"store_bytes", figures->bytes},
         {"log_bytes", figures->log_bytes},
         {"watches", atomic_load_explicit(&node->watches, memory_order_relaxed)},
+        {"tracking_bytes", figures->tracked_bytes},
         {"snapshots_sent", figures->snapshots_sent},
         {"snapshots_installed", figures->snapshots_installed},
         {"wal_syncs", figures->wal_syncs},

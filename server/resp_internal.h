@@ -54,12 +54,14 @@ enum mf_resp_outcome {
 };
 
 // A request whose reply has not been sent.
+#define MF_RESP_KEEP_WORDS_BYTES 256u
 struct mf_resp_call {
     struct mf_resp_call *next; // that came after it; or in the list of free ones
     struct mf_resp_session *session;
     struct mf_resp_telling telling;
     struct mf_resp_touch touch;
-    enum mf_opcode op; // of a data command
+    enum mf_opcode op;  // of a data command
+    uint32_t own_write; // for CLIENT TRACKING with NOLOOP; 0: none
     uint64_t began_us;
     int32_t slot;
     size_t bytes;
@@ -67,12 +69,15 @@ struct mf_resp_call {
     bool silent;         // nobody wants the reply
     struct mf_buf reply; // while others have to be sent before it
     struct mf_buf words; // what SLOWLOG may have to tell of it; empty = nothing
+    bool raw;            // they are the request as it came
 };
 
 struct mf_resp_listener;
 struct mf_resp_multi;
 struct mf_resp_sleep;
 struct mf_resp_tracking;
+struct mf_resp_trackers;
+struct mf_resp_track_to;
 struct mf_resp_pause;
 struct mf_resp_session {
     struct mf_client client;
@@ -80,6 +85,8 @@ struct mf_resp_session {
     struct mf_resp_session *next;
     struct mf_resp_request request;
     size_t request_bytes;
+    uint32_t looked_at;     // requests that are next and have been looked at, see ahead.h
+    const uint8_t *raw;     // the request as it came, while it is carried out
     struct mf_resp_ask ask; // the request as it is understood
     bool cluster;           // it came in on the Redis Cluster port: resp_redirect.c
     int32_t slot;           // of the request
@@ -111,6 +118,8 @@ struct mf_resp_session {
     struct mf_resp_multi *multi;          // NULL: no MULTI, and nothing watched
     struct mf_resp_listener *listener;    // NULL: nothing subscribed
     struct mf_resp_tracking *tracking;    // NULL: nothing tracked
+    struct mf_resp_track_to *told_by;     // by whom it is told what they track
+    bool missed_words;                    // of them, since it could not be told
     struct mf_resp_sleep *sleep;          // a DEBUG SLEEP is under way
     struct mf_resp_pause *pause;          // the request at the front waits for a pause to end
     bool held;                            // a call has to end before any other request is looked at
@@ -121,15 +130,25 @@ struct mf_resp_session {
     const struct mf_resp_row *asked; // last; NULL: nothing yet
     enum mf_resp_outcome outcome;    // of the request, as far as it was answered at once
     bool later;                      // it is answered by a call ...
+    uint64_t ended_us;               // when its reply was there, if somebody has read the clock
     struct mf_resp_call *fresh;      // ... this one, until it ends or the next request begins
+};
+
+// A walk over the connections of a reactor, of several turns.
+struct mf_resp_look {
+    struct mf_resp_session *session; // the next; NULL: there are no more
+    struct mf_resp_look *next;
 };
 
 struct mf_resp_names;
 struct mf_resp_door {
     struct mf_resp_session *sessions;
+    struct mf_resp_look *looks;
+    uint32_t looks_left;         // in the turn ...
+    unsigned look_turn;          // ... of this number
     struct mf_resp_names *names; // that are listened to; NULL before the first
     struct mf_resp_pause *pauses;
-    struct mf_resp_session *trackers;
+    struct mf_resp_trackers *trackers; // NULL before the first
     struct mf_resp_session *monitors;
     _Atomic uint32_t monitor_count; // read by all reactors
     _Atomic size_t monitor_bytes;   // of lines on their way to them ...
@@ -137,8 +156,9 @@ struct mf_resp_door {
     struct mf_resp_call *free;
     uint32_t free_count;
     struct mf_resp_stats *stats;
-    uint64_t now_us; // the clock as last read for a request ...
-    uint32_t unread; // ... and how many were sent off since
+    uint64_t now_us;   // the clock as last read for a request ...
+    uint32_t unread;   // ... and how many were sent off or came back since
+    uint64_t ended_in; // which flush of a shard it was read in, if in one
     struct mf_resp_session *map_waits;
 };
 
@@ -178,7 +198,8 @@ void mf_resp_call_result(void *call, const struct mf_result *result);
 void mf_resp_session_release(struct mf_resp_session *session);
 
 // What a command does to which keys; and whether it has to wait for what is under way.
-struct mf_resp_touch mf_resp_touch_of(const struct mf_command *command);
+// Notes the slot in the command.
+struct mf_resp_touch mf_resp_touch_of(struct mf_command *command);
 bool mf_resp_must_wait(const struct mf_resp_session *session, struct mf_resp_touch touch);
 
 // Accounting: what requests cost, and how they end.
@@ -191,11 +212,15 @@ void mf_resp_account_end(struct mf_resp_session *session);
 void mf_resp_account_call(struct mf_resp_call *call, enum mf_resp_outcome outcome);
 // Counts the error that a reply is, if it is one.
 enum mf_resp_outcome mf_resp_account_reply(struct mf_resp_session *session, struct mf_bytes reply);
-// A command was carried out, or refused. kept: of mf_resp_account_keep, or NULL: it is the request
-// that the session asks.
+// What was kept of a request for SLOWLOG: by mf_resp_account_keep, or the request as it came.
+struct mf_resp_kept {
+    struct mf_bytes bytes; // empty: nothing
+    bool raw;
+};
+// A command was carried out, or refused. kept NULL: it is the request that the session asks.
 void mf_resp_account_command(struct mf_resp_session *session, const struct mf_resp_row *row,
                              uint64_t us, enum mf_resp_outcome outcome,
-                             const struct mf_bytes *kept);
+                             const struct mf_resp_kept *kept);
 // Appends what SLOWLOG will have to tell of the request if it turns out slow; nothing if none is.
 void mf_resp_account_keep(struct mf_resp_session *session, struct mf_buf *out);
 // Counts keys that a data command has looked for.
@@ -235,6 +260,8 @@ MF_MUST_USE bool mf_resp_own(struct mf_resp_session *session);
 void mf_resp_client_list(struct mf_resp_session *session);
 void mf_resp_client_info(struct mf_resp_session *session);
 void mf_resp_client_kill(struct mf_resp_session *session);
+// The session is about to go.
+void mf_resp_looks_past(struct mf_resp_session *gone);
 MF_MUST_USE bool mf_resp_keys(struct mf_resp_session *session);
 MF_MUST_USE bool mf_resp_acl_whoami(struct mf_resp_session *session);
 MF_MUST_USE bool mf_resp_acl_list(struct mf_resp_session *session);
@@ -294,7 +321,7 @@ MF_MUST_USE bool mf_resp_unwatch(struct mf_resp_session *session);
 
 // Messages of clients.
 void mf_resp_names_add(struct mf_reactor *reactor, struct mf_resp_name *name);
-void mf_resp_names_remove(struct mf_resp_name *name);
+void mf_resp_names_remove(struct mf_reactor *reactor, struct mf_resp_name *name);
 void mf_resp_names_free(struct mf_resp_names *names); // there are none any more
 // Tells the connection that listens to the name; false when it cannot be told.
 bool mf_resp_hear(struct mf_resp_name *name, struct mf_bytes channel, struct mf_bytes message);
@@ -311,12 +338,24 @@ MF_MUST_USE bool mf_resp_client_getredir(struct mf_resp_session *session);
 // queued: not NULL, it is kept for EXEC, and its keys are appended; exec: they are read now.
 void mf_resp_tracking_note(struct mf_resp_session *session, struct mf_buf *queued);
 void mf_resp_tracking_exec(struct mf_resp_session *session, const struct mf_buf *queued);
+// NOLOOP: a data command begins, which gets a number or 0; and it has ended, before its reply.
+uint32_t mf_resp_tracking_write(struct mf_resp_session *session, const struct mf_command *command);
+void mf_resp_tracking_written(struct mf_resp_session *session, uint32_t write,
+                              const struct mf_result *result);
 // The request has been carried out, refused or kept.
 void mf_resp_tracking_done(struct mf_resp_session *session);
 // Replies have been sent that others may have waited for.
 void mf_resp_tracking_sent(struct mf_resp_session *session);
 void mf_resp_tracking_no_more(struct mf_resp_session *session);
 void mf_resp_tracking_tick(struct mf_reactor *reactor);
+void mf_resp_trackers_free(struct mf_resp_trackers *trackers); // there are none any more
+// For CLIENT LIST: which connection is told, 0 for itself, -1 where nothing is tracked; and the
+// letters of Redis's flags.
+int64_t mf_resp_tracking_redirect(const struct mf_resp_session *session);
+const char *mf_resp_tracking_flags(const struct mf_resp_session *session);
+// REDIRECT, from the side of whom others track for: it can be told now, perhaps; it is gone.
+void mf_resp_track_hears(struct mf_resp_session *session);
+void mf_resp_track_told_no_more(struct mf_resp_session *session);
 
 MF_MUST_USE bool mf_resp_lcs(struct mf_resp_session *session);
 // CLIENT PAUSE. must_pause: the session's request has to wait, and its connection is held; until_us
@@ -338,6 +377,7 @@ void mf_resp_monitor_no_more(struct mf_resp_session *session);
 // Whether the connection waits for what is to come: then it is never idle. It is there.
 void mf_resp_keep(struct mf_resp_session *session);
 bool mf_resp_is_listening(const struct mf_resp_session *session);
+bool mf_resp_has_confirmed(const struct mf_resp_session *session); // and its client knows
 void mf_resp_listening_to(const struct mf_resp_session *session, uint32_t *channels,
                           uint32_t *patterns);
 // Ends them all, without a word. The connection is still there.

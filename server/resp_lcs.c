@@ -173,7 +173,7 @@ bool mf_resp_lcs(struct mf_resp_session *session)
     struct mf_reactor *reactor = session->client.reactor;
     struct mf_item items[2] = {{.key = mf_resp_word(session, 1)},
                                {.key = mf_resp_word(session, 2)}};
-    const struct mf_command command = {.op = MF_OP_MGET, .items = items, .item_count = 2};
+    struct mf_command command = {.op = MF_OP_MGET, .items = items, .item_count = 2};
     struct mf_resp_touch touch = mf_resp_touch_of(&command);
     if (session->walking || mf_resp_must_wait(session, touch))
         return false;

@@ -76,6 +76,16 @@ bool mf_resp_is_listening(const struct mf_resp_session *session)
     return session->listener != NULL && count_all(session->listener) > 0;
 }
 
+bool mf_resp_has_confirmed(const struct mf_resp_session *session)
+{
+    if (session->listener == NULL)
+        return false;
+    const struct subscription *at = session->listener->first;
+    while (at != NULL && !at->confirmed)
+        at = at->next;
+    return at != NULL;
+}
+
 void mf_resp_keep(struct mf_resp_session *session)
 {
     mf_conn_keep(session->client.conn, session->monitoring || mf_resp_is_listening(session));
@@ -228,12 +238,6 @@ static void put_confirmation(struct mf_buf *out, unsigned version, const char *w
 
 // Ending.
 
-static void count_watch(struct mf_resp_session *session, int delta)
-{
-    atomic_fetch_add_explicit(&session->client.reactor->node->watches, (uint32_t)delta,
-                              memory_order_relaxed);
-}
-
 static void drop(struct mf_resp_listener *listener, struct subscription *gone)
 {
     struct mf_resp_session *session = gone->session;
@@ -248,13 +252,11 @@ static void drop(struct mf_resp_listener *listener, struct subscription *gone)
         listener->channels--;
         listener->channel_bytes -= gone->heard.text.len;
     }
-    if (gone->watching) {
+    if (gone->watching)
         mf_watch_end(session->client.reactor, gone->watch, gone);
-        count_watch(session, -1);
-    }
     if (gone->heard.glob != NULL)
         mf_glob_free(gone->heard.glob);
-    mf_resp_names_remove(&gone->heard);
+    mf_resp_names_remove(session->client.reactor, &gone->heard);
     mf_buf_free(&gone->heard.text);
     mf_buf_free(&gone->held);
     free(gone);
@@ -266,7 +268,6 @@ static void on_lost(void *arg, uint64_t id)
     (void)id;
     struct subscription *of = arg;
     of->watching = false;
-    count_watch(of->session, -1);
     mf_conn_close(of->session->client.conn, "events were lost that it has subscribed to");
 }
 
@@ -320,6 +321,7 @@ static void go_on(struct mf_resp_session *session)
     listener->named = NULL;
     drop_failed(listener);
     mf_resp_keep(session);
+    mf_resp_track_hears(session);
     mf_resp_call_end(call);
 }
 
@@ -330,25 +332,12 @@ static void on_begun(void *arg, uint64_t id, enum mf_err err, const char *messag
     struct subscription *of = arg;
     of->begun = true;
     of->err = err;
-    if (err != MF_OK) {
+    if (err != MF_OK)
         of->watching = false;
-        count_watch(of->session, -1);
-    }
     go_on(of->session);
 }
 
-static bool on_progress(void *arg, uint64_t id, const struct mf_shard_version *versions,
-                        uint32_t count)
-{
-    (void)arg;
-    (void)id;
-    (void)versions;
-    (void)count;
-    return true; // nobody has asked for it
-}
-
-static const struct mf_watch_sink sink = {
-    .begun = on_begun, .event = on_event, .progress = on_progress, .lost = on_lost};
+static const struct mf_watch_sink sink = {.begun = on_begun, .event = on_event, .lost = on_lost};
 
 static struct subscription *find(const struct mf_resp_listener *listener, bool pattern,
                                  struct mf_bytes name)
@@ -401,7 +390,6 @@ static void begin_watch(struct mf_resp_session *session, struct subscription *of
     if (want.one_shard)
         want.shard = mf_shard_of_key(want.pattern, node->config.shards);
     of->watching = true;
-    count_watch(session, 1);
     of->watch = mf_watch_begin(session->client.reactor, &want, &sink, of);
 }
 

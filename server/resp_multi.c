@@ -281,8 +281,8 @@ static void free_exec(struct exec *exec)
 static void account(struct mf_resp_session *session, const struct mf_resp_multi *multi,
                     const struct queued *queued, uint64_t us, struct mf_bytes reply)
 {
-    const struct mf_bytes kept =
-        mf_bytes_of(multi->slow.data + queued->slow_at, queued->slow_bytes);
+    const struct mf_resp_kept kept = {
+        .bytes = mf_bytes_of(multi->slow.data + queued->slow_at, queued->slow_bytes)};
     mf_resp_account_command(session, queued->row, us, mf_resp_account_reply(session, reply), &kept);
 }
 

@@ -13,6 +13,7 @@
 #include "base/counter.h"
 #include "base/rand.h"
 #include "server/figures.h"
+#include "server/resp_heard.h"
 #include "server/resp_internal.h"
 
 static void make_id(char *out)
@@ -37,6 +38,7 @@ struct mf_resp_node *mf_resp_node_new(const struct mf_node *node)
     long page_bytes = sysconf(_SC_PAGESIZE);
     if (pages > 0 && page_bytes > 0)
         own->memory_bytes = (uint64_t)pages * (uint64_t)page_bytes;
+    own->heard = mf_resp_heard_new();
     own->begun_unix_s = mf_wall_us() / 1000000;
     struct mf_allocator_bytes bytes = {0};
     if (node->allocator_bytes != NULL)
@@ -47,6 +49,8 @@ struct mf_resp_node *mf_resp_node_new(const struct mf_node *node)
 
 void mf_resp_node_free(struct mf_resp_node *own)
 {
+    if (own != NULL)
+        mf_resp_heard_free(own->heard);
     free(own);
 }
 

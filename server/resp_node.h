@@ -38,6 +38,7 @@ struct mf_resp_node {
     struct mf_rate output_bytes;
     struct mf_rate peer_input_bytes;
     struct mf_rate peer_output_bytes;
+    struct mf_resp_heard *heard; // see resp_heard.h
     // Relaxed, all of them.
     _Atomic uint64_t peak_bytes; // the most that was told to be allocated
     struct mf_resp_base base;

@@ -183,7 +183,7 @@ static bool hello(struct mf_resp_session *session)
         set_text(&session->name, *hello.name);
     if (hello.version != 0)
         session->version = (uint8_t)hello.version;
-    if (session->version != 3)
+    if (session->version != 3 && mf_resp_tracking_redirect(session) == 0)
         mf_resp_tracking_no_more(session); // which has no words for it
     struct mf_buf *out = mf_resp_reply_begin(session);
     mf_resp_map(out, session->version, 7);
@@ -202,6 +202,7 @@ static bool hello(struct mf_resp_session *session)
     mf_resp_bulk_str(out, "modules");
     mf_resp_array(out, 0);
     mf_resp_reply_end(session);
+    mf_resp_track_hears(session);
     return true;
 }
 

@@ -2,7 +2,8 @@
 //
 // A connection whose request has to wait is held: nothing of it is carried out, or read once it has
 // sent its share, before the pause is over. That request is looked at anew then, and so waits on
-// where the pause has become longer. Pauses are the node's, and keys die meanwhile.
+// where the pause has become longer. Pauses are the node's, and keys die meanwhile. A client that
+// leaves, or sends no more, is dropped with what it waits for, as by Redis.
 #include <ev.h>
 #include <stdlib.h>
 
@@ -26,6 +27,7 @@ static void end_pause(struct mf_resp_pause *pause)
     free(pause);
     session->pause = NULL;
     session->held = false;
+    mf_conn_waits_long(session->client.conn, false);
     mf_client_end_call(&session->client, 0);
     mf_resp_session_release(session);
 }
@@ -80,6 +82,7 @@ bool mf_resp_must_pause(struct mf_resp_session *session, uint64_t until_us)
     ev_timer_start(reactor->loop, &pause->timer);
     session->pause = pause;
     session->held = true;
+    mf_conn_waits_long(session->client.conn, true);
     mf_client_begin_call(&session->client, 0);
     return true;
 }

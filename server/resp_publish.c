@@ -1,4 +1,4 @@
-// PUBLISH and PUBSUB: messages from clients to those who listen, on this node and on the others.
+// PUBLISH: messages from clients to those who listen, on this node and on the others.
 //
 // What is published visits the reactors of this node one after the other, and each tells its own
 // connections; the number of them comes home to whoever published. Other nodes get it as an item of
@@ -6,14 +6,17 @@
 // link that is full, misses it. Messages of one connection come to any other in their order.
 //
 // Names that are listened to are found by their hash, patterns one by one. Each reactor has its
-// own.
+// own. Where many listen, they are told in portions, a few a turn, and what comes meanwhile waits
+// behind, so that all hear all in one order.
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/glob.h"
 #include "base/hash.h"
 #include "server/links.h"
+#include "server/resp_heard.h"
 #include "server/resp_internal.h"
+#include "server/resp_node.h"
 
 #define BUCKETS 65536u // half a megabyte of a reactor, once anybody listens
 // A larger message would hold up what nodes have to say to each other.
@@ -22,17 +25,38 @@
 #define CHANNEL_BYTES_MAX 1024u
 // With so much unsent to a node it misses what is published: heartbeats go behind it.
 #define UNSENT_BYTES_MAX (1u << 20)
-// What came from other nodes and is on its way over the reactors; what comes then is missed.
+// What is on its way over the reactors; what comes then is missed, unless its connection waits.
 #define VISITING_BYTES_MAX (64u << 20)
-// A list of names that would be longer ends here.
-#define NAMES_BYTES_MAX (16u << 20)
+// What is done of it in a turn. A look at a name is one piece of work; what it takes to tell a
+// connection, and to write to it at the end of the turn, is so many, and each KiB one more.
+#define WORK_PER_TURN 4096
+#define TELLING_WORK 16
+// A pattern is held against a channel at worst as often as they are long together.
+#define MATCHING_BYTES 4096u
 
-// The names of a reactor.
+// The names of a reactor, and what is being told to those who listen.
+
+struct publication {
+    struct mf_task task;
+    struct publication *next;  // behind it in a reactor
+    struct mf_resp_call *call; // at home; NULL: nobody waits for the number
+    uint16_t home;
+    uint16_t at; // the reactor whose turn it is
+    uint32_t told;
+    struct mf_buf content; // blob channel, blob message
+};
 
 struct mf_resp_names {
     uint64_t seed;
     struct mf_resp_name *buckets[BUCKETS];
     struct mf_resp_name *patterns;
+    struct publication *first; // is being told: `cursor` is who is next,
+    struct publication *last;
+    struct mf_resp_name *cursor;
+    bool in_patterns; // first by name, then by pattern
+    int32_t work_left;
+    unsigned turn; // in which that counts
+    struct mf_task again;
 };
 
 void mf_resp_names_free(struct mf_resp_names *names)
@@ -59,43 +83,23 @@ void mf_resp_names_add(struct mf_reactor *reactor, struct mf_resp_name *name)
     if (name->next != NULL)
         name->next->at = &name->next;
     *at = name;
+    mf_resp_heard_add(reactor->node->resp_node->heard, name->glob != NULL,
+                      mf_buf_view(&name->text));
 }
 
-void mf_resp_names_remove(struct mf_resp_name *name)
+void mf_resp_names_remove(struct mf_reactor *reactor, struct mf_resp_name *name)
 {
+    struct mf_resp_names *names = reactor->resp->names;
+    if (names->cursor == name)
+        names->cursor = name->next;
     *name->at = name->next;
     if (name->next != NULL)
         name->next->at = name->at;
-}
-
-static uint32_t tell_names(struct mf_resp_door *door, struct mf_bytes channel,
-                           struct mf_bytes message)
-{
-    uint32_t told = 0;
-    if (door->names == NULL)
-        return 0;
-    // A connection that cannot be told is closed at the end of the turn: the names stay.
-    for (struct mf_resp_name *at = *chain_of(door->names, channel); at != NULL; at = at->next) {
-        if (mf_bytes_equal(mf_buf_view(&at->text), channel))
-            told += mf_resp_hear(at, channel, message);
-    }
-    for (struct mf_resp_name *at = door->names->patterns; at != NULL; at = at->next) {
-        if (mf_glob_matches(at->glob, channel))
-            told += mf_resp_hear(at, channel, message);
-    }
-    return told;
+    mf_resp_heard_remove(reactor->node->resp_node->heard, name->glob != NULL,
+                         mf_buf_view(&name->text));
 }
 
 // Publishing.
-
-struct publication {
-    struct mf_task task;
-    struct mf_resp_call *call; // at home; NULL: nobody waits for the number
-    uint16_t home;
-    uint16_t at; // the reactor whose turn it is
-    uint32_t told;
-    struct mf_buf content; // blob channel, blob message
-};
 
 // Atomic, relaxed: a bound on memory that may be a little late.
 static void count_visiting(struct mf_node *node, const struct publication *publication, int sign)
@@ -105,6 +109,12 @@ static void count_visiting(struct mf_node *node, const struct publication *publi
         atomic_fetch_add_explicit(&node->resp_visiting_bytes, bytes, memory_order_relaxed);
     else
         atomic_fetch_sub_explicit(&node->resp_visiting_bytes, bytes, memory_order_relaxed);
+}
+
+static bool has_room(const struct mf_node *node)
+{
+    return atomic_load_explicit(&node->resp_visiting_bytes, memory_order_relaxed) <
+           VISITING_BYTES_MAX;
 }
 
 static void end_publication(struct mf_node *node, struct publication *publication)
@@ -122,13 +132,9 @@ static void come_home(struct mf_reactor *reactor, struct mf_task *task)
     end_publication(reactor->node, publication);
 }
 
-static void visit(struct mf_reactor *reactor, struct mf_task *task)
+// This reactor is through with it.
+static void pass_on(struct mf_reactor *reactor, struct publication *publication)
 {
-    struct publication *publication = (struct publication *)task;
-    struct mf_reader content = mf_reader_of(mf_buf_view(&publication->content));
-    struct mf_bytes channel = mf_read_blob(&content);
-    struct mf_bytes message = mf_read_blob(&content);
-    publication->told += tell_names(reactor->resp, channel, message);
     publication->at++;
     if (publication->at < reactor->node->reactor_count) {
         mf_reactor_send(reactor, publication->at, &publication->task);
@@ -138,6 +144,90 @@ static void visit(struct mf_reactor *reactor, struct mf_task *task)
     } else {
         end_publication(reactor->node, publication);
     }
+}
+
+static void tell(struct mf_resp_names *names, struct mf_resp_name *name, struct mf_bytes channel,
+                 struct mf_bytes message)
+{
+    bool meant = names->in_patterns ? mf_glob_matches(name->glob, channel)
+                                    : mf_bytes_equal(mf_buf_view(&name->text), channel);
+    names->work_left -= 1;
+    if (names->in_patterns)
+        names->work_left -= (int32_t)(name->text.len * channel.len / MATCHING_BYTES);
+    if (!meant)
+        return;
+    names->work_left -= TELLING_WORK + (int32_t)(message.len / 1024);
+    // A connection that cannot be told is closed at the end of the turn: the names stay.
+    names->first->told += mf_resp_hear(name, channel, message);
+}
+
+// To whom it is next; false when that has to wait for another turn.
+static bool tell_all(struct mf_resp_names *names)
+{
+    struct mf_reader content = mf_reader_of(mf_buf_view(&names->first->content));
+    struct mf_bytes channel = mf_read_blob(&content);
+    struct mf_bytes message = mf_read_blob(&content);
+    for (;;) {
+        while (names->cursor != NULL) {
+            if (names->work_left <= 0)
+                return false;
+            struct mf_resp_name *name = names->cursor;
+            names->cursor = name->next;
+            tell(names, name, channel, message);
+        }
+        if (names->in_patterns)
+            return true;
+        names->in_patterns = true;
+        names->cursor = names->patterns;
+    }
+}
+
+static void begin_telling(struct mf_resp_names *names)
+{
+    struct mf_reader content = mf_reader_of(mf_buf_view(&names->first->content));
+    names->cursor = *chain_of(names, mf_read_blob(&content));
+    names->in_patterns = false;
+}
+
+static void work(struct mf_reactor *reactor, struct mf_task *task)
+{
+    (void)task;
+    struct mf_resp_names *names = reactor->resp->names;
+    unsigned turn = ev_iteration(reactor->loop);
+    if (names->turn != turn)
+        names->work_left = WORK_PER_TURN;
+    names->turn = turn;
+    while (names->first != NULL && tell_all(names)) {
+        struct publication *through = names->first;
+        names->first = through->next;
+        pass_on(reactor, through);
+        if (names->first != NULL)
+            begin_telling(names);
+    }
+    if (names->first == NULL)
+        return;
+    names->again.run = work;
+    mf_reactor_send(reactor, reactor->index, &names->again);
+}
+
+static void visit(struct mf_reactor *reactor, struct mf_task *task)
+{
+    struct publication *publication = (struct publication *)task;
+    struct mf_resp_names *names = reactor->resp->names;
+    if (names == NULL) {
+        pass_on(reactor, publication);
+        return;
+    }
+    publication->next = NULL;
+    if (names->first != NULL) {
+        names->last->next = publication;
+        names->last = publication;
+        return;
+    }
+    names->first = publication;
+    names->last = publication;
+    begin_telling(names);
+    work(reactor, NULL);
 }
 
 static void begin_publication(struct mf_reactor *reactor, struct mf_bytes content,
@@ -185,7 +275,8 @@ bool mf_resp_publish(struct mf_resp_session *session)
         mf_resp_int(mf_resp_reply_begin(session), 0);
         mf_resp_reply_end(session);
     }
-    begin_publication(reactor, mf_buf_view(&content), call);
+    if (call != NULL || has_room(reactor->node))
+        begin_publication(reactor, mf_buf_view(&content), call);
     mf_buf_free(&content);
     return true;
 }
@@ -198,203 +289,7 @@ enum mf_err mf_resp_take_published(struct mf_reactor *reactor, struct mf_bytes c
     if (reader.failed || mf_reader_left(&reader) > 0 || channel.len > CHANNEL_BYTES_MAX ||
         message.len > MESSAGE_BYTES_MAX)
         return MF_CORRUPT;
-    if (atomic_load_explicit(&reactor->node->resp_visiting_bytes, memory_order_relaxed) <
-        VISITING_BYTES_MAX)
+    if (has_room(reactor->node))
         begin_publication(reactor, content, NULL);
     return MF_OK;
-}
-
-// PUBSUB: who listens to what, on this node.
-
-enum question { QUESTION_CHANNELS, QUESTION_NUMSUB, QUESTION_NUMPAT };
-
-struct inquiry {
-    struct mf_task task;
-    struct mf_resp_call *call;
-    enum question question;
-    uint16_t home;
-    uint16_t at;
-    struct mf_glob *glob; // CHANNELS: those that match; NULL: all
-    struct mf_buf names;  // CHANNELS, NUMPAT: blobs, some more than once; NUMSUB: those asked for
-    uint32_t name_count;
-    uint64_t *counts; // NUMSUB: of each name
-};
-
-static void put_name(struct inquiry *inquiry, struct mf_bytes name)
-{
-    if (inquiry->names.len + name.len > NAMES_BYTES_MAX)
-        return;
-    mf_buf_blob(&inquiry->names, name);
-    inquiry->name_count++;
-}
-
-static void gather_channels(struct inquiry *inquiry, const struct mf_resp_names *names)
-{
-    for (uint32_t i = 0; i < BUCKETS; i++) {
-        for (const struct mf_resp_name *at = names->buckets[i]; at != NULL; at = at->next) {
-            struct mf_bytes name = mf_buf_view(&at->text);
-            if (inquiry->glob == NULL || mf_glob_matches(inquiry->glob, name))
-                put_name(inquiry, name);
-        }
-    }
-}
-
-static void count_listeners(struct inquiry *inquiry, struct mf_resp_names *names)
-{
-    struct mf_reader reader = mf_reader_of(mf_buf_view(&inquiry->names));
-    for (uint32_t i = 0; i < inquiry->name_count; i++) {
-        struct mf_bytes name = mf_read_blob(&reader);
-        for (const struct mf_resp_name *at = *chain_of(names, name); at != NULL; at = at->next)
-            inquiry->counts[i] += mf_bytes_equal(mf_buf_view(&at->text), name);
-    }
-}
-
-static void ask_reactor(struct inquiry *inquiry, struct mf_resp_names *names)
-{
-    if (inquiry->question == QUESTION_CHANNELS) {
-        gather_channels(inquiry, names);
-    } else if (inquiry->question == QUESTION_NUMSUB) {
-        count_listeners(inquiry, names);
-    } else {
-        for (const struct mf_resp_name *at = names->patterns; at != NULL; at = at->next)
-            put_name(inquiry, mf_buf_view(&at->text));
-    }
-}
-
-static int by_bytes(const void *one, const void *other)
-{
-    const struct mf_bytes *a = one;
-    const struct mf_bytes *b = other;
-    size_t len = a->len < b->len ? a->len : b->len;
-    int order = len > 0 ? memcmp(a->data, b->data, len) : 0;
-    return order != 0 ? order : (a->len > b->len) - (a->len < b->len);
-}
-
-// Each name once; the caller frees them.
-static struct mf_bytes *distinct_names(const struct inquiry *inquiry, uint32_t *count)
-{
-    struct mf_bytes *names = mf_calloc(inquiry->name_count + 1, sizeof(*names));
-    struct mf_reader reader = mf_reader_of(mf_buf_view(&inquiry->names));
-    for (uint32_t i = 0; i < inquiry->name_count; i++)
-        names[i] = mf_read_blob(&reader);
-    qsort(names, inquiry->name_count, sizeof(*names), by_bytes);
-    *count = 0;
-    for (uint32_t i = 0; i < inquiry->name_count; i++) {
-        if (i == 0 || !mf_bytes_equal(names[i], names[*count - 1]))
-            names[(*count)++] = names[i];
-    }
-    return names;
-}
-
-static void tell_counts(struct mf_buf *out, const struct inquiry *inquiry)
-{
-    struct mf_reader reader = mf_reader_of(mf_buf_view(&inquiry->names));
-    mf_resp_array(out, 2 * inquiry->name_count);
-    for (uint32_t i = 0; i < inquiry->name_count; i++) {
-        mf_resp_bulk(out, mf_read_blob(&reader));
-        mf_resp_int(out, (int64_t)inquiry->counts[i]);
-    }
-}
-
-static void free_inquiry(struct inquiry *inquiry)
-{
-    if (inquiry->glob != NULL)
-        mf_glob_free(inquiry->glob);
-    mf_buf_free(&inquiry->names);
-    free(inquiry->counts);
-    free(inquiry);
-}
-
-static void tell_inquiry(struct mf_reactor *reactor, struct mf_task *task)
-{
-    (void)reactor;
-    struct inquiry *inquiry = (struct inquiry *)task;
-    struct mf_buf *out = mf_resp_call_reply(inquiry->call);
-    uint32_t count = 0;
-    struct mf_bytes *names = NULL;
-    if (inquiry->question == QUESTION_NUMSUB)
-        tell_counts(out, inquiry);
-    else
-        names = distinct_names(inquiry, &count);
-    if (inquiry->question == QUESTION_NUMPAT)
-        mf_resp_int(out, count);
-    if (inquiry->question == QUESTION_CHANNELS)
-        mf_resp_array(out, count);
-    for (uint32_t i = 0; i < count && inquiry->question == QUESTION_CHANNELS; i++)
-        mf_resp_bulk(out, names[i]);
-    free(names);
-    inquiry->call->session->walking = false;
-    mf_resp_call_end(inquiry->call);
-    free_inquiry(inquiry);
-}
-
-static void inquire(struct mf_reactor *reactor, struct mf_task *task)
-{
-    struct inquiry *inquiry = (struct inquiry *)task;
-    if (reactor->resp->names != NULL)
-        ask_reactor(inquiry, reactor->resp->names);
-    inquiry->at++;
-    if (inquiry->at < reactor->node->reactor_count) {
-        mf_reactor_send(reactor, inquiry->at, &inquiry->task);
-        return;
-    }
-    inquiry->task.run = tell_inquiry;
-    mf_reactor_send(reactor, inquiry->home, &inquiry->task);
-}
-
-// One at a time of a connection: the names that are gathered may be many.
-static bool begin_inquiry(struct mf_resp_session *session, struct inquiry *inquiry)
-{
-    session->walking = true;
-    inquiry->task.run = inquire;
-    inquiry->home = session->client.reactor->index;
-    inquiry->call = mf_resp_call_begin(session, MF_RESP_FORM_PLAIN, (struct mf_resp_touch){0});
-    mf_reactor_send(session->client.reactor, 0, &inquiry->task);
-    return true;
-}
-
-bool mf_resp_pubsub_channels(struct mf_resp_session *session)
-{
-    if (session->walking)
-        return false;
-    if (mf_resp_words(session) > 3) {
-        mf_resp_reply_misused(session, "PUBSUB");
-        return true;
-    }
-    bool some = mf_resp_words(session) == 3;
-    if (some && mf_resp_word(session, 2).len > MF_GLOB_BYTES_MAX) {
-        mf_resp_reply_error(session, "ERR a pattern is over 1024 bytes");
-        return true;
-    }
-    struct inquiry *inquiry = mf_calloc(1, sizeof(*inquiry));
-    inquiry->question = QUESTION_CHANNELS;
-    inquiry->glob = some ? mf_glob_new(mf_resp_word(session, 2)) : NULL;
-    return begin_inquiry(session, inquiry);
-}
-
-bool mf_resp_pubsub_numsub(struct mf_resp_session *session)
-{
-    if (session->walking)
-        return false;
-    uint32_t count = mf_resp_words(session) - 2;
-    if (count > MF_RESP_SUBSCRIPTIONS_MAX) {
-        mf_resp_reply_error(session, "ERR at most 1024 channels can be asked about at once");
-        return true;
-    }
-    struct inquiry *inquiry = mf_calloc(1, sizeof(*inquiry));
-    inquiry->question = QUESTION_NUMSUB;
-    inquiry->name_count = count;
-    inquiry->counts = mf_calloc(count + 1, sizeof(*inquiry->counts));
-    for (uint32_t i = 0; i < count; i++)
-        mf_buf_blob(&inquiry->names, mf_resp_word(session, i + 2));
-    return begin_inquiry(session, inquiry);
-}
-
-bool mf_resp_pubsub_numpat(struct mf_resp_session *session)
-{
-    if (session->walking)
-        return false;
-    struct inquiry *inquiry = mf_calloc(1, sizeof(*inquiry));
-    inquiry->question = QUESTION_NUMPAT;
-    return begin_inquiry(session, inquiry);
 }

@@ -12,7 +12,6 @@
 
 #define FREE_CALLS_MAX 4096u
 #define KEEP_REPLY_BYTES 1024u
-#define KEEP_WORDS_BYTES 256u
 
 static struct mf_resp_call *take_call(struct mf_resp_session *session)
 {
@@ -34,7 +33,7 @@ static void give_back(struct mf_resp_door *door, struct mf_resp_call *call)
         return;
     }
     mf_buf_clear(&call->reply, KEEP_REPLY_BYTES);
-    mf_buf_clear(&call->words, KEEP_WORDS_BYTES);
+    mf_buf_clear(&call->words, MF_RESP_KEEP_WORDS_BYTES);
     call->next = door->free;
     door->free = call;
     door->free_count++;
@@ -50,14 +49,17 @@ static void count_touch(struct mf_resp_session *session, struct mf_resp_touch to
             (uint16_t)(session->under_way[touch.access][touch.class] + delta);
 }
 
-struct mf_resp_touch mf_resp_touch_of(const struct mf_command *command)
+struct mf_resp_touch mf_resp_touch_of(struct mf_command *command)
 {
     struct mf_resp_touch touch = {
         .access = mf_op_is_write(command->op) ? MF_RESP_WRITES : MF_RESP_READS,
         .many = command->item_count != 1,
     };
-    if (!touch.many)
-        touch.class = mf_slot_of(command->items[0].key) % MF_RESP_CLASSES;
+    if (!touch.many) {
+        uint16_t slot = mf_slot_of(command->items[0].key);
+        touch.class = slot % MF_RESP_CLASSES;
+        command->slot_and_1 = slot + 1u;
+    }
     return touch;
 }
 
@@ -181,6 +183,8 @@ void mf_resp_call_tell(struct mf_resp_call *call, struct mf_buf *out,
 void mf_resp_call_result(void *arg, const struct mf_result *result)
 {
     struct mf_resp_call *call = arg;
+    if (__builtin_expect(call->own_write != 0, false))
+        mf_resp_tracking_written(call->session, call->own_write, result);
     mf_resp_call_tell(call, mf_resp_call_reply(call), result);
     mf_resp_account_lookup(call->session, call->op, call->telling.form, result);
     mf_resp_call_end(call);
@@ -189,7 +193,7 @@ void mf_resp_call_result(void *arg, const struct mf_result *result)
 // A reply at once that others have to be sent before is a call that is done.
 struct mf_buf *mf_resp_reply_begin(struct mf_resp_session *session)
 {
-    struct mf_buf *out = &session->unwanted;
+    struct mf_buf *out;
     if (session->capture != NULL)
         out = session->capture;
     else if (session->replies != MF_RESP_SENT)

@@ -7,8 +7,12 @@
 #include <sys/socket.h>
 
 #include "base/log.h"
+#include "server/ahead.h"
 #include "server/hotkeys.h"
 #include "server/resp_internal.h"
+
+// A short reply.
+#define AT_ONCE_BYTES 4096u
 
 struct mf_resp_door *mf_resp_door_new(const struct mf_node *node)
 {
@@ -27,6 +31,7 @@ void mf_resp_door_free(struct mf_resp_door *door)
         free(call);
     }
     mf_resp_names_free(door->names);
+    mf_resp_trackers_free(door->trackers);
     mf_resp_stats_free(door->stats);
     free(door);
 }
@@ -51,6 +56,23 @@ static bool is_closing(const struct mf_resp_session *session)
     return atomic_load_explicit(&session->client.reactor->node->closing, memory_order_relaxed);
 }
 
+static void tell_at_once(void *arg, const struct mf_result *result)
+{
+    struct mf_resp_session *session = arg;
+    const struct mf_resp_ask *ask = &session->ask;
+    struct mf_buf *out = mf_resp_reply_begin(session);
+    if (result->kind != MF_RESULT_ERROR ||
+        !mf_resp_tell_elsewhere(session, out, session->slot, result))
+        mf_resp_tell(out, (struct mf_resp_telling){ask->row, ask->form, session->version}, result);
+    size_t bytes = out->len - session->reply_at;
+    mf_client_learn_reply(&session->client, bytes);
+    // The clock has just been read, and a short reply takes no time worth reading it again.
+    if (bytes <= AT_ONCE_BYTES)
+        session->ended_us = session->client.reactor->read_us;
+    mf_resp_account_lookup(session, ask->command.op, ask->form, result);
+    mf_resp_reply_end(session);
+}
+
 static bool run_data(struct mf_resp_session *session)
 {
     struct mf_resp_ask *ask = &session->ask;
@@ -66,9 +88,15 @@ static bool run_data(struct mf_resp_session *session)
         return false;
     }
     mf_hotkeys_note(reactor->hotkeys, &ask->command);
+    // What is told behind replies counts calls.
+    if (session->tracking == NULL &&
+        mf_request_answer(reactor, &ask->command, tell_at_once, session))
+        return true;
     session->request_bytes += ask->made.len; // which may be much more than has come
     struct mf_resp_call *call = mf_resp_call_begin(session, ask->form, touch);
     call->op = ask->command.op;
+    if (__builtin_expect(session->tracking != NULL, false))
+        call->own_write = mf_resp_tracking_write(session, &ask->command);
     mf_resp_start(session, &ask->command, mf_resp_call_result, call);
     return true;
 }
@@ -204,7 +232,15 @@ static enum mf_err on_data(void *arg, struct mf_conn *conn, struct mf_bytes inpu
         mf_resp_reply_end(session);
         return err;
     }
+    // Of two words is a GET, most likely. Keys that are written are not worth it: they have their
+    // turn together, see shards/apply.c.
+    struct mf_bytes rest = mf_bytes_of(input.data + size, input.len - size);
+    bool looked_at = session->looked_at > 0;
+    if (!looked_at && session->request.word_count == 2 && rest.len > 0 &&
+        session->client.reactor->looks_ahead)
+        session->looked_at = mf_ahead_look(session->client.reactor, rest, mf_resp_peek);
     session->request_bytes = size;
+    session->raw = input.data;
     begin_request(session);
     if (session->request.word_count > 0) {
         if (!run(session)) {
@@ -214,6 +250,7 @@ static enum mf_err on_data(void *arg, struct mf_conn *conn, struct mf_bytes inpu
         end_request(session);
     }
     mf_resp_reset(&session->request);
+    session->looked_at -= looked_at;
     *used = size;
     return MF_OK;
 }
@@ -223,6 +260,7 @@ static void on_closed(void *arg, struct mf_conn *conn, const char *reason)
     struct mf_resp_session *session = arg;
     struct mf_resp_door *door = session->client.reactor->resp;
     mf_log(MF_DEBUG, "client %s closed: %s", mf_conn_peer_name(conn), reason);
+    mf_resp_looks_past(session);
     if (session->prev != NULL)
         session->prev->next = session->next;
     else
@@ -232,6 +270,7 @@ static void on_closed(void *arg, struct mf_conn *conn, const char *reason)
     mf_resp_listen_no_more(session);
     mf_resp_monitor_no_more(session);
     mf_resp_tracking_no_more(session);
+    mf_resp_track_told_no_more(session);
     mf_resp_map_no_more(session);
     mf_resp_sleep_no_more(session);
     mf_resp_pause_no_more(session);

@@ -14,7 +14,9 @@ struct mf_resp_settings {
     // What took as long is told by LATENCY; 0: nothing is.
     _Atomic int64_t latency_monitor_threshold_ms;
     _Atomic bool latency_tracking; // how long each command takes goes into histograms
-    _Atomic uint64_t resets;       // CONFIG RESETSTAT adds one: see resp_stats.h
+    // Keys that CLIENT TRACKING keeps; 0: no bound. See resp_track_table.h.
+    _Atomic int64_t tracking_table_max_keys;
+    _Atomic uint64_t resets; // CONFIG RESETSTAT adds one: see resp_stats.h
 };
 
 // Redis's defaults.
@@ -24,6 +26,7 @@ static inline void mf_resp_settings_init(struct mf_resp_settings *settings)
     atomic_init(&settings->slowlog_max_len, 128);
     atomic_init(&settings->latency_monitor_threshold_ms, 0);
     atomic_init(&settings->latency_tracking, true);
+    atomic_init(&settings->tracking_table_max_keys, 1000000);
     atomic_init(&settings->resets, 0);
 }
 

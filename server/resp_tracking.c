@@ -1,286 +1,445 @@
 // CLIENT TRACKING: clients that keep what they have read are told when it has changed.
 //
-// What may change is watched (watch.h): all keys, or those with the prefixes of BCAST. Of a client
-// that did not ask for BCAST the keys that it reads are remembered, by seeded hashes of 64 bits,
-// before they are read: so no change of what it was told goes unnoticed. A key that was told is
-// forgotten. Where there is no room for more, or where a watch was lost, and when it has begun
-// anew, the client is told that everything may have changed.
+// What may change is watched (watch.h): all keys, once for all connections of a reactor that track
+// what they read, or those with the prefixes of a BCAST, of each connection. The keys that are read
+// go into the reactor's table (resp_track_table.h) before they are read: so no change of what was
+// told goes unnoticed. A key that was told is forgotten, and so is one that the table has no room
+// for, which is told first. Where a watch was lost, and when it has begun anew, the client is told
+// that everything may have changed.
 //
-// A read may be answered by another node, and its reply be overtaken by the word of a change that
-// came after it. So what is told while replies are due is told again behind them.
+// Telling too much is harmless, telling too little leaves an old value with a client for ever. What
+// is told while replies are due is told again behind them (resp_track_again.h).
+#include "server/resp_track.h"
+
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/event.h"
 #include "base/hash.h"
-#include "server/resp_internal.h"
 #include "server/watch.h"
 
-#define UNSENT_BYTES_MAX (12u << 20)
-#define PREFIXES_MAX 64u
-#define PREFIX_BYTES_MAX 4096u // of a connection together
-// More keys than these that are to be told again become everything.
-#define AGAIN_BYTES_MAX 65536u
-// Of the keys of one connection; half of the places are used.
-#define PLACES_MIN 64u
-#define PLACES_MAX 65536u
+// Of the table's bound, in one read and in one tick.
+#define READ_TRIM_STEPS 256u
+#define TICK_TRIM_STEPS 16384u
 
-struct prefix {
-    struct prefix *next;
-    struct mf_resp_session *session;
-    struct mf_buf text;
+// Something that is watched. It begins again where it was lost.
+struct source {
+    struct mf_reactor *reactor;
+    struct mf_resp_tracking *of; // of BCAST; NULL: of all that read
+    struct mf_bytes text;
     bool watching; // under `watch`
     uint64_t watch;
-    bool begun;
-    bool lost;  // it is to begin again
-    bool fresh; // of a CLIENT TRACKING ON that has not been answered
+    bool running; // and it has begun
+    bool lost;
 };
 
-enum caching { CACHING_UNSAID, CACHING_YES, CACHING_NO };
-
-// What is told again.
-struct repeat {
-    bool due;
-    uint64_t at;        // when so many calls have been sent
-    bool all;           // everything; else
-    struct mf_buf keys; // blobs
+struct mf_resp_track_prefix {
+    struct mf_resp_track_prefix *next;
+    struct source source;
+    struct mf_buf text;
+    bool settled; // it has begun, or could not
+    bool fresh;   // of a CLIENT TRACKING ON that has not been answered
 };
 
-struct mf_resp_tracking {
-    struct mf_resp_session *next; // that tracks, on its reactor
-    bool broadcast;
-    bool opt_in;
-    bool opt_out;
-    bool no_loop;         // said, and without an effect
-    enum caching caching; // of the next command
-    struct prefix *prefixes;
-    uint32_t prefix_count;
-    struct mf_resp_call *call; // a CLIENT TRACKING ON that waits for its watches
-    enum mf_err err;
-    struct repeat repeats[2]; // the second gathers while the first waits
-    uint64_t *places;         // hashes of keys; 0: free
-    uint32_t place_count;
-    uint32_t used;
+struct mf_resp_trackers {
+    struct mf_resp_tracking *first;
+    uint32_t readers; // of them, without BCAST
+    struct source reads;
+    struct mf_resp_track_table *table;    // NULL: no readers
+    struct mf_resp_track_table *prefixes; // who wants which; for a figure
 };
 
-// The keys that were read.
-
-static uint64_t hash_of(const struct mf_resp_session *session, struct mf_bytes key)
+static struct mf_resp_trackers *trackers_of(struct mf_reactor *reactor)
 {
-    uint64_t hash = mf_hash64(key, session->id ^ session->client.reactor->node->incarnation);
-    return hash != 0 ? hash : 1;
-}
-
-static uint32_t place_of(const struct mf_resp_tracking *tracking, uint64_t hash)
-{
-    uint32_t at = (uint32_t)(hash & (tracking->place_count - 1));
-    while (tracking->places[at] != 0 && tracking->places[at] != hash)
-        at = (at + 1) & (tracking->place_count - 1);
-    return at;
-}
-
-static void forget_all(struct mf_resp_tracking *tracking)
-{
-    free(tracking->places);
-    tracking->places = NULL;
-    tracking->place_count = 0;
-    tracking->used = 0;
-}
-
-static void grow(struct mf_resp_tracking *tracking)
-{
-    uint64_t *before = tracking->places;
-    uint32_t count = tracking->place_count;
-    tracking->place_count = count == 0 ? PLACES_MIN : 2 * count;
-    tracking->places = mf_calloc(tracking->place_count, sizeof(*tracking->places));
-    for (uint32_t i = 0; i < count; i++) {
-        if (before[i] != 0)
-            tracking->places[place_of(tracking, before[i])] = before[i];
+    struct mf_resp_door *door = reactor->resp;
+    if (door->trackers == NULL) {
+        door->trackers = mf_calloc(1, sizeof(*door->trackers));
+        door->trackers->reads.reactor = reactor;
+        door->trackers->prefixes = mf_resp_track_table_new(mf_rand_next(&reactor->rand));
     }
-    free(before);
+    return door->trackers;
 }
 
-static void tell_all(struct mf_resp_session *session, uint64_t again_at);
-
-// sent: how many calls have been sent when its reply has been.
-static void remember(struct mf_resp_session *session, struct mf_bytes key, uint64_t sent)
+void mf_resp_trackers_free(struct mf_resp_trackers *trackers)
 {
-    struct mf_resp_tracking *tracking = session->tracking;
-    if (2 * tracking->used >= tracking->place_count) {
-        if (tracking->place_count == PLACES_MAX) {
-            forget_all(tracking);
-            tell_all(session, sent);
-        }
-        grow(tracking);
-    }
-    uint64_t hash = hash_of(session, key);
-    uint32_t at = place_of(tracking, hash);
-    tracking->used += tracking->places[at] == 0;
-    tracking->places[at] = hash;
+    if (trackers != NULL)
+        mf_resp_track_table_free(trackers->prefixes);
+    free(trackers);
 }
 
-// True if it was remembered. Those behind it that it had pushed on move up.
-static bool forget(struct mf_resp_session *session, struct mf_bytes key)
+// Relaxed: figures.
+static void publish_size(struct mf_reactor *reactor)
 {
-    struct mf_resp_tracking *tracking = session->tracking;
-    if (tracking->used == 0)
-        return false;
-    uint32_t mask = tracking->place_count - 1;
-    uint32_t free_at = place_of(tracking, hash_of(session, key));
-    if (tracking->places[free_at] == 0)
-        return false;
-    for (uint32_t at = (free_at + 1) & mask; tracking->places[at] != 0; at = (at + 1) & mask) {
-        uint32_t home = (uint32_t)(tracking->places[at] & mask);
-        if (((at - home) & mask) < ((at - free_at) & mask))
-            continue;
-        tracking->places[free_at] = tracking->places[at];
-        free_at = at;
-    }
-    tracking->places[free_at] = 0;
-    tracking->used--;
-    return true;
+    const struct mf_resp_trackers *trackers = reactor->resp->trackers;
+    struct mf_resp_track_size size = {0};
+    if (trackers->table != NULL)
+        size = mf_resp_track_table_size(trackers->table);
+    struct mf_reactor_counters *counters = &reactor->counters;
+    atomic_store_explicit(&counters->tracked_keys, size.keys, memory_order_relaxed);
+    atomic_store_explicit(&counters->tracked_items, size.items, memory_order_relaxed);
+    atomic_store_explicit(&counters->tracked_bytes, size.bytes, memory_order_relaxed);
+    size = mf_resp_track_table_size(trackers->prefixes);
+    atomic_store_explicit(&counters->tracked_prefixes, size.keys, memory_order_relaxed);
 }
 
-// Telling. Nothing may come between the parts of a reply, and nothing does: replies are whole.
+// Telling.
 
-static void put_key(struct mf_resp_session *session, struct mf_bytes key)
+static void put_broken(void *arg)
 {
+    struct mf_resp_tracking *tracking = arg;
+    struct mf_resp_session *session = tracking->session;
+    if (session->version != 3)
+        return; // the client has seen its other connection close
     struct mf_buf *out = mf_conn_output(session->client.conn);
     mf_resp_push(out, 3, 2);
-    mf_resp_bulk_str(out, "invalidate");
-    mf_resp_array(out, 1);
-    mf_resp_bulk(out, key);
-    mf_conn_wrote(session->client.conn);
-}
-
-static void put_all(struct mf_resp_session *session)
-{
-    struct mf_buf *out = mf_conn_output(session->client.conn);
-    mf_resp_push(out, 3, 2);
-    mf_resp_bulk_str(out, "invalidate");
-    mf_resp_null(out, 3);
+    mf_resp_bulk_str(out, "tracking-redir-broken");
+    mf_resp_int(out, (int64_t)mf_resp_track_to_id(tracking->options.to));
     mf_conn_wrote(session->client.conn);
 }
 
 // key NULL: everything.
-static void repeat(struct mf_resp_session *session, const struct mf_bytes *key, uint64_t at)
+static void put(void *arg, const struct mf_bytes *key)
 {
-    struct repeat *to = session->tracking->repeats;
-    if (at <= session->calls_sent)
-        return; // no reply is due that it could have overtaken
-    if (to->due)
-        to++;
-    to->due = true;
-    to->at = at;
-    if (key == NULL || to->keys.len + key->len > AGAIN_BYTES_MAX)
-        to->all = true;
-    else
-        mf_buf_blob(&to->keys, *key);
+    struct mf_resp_tracking *tracking = arg;
+    struct mf_resp_session *session = tracking->session;
+    if (tracking->options.to == NULL) {
+        (void)mf_resp_track_put(session, key);
+    } else {
+        // Replies with older values are on their way before the word is.
+        mf_conn_flush(session->client.conn);
+        mf_resp_track_to_tell(session->client.reactor, tracking->options.to, key);
+    }
 }
 
-// Remembers what it remembers: it may have been read since.
-static void tell_all(struct mf_resp_session *session, uint64_t again_at)
+static void tell(struct mf_resp_tracking *tracking, const struct mf_bytes *key)
 {
-    put_all(session);
-    repeat(session, NULL, again_at);
+    struct mf_resp_session *session = tracking->session;
+    uint64_t due =
+        tracking->noting > session->calls_begun ? tracking->noting : session->calls_begun;
+    put(tracking, key);
+    mf_resp_again_add(&tracking->again, key, due, session->calls_sent);
 }
 
 void mf_resp_tracking_sent(struct mf_resp_session *session)
 {
-    struct repeat *first = session->tracking->repeats;
-    while (first->due && session->calls_sent >= first->at) {
-        struct mf_reader keys = mf_reader_of(mf_buf_view(&first->keys));
-        if (first->all)
-            put_all(session);
-        while (!first->all && mf_reader_left(&keys) > 0)
-            put_key(session, mf_read_blob(&keys));
-        mf_buf_free(&first->keys);
-        first[0] = first[1];
-        first[1] = (struct repeat){0};
+    mf_resp_again_tell(&session->tracking->again, session->calls_sent, put, session->tracking);
+}
+
+static struct mf_resp_tracking *of_reader(struct mf_resp_reader *reader)
+{
+    return (struct mf_resp_tracking *)((char *)reader - offsetof(struct mf_resp_tracking, reader));
+}
+
+static void tell_reader(void *arg, struct mf_resp_reader *reader, struct mf_bytes key)
+{
+    (void)arg;
+    tell(of_reader(reader), &key);
+}
+
+static uint64_t hash_of(const struct mf_resp_tracking *tracking, struct mf_bytes key)
+{
+    return mf_hash64(key, tracking->session->client.reactor->node->incarnation);
+}
+
+// False: it is its own change, or may turn out to be.
+static bool tell_change(struct mf_resp_tracking *tracking, const struct mf_event *event)
+{
+    if (tracking->own != NULL && event->event == MF_EVENT_SET &&
+        mf_resp_own_changed(tracking->own, hash_of(tracking, event->key), event->version,
+                            event->key))
+        return false;
+    tell(tracking, &event->key);
+    return true;
+}
+
+// It goes on to keep what it has written itself, and so has to hear of the next change.
+static bool change_reader(void *arg, struct mf_resp_reader *reader, struct mf_bytes key)
+{
+    (void)key;
+    return !tell_change(of_reader(reader), arg);
+}
+
+static void tell_held(void *arg, struct mf_bytes key)
+{
+    tell(arg, &key);
+}
+
+uint32_t mf_resp_tracking_write(struct mf_resp_session *session, const struct mf_command *command)
+{
+    struct mf_resp_tracking *tracking = session->tracking;
+    if (tracking->own == NULL || command->op != MF_OP_SET)
+        return 0;
+    return mf_resp_own_begin(tracking->own, hash_of(tracking, command->items[0].key));
+}
+
+void mf_resp_tracking_written(struct mf_resp_session *session, uint32_t write,
+                              const struct mf_result *result)
+{
+    struct mf_resp_tracking *tracking = session->tracking;
+    if (tracking == NULL || tracking->own == NULL || session->client.conn == NULL)
+        return;
+    mf_resp_own_end(tracking->own, write, result->kind == MF_RESULT_WRITTEN ? result->version : 0,
+                    tell_held, tracking);
+}
+
+// Those who hear of the source are told that everything may have changed. What they have read stays
+// in the table: it may have been read since.
+static void tell_all(struct source *source)
+{
+    struct mf_resp_tracking *at = source->of;
+    if (at != NULL) {
+        tell(at, NULL);
+        return;
+    }
+    for (at = source->reactor->resp->trackers->first; at != NULL; at = at->next) {
+        if (!at->options.broadcast && at->settled)
+            tell(at, NULL);
     }
 }
+
+static void trim(struct mf_reactor *reactor, uint32_t steps)
+{
+    const struct mf_node *node = reactor->node;
+    int64_t most =
+        atomic_load_explicit(&node->resp_settings.tracking_table_max_keys, memory_order_relaxed);
+    if (most == 0)
+        return; // no bound
+    uint64_t share = (uint64_t)most / node->reactor_count;
+    mf_resp_track_trim(reactor->resp->trackers->table, share > 0 ? share : 1, steps, tell_reader,
+                       NULL);
+}
+
+// Watching.
 
 static bool on_event(void *arg, uint64_t id, const struct mf_event *event)
 {
     (void)id;
-    struct mf_resp_session *session = ((struct prefix *)arg)->session;
-    if (mf_conn_unsent_bytes(session->client.conn) > UNSENT_BYTES_MAX)
-        return false;
-    if (session->tracking->broadcast || forget(session, event->key)) {
-        put_key(session, event->key);
-        repeat(session, &event->key, session->calls_begun);
+    struct source *source = arg;
+    if (source->of != NULL) {
+        (void)tell_change(source->of, event);
+        return true;
     }
+    struct mf_event change = *event;
+    mf_resp_track_change(source->reactor->resp->trackers->table, event->key, change_reader,
+                         &change);
+    publish_size(source->reactor);
     return true;
-}
-
-static bool on_progress(void *arg, uint64_t id, const struct mf_shard_version *versions,
-                        uint32_t count)
-{
-    (void)arg;
-    (void)id;
-    (void)versions;
-    (void)count;
-    return true; // nobody has asked for it
-}
-
-// Beginning and ending.
-
-static void count_watch(struct mf_resp_session *session, int delta)
-{
-    // Relaxed: a figure.
-    atomic_fetch_add_explicit(&session->client.reactor->node->watches, (uint32_t)delta,
-                              memory_order_relaxed);
 }
 
 static void on_lost(void *arg, uint64_t id)
 {
     (void)id;
-    struct prefix *prefix = arg;
-    struct mf_conn *conn = prefix->session->client.conn;
-    prefix->watching = false;
-    prefix->lost = true;
-    count_watch(prefix->session, -1);
-    if (mf_conn_unsent_bytes(conn) > UNSENT_BYTES_MAX)
-        mf_conn_close(conn, "it does not read what has changed of what it tracks");
-    else
-        tell_all(prefix->session, prefix->session->calls_begun);
+    struct source *source = arg;
+    source->watching = false;
+    source->running = false;
+    source->lost = true;
+    tell_all(source);
 }
 
-static void drop(struct mf_resp_session *session, struct prefix **at)
+static void settle(struct mf_resp_tracking *tracking);
+
+static void on_begun(void *arg, uint64_t id, enum mf_err err, const char *message)
 {
-    struct prefix *gone = *at;
-    *at = gone->next;
-    session->tracking->prefix_count--;
-    if (gone->watching) {
-        mf_watch_end(session->client.reactor, gone->watch, gone);
-        count_watch(session, -1);
+    (void)id;
+    (void)message;
+    struct source *source = arg;
+    bool again = source->lost;
+    source->watching = err == MF_OK;
+    source->running = err == MF_OK;
+    source->lost = err != MF_OK; // tried once more, where anybody still wants it
+    if (again && err == MF_OK)
+        tell_all(source); // of what has changed in between
+    if (source->of != NULL) {
+        struct mf_resp_track_prefix *prefix =
+            (struct mf_resp_track_prefix *)((char *)source -
+                                            offsetof(struct mf_resp_track_prefix, source));
+        if (!prefix->settled && err != MF_OK)
+            source->of->err = err;
+        prefix->settled = true;
+        settle(source->of);
+        return;
     }
+    struct mf_resp_tracking *next;
+    for (struct mf_resp_tracking *at = source->reactor->resp->trackers->first; at != NULL;
+         at = next) {
+        next = at->next;
+        if (at->options.broadcast || at->settled)
+            continue;
+        at->err = err;
+        at->settled = true;
+        settle(at);
+    }
+}
+
+static const struct mf_watch_sink sink = {.begun = on_begun, .event = on_event, .lost = on_lost};
+
+// lost stays, for what is told when it has begun.
+static void begin_watch(struct source *source)
+{
+    const struct mf_watch_want want = {
+        .events = MF_EVENTS_ALL, .by_prefix = true, .pattern = source->text};
+    source->watching = true;
+    source->watch = mf_watch_begin(source->reactor, &want, &sink, source);
+}
+
+static void end_watch(struct source *source)
+{
+    if (source->watching)
+        mf_watch_end(source->reactor, source->watch, source);
+    source->watching = false;
+    source->running = false;
+    source->lost = false;
+}
+
+static void retry(struct source *source)
+{
+    if (!source->lost)
+        return;
+    // What BCAST asks for may have changed all the time.
+    if (source->of != NULL)
+        tell_all(source);
+    if (!source->watching)
+        begin_watch(source);
+}
+
+void mf_resp_tracking_tick(struct mf_reactor *reactor)
+{
+    struct mf_resp_trackers *trackers = reactor->resp->trackers;
+    if (trackers == NULL)
+        return;
+    retry(&trackers->reads);
+    for (struct mf_resp_tracking *at = trackers->first; at != NULL; at = at->next) {
+        for (struct mf_resp_track_prefix *prefix = at->prefixes; prefix != NULL;
+             prefix = prefix->next)
+            retry(&prefix->source);
+    }
+    if (trackers->table == NULL)
+        return;
+    trim(reactor, TICK_TRIM_STEPS);
+    publish_size(reactor);
+}
+
+// Prefixes.
+
+bool mf_resp_tracking_next_prefix(const struct mf_resp_tracking *tracking,
+                                  const struct mf_resp_track_prefix **at, struct mf_bytes *text)
+{
+    *at = *at == NULL ? tracking->prefixes : (*at)->next;
+    if (*at != NULL)
+        *text = mf_buf_view(&(*at)->text);
+    return *at != NULL;
+}
+
+// They are in order: the empty one is the first.
+static bool tracks_all(const struct mf_resp_tracking *tracking)
+{
+    return tracking->prefixes != NULL && tracking->prefixes->text.len == 0;
+}
+
+static void add_prefix(struct mf_resp_tracking *tracking, struct mf_bytes text)
+{
+    struct mf_resp_track_prefix **at = &tracking->prefixes;
+    while (*at != NULL && mf_bytes_compare(mf_buf_view(&(*at)->text), text) < 0)
+        at = &(*at)->next;
+    struct mf_resp_track_prefix *prefix = mf_calloc(1, sizeof(*prefix));
+    prefix->next = *at;
+    *at = prefix;
+    mf_buf_put(&prefix->text, text.data, text.len);
+    prefix->fresh = true;
+    prefix->source = (struct source){.reactor = tracking->session->client.reactor,
+                                     .of = tracking,
+                                     .text = mf_buf_view(&prefix->text)};
+    tracking->prefix_count++;
+    tracking->prefix_bytes += text.len;
+    mf_resp_track_add(prefix->source.reactor->resp->trackers->prefixes, &tracking->reader, text);
+    publish_size(prefix->source.reactor);
+    begin_watch(&prefix->source);
+}
+
+static void drop_prefix(struct mf_resp_tracking *tracking, struct mf_resp_track_prefix **at)
+{
+    struct mf_resp_track_prefix *gone = *at;
+    *at = gone->next;
+    end_watch(&gone->source);
+    tracking->prefix_count--;
+    tracking->prefix_bytes -= gone->text.len;
+    mf_resp_track_remove(gone->source.reactor->resp->trackers->prefixes, &tracking->reader,
+                         mf_buf_view(&gone->text));
+    publish_size(gone->source.reactor);
     mf_buf_free(&gone->text);
     free(gone);
 }
 
-// What this request has brought goes if it failed; what was tracked before stays.
-static void end_call(struct mf_resp_session *session)
+// Beginning and ending.
+
+// One that reads: from now on what it reads is in the table.
+static void join_readers(struct mf_resp_tracking *tracking)
 {
-    struct mf_resp_tracking *tracking = session->tracking;
-    struct mf_resp_call *call = tracking->call;
-    enum mf_err err = tracking->err;
-    for (const struct prefix *at = tracking->prefixes; at != NULL; at = at->next) {
-        if (!at->begun)
-            return;
+    struct mf_reactor *reactor = tracking->session->client.reactor;
+    struct mf_resp_trackers *trackers = reactor->resp->trackers;
+    if (trackers->readers++ == 0)
+        trackers->table = mf_resp_track_table_new(mf_rand_next(&reactor->rand));
+    if (!trackers->reads.watching)
+        begin_watch(&trackers->reads);
+    tracking->settled = trackers->reads.running;
+}
+
+static void leave_readers(struct mf_resp_tracking *tracking)
+{
+    struct mf_reactor *reactor = tracking->session->client.reactor;
+    struct mf_resp_trackers *trackers = reactor->resp->trackers;
+    mf_resp_track_forget(trackers->table, &tracking->reader);
+    if (--trackers->readers == 0) {
+        end_watch(&trackers->reads);
+        mf_resp_track_table_free(trackers->table);
+        trackers->table = NULL;
     }
-    for (struct prefix **at = &tracking->prefixes; *at != NULL;) {
-        if (err != MF_OK && (*at)->fresh) {
-            drop(session, at);
-            continue;
-        }
-        (*at)->fresh = false;
-        at = &(*at)->next;
-    }
-    tracking->call = NULL;
+    publish_size(reactor);
+}
+
+static struct mf_resp_tracking *join(struct mf_resp_session *session)
+{
+    struct mf_resp_trackers *trackers = trackers_of(session->client.reactor);
+    struct mf_resp_tracking *tracking = mf_calloc(1, sizeof(*tracking));
+    tracking->session = session;
+    tracking->at = &trackers->first;
+    tracking->next = trackers->first;
+    if (tracking->next != NULL)
+        tracking->next->at = &tracking->next;
+    trackers->first = tracking;
+    session->tracking = tracking;
+    atomic_fetch_add_explicit(&session->client.reactor->node->resp_trackers, 1,
+                              memory_order_relaxed);
+    return tracking;
+}
+
+static void end_redirect(struct mf_resp_session *session, struct mf_resp_track_to *to)
+{
+    if (to != NULL)
+        mf_resp_track_to_end(session->client.reactor, to);
+}
+
+// Takes over what is wanted. What went to a connection that is gone may have been missed.
+static void adopt(struct mf_resp_tracking *tracking)
+{
+    struct mf_resp_track_to *before = tracking->options.to;
+    bool missed = before != NULL && mf_resp_track_to_is_broken(before);
+    tracking->options = tracking->wanted;
+    tracking->wanted.to = NULL;
+    if (tracking->own != NULL)
+        mf_resp_own_free(tracking->own); // nothing is under way, or held
+    tracking->own = tracking->options.no_loop ? mf_calloc(1, sizeof(*tracking->own)) : NULL;
+    end_redirect(tracking->session, before);
+    if (tracking->options.to != NULL)
+        mf_resp_track_to_join(tracking->options.to, put_broken, tracking);
+    if (missed)
+        put(tracking, NULL); // no reads are under way
+}
+
+static void reply(struct mf_resp_session *session, struct mf_resp_call *call, enum mf_err err)
+{
     session->held = false;
-    if (tracking->prefixes == NULL)
-        mf_resp_tracking_no_more(session);
     struct mf_buf *out = mf_resp_call_reply(call);
     if (err == MF_OK)
         mf_resp_status(out, "OK");
@@ -289,53 +448,64 @@ static void end_call(struct mf_resp_session *session)
     mf_resp_call_end(call);
 }
 
-static void on_begun(void *arg, uint64_t id, enum mf_err err, const char *message)
+static bool is_settled(const struct mf_resp_tracking *tracking)
 {
-    (void)id;
-    (void)message;
-    struct prefix *prefix = arg;
-    struct mf_resp_session *session = prefix->session;
-    bool again = prefix->begun;
-    prefix->begun = true;
-    if (err != MF_OK) {
-        prefix->watching = false;
-        count_watch(session, -1);
-    }
-    if (!again && err != MF_OK)
-        session->tracking->err = err;
-    else if (err != MF_OK)
-        prefix->lost = true; // tried once more
-    else if (again)
-        tell_all(session, session->calls_begun); // of what has changed in between
-    if (session->tracking->call != NULL)
-        end_call(session);
+    if (!tracking->wanted.broadcast)
+        return tracking->settled;
+    const struct mf_resp_track_prefix *at = tracking->prefixes;
+    while (at != NULL && at->settled)
+        at = at->next;
+    return at == NULL;
 }
 
-static const struct mf_watch_sink sink = {
-    .begun = on_begun, .event = on_event, .progress = on_progress, .lost = on_lost};
-
-static void begin_watch(struct prefix *prefix)
+// Answers the CLIENT TRACKING ON when all that it needs is watched. If that failed, what it has
+// brought goes, and what was tracked before stays.
+static void settle(struct mf_resp_tracking *tracking)
 {
-    struct mf_resp_session *session = prefix->session;
-    const struct mf_watch_want want = {
-        .events = MF_EVENTS_ALL, .by_prefix = true, .pattern = mf_buf_view(&prefix->text)};
-    prefix->lost = false;
-    prefix->watching = true;
-    count_watch(session, 1);
-    prefix->watch = mf_watch_begin(session->client.reactor, &want, &sink, prefix);
-}
-
-static void add_prefix(struct mf_resp_session *session, struct mf_bytes text)
-{
-    struct prefix **at = &session->tracking->prefixes;
-    while (*at != NULL)
+    struct mf_resp_session *session = tracking->session;
+    struct mf_resp_call *call = tracking->call;
+    enum mf_err err = tracking->err;
+    if (call == NULL || !is_settled(tracking))
+        return;
+    for (struct mf_resp_track_prefix **at = &tracking->prefixes; *at != NULL;) {
+        if (err != MF_OK && (*at)->fresh) {
+            drop_prefix(tracking, at);
+            continue;
+        }
+        (*at)->fresh = false;
         at = &(*at)->next;
-    *at = mf_calloc(1, sizeof(**at));
-    (*at)->session = session;
-    mf_buf_put(&(*at)->text, text.data, text.len);
-    (*at)->fresh = true;
-    session->tracking->prefix_count++;
-    begin_watch(*at);
+    }
+    tracking->call = NULL;
+    if (err == MF_OK && !tracking->fresh)
+        adopt(tracking);
+    end_redirect(session, tracking->wanted.to);
+    tracking->wanted.to = NULL;
+    if (err != MF_OK && tracking->fresh)
+        mf_resp_tracking_no_more(session);
+    else
+        tracking->fresh = false;
+    reply(session, call, err);
+}
+
+void mf_resp_tracking_begin(struct mf_resp_session *session, struct mf_resp_call *call,
+                            const struct mf_resp_track_options *wanted, struct mf_bytes prefixes)
+{
+    bool fresh = session->tracking == NULL;
+    struct mf_resp_tracking *tracking = fresh ? join(session) : session->tracking;
+    tracking->wanted = *wanted;
+    tracking->fresh = fresh;
+    tracking->err = MF_OK;
+    tracking->call = call;
+    if (fresh)
+        adopt(tracking);
+    struct mf_reader texts = mf_reader_of(prefixes);
+    while (mf_reader_left(&texts) > 0)
+        add_prefix(tracking, mf_read_blob(&texts));
+    if (wanted->broadcast && prefixes.len == 0 && !tracks_all(tracking))
+        add_prefix(tracking, mf_bytes_of("", 0));
+    if (fresh && !wanted->broadcast)
+        join_readers(tracking);
+    settle(tracking); // if nothing is to be waited for
 }
 
 void mf_resp_tracking_no_more(struct mf_resp_session *session)
@@ -343,20 +513,23 @@ void mf_resp_tracking_no_more(struct mf_resp_session *session)
     struct mf_resp_tracking *tracking = session->tracking;
     if (tracking == NULL)
         return;
-    struct mf_resp_session **listed = &session->client.reactor->resp->trackers;
-    while (*listed != session)
-        listed = &(*listed)->tracking->next;
-    *listed = tracking->next;
+    *tracking->at = tracking->next;
+    if (tracking->next != NULL)
+        tracking->next->at = tracking->at;
     while (tracking->prefixes != NULL)
-        drop(session, &tracking->prefixes);
+        drop_prefix(tracking, &tracking->prefixes);
+    if (!tracking->options.broadcast)
+        leave_readers(tracking);
     // Relaxed: a figure.
     atomic_fetch_sub_explicit(&session->client.reactor->node->resp_trackers, 1,
                               memory_order_relaxed);
     struct mf_resp_call *call = tracking->call;
     session->tracking = NULL;
-    forget_all(tracking);
-    mf_buf_free(&tracking->repeats[0].keys);
-    mf_buf_free(&tracking->repeats[1].keys);
+    end_redirect(session, tracking->options.to);
+    end_redirect(session, tracking->wanted.to);
+    mf_resp_again_free(&tracking->again);
+    if (tracking->own != NULL)
+        mf_resp_own_free(tracking->own);
     free(tracking);
     if (call == NULL)
         return;
@@ -365,25 +538,30 @@ void mf_resp_tracking_no_more(struct mf_resp_session *session)
     mf_resp_call_end(call);
 }
 
-void mf_resp_tracking_tick(struct mf_reactor *reactor)
-{
-    for (struct mf_resp_session *at = reactor->resp->trackers; at != NULL;
-         at = at->tracking->next) {
-        for (struct prefix *prefix = at->tracking->prefixes; prefix != NULL;
-             prefix = prefix->next) {
-            if (prefix->lost)
-                begin_watch(prefix);
-        }
-    }
-}
-
 // What a request reads, and what CLIENT CACHING has said of it.
 
 static bool is_tracked(const struct mf_resp_tracking *tracking)
 {
-    if (tracking->broadcast)
+    if (tracking->options.broadcast)
         return false;
-    return tracking->opt_in ? tracking->caching == CACHING_YES : tracking->caching != CACHING_NO;
+    return tracking->options.opt_in ? tracking->caching == MF_RESP_CACHING_YES
+                                    : tracking->caching != MF_RESP_CACHING_NO;
+}
+
+// Keys that the call with this number reads. It may be one of them that there is no room for.
+static void remember(struct mf_resp_session *session, struct mf_bytes key, uint64_t call)
+{
+    struct mf_reactor *reactor = session->client.reactor;
+    struct mf_resp_tracking *tracking = session->tracking;
+    struct mf_resp_trackers *trackers = reactor->resp->trackers;
+    tracking->noting = call;
+    mf_resp_track_add(trackers->table, &tracking->reader, key);
+    trim(reactor, READ_TRIM_STEPS);
+    // Nobody would tell of its next change: it is told behind its own reply.
+    if (!trackers->reads.running)
+        tell(tracking, &key);
+    publish_size(reactor);
+    tracking->noting = 0;
 }
 
 void mf_resp_tracking_note(struct mf_resp_session *session, struct mf_buf *queued)
@@ -415,244 +593,5 @@ void mf_resp_tracking_done(struct mf_resp_session *session)
     const struct mf_resp_row *row = session->ask.row;
     bool about_clients = row != NULL && strncmp(row->name, "client|", 7) == 0;
     if (!about_clients && !mf_resp_in_multi(session))
-        session->tracking->caching = CACHING_UNSAID;
-}
-
-// The commands.
-
-// Options of CLIENT TRACKING; the words of prefixes are marked.
-struct options {
-    bool on;
-    bool broadcast;
-    bool opt_in;
-    bool opt_out;
-    bool no_loop;
-    uint32_t prefixes[PREFIXES_MAX]; // words
-    uint32_t prefix_count;
-    size_t prefix_bytes;
-};
-
-static bool refuse(struct mf_resp_session *session, const char *text)
-{
-    mf_resp_reply_error(session, text);
-    return false;
-}
-
-static bool take_option(struct mf_resp_session *session, uint32_t *at, struct options *options)
-{
-    struct mf_bytes word = mf_resp_word(session, *at);
-    bool more = *at + 1 < mf_resp_words(session);
-    int64_t id;
-    if (mf_resp_is(word, "bcast")) {
-        options->broadcast = true;
-    } else if (mf_resp_is(word, "optin")) {
-        options->opt_in = true;
-    } else if (mf_resp_is(word, "optout")) {
-        options->opt_out = true;
-    } else if (mf_resp_is(word, "noloop")) {
-        options->no_loop = true;
-    } else if (mf_resp_is(word, "redirect") && more) {
-        return mf_resp_integer(mf_resp_word(session, ++*at), &id)
-                   ? refuse(session, "ERR REDIRECT is not supported: use RESP3")
-                   : refuse(session, MF_RESP_NOT_INTEGER);
-    } else if (mf_resp_is(word, "prefix") && more) {
-        if (options->prefix_count == PREFIXES_MAX)
-            return refuse(session, "ERR at most 64 prefixes are allowed");
-        options->prefixes[options->prefix_count++] = ++*at;
-        options->prefix_bytes += mf_resp_word(session, *at).len;
-    } else {
-        return refuse(session, MF_RESP_SYNTAX);
-    }
-    return true;
-}
-
-static bool begins_with(struct mf_bytes text, struct mf_bytes start)
-{
-    return text.len >= start.len &&
-           (start.len == 0 || memcmp(text.data, start.data, start.len) == 0);
-}
-
-static bool overlaps(struct mf_bytes one, struct mf_bytes other)
-{
-    return begins_with(one, other) || begins_with(other, one);
-}
-
-static bool refuse_overlap(struct mf_resp_session *session, struct mf_bytes one,
-                           struct mf_bytes other, const char *what)
-{
-    mf_resp_errorf(mf_resp_reply_begin(session),
-                   "ERR Prefix '%.*s' overlaps with %s prefix '%.*s'. Prefixes for a single "
-                   "client must not overlap.",
-                   mf_resp_text_len(one), (const char *)one.data, what, mf_resp_text_len(other),
-                   (const char *)other.data);
-    mf_resp_reply_end(session);
-    return false;
-}
-
-static bool prefixes_fit(struct mf_resp_session *session, const struct options *options)
-{
-    const struct mf_resp_tracking *tracking = session->tracking;
-    size_t bytes = options->prefix_bytes;
-    for (const struct prefix *at = tracking != NULL ? tracking->prefixes : NULL; at != NULL;
-         at = at->next)
-        bytes += at->text.len;
-    if (bytes > PREFIX_BYTES_MAX ||
-        options->prefix_count + (tracking != NULL ? tracking->prefix_count : 0) > PREFIXES_MAX)
-        return refuse(session, "ERR at most 64 prefixes of 4096 bytes together are allowed");
-    for (uint32_t i = 0; i < options->prefix_count; i++) {
-        struct mf_bytes one = mf_resp_word(session, options->prefixes[i]);
-        for (const struct prefix *at = tracking != NULL ? tracking->prefixes : NULL; at != NULL;
-             at = at->next) {
-            if (overlaps(one, mf_buf_view(&at->text)))
-                return refuse_overlap(session, one, mf_buf_view(&at->text), "an existing");
-        }
-        for (uint32_t j = i + 1; j < options->prefix_count; j++) {
-            struct mf_bytes other = mf_resp_word(session, options->prefixes[j]);
-            if (overlaps(one, other))
-                return refuse_overlap(session, one, other, "another provided");
-        }
-    }
-    return true;
-}
-
-// In Redis's order.
-static bool options_fit(struct mf_resp_session *session, const struct options *options)
-{
-    const struct mf_resp_tracking *now = session->tracking;
-    if (!options->broadcast && options->prefix_count > 0)
-        return refuse(session, "ERR PREFIX option requires BCAST mode to be enabled");
-    if (now != NULL && now->broadcast != options->broadcast)
-        return refuse(session, "ERR You can't switch BCAST mode on/off before disabling tracking "
-                               "for this client, and then re-enabling it with a different mode.");
-    if (options->broadcast && (options->opt_in || options->opt_out))
-        return refuse(session, "ERR OPTIN and OPTOUT are not compatible with BCAST");
-    if (options->opt_in && options->opt_out)
-        return refuse(session, "ERR You can't specify both OPTIN mode and OPTOUT mode");
-    if (now != NULL && ((options->opt_in && now->opt_out) || (options->opt_out && now->opt_in)))
-        return refuse(session,
-                      "ERR You can't switch OPTIN/OPTOUT mode before disabling tracking for this "
-                      "client, and then re-enabling it with a different mode.");
-    if (session->version != 3)
-        return refuse(session, "ERR tracking needs RESP3: say HELLO 3 first");
-    return prefixes_fit(session, options);
-}
-
-static void track(struct mf_resp_session *session, const struct options *options)
-{
-    struct mf_resp_door *door = session->client.reactor->resp;
-    struct mf_resp_tracking *tracking = session->tracking;
-    if (tracking == NULL) {
-        tracking = mf_calloc(1, sizeof(*tracking));
-        tracking->next = door->trackers;
-        door->trackers = session;
-        session->tracking = tracking;
-        atomic_fetch_add_explicit(&session->client.reactor->node->resp_trackers, 1,
-                                  memory_order_relaxed);
-    }
-    tracking->broadcast = options->broadcast;
-    tracking->opt_in = options->opt_in;
-    tracking->opt_out = options->opt_out;
-    tracking->no_loop = options->no_loop;
-    tracking->err = MF_OK;
-    tracking->call = mf_resp_call_begin(session, MF_RESP_FORM_PLAIN, (struct mf_resp_touch){0});
-    session->held = true; // what is asked for next is tracked from its beginning
-    for (uint32_t i = 0; i < options->prefix_count; i++)
-        add_prefix(session, mf_resp_word(session, options->prefixes[i]));
-    if (tracking->prefixes == NULL)
-        add_prefix(session, mf_bytes_of("", 0));
-    end_call(session); // if nothing is to be waited for
-}
-
-bool mf_resp_client_tracking(struct mf_resp_session *session)
-{
-    struct options options = {.on = mf_resp_is(mf_resp_word(session, 2), "on")};
-    if (session->first != NULL)
-        return false; // what is told must not come between replies of what was asked before
-    for (uint32_t i = 3; i < mf_resp_words(session); i++) {
-        if (!take_option(session, &i, &options))
-            return true;
-    }
-    if (!options.on && !mf_resp_is(mf_resp_word(session, 2), "off")) {
-        mf_resp_reply_error(session, MF_RESP_SYNTAX);
-        return true;
-    }
-    if (!options.on) {
-        mf_resp_tracking_no_more(session);
-        mf_resp_reply_ok(session);
-    } else if (options_fit(session, &options)) {
-        track(session, &options);
-    }
-    return true;
-}
-
-bool mf_resp_client_caching(struct mf_resp_session *session)
-{
-    struct mf_resp_tracking *tracking = session->tracking;
-    struct mf_bytes word = mf_resp_word(session, 2);
-    if (tracking == NULL || (!tracking->opt_in && !tracking->opt_out)) {
-        mf_resp_reply_error(session, "ERR CLIENT CACHING can be called only when the client is in "
-                                     "tracking mode with OPTIN or OPTOUT mode enabled");
-    } else if (mf_resp_is(word, "yes") && !tracking->opt_in) {
-        mf_resp_reply_error(session, "ERR CLIENT CACHING YES is only valid when tracking is "
-                                     "enabled in OPTIN mode.");
-    } else if (mf_resp_is(word, "no") && !tracking->opt_out) {
-        mf_resp_reply_error(session, "ERR CLIENT CACHING NO is only valid when tracking is "
-                                     "enabled in OPTOUT mode.");
-    } else if (!mf_resp_is(word, "yes") && !mf_resp_is(word, "no")) {
-        mf_resp_reply_error(session, MF_RESP_SYNTAX);
-    } else {
-        tracking->caching = mf_resp_is(word, "yes") ? CACHING_YES : CACHING_NO;
-        mf_resp_reply_ok(session);
-    }
-    return true;
-}
-
-static void put_flags(struct mf_buf *out, unsigned version, const struct mf_resp_tracking *tracking)
-{
-    const struct {
-        const char *name;
-        bool set;
-    } flags[] = {
-        {"off", tracking == NULL},
-        {"on", tracking != NULL},
-        {"bcast", tracking != NULL && tracking->broadcast},
-        {"optin", tracking != NULL && tracking->opt_in},
-        {"caching-yes", tracking != NULL && tracking->caching == CACHING_YES},
-        {"optout", tracking != NULL && tracking->opt_out},
-        {"caching-no", tracking != NULL && tracking->caching == CACHING_NO},
-        {"noloop", tracking != NULL && tracking->no_loop},
-    };
-    uint32_t count = 0;
-    for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
-        count += flags[i].set;
-    mf_resp_set(out, version, count);
-    for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
-        if (flags[i].set)
-            mf_resp_bulk_str(out, flags[i].name);
-    }
-}
-
-bool mf_resp_client_trackinginfo(struct mf_resp_session *session)
-{
-    const struct mf_resp_tracking *tracking = session->tracking;
-    struct mf_buf *out = mf_resp_reply_begin(session);
-    mf_resp_map(out, session->version, 3);
-    mf_resp_bulk_str(out, "flags");
-    put_flags(out, session->version, tracking);
-    mf_resp_bulk_str(out, "redirect");
-    mf_resp_int(out, tracking != NULL ? 0 : -1);
-    mf_resp_bulk_str(out, "prefixes");
-    bool told = tracking != NULL && tracking->broadcast;
-    mf_resp_array(out, told ? tracking->prefix_count : 0);
-    for (const struct prefix *at = told ? tracking->prefixes : NULL; at != NULL; at = at->next)
-        mf_resp_bulk(out, mf_buf_view(&at->text));
-    mf_resp_reply_end(session);
-    return true;
-}
-
-bool mf_resp_client_getredir(struct mf_resp_session *session)
-{
-    mf_resp_int(mf_resp_reply_begin(session), session->tracking != NULL ? 0 : -1);
-    mf_resp_reply_end(session);
-    return true;
+        session->tracking->caching = MF_RESP_CACHING_UNSAID;
 }

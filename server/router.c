@@ -186,7 +186,10 @@ static void serve(struct mf_owned_shard *shard, struct mf_op *op)
         mf_mover_transfer(shard, op);
         return;
     }
-    struct mf_replica_env env = mf_reactor_env(shard->reactor);
+    // A write is given its time when it is proposed, with all others of this turn.
+    struct mf_replica_env env = {.log_blocked = mf_node_blocked(shard->reactor->node)};
+    if (!op->write)
+        env = mf_reactor_env(shard->reactor);
     mf_replica_submit(shard->replica, &env, op);
     mf_reactor_touch(shard);
 }
@@ -244,20 +247,21 @@ static void route(struct mf_owned_shard *shard, struct mf_op *op)
 
 static uint64_t held_until(void *ctx, uint16_t node, uint64_t token)
 {
-    return mf_links_held_until(ctx, node, token);
+    const struct mf_reactor *reactor = ctx;
+    return mf_links_held_until(reactor->links, node, token);
 }
 
 static uint64_t mono_us(void *ctx)
 {
-    (void)ctx;
-    return mf_mono_us();
+    struct mf_reactor *reactor = ctx;
+    return reactor->read_us = mf_mono_us();
 }
 
 bool mf_router_read(struct mf_reactor *reactor, uint32_t shard, const struct mf_command *command,
                     struct mf_buf *out)
 {
     struct mf_read_gate *gate = mf_read_gate_at(reactor->node->gates, shard);
-    const struct mf_read_gate_env env = {held_until, mono_us, reactor->links};
+    const struct mf_read_gate_env env = {held_until, mono_us, reactor};
     if (!mf_read_gate_open(gate) ||
         mf_read_gate_read(gate, shard, reactor->gate_reader, &env, command, out) != MF_OK)
         return false;
@@ -323,14 +327,15 @@ void mf_router_outcome(struct mf_owned_shard *shard, struct mf_op *op)
         op->status = MF_NO_QUORUM;
     if (op->status == MF_NOT_LEADER && op->leader == self)
         op->leader = 0; // it leads, but not for long
-    bool retry = op->status == MF_NOT_LEADER && op->from_node == 0;
-    uint16_t leader = target(shard);
-    if (retry && leader != 0 && leader != self)
-        route(shard, op);
-    else if (retry)
-        park(shard, op); // leader_changed or the next tick takes it up again
-    else
+    if (op->status != MF_NOT_LEADER || op->from_node != 0) {
         complete(shard->reactor, op, op->status);
+        return;
+    }
+    uint16_t leader = target(shard);
+    if (leader != 0 && leader != self)
+        route(shard, op);
+    else
+        park(shard, op); // leader_changed or the next tick takes it up again
 }
 
 enum mf_err mf_router_forwarded(struct mf_reactor *reactor, uint16_t from, uint64_t incarnation,
@@ -345,7 +350,11 @@ enum mf_err mf_router_forwarded(struct mf_reactor *reactor, uint16_t from, uint6
     op->from_incarnation = incarnation;
     op->from_id = id;
     op->deadline_us = mf_reactor_now_us(reactor) + (uint64_t)left_ms * 1000;
-    mf_router_submit(reactor, op);
+    // It may have waited for long at a node that stood still, and be answered by another since.
+    if (left_ms == 0 && op->write)
+        complete(reactor, op, MF_TIMEOUT);
+    else
+        mf_router_submit(reactor, op);
     return MF_OK;
 }
 

@@ -16,11 +16,14 @@
 #include "server/snapshotter.h"
 #include "server/worker.h"
 #include "snapshot/source.h"
+#include "snapshot/unfinished.h"
 
 #define PATH_BYTES (sizeof(((struct mf_config *)NULL)->snapshot_dir) + NAME_MAX + 2)
 #define SECOND_US UINT64_C(1000000)
 // One that failed, or found another under way, is tried again after this long at the latest.
 #define RETRY_US (60 * SECOND_US)
+// Of a snapshot's name (docs/protocol.md).
+#define SNAPSHOT_CHARS_MAX 64
 #define FORM "%Y%m%dT%H%M%SZ"
 #define TIME_CHARS (sizeof("20261121T193000Z") - 1)
 #define NAME_CHARS_MAX (sizeof("auto-65535-") - 1 + TIME_CHARS)
@@ -103,19 +106,12 @@ static void drop(const char *folder, const char *name, const char *why)
         mf_log(MF_ERROR, "snapshot %s: cannot be removed: %s", path, strerror(errno));
 }
 
-// ".tmp-PID"
-static bool is_unfinished(const char *rest)
-{
-    return strncmp(rest, ".tmp-", 5) == 0 && rest[5] != '\0' &&
-           strspn(rest + 5, "0123456789") == strlen(rest + 5);
-}
-
 // Whatever else has such a name is not ours to remove, or to count.
-static bool is_snapshot(const char *folder, const char *name, bool unfinished)
+static bool is_snapshot(const char *folder, const char *name)
 {
     char path[PATH_BYTES];
     snprintf(path, sizeof(path), "%s/%s", folder, name);
-    return mf_snapshot_recognize(path, unfinished) == MF_OK;
+    return mf_snapshot_recognize(path) == MF_OK;
 }
 
 // The worker: all of ours in the folder; the caller frees them.
@@ -135,10 +131,7 @@ static struct name *list(const struct mf_schedule *schedule, size_t *count)
     for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
         uint64_t seconds;
         const char *rest = parse(schedule, entry->d_name, &seconds);
-        if (rest != NULL && is_unfinished(rest) && !schedule->swept &&
-            is_snapshot(folder, entry->d_name, true))
-            drop(folder, entry->d_name, "it was never finished");
-        if (rest == NULL || *rest != '\0' || !is_snapshot(folder, entry->d_name, false))
+        if (rest == NULL || *rest != '\0' || !is_snapshot(folder, entry->d_name))
             continue;
         if (*count == cap) {
             cap = cap == 0 ? 16 : cap * 2;
@@ -152,10 +145,39 @@ static struct name *list(const struct mf_schedule *schedule, size_t *count)
     return names;
 }
 
+// The worker, once: what processes that were killed have left, this node's or another's.
+static void sweep(const struct mf_schedule *schedule)
+{
+    const char *folder = schedule->node->config.snapshot_dir;
+    DIR *dir = opendir(folder);
+    if (dir == NULL)
+        return; // none has been written yet, or a snapshot will say why none can be
+    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+        int len = mf_unfinished_name(entry->d_name);
+        if (len == 0 || len > SNAPSHOT_CHARS_MAX || entry->d_name[0] == '.')
+            continue;
+        char path[PATH_BYTES];
+        uint64_t seconds;
+        snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name);
+        bool begun = parse(schedule, entry->d_name, &seconds) != NULL;
+        enum mf_err err = mf_unfinished_remove(path, begun);
+        if (err == MF_OK)
+            mf_log(MF_INFO, "snapshot %s: removed, it was never finished", path);
+        else if (err == MF_IO)
+            mf_log(MF_ERROR, "snapshot %s: cannot be removed: %s", path, strerror(errno));
+    }
+    closedir(dir);
+}
+
 static void work(struct mf_job *job)
 {
     struct mf_schedule *schedule = of_job(job);
     const struct mf_config *config = &schedule->node->config;
+    if (!schedule->swept)
+        sweep(schedule);
+    schedule->swept = true;
+    if (config->snapshot_interval_s == 0)
+        return;
     uint64_t now_s = mf_wall_us() / SECOND_US;
     size_t count;
     struct name *names = list(schedule, &count);
@@ -165,7 +187,6 @@ static void work(struct mf_job *job)
         drop(config->snapshot_dir, names[i].text, "newer ones are there");
     schedule->newest_s =
         count > 0 && names[count - 1].seconds <= now_s ? names[count - 1].seconds : 0;
-    schedule->swept = true;
     free(names);
 }
 
@@ -231,11 +252,11 @@ static void begin(struct mf_schedule *schedule, struct mf_reactor *reactor)
 void mf_schedule_tick(struct mf_schedule *schedule, struct mf_reactor *reactor)
 {
     const struct mf_node *node = schedule->node;
-    if (node->config.snapshot_interval_s == 0 || schedule->stage == STAGE_BUSY ||
-        reactor->stop_by_us != 0)
+    if (schedule->stage == STAGE_BUSY || reactor->stop_by_us != 0)
         return;
     if (schedule->stage == STAGE_NEW)
         look(schedule, reactor);
-    else if (mf_reactor_now_us(reactor) >= schedule->due_us)
+    else if (node->config.snapshot_interval_s != 0 &&
+             mf_reactor_now_us(reactor) >= schedule->due_us)
         begin(schedule, reactor);
 }

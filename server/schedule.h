@@ -2,6 +2,8 @@
 // begin, UTC, as auto-1-20261121T193000Z. Of these the newest `snapshot.keep` stay; files of other
 // names, so those of other nodes in the same folder too, are left alone. The interval counts on
 // over a restart, from the newest that is there; where there is none, one is due at once.
+// And once after the start, with or without an interval: the removal of snapshots of any name that
+// a process was killed over (snapshot/unfinished.h).
 #ifndef MF_SERVER_SCHEDULE_H
 #define MF_SERVER_SCHEDULE_H
 

@@ -11,6 +11,7 @@
 #include "rpc/msgpack_rpc.h"
 #include "rpc/msgpack_scan.h"
 #include "server/admin.h"
+#include "server/ahead.h"
 #include "server/change.h"
 #include "server/client.h"
 #include "server/hotkeys.h"
@@ -20,6 +21,10 @@
 #include "server/watch.h"
 
 #define TXN_ANSWER_BYTES (1u << 20)
+// What a client may send that has not said who it is: a hello is shorter.
+#define STRANGER_BYTES_MAX (16u << 10)
+#define SPARE_CALLS_MAX 4096u
+#define SAY_HELLO "say hello with a user and password first"
 // How many hot keys are told unless the client says otherwise.
 #define HOTKEYS_COUNT 10u
 
@@ -38,9 +43,12 @@ struct session {
     size_t watch_bytes; // of what is kept of them
     struct mf_msgpack_scan scan;
     struct mf_rpc_request request; // being parsed
+    uint32_t looked_at;            // requests that are next and have been looked at, see ahead.h
 };
 
-struct call {
+// What waits for its result. Spare ones are the reactor's, for all of its sessions.
+struct mf_session_call {
+    struct mf_session_call *next; // while it is spare
     struct session *session;
     uint32_t msgid;
     size_t bytes;
@@ -50,7 +58,7 @@ struct call {
 struct client_watch {
     struct client_watch *next;
     struct session *session;
-    struct call *call; // until it has begun
+    struct mf_session_call *call; // until it has begun
     uint64_t id;
     size_t bytes; // of what is kept of it
 };
@@ -63,44 +71,79 @@ static void release(struct session *session)
     free(session);
 }
 
-static struct call *begin_call(struct session *session, size_t bytes)
+static struct mf_session_call *begin_call(struct session *session, size_t bytes)
 {
-    struct call *call = mf_alloc(sizeof(*call));
-    *call = (struct call){.session = session,
-                          .msgid = session->request.msgid,
-                          .bytes = bytes,
-                          .silent = session->request.notification};
+    struct mf_reactor *reactor = session->client.reactor;
+    struct mf_session_call *call = reactor->spare_calls;
+    if (call != NULL) {
+        reactor->spare_calls = call->next;
+        reactor->spare_call_count--;
+    } else {
+        call = mf_alloc(sizeof(*call));
+    }
+    *call = (struct mf_session_call){.session = session,
+                                     .msgid = session->request.msgid,
+                                     .bytes = bytes,
+                                     .silent = session->request.notification};
     mf_client_begin_call(&session->client, bytes);
     return call;
 }
 
-static void end_call(struct call *call)
+static void end_call(struct mf_session_call *call)
 {
     struct session *session = call->session;
+    struct mf_reactor *reactor = session->client.reactor;
     mf_client_end_call(&session->client, call->bytes);
-    free(call);
+    if (reactor->spare_call_count < SPARE_CALLS_MAX) {
+        call->next = reactor->spare_calls;
+        reactor->spare_calls = call;
+        reactor->spare_call_count++;
+    } else {
+        free(call);
+    }
     release(session);
+}
+
+void mf_session_free_spare(struct mf_reactor *reactor)
+{
+    struct mf_session_call *call;
+    while ((call = reactor->spare_calls) != NULL) {
+        reactor->spare_calls = call->next;
+        free(call);
+    }
+}
+
+static void tell_result(struct session *session, uint32_t msgid, bool silent,
+                        const struct mf_result *result)
+{
+    if (result->kind == MF_RESULT_ERROR)
+        mf_client_count_error(&session->client);
+    if (session->client.conn == NULL || silent)
+        return;
+    struct mf_buf *out = mf_conn_output(session->client.conn);
+    size_t before = out->len;
+    mf_rpc_reply_result(out, msgid, result);
+    mf_client_learn_reply(&session->client, out->len - before);
 }
 
 static void on_result(void *arg, const struct mf_result *result)
 {
-    struct call *call = arg;
-    struct session *session = call->session;
-    if (result->kind == MF_RESULT_ERROR)
-        mf_client_count_error(&session->client);
-    if (session->client.conn != NULL && !call->silent) {
-        struct mf_buf *out = mf_conn_output(session->client.conn);
-        size_t before = out->len;
-        mf_rpc_reply_result(out, call->msgid, result);
-        mf_client_learn_reply(&session->client, out->len - before);
-    }
+    struct mf_session_call *call = arg;
+    tell_result(call->session, call->msgid, call->silent, result);
     end_call(call);
+}
+
+static void on_answer(void *arg, const struct mf_result *result)
+{
+    struct session *session = arg;
+    tell_result(session, session->request.msgid, session->request.notification, result);
+    mf_conn_wrote(session->client.conn);
 }
 
 // An administrative reply: `packed` is the result, already in MessagePack.
 static void on_packed(void *arg, enum mf_err err, const char *message, struct mf_bytes packed)
 {
-    struct call *call = arg;
+    struct mf_session_call *call = arg;
     struct session *session = call->session;
     if (session->client.conn != NULL && !call->silent) {
         struct mf_buf *out = mf_conn_output(session->client.conn);
@@ -131,7 +174,6 @@ static void add_watch(struct session *session, struct client_watch *watch)
     session->watches = watch;
     session->watch_count++;
     session->watch_bytes += watch->bytes;
-    atomic_fetch_add_explicit(&session->client.reactor->node->watches, 1, memory_order_relaxed);
     mf_conn_keep(session->client.conn, true);
 }
 
@@ -149,7 +191,6 @@ static void remove_watch(struct client_watch *watch)
     *find_watch(session, watch->id) = watch->next;
     session->watch_count--;
     session->watch_bytes -= watch->bytes;
-    atomic_fetch_sub_explicit(&session->client.reactor->node->watches, 1, memory_order_relaxed);
     mf_conn_keep(session->client.conn, session->watch_count > 0);
     free(watch);
 }
@@ -157,7 +198,7 @@ static void remove_watch(struct client_watch *watch)
 static void on_watch_begun(void *arg, uint64_t id, enum mf_err err, const char *message)
 {
     struct client_watch *watch = arg;
-    struct call *call = watch->call;
+    struct mf_session_call *call = watch->call;
     struct session *session = watch->session;
     struct mf_buf *out = mf_conn_output(session->client.conn);
     watch->call = NULL;
@@ -314,8 +355,6 @@ static void end_watches(struct session *session)
         session->watches = first->next;
         free(first);
     }
-    atomic_fetch_sub_explicit(&session->client.reactor->node->watches, session->watch_count,
-                              memory_order_relaxed);
     session->watch_count = 0;
 }
 
@@ -353,7 +392,7 @@ static void dispatch(struct session *session, size_t bytes)
     struct mf_reactor *reactor = session->client.reactor;
     bool public = request->method == MF_METHOD_PING || request->method == MF_METHOD_HELLO;
     if (!public && !mf_client_is_open(&session->client)) {
-        reply_error(session, MF_UNAUTHORIZED, "say hello with a user and password first");
+        reply_error(session, MF_UNAUTHORIZED, SAY_HELLO);
         return;
     }
     if (!public && atomic_load_explicit(&reactor->node->closing, memory_order_relaxed)) {
@@ -373,7 +412,8 @@ static void dispatch(struct session *session, size_t bytes)
         break;
     case MF_METHOD_COMMAND:
         mf_hotkeys_note(reactor->hotkeys, &request->command);
-        mf_request_start(reactor, &request->command, on_result, begin_call(session, bytes));
+        if (!mf_request_answer(reactor, &request->command, on_answer, session))
+            mf_request_start(reactor, &request->command, on_result, begin_call(session, bytes));
         break;
     case MF_METHOD_CLUSTER:
         mf_admin_cluster(reactor, on_packed, begin_call(session, bytes));
@@ -434,6 +474,8 @@ static enum mf_err refuse(struct session *session, struct mf_bytes input, enum m
     session->request.msgid = readable ? (uint32_t)msgid.uinteger : 0;
     if (err == MF_TOO_LARGE)
         reply_error(session, MF_TOO_LARGE, "the request is over limits.max_request");
+    else if (err == MF_UNAUTHORIZED)
+        reply_error(session, err, SAY_HELLO);
     else
         reply_error(session, MF_BAD_REQUEST, "the bytes are not a MessagePack object");
     return err;
@@ -454,11 +496,15 @@ static enum mf_err on_data(void *arg, struct mf_conn *conn, struct mf_bytes inpu
     const struct mf_config *config = &session->client.reactor->node->config;
     size_t size = 0;
     *used = 0;
-    enum mf_err err = mf_msgpack_scan(&session->scan, input, config->request_bytes_max, &size);
+    bool stranger = !mf_client_is_open(&session->client);
+    size_t bytes_max = config->request_bytes_max;
+    if (stranger && bytes_max > STRANGER_BYTES_MAX)
+        bytes_max = STRANGER_BYTES_MAX;
+    enum mf_err err = mf_msgpack_scan(&session->scan, input, bytes_max, &size);
     if (err == MF_AGAIN)
         return MF_OK;
     if (err != MF_OK)
-        return refuse(session, input, err);
+        return refuse(session, input, stranger && err == MF_TOO_LARGE ? MF_UNAUTHORIZED : err);
     *used = size;
     mf_client_count_request(&session->client);
     struct mf_rpc_limits limits = {.key_bytes_max = config->key_bytes_max,
@@ -466,6 +512,12 @@ static enum mf_err on_data(void *arg, struct mf_conn *conn, struct mf_bytes inpu
                                    .answer_bytes_max = answer_bytes_max(config)};
     struct mf_rpc_request *request = &session->request;
     mf_rpc_parse(mf_bytes_of(input.data, size), &limits, request);
+    if (session->looked_at > 0)
+        session->looked_at--;
+    else if (request->command.op == MF_OP_GET && size < input.len &&
+             session->client.reactor->looks_ahead)
+        session->looked_at = mf_ahead_look(
+            session->client.reactor, mf_bytes_of(input.data + size, input.len - size), mf_rpc_peek);
     if (request->err == MF_OK) {
         dispatch(session, size);
         return MF_OK;

@@ -55,7 +55,7 @@ static bool read_piece(struct piece *piece, int fd)
 // False, and the piece is refused, for anything but a snapshot: the folder may hold other files.
 static bool check_content(struct piece *piece, const char *what)
 {
-    switch (mf_snapshot_recognize(piece->path, false)) {
+    switch (mf_snapshot_recognize(piece->path)) {
     case MF_OK:
         return true;
     case MF_NOT_FOUND:

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/counter.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "rpc/msgpack_rpc.h"
 #include "server/request.h"
 #include "server/walk.h"
@@ -222,7 +223,7 @@ static enum mf_err find_folder(struct job *job, const char *folder)
         return MF_INTERNAL;
     }
     snprintf(job->path, sizeof(job->path), "%s/%s", absolute, job->name);
-    enum mf_err err = mf_snapshot_recognize(job->path, false);
+    enum mf_err err = mf_snapshot_recognize(job->path);
     if (err != MF_BAD_REQUEST)
         return MF_OK; // what cannot be read is found by who writes
     snprintf(job->message, sizeof(job->message),
@@ -267,7 +268,8 @@ static bool start_thread(struct mf_snapshotter *snapshotter, struct job *job)
 {
     if (snapshotter->has_thread)
         pthread_join(snapshotter->thread, NULL);
-    snapshotter->has_thread = pthread_create(&snapshotter->thread, NULL, write_file, job) == 0;
+    snapshotter->has_thread =
+        mf_thread_start(&snapshotter->thread, "snapshot", write_file, job) == 0;
     return snapshotter->has_thread;
 }
 

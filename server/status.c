@@ -46,7 +46,8 @@ void mf_status_publish(struct mf_owned_shard *shard, const struct mf_replica_env
     atomic_store_explicit(&status->leader, info.leader, memory_order_relaxed);
     atomic_store_explicit(&status->ballot, info.ballot, memory_order_relaxed);
     atomic_store_explicit(&status->chosen, info.chosen, memory_order_relaxed);
-    atomic_store_explicit(&status->applied, info.applied, memory_order_relaxed);
+    // With chosen, to whoever loads it first with acquire: never beyond it.
+    atomic_store_explicit(&status->applied, info.applied, memory_order_release);
     atomic_store_explicit(&status->first, info.first, memory_order_relaxed);
     atomic_store_explicit(&status->log_bytes, mf_paxos_log_bytes(mf_replica_paxos(shard->replica)),
                           memory_order_relaxed);

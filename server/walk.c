@@ -224,6 +224,10 @@ static bool cut(struct mf_walk *walk)
         walk->err = env.now_us < walk->until_us ? MF_OK : MF_TIMEOUT;
         return walk->err != MF_OK;
     }
+    if (mf_paxos_blank(mf_replica_paxos(replica))) {
+        walk->err = MF_AGAIN; // what comes takes the place of this state
+        return true;
+    }
     struct mf_shard *state = mf_replica_shard(replica);
     if (!mf_shard_walk_settle(state) ||
         mf_shard_walk_begin(state, &walk->meta, take_record, walk) != MF_OK)

@@ -74,7 +74,7 @@ void mf_walk_step_back(void);
 // The file's thread: writes what comes until some walk of the pipe has come to its end, and returns
 // that one with its outcome: MF_OK when its section is whole, MF_TIMEOUT when the replica did not
 // get to `index` in time or the file took nothing while writers waited, MF_AGAIN when another state
-// took the place of the one that was walked.
+// took the place of the one that was walked, or the replica is blank.
 // NULL after mf_walk_pipe_wake: then reactors may still have walks (see `begun`). Every walk must
 // be waited for, also when the file has failed.
 struct mf_walk *mf_walk_write(struct mf_walk_pipe *pipe, struct mf_snapshot_writer *writer);

@@ -230,6 +230,8 @@ uint64_t mf_watch_begin(struct mf_reactor *reactor, const struct mf_watch_want *
     watch->want.from_count = 0;
     watch->waiting = want->one_shard ? 1 : config->shards;
     uint64_t id = id_of(watch, index);
+    // Relaxed: a figure.
+    atomic_fetch_add_explicit(&reactor->node->watches, 1, memory_order_relaxed);
     if (place(reactor, id, watch, want))
         return id;
     watches->unplaced++;
@@ -248,6 +250,8 @@ static void end(struct mf_reactor *reactor, uint64_t id, struct watch *watch)
             mf_watch_relay_end(reactor->watch_relay, i, id, &watch->want);
     }
     drop(reactor->watches, watch);
+    // Relaxed: a figure.
+    atomic_fetch_sub_explicit(&reactor->node->watches, 1, memory_order_relaxed);
 }
 
 bool mf_watch_end(struct mf_reactor *reactor, uint64_t id, const void *arg)

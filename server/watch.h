@@ -54,7 +54,8 @@ struct mf_watch_sink {
     void (*begun)(void *arg, uint64_t id, enum mf_err err, const char *message);
     // False: the client cannot take any more, and the watch is lost.
     bool (*event)(void *arg, uint64_t id, const struct mf_event *event);
-    // Every event of these shards up to and including these versions has been told. The same.
+    // Every event of these shards up to and including these versions has been told. The same. NULL
+    // where no progress is wanted.
     bool (*progress)(void *arg, uint64_t id, const struct mf_shard_version *versions,
                      uint32_t count);
     // It has ended, because it would have had to leave something out.
@@ -66,6 +67,7 @@ struct mf_watches *mf_watches_new(void);
 void mf_watches_free(struct mf_watches *watches); // they have all ended
 
 // Copies `want`. Returns the watch's id, which is unique on this reactor; `begun` is called later.
+// It counts among the node's watches as long as it is there.
 uint64_t mf_watch_begin(struct mf_reactor *reactor, const struct mf_watch_want *want,
                         const struct mf_watch_sink *sink, void *arg);
 // Ends it without a word. False when there is no such watch of `arg`.

@@ -349,6 +349,7 @@ static bool is_silent(const struct remote *remote, uint64_t now_us)
 {
     bool silent = remote->sources == NULL && now_us > remote->begun_us + MF_WATCH_SILENCE_US;
     for (uint16_t i = 0; i < remote->source_count; i++)
+        // As many as are counted are there. NOLINTNEXTLINE(clang-analyzer-core.NullDereference)
         silent = silent || now_us > remote->sources[i].heard_us + MF_WATCH_SILENCE_US;
     return silent;
 }

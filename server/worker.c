@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/bytes.h"
+#include "base/thread.h"
 #include "server/reactor.h"
 
 struct mf_worker {
@@ -76,11 +77,8 @@ static void *run(void *arg)
 
 enum mf_err mf_worker_start(struct mf_worker *worker)
 {
-    worker->has_thread = pthread_create(&worker->thread, NULL, run, worker) == 0;
-    if (!worker->has_thread)
-        return MF_IO;
-    pthread_setname_np(worker->thread, "worker");
-    return MF_OK;
+    worker->has_thread = mf_thread_start(&worker->thread, "worker", run, worker) == 0;
+    return worker->has_thread ? MF_OK : MF_IO;
 }
 
 void mf_worker_stop(struct mf_worker *worker)

@@ -15,7 +15,7 @@
 // behind, many in one entry.
 #define RECLAIM_EVERY_BYTES (16u << 20)
 // Keys that are fetched ahead at a time; more would push the first ones out again.
-#define SCOUT_KEYS 32u
+#define AHEAD_KEYS 32u
 // The same for keys that die together.
 #define DUE_AHEAD 8u
 // A larger result buffer is given back before the next command.
@@ -342,37 +342,42 @@ static void enter(struct mf_shard *shard, uint64_t index, uint64_t log_time_us)
     shard->rolling_hash = mf_hash_mix(shard->rolling_hash, shard->log_time_us);
 }
 
-// Runs ahead of the commands that are applied and brings their keys into the cache: what costs most
-// of a small command is waiting for memory, and many keys can be waited for at once.
-struct scout {
+// The next commands of a batch. They are looked at some at a time and their keys brought into the
+// cache: what costs most of a small command is waiting for memory, and many keys can be waited for
+// at once. One of many keys is the last of those that are looked at: the reader has but one array.
+struct window {
     struct mf_batch_reader reader;
-    uint32_t ahead; // commands between the scout and the one to be applied next
-    bool ended;
+    enum mf_err err; // why there are no more behind those
+    uint32_t next;
+    uint32_t count;
+    struct mf_command commands[AHEAD_KEYS];
 };
 
-static void scout_ahead(struct mf_shard *shard, struct scout *scout)
+static void look_ahead(const struct mf_shard *shard, struct window *window)
 {
-    uint64_t hashes[SCOUT_KEYS];
-    size_t count = 0;
-    while (!scout->ended && count < SCOUT_KEYS) {
-        struct mf_command command;
-        // What is wrong with a command is found out when its turn comes.
-        if (mf_batch_next(&scout->reader, &command) != MF_OK) {
-            scout->ended = true;
+    uint64_t hashes[AHEAD_KEYS];
+    size_t keys = 0;
+    bool single = true;
+    window->next = 0;
+    window->count = 0;
+    while (window->count < AHEAD_KEYS && single) {
+        struct mf_command *command = &window->commands[window->count];
+        window->err = mf_batch_next(&window->reader, command);
+        if (window->err != MF_OK)
             break;
-        }
-        scout->ahead++;
-        for (uint32_t i = 0; i < command.item_count && count < SCOUT_KEYS; i++)
-            hashes[count++] = mf_map_prefetch_bucket(shard->keys, command.items[i].key);
+        window->count++;
+        single = command->item_count <= 1;
+        for (uint32_t i = 0; i < command->item_count && keys < AHEAD_KEYS; i++)
+            hashes[keys++] = mf_map_prefetch_bucket(shard->keys, command->items[i].key);
     }
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < keys; i++)
         mf_map_prefetch_entry(shard->keys, hashes[i]);
 }
 
 static void reclaim(struct mf_shard *shard)
 {
     shard->reclaimed_version = shard->version;
-    shard->built_bytes = 0;
+    shard->reclaimed_built_bytes = shard->built_bytes;
     mf_shard_reclaim(shard);
 }
 
@@ -395,18 +400,18 @@ static enum mf_err apply_command(struct mf_shard *shard, const struct mf_command
     if (unseen)
         keep_readers_out(shard);
     shard->commands += err == MF_OK;
+    shard->built_bytes += shard->result.len;
     return err;
 }
 
-static enum mf_err apply_next(struct mf_shard *shard, struct mf_batch_reader *reader)
+static enum mf_err apply_next(struct mf_shard *shard, struct window *window)
 {
-    struct mf_command command;
-    enum mf_err err = mf_batch_next(reader, &command);
-    if (err != MF_OK)
-        return err;
-    if (!well_formed(&command))
-        return MF_CORRUPT;
-    return apply_command(shard, &command);
+    if (window->next == window->count && window->err == MF_OK)
+        look_ahead(shard, window);
+    if (window->next == window->count)
+        return window->err;
+    const struct mf_command *command = &window->commands[window->next++];
+    return well_formed(command) ? apply_command(shard, command) : MF_CORRUPT;
 }
 
 static void begin_entry(struct mf_shard *shard, uint64_t index, uint64_t log_time_us)
@@ -426,21 +431,19 @@ enum mf_err mf_shard_apply(struct mf_shard *shard, uint64_t index, uint64_t log_
                            struct mf_bytes payload,
                            void (*done)(void *arg, uint32_t n, struct mf_bytes result), void *arg)
 {
-    struct mf_batch_reader reader;
-    struct scout scout = {0};
-    enum mf_err err = mf_batch_open(&reader, payload);
+    struct window window;
+    window.next = 0;
+    window.count = 0;
+    window.err = MF_OK;
+    enum mf_err err = mf_batch_open(&window.reader, payload);
     if (err != MF_OK)
         goto out;
-    scout.reader = reader;
     begin_entry(shard, index, log_time_us);
     for (uint32_t n = 0;; n++) {
-        if (scout.ahead == 0 && !scout.ended)
-            scout_ahead(shard, &scout);
-        err = apply_next(shard, &reader);
+        err = apply_next(shard, &window);
         if (err != MF_OK)
             break;
-        scout.ahead -= scout.ahead > 0;
-        if (shard->built_bytes >= RECLAIM_EVERY_BYTES)
+        if (shard->built_bytes - shard->reclaimed_built_bytes >= RECLAIM_EVERY_BYTES)
             reclaim(shard);
         if (done != NULL)
             done(arg, n, mf_buf_view(&shard->result));
@@ -449,8 +452,7 @@ enum mf_err mf_shard_apply(struct mf_shard *shard, uint64_t index, uint64_t log_
     if (err == MF_NOT_FOUND)
         err = MF_OK;
 out:
-    mf_batch_close(&scout.reader);
-    mf_batch_close(&reader);
+    mf_batch_close(&window.reader);
     return err;
 }
 

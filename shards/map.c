@@ -335,11 +335,16 @@ static void maybe_grow(struct mf_map *map)
         grow(map);
 }
 
-static bool maybe_shrink(struct mf_map *map)
+bool mf_map_shrinks(const struct mf_map *map)
 {
     uint64_t buckets = mf_map_bucket_count(map);
-    if (map->hold_shrink || buckets == MF_SEGMENT_FIRST ||
-        mf_map_count(map) * 2 >= buckets * SHRINK_BELOW_HALVES)
+    return !map->hold_shrink && buckets != MF_SEGMENT_FIRST &&
+           mf_map_count(map) * 2 < buckets * SHRINK_BELOW_HALVES;
+}
+
+static bool maybe_shrink(struct mf_map *map)
+{
+    if (!mf_map_shrinks(map))
         return false;
     shrink(map);
     return true;

@@ -62,8 +62,10 @@ struct mf_map_rest *mf_map_detach(struct mf_map *map);
 bool mf_map_drain(struct mf_map *map, struct mf_map_rest *rest, size_t *work,
                   void (*visit)(void *arg, struct mf_entry *entry), void *arg);
 // [writer] Frees what readers have left behind, and goes on with a shrink that was held back;
-// cheap, call it once a turn.
+// cheap: call it every some changes.
 void mf_map_reclaim(struct mf_map *map);
+// [writer] It has more buckets than its entries need, and goes on to shrink.
+bool mf_map_shrinks(const struct mf_map *map);
 // [any] Number of entries.
 size_t mf_map_count(const struct mf_map *map);
 // [writer] Bytes of the table and of all entries, as the allocator gives them; of the entries

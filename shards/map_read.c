@@ -3,7 +3,7 @@
 // A removed entry, an unlinked bucket, a dropped segment may still be under a reader's eyes.
 // Concurrency Kit's epochs tell when it cannot be any more (Fraser, Practical Lock-Freedom, 2004).
 // Addresses are gathered in blocks, so a removal costs one store; a block is handed to the epoch
-// when it is full or at the end of a turn, which only delays it.
+// when it is full or when its owner asks for it, which only delays it.
 //
 // Shared between threads: the epoch, and each reader's record with it.
 #include <assert.h>

@@ -13,6 +13,8 @@
 #define FIXED_SEED UINT64_C(0x6d6179666c79)
 // Changes of a txn for which memory is kept.
 #define JOURNAL_KEPT_MAX 1024u
+// Memory that waits for readers to leave it, and is not worth looking for them yet.
+#define TIDY_BYTES 4096u
 
 struct mf_shard *mf_shard_new(uint32_t id, uint64_t hash_seed)
 {
@@ -122,6 +124,7 @@ static void swap_in(struct mf_shard *shard, struct mf_entry *old, struct mf_entr
         mf_heap_push(heap, node);
     else if (old_node != NULL)
         mf_heap_remove(heap, old_node);
+    mf_shard_note_length(shard, fresh);
     if (old != NULL)
         mf_map_replace(map, old, fresh);
     else
@@ -343,6 +346,7 @@ void mf_shard_counters(const struct mf_shard *shard, struct mf_shard_counters *c
     counters->commands = shard->commands;
     counters->expired = shard->expired;
     counters->evicted = shard->evicted;
+    counters->built_bytes = shard->built_bytes;
 }
 
 void mf_shard_memory(const struct mf_shard *shard, struct mf_shard_memory *memory)
@@ -418,7 +422,8 @@ static void check_entry(void *arg, struct mf_entry *entry)
     bool ttl = mf_entry_node(entry) != NULL;
     validation->with_ttl[validation->is_id] += ttl;
     if (version == 0 || version > validation->shard->version ||
-        mf_entry_is_id(entry) != validation->is_id || (validation->is_id && !ttl))
+        mf_entry_is_id(entry) != validation->is_id || (validation->is_id && !ttl) ||
+        (!validation->is_id && mf_entry_value(entry).len > validation->shard->longest_bytes))
         validation->valid = false;
 }
 
@@ -433,9 +438,24 @@ bool mf_shard_valid(const struct mf_shard *shard)
            mf_heap_valid(&shard->id_heap) && mf_map_valid(shard->keys) && mf_map_valid(shard->ids);
 }
 
+size_t mf_shard_longest_value(const struct mf_shard *shard)
+{
+    return shard->longest_bytes;
+}
+
 struct mf_map *mf_shard_map(struct mf_shard *shard)
 {
     return shard->keys;
+}
+
+uint64_t mf_shard_prefetch_place(const struct mf_shard *shard, struct mf_bytes key)
+{
+    return mf_map_prefetch_bucket(shard->keys, key);
+}
+
+void mf_shard_prefetch_entry(const struct mf_shard *shard, uint64_t hash)
+{
+    mf_map_prefetch_entry(shard->keys, hash);
 }
 
 void mf_shard_reclaim(struct mf_shard *shard)
@@ -444,4 +464,15 @@ void mf_shard_reclaim(struct mf_shard *shard)
     mf_shed_step(shard);
     mf_map_reclaim(shard->keys);
     mf_map_reclaim(shard->ids);
+}
+
+void mf_shard_tidy(struct mf_shard *shard)
+{
+    size_t waiting = mf_map_waiting_bytes(shard->keys) + mf_map_waiting_bytes(shard->ids);
+    if (waiting >= TIDY_BYTES || mf_map_shrinks(shard->keys) || mf_map_shrinks(shard->ids)) {
+        mf_shard_reclaim(shard);
+        return;
+    }
+    (void)mf_shard_walk_settle(shard);
+    mf_shed_step(shard);
 }

@@ -111,6 +111,8 @@ struct mf_shard_counters {
     uint64_t commands;
     uint64_t expired;
     uint64_t evicted;
+    // What commands put together of values that were there, and their results.
+    uint64_t built_bytes;
 };
 void mf_shard_counters(const struct mf_shard *shard, struct mf_shard_counters *counters);
 
@@ -128,6 +130,8 @@ struct mf_shard_memory {
     uint64_t waiting_bytes;
 };
 void mf_shard_memory(const struct mf_shard *shard, struct mf_shard_memory *memory);
+// No value is longer; one that is gone may have been as long.
+size_t mf_shard_longest_value(const struct mf_shard *shard);
 
 // Called from within mf_shard_apply, in the order of the changes; those of a flush have one version
 // and no order. A flush of more than 4096 keys, or of keys of more than 1 MiB together, is told by
@@ -191,8 +195,15 @@ void mf_shard_load_roster(struct mf_shard *shard, uint64_t version, struct mf_by
 
 // The map of live keys, for lock-free readers on other threads.
 struct mf_map *mf_shard_map(struct mf_shard *shard);
-// Frees memory that readers have left, and some of what a flush has left; once a turn.
+// Brings a key that will be needed soon into the cache, in two steps that many keys can take
+// side by side: the second by what the first has returned.
+uint64_t mf_shard_prefetch_place(const struct mf_shard *shard, struct mf_bytes key);
+void mf_shard_prefetch_entry(const struct mf_shard *shard, uint64_t hash);
+// Frees memory that readers have left, and some of what a flush has left; every some changes.
 void mf_shard_reclaim(struct mf_shard *shard);
+// The same for whoever calls it once a turn, whatever has changed: memory that readers have left
+// stays where it is while it is little.
+void mf_shard_tidy(struct mf_shard *shard);
 // There is more that a flush has left, which waits for nothing but reclaims.
 bool mf_shard_littered(const struct mf_shard *shard);
 

@@ -81,9 +81,11 @@ struct mf_shard {
     uint64_t evicted;
     uint64_t hash_seed; // the group's, of the map of keys; 0 = it has none yet
     struct mf_journal journal;
-    struct mf_buf result; // of the command that is being applied
-    uint64_t built_bytes; // values that commands put together since apply last reclaimed
-    struct mf_buf roster; // of the cluster; empty while its version is 1
+    struct mf_buf result;           // of the command that is being applied
+    uint64_t built_bytes;           // values that commands put together, and results
+    size_t longest_bytes;           // of all values of keys that there ever were
+    uint64_t reclaimed_built_bytes; // when apply last reclaimed
+    struct mf_buf roster;           // of the cluster; empty while its version is 1
     uint64_t roster_version;
 };
 
@@ -100,6 +102,14 @@ enum mf_change {
     MF_CHANGE_SEED = 16, // the group has a hash seed
     MF_CHANGE_ROSTER = 9,
 };
+
+// Before an entry is put into its map.
+static inline void mf_shard_note_length(struct mf_shard *shard, const struct mf_entry *entry)
+{
+    size_t len = mf_entry_is_id(entry) ? 0 : mf_entry_value(entry).len;
+    if (len > shard->longest_bytes)
+        shard->longest_bytes = len;
+}
 
 // Dead to everything at this log time and later.
 static inline bool mf_entry_dead(const struct mf_entry *entry, uint64_t now_us)

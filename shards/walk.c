@@ -182,6 +182,7 @@ enum mf_err mf_shard_load(struct mf_shard *shard, const struct mf_record *record
     if (record->version > shard->loaded_version_max)
         shard->loaded_version_max = record->version;
     struct mf_entry *entry = mf_entry_new(record, shard->walk.parity);
+    mf_shard_note_length(shard, entry);
     mf_map_insert(map, entry);
     if (mf_entry_node(entry) != NULL)
         mf_heap_push(record->is_id ? &shard->id_heap : &shard->heap, mf_entry_node(entry));

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/thread.h"
 #include "snapshot/format.h"
 
 struct crew {
@@ -141,7 +142,7 @@ enum mf_err mf_crew_run(const struct mf_crew_job *job, char *message, size_t mes
         hands[i].place.state = job->states != NULL ? job->states[i] : NULL;
     }
     while (started < job->threads &&
-           pthread_create(&hands[started].thread, NULL, work, &hands[started]) == 0)
+           mf_thread_start(&hands[started].thread, "crew", work, &hands[started]) == 0)
         started++;
     work(&hands[0]);
     for (unsigned i = 1; i < started; i++)

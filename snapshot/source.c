@@ -39,7 +39,7 @@ enum mf_err mf_snapshot_open_source(const char *path, struct mf_snapshot_source 
     return MF_OK;
 }
 
-enum mf_err mf_snapshot_recognize(const char *path, bool unfinished)
+enum mf_err mf_snapshot_recognize(const char *path)
 {
     uint8_t begin[MF_SNAPSHOT_MAGIC_BYTES];
     struct stat about;
@@ -52,8 +52,8 @@ enum mf_err mf_snapshot_recognize(const char *path, bool unfinished)
     ssize_t got = err == MF_OK ? pread(fd, begin, sizeof(begin), 0) : 0;
     if (err == MF_OK && got < 0)
         err = MF_IO;
-    else if (err == MF_OK && ((got < (ssize_t)sizeof(begin) && !unfinished) ||
-                              !mf_snapshot_begins(mf_bytes_of(begin, (size_t)got))))
+    else if (err == MF_OK &&
+             (got < (ssize_t)sizeof(begin) || !mf_snapshot_begins(mf_bytes_of(begin, (size_t)got))))
         err = MF_BAD_REQUEST;
     int saved = errno;
     close(fd);

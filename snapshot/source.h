@@ -20,10 +20,9 @@ MF_MUST_USE enum mf_err mf_snapshot_open_source(const char *path, struct mf_snap
 void mf_snapshot_close_source(struct mf_snapshot_source *source);
 
 // What a file begins with, before it is read, replaced or removed as a snapshot. MF_OK: as a
-// snapshot does, or as the beginning of one does that is `unfinished`. MF_BAD_REQUEST: it is
-// something else; MF_NOT_FOUND: there is nothing; MF_IO. Links are not followed; errno tells of
-// MF_IO.
-MF_MUST_USE enum mf_err mf_snapshot_recognize(const char *path, bool unfinished);
+// snapshot does. MF_BAD_REQUEST: it is something else; MF_NOT_FOUND: there is nothing; MF_IO. Links
+// are not followed; errno tells of MF_IO.
+MF_MUST_USE enum mf_err mf_snapshot_recognize(const char *path);
 
 // Reads exactly `len` bytes. MF_IO, or MF_CORRUPT when the file has become shorter since the open.
 MF_MUST_USE enum mf_err mf_snapshot_fetch(const struct mf_snapshot_source *source, uint64_t offset,

@@ -19,6 +19,7 @@
 #include "snapshot/block.h"
 #include "snapshot/calls.h"
 #include "snapshot/format.h"
+#include "snapshot/unfinished.h"
 
 // Bounds what open shards gather, see the header.
 #define GATHERED_BYTES_MAX (512u * 1024u * 1024u)
@@ -45,6 +46,7 @@ struct mf_snapshot_writer {
     char *temporary;
     bool temporary_exists;
     int fd;
+    int lock; // see unfinished.h
     int folder;
     struct mf_snapshot_header header;
     bool no_sync;
@@ -130,6 +132,8 @@ static void free_writer(struct mf_snapshot_writer *writer)
 {
     close_if_open(writer, &writer->fd);
     close_if_open(writer, &writer->folder);
+    if (writer->lock >= 0)
+        close(writer->lock);
     for (uint32_t i = 0; i < writer->header.shard_count; i++)
         free_section(writer->sections[i]);
     free(writer->sections);
@@ -151,20 +155,38 @@ static int open_folder_of(struct mf_snapshot_writer *writer)
     return fd;
 }
 
+// Makes the file aside, which nobody else has or takes away from then on.
+static enum mf_err create_temporary(struct mf_snapshot_writer *writer)
+{
+    enum mf_err err = mf_unfinished_look(writer->temporary);
+    if (err == MF_BUSY)
+        errno = EBUSY; // where processes of one number share a folder
+    if (err != MF_OK)
+        return fail_io(writer, "creating", writer->temporary);
+    // What an ended process of the same number left is of no use, and may be anything.
+    if (writer->calls->unlink(writer->temporary) != 0 && errno != ENOENT)
+        return fail_io(writer, "removing the old", writer->temporary);
+    int flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC;
+    writer->fd = writer->calls->open(writer->temporary, flags, 0600);
+    while (writer->fd >= 0 && (err = mf_unfinished_hold(writer->fd, &writer->lock)) == MF_AGAIN) {
+        close_if_open(writer, &writer->fd);
+        writer->fd = writer->calls->open(writer->temporary, flags, 0600);
+    }
+    if (writer->fd < 0)
+        return fail_io(writer, "creating", writer->temporary);
+    writer->temporary_exists = true;
+    return err == MF_OK ? MF_OK : fail_io(writer, "locking", writer->temporary);
+}
+
 // The folder is opened first, so that little is left to fail once the new name stands.
 static enum mf_err open_files(struct mf_snapshot_writer *writer)
 {
     writer->folder = open_folder_of(writer);
     if (writer->folder < 0)
         return fail_io(writer, "opening the folder of", writer->path);
-    // What an ended process of the same number left is of no use, and may be anything.
-    if (writer->calls->unlink(writer->temporary) != 0 && errno != ENOENT)
-        return fail_io(writer, "removing the old", writer->temporary);
-    int flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC;
-    writer->fd = writer->calls->open(writer->temporary, flags, 0600);
-    if (writer->fd < 0)
-        return fail_io(writer, "creating", writer->temporary);
-    writer->temporary_exists = true;
+    enum mf_err err = create_temporary(writer);
+    if (err != MF_OK)
+        return err;
     mf_snapshot_put_header(&writer->out, &writer->header);
     // The header's checksum is its last field.
     struct mf_reader r =
@@ -184,6 +206,7 @@ enum mf_err mf_snapshot_create_with(const struct mf_snapshot_calls *calls, const
     struct mf_snapshot_writer *writer = mf_calloc(1, sizeof(*writer));
     writer->calls = calls;
     writer->fd = -1;
+    writer->lock = -1;
     writer->folder = -1;
     writer->path = mf_strdup(path);
     size_t size = strlen(path) + 32;

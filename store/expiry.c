@@ -9,7 +9,8 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <time.h>
+
+#include "base/clock.h"
 
 // Keys taken out under one hold of a shard's lock: well under a tenth of a millisecond.
 #define SWEEP_KEYS 256u
@@ -62,10 +63,8 @@ static void sleep_until(struct mf_store_worker *worker, uint64_t wake_us)
         pthread_cond_wait(&worker->wake, &worker->lock);
         return;
     }
-    struct timespec until = {
-        .tv_sec = (time_t)(wake_us / 1000000),
-        .tv_nsec = (long)(wake_us % 1000000) * 1000,
-    };
+    uint64_t now_us = worker->store->clock.mono_us();
+    struct timespec until = mf_wait_until(wake_us > now_us ? wake_us - now_us : 0);
     pthread_cond_timedwait(&worker->wake, &worker->lock, &until);
 }
 

@@ -474,9 +474,10 @@ struct mayfly_reply {
 // Runs in the thread of the client. It may submit; it may not block, poll or free the client.
 typedef void mayfly_done(void *cookie, const struct mayfly_reply *reply);
 
-// Takes a request; everything in it is copied. It is sent by the next mayfly_poll. An error means
-// that it was not taken and `done` will not run: MAYFLY_ERR_WINDOW_FULL, OUT_OF_MEMORY, or
-// BAD_REQUEST and TOO_LARGE for a request that no server could understand.
+// Takes a request; everything in it is copied. It is sent by the next mayfly_poll, or, when a
+// callback submits it, by the one that runs the callback. An error means that it was not taken and
+// `done` will not run: MAYFLY_ERR_WINDOW_FULL, OUT_OF_MEMORY, or BAD_REQUEST and TOO_LARGE for a
+// request that no server could understand.
 MAYFLY_API MAYFLY_CHECKED enum mayfly_err mayfly_submit(struct mayfly_client *client,
                                                         const struct mayfly_request *request,
                                                         mayfly_done *done, void *cookie);

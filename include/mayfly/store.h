@@ -22,10 +22,10 @@
 // Shards: a key's shard is its Redis Cluster slot's, as in a cluster: the part between { and } puts
 // keys together. A call on several keys goes through them one by one.
 //
-// Time: deadlines are counted by CLOCK_MONOTONIC, in microseconds, from the moment of the call. The
+// Time: deadlines are counted by CLOCK_BOOTTIME, in microseconds, from the moment of the call. The
 // wall clock is asked for MAYFLY_FLAG_EXPIRE_AT and for files only. Time goes on while the process
-// is stopped (SIGSTOP, a debugger) and keys whose time came meanwhile are gone when it goes on;
-// time stands still while the whole machine is suspended, so keys live longer by as much.
+// is stopped (SIGSTOP, a debugger) and while the whole machine is suspended: keys whose time came
+// meanwhile are gone when it goes on.
 //
 // Memory comes from malloc. Where none is left for a value over 64 KiB the call is refused; where
 // none is left for less than that the process is aborted, with a line on stderr.

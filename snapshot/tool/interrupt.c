@@ -5,6 +5,7 @@
 #include "snapshot/tool/interrupt.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -21,6 +22,7 @@ static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
 
 static void on_signal(int number)
 {
+    int interrupted_errno = errno;
     for (size_t i = 0; i < INTERRUPT_PATHS_MAX; i++) {
         // Pairs with the release in interrupt_guard.
         if (atomic_load_explicit(&guarded[i], memory_order_acquire))
@@ -28,6 +30,7 @@ static void on_signal(int number)
     }
     // SA_RESETHAND has put the default back: this ends the process once the handler returns.
     (void)raise(number);
+    errno = interrupted_errno;
 }
 
 static void catch_signals(void)

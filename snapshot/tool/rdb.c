@@ -109,6 +109,7 @@ static bool take_expiry(struct rdb *rdb, size_t bytes, struct entry *entry)
 static bool skip_module_aux(struct rdb *rdb)
 {
     uint64_t ignored;
+    // Each call takes the next one. NOLINTNEXTLINE(misc-redundant-expression)
     return rdb_take_length(rdb, &ignored) && rdb_take_length(rdb, &ignored) &&
            rdb_take_length(rdb, &ignored) && rdb_skip_module(rdb);
 }
@@ -155,6 +156,7 @@ static bool take_part(struct rdb *rdb, uint8_t opcode, struct entry *entry)
     case OPCODE_AUX:
         return take_aux(rdb);
     case OPCODE_RESIZE_DB:
+        // Each call takes the next one. NOLINTNEXTLINE(misc-redundant-expression)
         return rdb_take_length(rdb, &ignored) && rdb_take_length(rdb, &ignored);
     case OPCODE_EXPIRE_MS:
         return take_expiry(rdb, 8, entry);

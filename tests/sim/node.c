@@ -416,6 +416,21 @@ static void hand_over(struct sim_node *node)
     }
 }
 
+// As in the server: with leases a node lives as long as it asks, and it asks whom it hears.
+static bool may_ask(const struct sim_node *node, const struct sim_peer *peer, uint64_t now_us)
+{
+    const struct sim_plan *plan = &node->sim->plan;
+    return plan->leases && !node->disk.blocked && peer->heard_us != 0 &&
+           now_us - peer->heard_us <= plan->silence_us;
+}
+
+static bool is_silent(const struct sim_node *node, const struct sim_peer *peer, uint64_t now_us)
+{
+    const struct sim_plan *plan = &node->sim->plan;
+    uint64_t alive_us = plan->leases ? peer->asked_us : peer->heard_us;
+    return now_us - alive_us > plan->silence_us;
+}
+
 void sim_node_heartbeat(struct sim_node *node)
 {
     uint64_t now_us = sim_node_mono_us(node);
@@ -423,9 +438,13 @@ void sim_node_heartbeat(struct sim_node *node)
         struct sim_peer *peer = &node->peers[i];
         if (i == node->index)
             continue;
-        sim_network_beat(node->sim, node->index, i, node->sim->plan.leases && !node->disk.blocked);
+        sim_network_beat(node->sim, node->index, i, may_ask(node, peer, now_us));
         sim_copies_tell(node, i);
-        if (!peer->silent && now_us - peer->heard_us > node->sim->plan.silence_us) {
+        bool silent = is_silent(node, peer, now_us);
+        bool heard = now_us - peer->heard_us <= node->sim->plan.silence_us;
+        bool fell_silent = silent && !heard && peer->speaks; // it may have been followed again
+        peer->speaks = heard;
+        if ((silent && !peer->silent) || fell_silent) {
             peer->silent = true;
             suspect(node, i);
         }
@@ -458,6 +477,7 @@ static bool take_lease(struct sim_node *node, const struct sim_frame *frame)
     if (frame->echo_token != 0 && frame->echo_life == node->life)
         mf_lease_held(lease, frame->echo_token, frame->echo_us, lease_us);
     if (frame->asks) {
+        peer->asked_us = now_us;
         uint64_t granted = mf_lease_grant(lease, now_us, lease_us);
         if (granted != 0 && frame->mono_us > peer->echo_us) {
             peer->echo_us = frame->mono_us;
@@ -477,12 +497,13 @@ static bool hear(struct sim_node *node, const struct sim_frame *frame)
     if (frame->from_life < peer->life)
         return false;
     bool restarted = peer->life != 0 && frame->from_life != peer->life;
-    bool greets = peer->silent || peer->fresh || frame->from_life != peer->life;
+    bool lives = !node->sim->plan.leases || frame->asks;
+    bool greets = (peer->silent && lives) || peer->fresh || frame->from_life != peer->life;
     if (frame->from_life != peer->life)
         *peer = (struct sim_peer){.life = frame->from_life};
     peer->incarnation = frame->incarnation;
     peer->heard_us = now_us;
-    peer->silent = false;
+    peer->silent = peer->silent && !lives;
     peer->fresh = false;
     bool seen = !frame->lags || peer->reading_us == 0;
     if (seen && frame->mono_us > peer->reading_us) {

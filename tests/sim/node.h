@@ -31,11 +31,13 @@ struct sim_left {
 // What a node knows of another.
 struct sim_peer {
     uint32_t life;          // of the process last heard of; 0 = none
-    uint64_t heard_us;      // our clock
+    uint64_t heard_us;      // our clock; 0 = not yet
+    uint64_t asked_us;      // when it asked for its lease last, likewise
     uint64_t incarnation;   // of its memory
     uint64_t reading_us;    // its clock in its last frame ...
     uint64_t reading_at_us; // ... and ours then
     bool silent;            // said to be suspect
+    bool speaks;            // has been heard of late, whatever it says
     bool fresh;             // the link is new
     uint64_t echo_us;       // the newest frame of that process that asked for the lease: its clock
     uint64_t echo_token;    // ... and the grant's token

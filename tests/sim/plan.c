@@ -168,6 +168,13 @@ static void draw_holds(struct sim_plan *plan)
         plan->hold_us = PICK(&rand, 50, 200, 1000) * MS;
 }
 
+// The same.
+static void draw_work(struct sim_plan *plan)
+{
+    struct mf_rand rand = {.state = plan->seed ^ 0x776f726b};
+    plan->replica.built_bytes = PICK(&rand, 1, 100, 1000, 1 << 20);
+}
+
 // Leaving out. What is not there reads 0, in every field.
 
 struct aspect {
@@ -333,6 +340,7 @@ void sim_plan_draw(struct sim_plan *plan, uint64_t seed, const struct sim_limits
     plan->left_behind = sim_chance(&rand, 300);
     draw_aims(plan, &rand);
     draw_holds(plan);
+    draw_work(plan);
     if (limits->lose != 0)
         only_lose(plan, limits->lose);
     if (limits->power_loss)

@@ -267,6 +267,7 @@ static inline void open_lagging_scene(struct scene *scene, uint64_t mono_lag_us)
                       .learn_bytes = 1 << 20},
             .expire_batch = 2,
             .batch_bytes = 1 << 16,
+            .built_bytes = 1 << 20,
             .mark_interval_us = SECOND_US,
             .tag_seed = (uint64_t)id << 32,
             .pending_ops_max = 100,

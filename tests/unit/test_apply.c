@@ -124,9 +124,8 @@ static void send_each_way(struct reach *r, const struct mf_command *command)
 static void send_op(struct reach *r, enum mf_opcode op)
 {
     const struct mf_command_row *row = mf_command_row(op);
-    bool key =
-        row->params[0] == MF_PARAM_KEY || row->params[0] == MF_PARAM_BOTH || mf_command_splits(row);
-    bool value = row->params[1] == MF_PARAM_VALUE || row->params[0] == MF_PARAM_PAIRS;
+    bool key = row->keys != MF_KEYS_NONE;
+    bool value = row->values;
     struct mf_buf body = {0};
     struct mf_command command = {.op = op,
                                  .limit = (row->traits & MF_HAS_LIMIT) != 0 ? LIMIT : 0,
@@ -136,7 +135,7 @@ static void send_op(struct reach *r, enum mf_opcode op)
     command.one.value = mf_bytes_str(value ? "12345678" : "");
     struct mf_item both[2] = {command.one, {.key = mf_bytes_str("l")}};
     command.items = both;
-    if (row->params[0] == MF_PARAM_BOTH)
+    if (row->keys == MF_KEYS_TWO)
         command.item_count = 2;
     if (op == MF_OP_TXN || op == MF_OP_TXN_READ)
         command.body = body_of(&body, NULL);

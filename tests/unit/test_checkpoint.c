@@ -4,6 +4,7 @@
 
 #include "consensus/paxos.h"
 #include "server/checkpoint.h"
+#include "server/checkpoint_room.h"
 
 #define SHARDS 4u
 #define SHARD 2u
@@ -246,6 +247,50 @@ static void a_checkpoint_is_worth_it_after_a_fixed_growth_or_half_of_the_shard(v
     assert_int_equal(mf_checkpoint_growth_max(1000, 5000), 2500);
 }
 
+#define MIB (UINT64_C(1) << 20)
+#define GIB (UINT64_C(1) << 30)
+
+static void a_disk_that_runs_low_is_worth_a_checkpoint_where_that_makes_room(void **state)
+{
+    (void)state;
+    // One stream unless said otherwise, segments of 16 MiB: two of them are to be free.
+    const struct {
+        const char *what;
+        struct mf_checkpoint_room room;
+        enum mf_room judged;
+    } cases[] = {
+        {"a large disk", {100 * GIB, 10 * GIB, 1, 16 * MIB, GIB, GIB}, MF_ROOM_ENOUGH},
+        {"room for two segments", {32 * MIB, 100 * MIB, 1, 16 * MIB, 0, 0}, MF_ROOM_ENOUGH},
+        {"a byte less", {32 * MIB - 1, 100 * MIB, 1, 16 * MIB, 0, 0}, MF_ROOM_CUT},
+        {"a full disk", {0, 100 * MIB, 1, 16 * MIB, 0, 0}, MF_ROOM_CUT},
+        {"only the file in use", {0, 16 * MIB, 1, 16 * MIB, 0, 0}, MF_ROOM_LOW},
+        {"and part of another", {0, 32 * MIB - 1, 1, 16 * MIB, 0, 0}, MF_ROOM_LOW},
+        {"and another", {0, 32 * MIB, 1, 16 * MIB, 0, 0}, MF_ROOM_CUT},
+        {"less log than files in use", {0, 16 * MIB, 4, 16 * MIB, 0, 0}, MF_ROOM_LOW},
+        {"two for each of four", {128 * MIB - 1, 80 * MIB, 4, 16 * MIB, 0, 0}, MF_ROOM_CUT},
+        {"four have enough", {128 * MIB, 80 * MIB, 4, 16 * MIB, 0, 0}, MF_ROOM_ENOUGH},
+        // 32 MiB, 512 MiB for the largest, 128 MiB that the log grows by until it is worth it.
+        {"large shards", {672 * MIB, GIB, 1, 16 * MIB, GIB, 512 * MIB}, MF_ROOM_ENOUGH},
+        {"large shards, low", {671 * MIB, GIB, 1, 16 * MIB, GIB, 512 * MIB}, MF_ROOM_CUT},
+        {"not worth it yet", {600 * MIB, 143 * MIB, 1, 16 * MIB, GIB, 512 * MIB}, MF_ROOM_LOW},
+        {"worth it", {600 * MIB, 144 * MIB, 1, 16 * MIB, GIB, 512 * MIB}, MF_ROOM_CUT},
+        {"others fill it", {0, 80 * MIB, 1, 16 * MIB, 100 * GIB, GIB}, MF_ROOM_LOW},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        if (mf_checkpoint_room_judge(&cases[i].room) != cases[i].judged)
+            fail_msg("%s", cases[i].what);
+    }
+}
+
+static void a_checkpoint_takes_no_more_than_its_shard_or_the_last_one_and_the_log(void **state)
+{
+    (void)state;
+    assert_int_equal(mf_checkpoint_room_file(1000, 0, 10), 1000); // none is there
+    assert_int_equal(mf_checkpoint_room_file(1000, 200, 300), 500);
+    assert_int_equal(mf_checkpoint_room_file(1000, 200, 3000), 1000);
+    assert_int_equal(mf_checkpoint_room_file(0, 200, 300), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_folder, remove_folder)
 
 int main(void)
@@ -257,6 +302,8 @@ int main(void)
         TEST(a_start_removes_what_was_not_finished_and_without_a_log_everything),
         cmocka_unit_test(a_tail_is_bounded_by_entries_and_by_bytes),
         cmocka_unit_test(a_checkpoint_is_worth_it_after_a_fixed_growth_or_half_of_the_shard),
+        cmocka_unit_test(a_disk_that_runs_low_is_worth_a_checkpoint_where_that_makes_room),
+        cmocka_unit_test(a_checkpoint_takes_no_more_than_its_shard_or_the_last_one_and_the_log),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

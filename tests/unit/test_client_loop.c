@@ -8,14 +8,24 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
 
 #include <cmocka.h>
 
 #include "fake_node.h"
 #include "mayfly/client.h"
+#include "rpc/client_internal.h"
 
 // Only a test that fails waits so long.
 #define LONG_MS 20000
+
+static struct mayfly_client *client_with(const struct mayfly_client_options *options)
+{
+    struct mayfly_client *client = mayfly_client_new(options, NULL, 0);
+    assert_non_null(client);
+    return client;
+}
 
 static struct mayfly_client *client_of(const char *first, const char *second, uint32_t timeout_ms)
 {
@@ -23,9 +33,7 @@ static struct mayfly_client *client_of(const char *first, const char *second, ui
     snprintf(endpoints, sizeof endpoints, "%s%s%s", first, second != NULL ? "," : "",
              second != NULL ? second : "");
     struct mayfly_client_options options = {.endpoints = endpoints, .timeout_ms = timeout_ms};
-    struct mayfly_client *client = mayfly_client_new(&options, NULL, 0);
-    assert_non_null(client);
-    return client;
+    return client_with(&options);
 }
 
 struct tally {
@@ -33,7 +41,8 @@ struct tally {
     int fd; // asked for once, as a loop does; -1 before
     int done;
     int failed;
-    int again; // so many more are submitted from the callback
+    int again;                 // so many more are submitted from the callback ...
+    struct mayfly_bytes value; // ... with this value, or the key for one
     enum mayfly_err err;
 };
 
@@ -62,18 +71,23 @@ static void count_done(void *cookie, const struct mayfly_reply *reply)
 static void submit_set(struct tally *tally)
 {
     struct mayfly_bytes key = mayfly_str("k");
+    const struct mayfly_bytes *value = tally->value.len > 0 ? &tally->value : &key;
     struct mayfly_request set = {
-        .method = MAYFLY_METHOD_SET, .keys = &key, .values = &key, .count = 1};
+        .method = MAYFLY_METHOD_SET, .keys = &key, .values = value, .count = 1};
     assert_int_equal(mayfly_submit(tally->client, &set, count_done, tally), MAYFLY_OK);
+}
+
+static void run_once(struct tally *tally)
+{
+    assert_true(is_readable(tally, LONG_MS));
+    (void)mayfly_poll(tally->client, 0);
 }
 
 // What a loop does, until so many callbacks have run.
 static void run_until(struct tally *tally, int done)
 {
-    while (tally->done < done) {
-        assert_true(is_readable(tally, LONG_MS));
-        (void)mayfly_poll(tally->client, 0);
-    }
+    while (tally->done < done)
+        run_once(tally);
 }
 
 // What a loop does, until there is nothing more to do.
@@ -168,6 +182,61 @@ static void a_submit_from_a_callback_wakes_the_loop(void **state)
     fake_store_free(&script.store);
 }
 
+static void a_submit_from_a_callback_is_sent_by_the_poll_that_runs_it(void **state)
+{
+    (void)state;
+    struct script script = {0};
+    struct fake_node *node = fake_node_start(play, &script, (struct fake_options){0});
+    // No clock wakes this loop while the node answers.
+    struct mayfly_client_options options = {
+        .endpoints = fake_node_endpoint(node), .timeout_ms = LONG_MS, .silence_ms = LONG_MS};
+    struct tally tally = {.fd = -1, .client = client_with(&options), .again = 1};
+    submit_set(&tally);
+    run_until(&tally, 1);
+    assert_true(is_readable(&tally, LONG_MS));
+    fake_lock();
+    assert_int_equal(script.requests, 2);
+    fake_unlock();
+    run_until(&tally, 2);
+    mayfly_client_free(tally.client);
+    fake_node_stop(node);
+    fake_store_free(&script.store);
+}
+
+static void a_submit_from_a_callback_that_does_not_fit_the_socket_goes_on_when_it_does(void **state)
+{
+    (void)state;
+    struct script script = {0};
+    struct fake_node *node = fake_node_start(play, &script, (struct fake_options){0});
+    struct mayfly_client_options options = {
+        .endpoints = fake_node_endpoint(node), .timeout_ms = LONG_MS, .silence_ms = LONG_MS};
+    struct tally tally = {.fd = -1, .client = client_with(&options)};
+    submit_set(&tally);
+    run_until(&tally, 1);
+    int little = 4096;
+    assert_int_equal(setsockopt(tally.client->links[0]->transport.fd, SOL_SOCKET, SO_SNDBUF,
+                                &little, sizeof little),
+                     0);
+    size_t much = 4u << 20;
+    char *text = calloc(1, much);
+    tally.again = 1;
+    submit_set(&tally);
+    tally.value = (struct mayfly_bytes){.data = text, .len = much};
+    bool was_full = false;
+    while (tally.done < 3) {
+        run_once(&tally);
+        const struct mf_link *link = tally.client->links[0];
+        was_full = was_full || link->full;
+        assert_true(!link->full || (link->interest & EPOLLOUT) != 0);
+    }
+    assert_true(was_full);
+    assert_int_equal(tally.failed, 0);
+    mayfly_client_free(tally.client);
+    fake_node_stop(node);
+    fake_store_free(&script.store);
+    free(text);
+}
+
 static void retries_and_deadlines_wake_the_loop(void **state)
 {
     (void)state;
@@ -180,9 +249,13 @@ static void retries_and_deadlines_wake_the_loop(void **state)
     fake_lock();
     script.silent = true;
     fake_unlock();
-    mayfly_client_set_timeout(tally.client, 30);
-    submit_set(&tally);
-    run_until(&tally, 2);
+    // This thread may stand still for so long that nothing is sent in time.
+    tally.err = MAYFLY_ERR_UNREACHABLE;
+    for (uint32_t ms = 30; tally.err == MAYFLY_ERR_UNREACHABLE && ms < LONG_MS; ms *= 2) {
+        mayfly_client_set_timeout(tally.client, ms);
+        submit_set(&tally);
+        run_until(&tally, tally.done + 1);
+    }
     assert_int_equal(tally.err, MAYFLY_ERR_TIMEOUT);
     mayfly_client_free(tally.client);
     fake_node_stop(node);
@@ -232,6 +305,9 @@ int main(void)
         cmocka_unit_test(it_is_readable_after_a_submit_and_not_when_all_is_done),
         cmocka_unit_test(what_was_submitted_before_anybody_asked_is_to_be_done),
         cmocka_unit_test(a_submit_from_a_callback_wakes_the_loop),
+        cmocka_unit_test(a_submit_from_a_callback_is_sent_by_the_poll_that_runs_it),
+        cmocka_unit_test(
+            a_submit_from_a_callback_that_does_not_fit_the_socket_goes_on_when_it_does),
         cmocka_unit_test(retries_and_deadlines_wake_the_loop),
         cmocka_unit_test(without_any_node_the_loop_is_woken_for_the_deadline),
         cmocka_unit_test(a_node_that_dies_is_left_without_a_call_from_outside),

@@ -124,8 +124,10 @@ static void nothing_given_is_one_node_in_memory_on_the_default_ports(void **stat
     assert_int_equal(config.request_bytes_max, 128 * 1024 * 1024);
     assert_int_equal(config.clients_max, 10000);
     assert_int_equal(config.idle_timeout_s, 0);
+    assert_int_equal(config.stall_timeout_s, 60);
     assert_int_equal(config.request_timeout_ms, 5000);
     assert_string_equal(config.password, "");
+    assert_int_equal(config.open, 0);
     assert_string_equal(config.tls_cert, "");
     assert_int_equal(config.heartbeat_ms, 50);
     assert_int_equal(config.lease_ms, 500);
@@ -161,8 +163,8 @@ static const char every_key[] =
     "[durability]\nmode = os\n"
     "[memory]\nmax_bytes = 4gb\neviction = allkeys-lru\n"
     "[limits]\nmax_key = 1kb\nmax_value = 2MB\nmax_request = 3Mb\nmax_clients = 7\n"
-    "idle_timeout = 60\nrequest_timeout = 1\n"
-    "[security]\npassword = ann:x,bob:y\n"
+    "idle_timeout = 60\nstall_timeout = 9\nrequest_timeout = 1\n"
+    "[security]\npassword = ann:x,bob:y\nopen = yes\n"
     "[consensus]\nheartbeat_ms = 10\nlease_ms = 40\n"
     "[snapshot]\ndir = /backup\ninterval_s = 3600\nkeep = 24\n"
     "[log]\nlevel = trace\nformat = json\n";
@@ -199,8 +201,10 @@ static void every_key_reaches_its_field(void **state)
     assert_int_equal(config.request_bytes_max, 3 * 1024 * 1024);
     assert_int_equal(config.clients_max, 7);
     assert_int_equal(config.idle_timeout_s, 60);
+    assert_int_equal(config.stall_timeout_s, 9);
     assert_int_equal(config.request_timeout_ms, 1);
     assert_string_equal(config.password, "ann:x,bob:y");
+    assert_int_equal(config.open, 1);
     assert_int_equal(config.heartbeat_ms, 10);
     assert_int_equal(config.lease_ms, 40);
     assert_string_equal(config.snapshot_dir, "/backup");
@@ -484,12 +488,13 @@ static void the_peer_address_comes_from_the_list_unless_it_is_given(void **state
 {
     (void)state;
     // One that is to be added to others.
+    check_loads(load_flags(FLAGS("--cluster.nodes=2=a:1,3=b:1", "--node.id=4", "--listen.peer=c:1",
+                                 "--cluster.secret=s")));
     check_loads(
-        load_flags(FLAGS("--cluster.nodes=2=a:1,3=b:1", "--node.id=4", "--listen.peer=c:1")));
-    check_loads(load_flags(FLAGS("--cluster.nodes=1=a:1,2=b:2", "--node.id=2")));
+        load_flags(FLAGS("--cluster.nodes=1=a:1,2=b:2", "--node.id=2", "--cluster.secret=s")));
     assert_string_equal(config.peer, "b:2");
-    check_loads(
-        load_flags(FLAGS("--cluster.nodes=1=a:1,2=b:2", "--node.id=2", "--listen.peer=0.0.0.0:2")));
+    check_loads(load_flags(FLAGS("--cluster.nodes=1=a:1,2=b:2", "--node.id=2", "--cluster.secret=s",
+                                 "--listen.peer=0.0.0.0:2")));
     assert_string_equal(config.peer, "0.0.0.0:2");
     assert_string_equal(config.nodes[1].peer, "b:2");
     check_loads(load_flags(FLAGS("--node.id=5", "--listen.peer=127.0.0.1:0")));
@@ -498,14 +503,81 @@ static void the_peer_address_comes_from_the_list_unless_it_is_given(void **state
     assert_string_equal(config.nodes[0].peer, "127.0.0.1:0");
 }
 
+static void a_port_for_others_asks_for_something_unless_told_not_to(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *flag;
+        const char *guard;
+        const char *expected;
+    } cases[] = {
+        {"--listen.rpc=0.0.0.0:1", "--security.password=x",
+         "0.0.0.0:1: expected a security.password"},
+        {"--listen.rpc=10.0.0.1:1", "--security.password=x",
+         "10.0.0.1:1: expected a security.password"},
+        {"--listen.rpc=[::]:1", "--security.password=a:x", "[::]:1: expected a security.password"},
+        {"--listen.resp=db:1", "--security.password=x", "db:1: expected a security.password"},
+        {"--listen.resp=127.example:1", "--security.password=x",
+         "127.example:1: expected a security.password"},
+        {"--listen.resp_cluster=1.2.3.4:1", "--security.password=x",
+         "1.2.3.4:1: expected a security.password"},
+        {"--listen.peer=0.0.0.0:1", "--cluster.secret=x", "0.0.0.0:1: expected a cluster.secret"},
+        {"--cluster.nodes=1=db:1", "--cluster.secret=x", "db:1: expected a cluster.secret"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char expected[256];
+        snprintf(expected, sizeof(expected),
+                 "%.*s = %s: other machines reach %s, or "
+                 "security.open = yes",
+                 (int)strcspn(cases[i].flag, "="), cases[i].flag, strchr(cases[i].flag, '=') + 1,
+                 cases[i].expected);
+        check_refused(load_flags(FLAGS(cases[i].flag)), expected);
+        bool peers = strstr(cases[i].guard, "secret") != NULL; // the one does not do for the other
+        check_refused(load_flags(FLAGS(cases[i].flag,
+                                       peers ? "--security.password=x" : "--cluster.secret=x")),
+                      expected);
+        check_loads(load_flags(FLAGS(cases[i].flag, cases[i].guard)));
+        check_loads(load_flags(FLAGS(cases[i].flag, "--security.open=yes")));
+    }
+    static const char *const local[] = {"--listen.rpc=127.0.0.1:1",
+                                        "--listen.resp=127.9.8.7:1",
+                                        "--listen.resp_cluster=[::1]:1",
+                                        "--listen.rpc=localhost:1",
+                                        "--listen.rpc=",
+                                        "--listen.peer=127.0.0.1:1"};
+    for (size_t i = 0; i < sizeof(local) / sizeof(local[0]); i++)
+        check_loads(load_flags(FLAGS(local[i])));
+}
+
+static void passwords_that_let_anybody_in_are_refused(void **state)
+{
+    (void)state;
+    static const char *const wrong[] = {":",        ":x",       "ada:",      "ada:,bob:y",
+                                        "ada:x,:y", "ada:x, :", "ada:x,bob", "x,ada:y"};
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        char flag[64];
+        snprintf(flag, sizeof(flag), "--security.password=%s", wrong[i]);
+        check_refused(load_flags(FLAGS(flag, "--check-config")),
+                      "--security.password = (hidden): expected one password, or user:password, "
+                      "user:password, ...");
+    }
+    static const char *const right[] = {"", "x", "x,y", "ada:x", "ada:x,bob:y", "ada:x, bob:y:z,"};
+    for (size_t i = 0; i < sizeof(right) / sizeof(right[0]); i++) {
+        char flag[64];
+        snprintf(flag, sizeof(flag), "--security.password=%s", right[i]);
+        check_loads(load_flags(FLAGS(flag)));
+    }
+}
+
 static void copies_are_three_where_there_are_three_nodes(void **state)
 {
     (void)state;
-    check_loads(load_flags(FLAGS("--cluster.nodes=1=a:1,2=a:2")));
+    check_loads(load_flags(FLAGS("--cluster.nodes=1=a:1,2=a:2", "--cluster.secret=s")));
     assert_int_equal(config.replicas, 1);
-    check_loads(load_flags(FLAGS("--cluster.nodes=1=a:1,2=a:2,3=a:3")));
+    check_loads(load_flags(FLAGS("--cluster.nodes=1=a:1,2=a:2,3=a:3", "--cluster.secret=s")));
     assert_int_equal(config.replicas, 3);
-    check_loads(load_flags(FLAGS("--cluster.nodes=1=a:1,2=a:2,3=a:3,4=a:4,5=a:5")));
+    check_loads(
+        load_flags(FLAGS("--cluster.nodes=1=a:1,2=a:2,3=a:3,4=a:4,5=a:5", "--cluster.secret=s")));
     assert_int_equal(config.replicas, 3);
     check_loads(load_flags(FLAGS("--cluster.replicas=7")));
     assert_int_equal(config.replicas, 7);
@@ -679,6 +751,8 @@ int main(void)
         cmocka_unit_test(a_short_message_buffer_is_never_overrun),
         cmocka_unit_test(this_node_must_be_in_the_list),
         cmocka_unit_test(the_peer_address_comes_from_the_list_unless_it_is_given),
+        cmocka_unit_test(a_port_for_others_asks_for_something_unless_told_not_to),
+        cmocka_unit_test(passwords_that_let_anybody_in_are_refused),
         cmocka_unit_test(copies_are_three_where_there_are_three_nodes),
         cmocka_unit_test(sixty_four_nodes_fit_and_sixty_five_do_not),
         cmocka_unit_test(two_listeners_on_one_address_are_refused),

@@ -30,20 +30,41 @@ static void crc16_gives_the_published_values(void **state)
     assert_int_equal(mf_crc16(mf_bytes_str("somekey")) % 16384, 11058);
 }
 
-// Bit by bit, as the polynomial says, beside the table: every byte in every state it can meet.
+// Bit by bit, as the polynomial says, beside the tables.
+static uint16_t divide(const uint8_t *bytes, size_t len)
+{
+    uint32_t crc = 0;
+    for (size_t i = 0; i < len; i++) {
+        crc ^= (uint32_t)bytes[i] << 8;
+        for (int bit = 0; bit < 8; bit++)
+            crc = (crc & 0x8000) != 0 ? ((crc << 1) ^ 0x1021) & 0xffff : crc << 1;
+    }
+    return (uint16_t)crc;
+}
+
+// Every byte in every state it can meet.
 static void crc16_equals_the_division_bit_by_bit(void **state)
 {
     (void)state;
     for (uint32_t first = 0; first < 256; first++) {
         for (uint32_t second = 0; second < 256; second++) {
             const uint8_t bytes[2] = {(uint8_t)first, (uint8_t)second};
-            uint32_t crc = 0;
-            for (size_t i = 0; i < 2; i++) {
-                crc ^= (uint32_t)bytes[i] << 8;
-                for (int bit = 0; bit < 8; bit++)
-                    crc = (crc & 0x8000) != 0 ? ((crc << 1) ^ 0x1021) & 0xffff : crc << 1;
+            assert_int_equal(mf_crc16(mf_bytes_of(bytes, 2)), divide(bytes, 2));
+        }
+    }
+}
+
+// Every byte at every place of the four that are taken together, and behind them.
+static void crc16_takes_four_bytes_together(void **state)
+{
+    (void)state;
+    for (size_t len = 3; len <= 9; len++) {
+        for (size_t at = 0; at < len; at++) {
+            for (uint32_t value = 0; value < 256; value++) {
+                uint8_t bytes[9] = {0x31, 0xa7, 0x00, 0xff, 0x5c, 0x80, 0x13, 0xe4, 0x7f};
+                bytes[at] = (uint8_t)value;
+                assert_int_equal(mf_crc16(mf_bytes_of(bytes, len)), divide(bytes, len));
             }
-            assert_int_equal(mf_crc16(mf_bytes_of(bytes, 2)), crc);
         }
     }
 }
@@ -99,6 +120,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(crc16_gives_the_published_values),
         cmocka_unit_test(crc16_equals_the_division_bit_by_bit),
+        cmocka_unit_test(crc16_takes_four_bytes_together),
         cmocka_unit_test(crc16_takes_bytes_above_127),
         cmocka_unit_test(hash64_depends_on_the_bytes_and_on_the_seed),
         cmocka_unit_test(hash64_of_nothing_is_xxh3s),

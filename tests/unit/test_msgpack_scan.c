@@ -386,6 +386,28 @@ static void every_other_type_becomes_its_token(void **state)
     assert_int_equal(first_token("\x87", 1).type, MF_MP_MAP);
 }
 
+static void every_count_that_fits_the_first_byte_is_read_from_it(void **state)
+{
+    (void)state;
+    uint8_t bytes[32] = {0};
+    for (uint8_t count = 0; count < 32; count++) {
+        bytes[0] = (uint8_t)(0xa0 | count);
+        struct mf_msgpack_token token = first_token((const char *)bytes, count + 1u);
+        assert_int_equal(token.type, MF_MP_STR);
+        assert_int_equal(token.bytes.len, count);
+        assert_int_equal(scan_both_ways(mf_bytes_of(bytes, count + 1u), NO_LIMIT).size, count + 1u);
+    }
+    for (uint8_t count = 0; count < 16; count++) {
+        bytes[0] = (uint8_t)(0x90 | count);
+        assert_int_equal(first_token((const char *)bytes, 1).count, count);
+        assert_int_equal(scan_both_ways(mf_bytes_of(bytes, count + 1u), NO_LIMIT).size, count + 1u);
+        bytes[0] = (uint8_t)(0x80 | count);
+        assert_int_equal(first_token((const char *)bytes, 1).count, count);
+        assert_int_equal(scan_both_ways(mf_bytes_of(bytes, 2u * count + 1u), NO_LIMIT).size,
+                         2u * count + 1u);
+    }
+}
+
 static void the_cursor_stops_at_the_end_of_what_there_is(void **state)
 {
     (void)state;
@@ -436,6 +458,7 @@ int main(void)
         cmocka_unit_test(a_finished_scan_is_ready_for_the_next_object),
         cmocka_unit_test(integers_of_every_width_mean_what_they_say),
         cmocka_unit_test(every_other_type_becomes_its_token),
+        cmocka_unit_test(every_count_that_fits_the_first_byte_is_read_from_it),
         cmocka_unit_test(the_cursor_stops_at_the_end_of_what_there_is),
         cmocka_unit_test(passing_over_an_object_lands_behind_it),
     };

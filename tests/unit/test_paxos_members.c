@@ -320,6 +320,7 @@ static void candidate_that_answers_its_leader_stops_asking(void **state)
     take(&scene, 2, true);
     assert_int_equal(mf_paxos_role(scene.core[2]), MF_CANDIDATE);
     mf_ballot_t asked_for = take_questions(&scene, 2);
+    mf_paxos_peer_up(scene.core[2], &env, (struct mf_acceptor){1, 1});
     uint64_t ticket;
     assert_int_equal(mf_paxos_read(scene.core[1], &env, &ticket), MF_OK);
     take(&scene, 1, true);

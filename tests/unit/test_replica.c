@@ -81,6 +81,36 @@ static void key_dies_at_its_deadline_at_one_log_position_everywhere(void **state
     close_scene(&scene);
 }
 
+// Node 1 reads by a quorum round and nothing else: probes out, and acknowledgements in that are so
+// long on their way. The op is the caller's.
+static struct mf_op *read_by_round(struct scene *scene, const struct mf_command *command,
+                                   uint64_t way_us)
+{
+    struct mf_op *op = mf_op_new(0, command);
+    op->deadline_us = scene->now_us + way_us + SECOND_US;
+    struct mf_replica_env env = env_of(scene);
+    mf_replica_submit(scene->actors[1].replica, &env, op);
+    flush(&scene->actors[1]);
+    uint32_t round = scene->mail_count;
+    for (uint32_t i = 0; i < round; i++) {
+        if (scene->mail[i].msg.type != MF_PAXOS_READ_PROBE)
+            continue;
+        struct actor *to = &scene->actors[scene->mail[i].msg.to];
+        mf_replica_receive(to->replica, &env, &scene->mail[i].msg, scene->mail[i].mono_us);
+        flush(to);
+    }
+    scene->now_us += way_us;
+    env = env_of(scene);
+    for (uint32_t i = round; i < scene->mail_count; i++) {
+        if (scene->mail[i].msg.type != MF_PAXOS_READ_ACK)
+            continue;
+        mf_replica_receive(scene->actors[1].replica, &env, &scene->mail[i].msg,
+                           scene->mail[i].mono_us);
+    }
+    flush(&scene->actors[1]);
+    return op;
+}
+
 // Without the wait, the next leader, whose clock runs a message delay behind, could show the key
 // again.
 static void death_is_not_shown_before_an_entry_has_reached_it(void **state)
@@ -94,34 +124,37 @@ static void death_is_not_shown_before_an_entry_has_reached_it(void **state)
     struct mf_command command = {.op = MF_OP_GET, .item_count = 1};
     command.one.key = mf_bytes_str("k");
     command.items = &command.one;
-    struct mf_op *op = mf_op_new(0, &command);
-    op->deadline_us = scene.now_us + SECOND_US;
-    struct mf_replica_env env = env_of(&scene);
-    mf_replica_submit(scene.actors[1].replica, &env, op);
-    // The quorum round alone: probes out, acknowledgements in, but no entry is chosen.
     uint64_t applied = scene.actors[1].applied;
-    flush(&scene.actors[1]);
-    uint32_t round = scene.mail_count;
-    for (uint32_t i = 0; i < round; i++) {
-        if (scene.mail[i].msg.type != MF_PAXOS_READ_PROBE)
-            continue;
-        struct actor *to = &scene.actors[scene.mail[i].msg.to];
-        mf_replica_receive(to->replica, &env, &scene.mail[i].msg, scene.mail[i].mono_us);
-        flush(to);
-    }
-    for (uint32_t i = round; i < scene.mail_count; i++) {
-        if (scene.mail[i].msg.type != MF_PAXOS_READ_ACK)
-            continue;
-        mf_replica_receive(scene.actors[1].replica, &env, &scene.mail[i].msg,
-                           scene.mail[i].mono_us);
-    }
-    flush(&scene.actors[1]);
+    struct mf_op *op = read_by_round(&scene, &command, 0);
     assert_false(answered(op));
     assert_int_equal(scene.actors[1].applied, applied);
     settle(&scene);
     settle(&scene);
     assert_true(scene.actors[1].applied > applied);
     assert_got(op, NULL);
+    close_scene(&scene);
+}
+
+// While its answers were on their way another leader may have made the key immortal: what is left
+// of its time is told as of a moment of which the round can speak.
+static void what_is_left_is_told_as_of_before_the_round(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_scene(&scene);
+    assert_written(set(&scene, 1, "k", "v", 2000000));
+    struct mf_command command = {.op = MF_OP_TTL, .item_count = 1};
+    command.one.key = mf_bytes_str("k");
+    command.items = &command.one;
+    struct mf_op *quick = read_by_round(&scene, &command, 0);
+    struct mf_op *slow = read_by_round(&scene, &command, 1500000);
+    assert_int_equal(result_of(slow).integer, result_of(quick).integer);
+    mf_op_free(quick);
+    mf_op_free(slow);
+    struct mf_op *dead = read_by_round(&scene, &command, 600000);
+    assert_int_equal(result_of(dead).integer, 500);
+    mf_op_free(dead);
+    settle(&scene); // what is still in the mail
     close_scene(&scene);
 }
 
@@ -652,6 +685,7 @@ int main(void)
         cmocka_unit_test(clock_of_a_new_group_is_followed_from_its_first_moment),
         cmocka_unit_test(key_dies_at_its_deadline_at_one_log_position_everywhere),
         cmocka_unit_test(death_is_not_shown_before_an_entry_has_reached_it),
+        cmocka_unit_test(what_is_left_is_told_as_of_before_the_round),
         cmocka_unit_test(ttl_goes_on_through_a_change_of_leader),
         cmocka_unit_test(leader_that_restarts_on_another_machine_does_not_move_the_clock),
         cmocka_unit_test(absolute_expiry_is_turned_into_log_time_once),

@@ -157,6 +157,7 @@ static void open_node(struct node *node, enum mf_eviction eviction)
                       .learn_bytes = 1 << 20},
             .expire_batch = 100,
             .batch_bytes = 1 << 16,
+            .built_bytes = 1 << 20,
             .mark_interval_us = SECOND_US,
             .tag_seed = (uint64_t)i << 32,
             .pending_ops_max = 100,

@@ -161,6 +161,42 @@ static void a_whole_request_can_be_asked_for_again_elsewhere(void **state)
     mf_resp_free(&request);
 }
 
+// A look at what is next sees nothing that the parser would not find there.
+static void check_peek(struct mf_bytes input)
+{
+    uint8_t *copy = malloc(input.len > 0 ? input.len : 1);
+    if (input.len > 0)
+        memcpy(copy, input.data, input.len);
+    struct mf_bytes second;
+    size_t peeked = mf_resp_peek(mf_bytes_of(copy, input.len), &second);
+    struct mf_resp_request request = {0};
+    size_t size = 0;
+    enum mf_err err = mf_resp_parse(&request, mf_bytes_of(copy, input.len), &limits, &size);
+    if (peeked > 0) {
+        assert_int_equal(err, MF_OK);
+        assert_int_equal(peeked, size);
+        assert_int_equal(request.word_count, 2);
+        assert_true(mf_bytes_equal(second, request.words[1]));
+    }
+    mf_resp_free(&request);
+    free(copy);
+}
+
+static void a_look_at_the_next_request_agrees_with_the_parser(void **state)
+{
+    (void)state;
+    static const struct mf_bytes get = TEXT("*2\r\n$3\r\nGET\r\n$10\r\n0123456789\r\n*1");
+    struct mf_bytes second;
+    assert_int_equal(mf_resp_peek(get, &second), get.len - 2);
+    assert_int_equal(second.len, 10);
+    for (size_t len = 0; len < get.len; len++)
+        check_peek(mf_bytes_of(get.data, len));
+    for (size_t i = 0; i < sizeof(inputs) / sizeof(inputs[0]); i++) {
+        for (size_t len = 0; len <= inputs[i].bytes.len; len++)
+            check_peek(mf_bytes_of(inputs[i].bytes.data, len));
+    }
+}
+
 static void random_requests_in_random_pieces_are_what_was_sent(void **state)
 {
     (void)state;
@@ -372,6 +408,7 @@ int main(void)
         cmocka_unit_test(requests_mean_the_same_whole_and_in_every_two_pieces),
         cmocka_unit_test(requests_mean_the_same_byte_by_byte),
         cmocka_unit_test(a_whole_request_can_be_asked_for_again_elsewhere),
+        cmocka_unit_test(a_look_at_the_next_request_agrees_with_the_parser),
         cmocka_unit_test(random_requests_in_random_pieces_are_what_was_sent),
         cmocka_unit_test(headers_and_lines_without_an_end_are_refused_at_64_kib),
         cmocka_unit_test(a_stranger_is_kept_to_few_and_short_words),

@@ -377,6 +377,26 @@ static void a_full_disk_that_has_room_when_a_segment_is_needed_stops_nothing(voi
     remove_folder(folder.path);
 }
 
+static void a_log_begins_where_there_is_hardly_room(void **state)
+{
+    (void)state;
+    struct folder folder = make_folder();
+    struct sink sink;
+    sink_init(&sink);
+    disk_reset();
+    disk_fail(PWRITE, 1, 1, ENOSPC); // a whole segment does not fit
+    struct mf_wal_config config = config_of(folder.path, 0, SEGMENT, &sink);
+    struct mf_wal *wal = open_on_fake(&config);
+    for (uint64_t slot = 1; slot <= 5; slot++)
+        assert_true(sink_wait(&sink, put_accept(wal, 0, slot, THREE_SECTORS)));
+    mf_wal_close(wal);
+    assert_int_equal(sink.blocks, 0);
+    assert_recovers(folder.path, 5);
+    assert_false(any_temporary(folder.path));
+    sink_free(&sink);
+    remove_folder(folder.path);
+}
+
 // The tries that come while nothing changes.
 static void wait_for_tries(enum call call, unsigned tries)
 {
@@ -590,6 +610,7 @@ int main(void)
         cmocka_unit_test(short_and_interrupted_writes_are_completed),
         cmocka_unit_test(nothing_is_durable_before_its_sync_and_one_sync_covers_all_that_gathered),
         cmocka_unit_test(a_failed_sync_is_not_tried_again),
+        cmocka_unit_test(a_log_begins_where_there_is_hardly_room),
         cmocka_unit_test(a_full_disk_that_has_room_when_a_segment_is_needed_stops_nothing),
         cmocka_unit_test(a_disk_that_stays_full_blocks_the_log_which_can_be_closed),
         cmocka_unit_test(a_full_disk_that_has_room_again_loses_nothing_and_keeps_the_order),

@@ -113,6 +113,23 @@ static void a_promise_in_the_file_itself_does_not_let_it_go(void **state)
     mf_wal_ledger_free(ledger);
 }
 
+// So that on a disk that is full a checkpoint is enough for older files to go.
+static void with_a_new_file_all_that_were_written_are_wanted_again(void **state)
+{
+    (void)state;
+    struct mf_wal_ledger *ledger = two_files();
+    assert_int_equal(mf_wal_ledger_restate_count(ledger), 0); // nothing that could be
+    restate(ledger, 0, 1);
+    mf_wal_ledger_file(ledger, 1, 1, SEGMENT);
+    restate(ledger, 1, 2); // another stream's
+    mf_wal_ledger_file(ledger, 0, 5, SEGMENT);
+    assert_int_equal(mf_wal_ledger_restate_count(ledger), 1);
+    assert_true(mf_wal_ledger_restate(ledger, 1));
+    mf_wal_ledger_file(ledger, 0, 5, SEGMENT + 1); // it has grown, and is no new one
+    assert_int_equal(mf_wal_ledger_restate_count(ledger), 0);
+    mf_wal_ledger_free(ledger);
+}
+
 // With another number of threads group 1 has moved from stream 1 to stream 0.
 static void files_of_a_former_stream_go_when_this_run_has_written_again(void **state)
 {
@@ -395,6 +412,7 @@ int main(void)
         cmocka_unit_test(a_group_that_begins_anew_needs_its_entries_again),
         cmocka_unit_test(a_file_stays_until_promise_and_mark_are_behind_it),
         cmocka_unit_test(a_promise_in_the_file_itself_does_not_let_it_go),
+        cmocka_unit_test(with_a_new_file_all_that_were_written_are_wanted_again),
         cmocka_unit_test(files_of_a_former_stream_go_when_this_run_has_written_again),
         cmocka_unit_test(a_crash_at_any_call_of_a_removal_loses_nothing_that_is_needed),
         cmocka_unit_test(files_of_a_former_thread_are_removed_by_the_one_that_is_left),

@@ -226,6 +226,16 @@ static void each_bit_of_a_recycled_file_is_judged_as_of_any_other(void **state)
     end(&log);
 }
 
+static size_t count_temporary(const struct log *log)
+{
+    size_t temporary = 0;
+    DIR *dir = opendir(log->folder.path);
+    for (const struct dirent *entry; (entry = readdir(dir)) != NULL;)
+        temporary += strstr(entry->d_name, ".tmp") != NULL;
+    closedir(dir);
+    return temporary;
+}
+
 static void no_more_than_two_files_are_kept_and_none_after_the_end(void **state)
 {
     (void)state;
@@ -234,17 +244,27 @@ static void no_more_than_two_files_are_kept_and_none_after_the_end(void **state)
     for (int i = 0; i < 40; i++)
         append(&log, 0);
     append(&log, log.slot);
-    size_t temporary = 0;
-    DIR *dir = opendir(log.folder.path);
-    for (const struct dirent *entry; (entry = readdir(dir)) != NULL;)
-        temporary += strstr(entry->d_name, ".tmp") != NULL;
-    closedir(dir);
-    assert_in_range(temporary, 1, 3); // two kept, and perhaps the next segment under way
+    assert_in_range(count_temporary(&log), 1, 3); // two kept, and perhaps the next one under way
     close_log(&log);
-    dir = opendir(log.folder.path);
-    for (const struct dirent *entry; (entry = readdir(dir)) != NULL;)
-        assert_null(strstr(entry->d_name, ".tmp"));
-    closedir(dir);
+    assert_int_equal(count_temporary(&log), 0);
+    end(&log);
+}
+
+static void no_file_is_kept_while_the_disk_runs_low(void **state)
+{
+    (void)state;
+    struct log log = begin();
+    open_log(&log);
+    for (int i = 0; i < 40; i++)
+        append(&log, 0);
+    mf_wal_ledger_low(log.ledger, true);
+    append(&log, log.slot);
+    assert_in_range(count_temporary(&log), 0, 1); // the next segment under way
+    mf_wal_ledger_low(log.ledger, false);
+    for (int i = 0; i < 10; i++)
+        append(&log, log.slot);
+    assert_in_range(count_temporary(&log), 1, 3);
+    close_log(&log);
     end(&log);
 }
 
@@ -257,6 +277,7 @@ int main(void)
         cmocka_unit_test(a_torn_write_to_a_recycled_file_drops_that_batch_and_no_other),
         cmocka_unit_test(each_bit_of_a_recycled_file_is_judged_as_of_any_other),
         cmocka_unit_test(no_more_than_two_files_are_kept_and_none_after_the_end),
+        cmocka_unit_test(no_file_is_kept_while_the_disk_runs_low),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
