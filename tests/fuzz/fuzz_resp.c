@@ -105,6 +105,15 @@ static void check_error(const struct mf_resp_ask *ask)
     mf_buf_free(&reply);
 }
 
+// A look at what is next sees nothing that the parser does not find there.
+static void check_peek(struct mf_bytes rest, const struct mf_resp_request *request, size_t length)
+{
+    struct mf_bytes second;
+    size_t peeked = mf_resp_peek(rest, &second);
+    must(peeked == 0 || (peeked == length && request->word_count == 2 &&
+                         mf_bytes_equal(second, request->words[1])));
+}
+
 static void understand(struct mf_resp_ask *ask, const struct mf_resp_request *request)
 {
     ask->words = request->words;
@@ -154,12 +163,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             must(strcmp(whole.message, pieces.message) == 0);
             check_refusal(&whole);
         }
+        must(err != MF_AGAIN || mf_resp_peek(rest, &(struct mf_bytes){0}) == 0);
         if (err != MF_OK)
             break;
         must(length == length_in_steps && length >= 1 && length <= rest.len);
         must(whole.word_count == pieces.word_count);
         for (uint32_t i = 0; i < whole.word_count; i++)
             must(mf_bytes_equal(whole.words[i], pieces.words[i]));
+        check_peek(rest, &whole, length);
         check_words(&whole, mf_bytes_of(rest.data, length));
         if (whole.word_count > 0)
             understand(&ask, &whole);

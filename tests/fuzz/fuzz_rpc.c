@@ -98,6 +98,17 @@ static void parse(struct mf_bytes message, struct mf_rpc_request *request)
     }
 }
 
+// A look at what is next sees nothing that the parser does not find there.
+static void check_peek(struct mf_bytes rest, const struct mf_rpc_request *request, size_t length)
+{
+    struct mf_bytes key;
+    size_t peeked = mf_rpc_peek(rest, &key);
+    must(peeked == 0 || peeked == length);
+    must(peeked == 0 || request->err != MF_OK ||
+         (request->method == MF_METHOD_COMMAND && request->command.op == MF_OP_GET &&
+          request->command.item_count == 1 && mf_bytes_equal(key, request->command.items[0].key)));
+}
+
 // Scans the message at the start of `rest` with `step` more bytes at a time.
 static enum mf_err scan_in_steps(struct mf_bytes rest, size_t step, size_t *size)
 {
@@ -124,12 +135,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         size_t length_in_steps = 0;
         enum mf_err err = mf_msgpack_scan(&whole, rest, REQUEST_BYTES_MAX, &length);
         must(scan_in_steps(rest, data[0] % 16u + 1, &length_in_steps) == err);
-        if (err != MF_OK)
+        if (err != MF_OK) {
+            must(mf_rpc_peek(rest, &(struct mf_bytes){0}) == 0);
             break;
+        }
         must(length == length_in_steps && length >= 1 && length <= rest.len);
         struct mf_msgpack_in in = {.reader = mf_reader_of(mf_bytes_of(rest.data, length))};
         must(mf_msgpack_pass(&in) == MF_OK && mf_reader_left(&in.reader) == 0);
         parse(mf_bytes_of(rest.data, length), &request);
+        check_peek(rest, &request, length);
         rest = mf_bytes_of(rest.data + length, rest.len - length);
     }
     mf_rpc_request_free(&request);
