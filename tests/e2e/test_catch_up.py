@@ -9,8 +9,10 @@ import time
 from mayfly_test.check import equal, true
 from mayfly_test.client import RpcError
 from mayfly_test.context import limit
+from mayfly_test.disk import Disk
 from mayfly_test.proxy import Network
 from mayfly_test.wait import wait_for
+from test_resp_cluster import in_place
 
 MIB = 1 << 20
 SHARDS = 2
@@ -21,10 +23,10 @@ LARGE_BYTES = 100_000
 
 
 def start(t, network=None):
-    cluster = t.cluster(3, shards=SHARDS, overrides={"node.threads": 2}, start=False)
+    cluster = t.cluster(3, shards=SHARDS, overrides={"node.threads": 2, **t.patience}, start=False)
     cluster.start_with(network.between if network else lambda node: None)
     cluster.wait_settled()
-    return cluster
+    return in_place(cluster)  # by nodes 1 and 2: no leader is moved later
 
 
 def firsts(node):
@@ -42,15 +44,20 @@ def installed(node):
 def write_large(t, node):
     with node.connect(timeout=60) as connection:
         for first in range(0, LARGE_KEYS, 10):
-            connection.call("mset", [[f"large {n}", t.rng.randbytes(LARGE_BYTES)]
-                                     for n in range(first, first + 10)])
+            write_all(connection, [[f"large {n}", t.rng.randbytes(LARGE_BYTES)]
+                                   for n in range(first, first + 10)])
+
+
+def write_all(connection, pairs):
+    """Also on a machine so slow that there is no leader for a while, or no answer in time."""
+    wait_for(lambda: connection.call("mset", pairs), TIMEOUT, "a write")
 
 
 def rewrite(node, megabytes):
     """Writes that much into the same few keys."""
     with node.connect(timeout=60) as connection:
         for turn in range(megabytes):
-            connection.call("mset", [[f"k{n}", b"%010d" % turn * 1000] for n in range(100)])
+            write_all(connection, [[f"k{n}", b"%010d" % turn * 1000] for n in range(100)])
 
 
 @contextlib.contextmanager
@@ -93,9 +100,15 @@ def leave_behind(cluster, away, load):
 
 
 def check_equal(cluster):
-    cluster.wait_equal(TIMEOUT)
-    hashes = [node.call("stats")["shard_hashes"] for node in cluster.nodes]
-    true(all(one == hashes[0] for one in hashes), f"the replicas differ: {hashes}")
+    def compared():
+        cluster.wait_equal(TIMEOUT)
+        hashes = [node.call("stats")["shard_hashes"] for node in cluster.nodes]
+        places = [[(shard, index) for shard, index, _ in one] for one in hashes]
+        if places != [places[0]] * len(places):
+            return False  # an entry came in between
+        true(all(one == hashes[0] for one in hashes), f"the replicas differ: {hashes}")
+        return True
+    wait_for(compared, TIMEOUT, "all nodes to be at the same entries")
 
 
 def arriving(node):
@@ -110,23 +123,41 @@ def arriving(node):
 def senders(others, shard):
     """The nodes that have begun to stream the shard's checkpoint, in their present run."""
     text = f"shard={shard}: streaming the checkpoint"
-    return [node for node in others if text in node.log_text().rpartition("=== start")[2]]
+
+    def begun():  # what a node logs is written a little later
+        return [node for node in others if text in node.log_text().rpartition("=== start")[2]]
+    return wait_for(begun, TIMEOUT, f"a node to say that it streams shard {shard}")
 
 
-def stop_in_the_middle(receiver):
+def hanging_disk(t, node):
+    """The node, to be started yet, writes the beginning of each file that others stream to it, and
+    then no more until the disk is well. None with a sanitizer, which has to be preloaded first."""
+    if t.sanitized:
+        return None
+    disk = Disk(t, node)
+    disk.hangs(".incoming")
+    return disk
+
+
+def stop_in_the_middle(receiver, disk):
     """Pauses the node while it has a part of some shard's checkpoint: the shard and the bytes."""
-    # The state is LARGE_BYTES * LARGE_KEYS in SHARDS files: one of less than a third is a part.
-    whole = LARGE_BYTES * LARGE_KEYS // SHARDS
+    # Without a disk that hangs, to sleep between two looks could be to miss both files.
+    def begun():
+        return any(0 < size < 10 * MIB for size in arriving(receiver).values())
 
     def caught():
-        if not any(0 < size < whole // 3 for size in arriving(receiver).values()):
-            return None
+        until = time.monotonic() + 0.5
+        while not begun():
+            if time.monotonic() > until:
+                return None
         receiver.pause()
-        part = {shard: size for shard, size in arriving(receiver).items() if 0 < size < whole // 2}
+        part = {shard: size for shard, size in arriving(receiver).items() if 0 < size < 16 * MIB}
         if not part:
             receiver.resume()
         return part
     part = wait_for(caught, TIMEOUT, "a part of a checkpoint to have arrived")
+    if disk:
+        disk.is_well()
     return min(part.items())
 
 
@@ -146,8 +177,9 @@ def test_a_node_that_was_away_for_200_megabytes_catches_up_while_writes_go_on(t)
         equal(leadership(others[0]), before, "leaders and ballots after the node came back")
     check_equal(cluster)
     equal(leadership(others[0]), before, "leaders and ballots at the end")
-    true(sum(node.call("stats")["snapshots_sent"] for node in others) >= SHARDS, "streams")
-    true(not arriving(away), "files that nobody needs are left")
+    wait_for(lambda: sum(node.call("stats")["snapshots_sent"] for node in others) >= SHARDS, TIMEOUT,
+             "the others to hear that what they streamed is there")
+    wait_for(lambda: not arriving(away), TIMEOUT, "files that nobody needs to go")
     # What was installed is there after a crash too.
     away.kill9()
     away.restart()
@@ -177,12 +209,13 @@ def test_a_receiver_that_is_killed_in_the_middle_catches_up_after_its_restart(t)
     cluster = start(t)
     away = cluster.node(3)
     others = leave_behind(cluster, away, lambda node: write_large(t, node))
-    away.restart()
     for _ in range(2):
-        stop_in_the_middle(away)
+        disk = hanging_disk(t, away)
+        away.restart()
+        stop_in_the_middle(away, disk)
         away.kill9()
         true(arriving(away), "the part is gone")
-        away.restart()
+    away.restart()
     with writes(others[0]):
         cluster.wait_caught_up(away, TIMEOUT)
     check_equal(cluster)
@@ -194,8 +227,9 @@ def test_a_sender_that_is_killed_in_the_middle_is_replaced(t):
     cluster = start(t)
     away = cluster.node(3)
     others = leave_behind(cluster, away, lambda node: write_large(t, node))
+    disk = hanging_disk(t, away)
     away.restart()
-    shard, _ = stop_in_the_middle(away)
+    shard, _ = stop_in_the_middle(away, disk)
     [sender] = senders(others, shard)
     sender.kill9()
     away.resume()
@@ -204,8 +238,9 @@ def test_a_sender_that_is_killed_in_the_middle_is_replaced(t):
     check_equal(cluster)
     true(installed(away) >= SHARDS, f"{installed(away)} snapshots were installed")
     [other] = [node for node in others if node is not sender]
-    true(re.search(rf"shard={shard}: installed the state of slot \d+ from node {other.id},",
-                   away.log_text()), "the shard did not come from the other node")
+    wait_for(lambda: re.search(
+        rf"shard={shard}: installed the state of slot \d+ from node {other.id},", away.log_text()),
+             TIMEOUT, "the shard to have come from the other node")
 
 
 @limit(300)
@@ -214,8 +249,9 @@ def test_a_stream_goes_on_over_a_new_link_where_it_was(t):
         cluster = start(t, network)
         away = cluster.node(3)
         others = leave_behind(cluster, away, lambda node: write_large(t, node))
+        disk = hanging_disk(t, away)
         away.restart()
-        shard, size = stop_in_the_middle(away)
+        shard, size = stop_in_the_middle(away, disk)
         [sender] = senders(others, shard)
         directions = [(sender.id, away.id), (away.id, sender.id)]
         closed = sender.log_text().count(f"link to node {away.id}")
@@ -226,8 +262,9 @@ def test_a_stream_goes_on_over_a_new_link_where_it_was(t):
         away.resume()
         cluster.wait_caught_up(away, TIMEOUT)
         check_equal(cluster)
-    begun = re.findall(rf"shard={shard}: taking the checkpoint of slot (\d+) from node {sender.id},",
-                       away.log_text())
+    begun = wait_for(lambda: re.findall(
+        rf"shard={shard}: taking the checkpoint of slot (\d+) from node {sender.id},",
+        away.log_text()), TIMEOUT, "the node to say what it takes")
     equal(begun.count(begun[0]), 1, "how often the file was begun")
     true(installed(away) >= SHARDS, f"{installed(away)} snapshots were installed")
-    t.note(f"shard {shard}: {size // MIB} MiB were there when the link was lost")
+    t.note(f"shard {shard}: {size >> 10} KiB were there when the link was lost")

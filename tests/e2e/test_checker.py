@@ -11,6 +11,7 @@ import time
 
 from mayfly_test import history, linear
 from mayfly_test.check import equal, true
+from mayfly_test.context import limit
 from mayfly_test.history import OK, UNKNOWN, Op
 
 
@@ -326,6 +327,16 @@ def test_a_long_history_of_eight_clients_is_judged_quickly(t):
     true(took < 20, f"took {took:.1f} s")
 
 
+def test_many_reads_at_once_are_judged_quickly(_t):
+    """As when what was asked while nobody could answer is answered at one moment."""
+    for seen, fits in ((["a", "b"], True), (["b", "a", "c"], False)):
+        story = Story().ok(0, 1, "set", written(1), value="a").ok(2, 9, "set", written(2), value="b")
+        for i in range(60):
+            story.ok(2 + i / 100, 8 + i / 100, "get", seen[i % len(seen)])
+        verdict = linear.check(story.ops, configurations_max=1000)
+        equal((bool(verdict), "undecided" in str(verdict)), (fits, False), f"{verdict}")
+
+
 def test_orders_found_are_orders(t):
     """What the checker offers as proof is one: real time is kept and the answers follow."""
     for _ in range(50):
@@ -435,6 +446,7 @@ def test_tiny_histories_are_judged_as_by_trying_all_orders(t):
     true(refused > rounds / 20, "hardly any history was wrong: nothing was tested")
 
 
+@limit(400)  # to show that no order fits takes some histories a hundred times as long as others
 def test_a_wrong_read_in_a_long_history_is_found(t):
     """One read of a long history is changed to a value that had been overwritten long before."""
     for _ in range(5 if t.quick else 20):

@@ -82,7 +82,10 @@ def test_bench_among_other_commands_is_one_of_them(t):
 @limit(120)
 def test_bench_measures_the_cluster_that_mayfly_is_told_of(t):
     cluster = t.shared_cluster(1)
-    finished = t.mayfly(cluster, "-o", "json", "bench", "--seconds", "0.2", "--warmup", "0",
-                        "--keys", "100", "-c", "2", env={**os.environ, "MAYFLY_ENDPOINTS": ""})
+    for seconds in ("0.2", "5"):  # the first may be too short where others work
+        finished = t.mayfly(cluster, "-o", "json", "bench", "--seconds", seconds, "--warmup", "0",
+                            "--keys", "100", "-c", "2", env={**os.environ, "MAYFLY_ENDPOINTS": ""})
+        if json.loads(finished.stdout)["all"]["requests"] > 0:
+            break
     true(json.loads(finished.stdout)["all"]["requests"] > 0, f"{finished}\n")
     cluster.node(1).call("flush", timeout=30)

@@ -95,7 +95,8 @@ def test_bash_is_offered_the_flags_of_mayfly_bench_under_both_names(t):
     true("--no-fill" in flags and "-P" in flags and len(flags) > 25, f"flags of --help: {flags}")
     for line in ("mayfly-bench ", "mayfly bench ", "mayfly -s a:1 bench -o "):
         equal(sorted(complete(t, line + "-")), flags, f"flags for {line}")
-    equal(complete(t, "mayfly bench --se"), ["--seconds", "--server"], "some of them")
+    equal(complete(t, "mayfly bench --se"), ["--seconds", "--server", "--server-pid"],
+          "some of them")
     equal(complete(t, "mayfly benc"), ["bench"], "the verb")
 
 

@@ -30,7 +30,8 @@ class Watch:
 
     @property
     def lines(self):
-        return self._path.read_bytes().splitlines()
+        whole = self._path.read_bytes().rpartition(b"\n")[0]
+        return whole.split(b"\n") if whole else []
 
     def stop(self):
         os.kill(self.child.pid, signal.SIGINT)
@@ -71,7 +72,8 @@ def test_watch_goes_on_through_the_death_of_its_node(t):
         def write():
             nonlocal written
             node = cluster.running()[-1]
-            node.call("set", f"count:{written % 20}", str(written))
+            # One that is sent again, since its outcome was unknown, is one change.
+            node.call("set", f"count:{written % 20}", str(written), {"id": f"count {written}"})
             written += 1
             return True
 
@@ -79,12 +81,15 @@ def test_watch_goes_on_through_the_death_of_its_node(t):
             return [int(json.loads(line)["value"]) for line in watch.lines]
 
         wait_for(lambda: write() and watch.lines, 30, "the watch to begin")
+        begun = written  # of those before, not every shard need have told
         cluster.node(1).kill9()  # whom the watch asked, the first of the endpoints
         goal = written + 100
         wait_for(lambda: write() and written >= goal, 60, "writes after the death")
-        wait_for(lambda: written - 1 in values(), 60, "the last change to be told")
-        told = values()
-        equal(sorted(told), list(range(min(told), written)), "changes that were told, each once")
+        # The last one may come before others, of shards that had to be asked for elsewhere.
+        wait_for(lambda: set(range(begun, written)) <= set(values()), 60, "all changes to be told")
+        told = sorted(values())
+        equal(told, sorted(set(told)), "changes that were told, each once")
+        equal([value for value in told if value >= begun], list(range(begun, written)), "the changes")
         watch.stop()
     cluster.node(1).restart()
 
@@ -109,7 +114,7 @@ def test_watch_that_cannot_begin_where_it_was_told_is_one_line_and_exit_1(t):
 
 
 def test_latency_of_each_node(t):
-    cluster = t.cluster(3)
+    cluster = t.cluster(3, overrides=t.patience)
     args = ["mayfly", "-s", cluster.endpoints(), "-o", "json", "latency", "--count", "20", "--write"]
     nodes = json.loads(t.run(*args).stdout)["nodes"]
     for node in nodes:
@@ -128,10 +133,12 @@ def test_latency_of_each_node(t):
 
 def test_hotkeys_of_the_cluster(t):
     cluster = t.cluster(3)
+    # Of the second node's time the first one's count loses, so it must not be long.
     for node in (cluster.node(1), cluster.node(2)):
-        connection = node.connect()
-        for i in range(6000):
-            connection.call("get", "hot" if i % 2 else f"cold:{i}")
+        with node.connect() as connection:
+            for first in range(0, 6000, 500):
+                connection.pipeline([("get", "hot" if i % 2 else f"cold:{i}")
+                                     for i in range(first, first + 500)])
     told = json.loads(t.mayfly(cluster, "-o", "json", "hotkeys", "--count", "3").stdout)["keys"]
     equal((told[0]["key"], sorted(told[0]["nodes"])), ("hot", [1, 2]), f"the hottest of {told}")
     true(0.2 < told[0]["share"] < 0.8 and len(told) <= 3, f"half of all operations: {told}")

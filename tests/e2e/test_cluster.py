@@ -21,7 +21,7 @@ def pairs_of(prefix, count, value="v"):
 
 
 def check_pairs(node, pairs, what, options=None):
-    values = node.call("mget", [key for key, _ in pairs], options or {})
+    values = retried(node, "mget", [key for key, _ in pairs], options or {})
     wrong = [(key, got) for (key, value), got in zip(pairs, values) if got != value.encode()]
     true(not wrong, f"{what}: {len(wrong)} of {len(pairs)} values differ, such as {wrong[:3]!r}")
 
@@ -38,7 +38,7 @@ def retried(node, method, *params):
 
 
 def test_a_write_costs_a_node_one_sync_and_so_do_64_that_come_together(t):
-    cluster = t.cluster(3, shards=1)
+    cluster = t.cluster(3, shards=1, overrides=t.patience)
     leader = cluster.leader_of(b"key")
     cluster.wait_equal()
 
@@ -69,7 +69,7 @@ def test_a_killed_leader_is_replaced(t):
     cluster = t.cluster(3)
     leader = cluster.leader_of(b"key")
     others = [node for node in cluster.nodes if node is not leader]
-    others[0].call("set", "key", "before")
+    retried(others[0], "set", "key", "before")
     leader.kill9()
     began = time.monotonic()
     equal(retried(others[0], "get", "key"), b"before", "the value after the failover")
@@ -119,12 +119,12 @@ def test_ids_are_remembered_over_a_leader_change(t):
     cluster = t.cluster(3)
     leader = cluster.leader_of(b"key")
     others = [node for node in cluster.nodes if node is not leader]
-    first = leader.call("set", "key", "first", {"id": "once"})
-    leader.call("set", "key", "second")
-    equal(leader.call("del", ["absent{key}"], {"id": "none"}), 0, "del")
+    first = retried(leader, "set", "key", "first", {"id": "once"})
+    retried(leader, "set", "key", "second")
+    equal(retried(leader, "del", ["absent{key}"], {"id": "none"}), 0, "del")
     pairs = pairs_of("many", 50)
-    leader.call("mset", pairs, {"id": "fifty"})
-    leader.call("mset", pairs_of("many", 50, "new"))
+    retried(leader, "mset", pairs, {"id": "fifty"})
+    retried(leader, "mset", pairs_of("many", 50, "new"))
     leader.kill9()
     for node in others:
         equal(retried(node, "set", "key", "first", {"id": "once"}), first, "the repeated result")
@@ -137,13 +137,13 @@ def test_ids_are_remembered_over_a_leader_change(t):
 
 def test_ids_are_remembered_over_a_restart_of_all(t):
     cluster = t.cluster(3)
-    first = cluster.node(1).call("set", "key", "first", {"id": "once"})
-    cluster.node(1).call("set", "key", "second")
+    first = retried(cluster.node(1), "set", "key", "first", {"id": "once"})
+    retried(cluster.node(1), "set", "key", "second")
     cluster.kill()
     cluster.restart()
     for node in cluster.nodes:
-        equal(node.call("set", "key", "first", {"id": "once"}), first, "the repeated result")
-        equal(node.call("get", "key"), b"second", "the value")
+        equal(retried(node, "set", "key", "first", {"id": "once"}), first, "the repeated result")
+        equal(retried(node, "get", "key"), b"second", "the value")
 
 
 @limit(240)
@@ -169,7 +169,7 @@ def test_each_node_in_turn_may_be_killed_and_nothing_is_lost(t):
 def test_without_a_majority_nothing_is_served_that_could_be_wrong(t):
     cluster = t.cluster(3, overrides={"limits.request_timeout": 1000})
     pairs = pairs_of("k", 100)
-    cluster.node(1).call("mset", pairs)
+    retried(cluster.node(1), "mset", pairs)
     cluster.wait_equal()
     cluster.node(2).kill9()
     cluster.node(3).kill9()
@@ -204,7 +204,7 @@ def test_without_a_majority_nothing_is_served_that_could_be_wrong(t):
     retried(last, "set", "k1", "again")
     cluster.node(3).restart()
     cluster.wait_settled()
-    equal(cluster.node(3).call("get", "k1"), b"again", "the last value")
+    equal(retried(cluster.node(3), "get", "k1"), b"again", "the last value")
 
 
 @limit(300)
@@ -221,7 +221,7 @@ def test_a_node_that_was_away_for_long_catches_up(t):
         for i in range(megabytes):
             retried_call(connection, "mset", [[f"k{n}", value] for n in range(i * 100 % 2000,
                                                                              i * 100 % 2000 + 100)])
-            connection.call("set", f"short{i}", "v", {"ttl": 10})
+            retried_call(connection, "set", f"short{i}", "v", {"ttl": 10})
     view = cluster.node(1).call("cluster")["shards"]
     cut = sum(shard["first"] > before[shard["id"]] + 1 for shard in view)
     t.note(f"{megabytes} MB written while it was away; {cut} of 4 logs were cut past it")
@@ -231,8 +231,8 @@ def test_a_node_that_was_away_for_long_catches_up(t):
     t.note(f"caught up after {time.monotonic() - began:.1f} s")
     cluster.wait_equal()
     keys = [f"k{n}" for n in range(2000)] + ["before"]
-    for node in cluster.nodes:
-        equal(node.call("mget", keys, {"read": "local"}), [value] * 2000 + [b"v"],
+    for node in cluster.nodes:  # of 20 MB
+        equal(node.call("mget", keys, {"read": "local"}, timeout=60), [value] * 2000 + [b"v"],
               f"values in node {node.id}")
 
 
@@ -249,11 +249,12 @@ def test_everything_is_there_after_a_restart_of_all(t):
     for mode in ("fsync", "os"):
         cluster = t.cluster(3, mode=mode, name=mode)
         pairs = pairs_of("k", 1000)
-        cluster.node(1).call("mset", pairs)
+        retried(cluster.node(1), "mset", pairs)
         began = time.time()
-        cluster.node(2).call("mset", pairs_of("dying", 10), {"ttl": HOUR_MS})
-        cluster.node(3).call("mset", pairs_of("gone", 10), {"ttl": 1})
-        cluster.node(3).call("del", ["k0"])
+        retried(cluster.node(2), "mset", pairs_of("dying", 10), {"ttl": HOUR_MS})
+        written = time.time()
+        retried(cluster.node(3), "mset", pairs_of("gone", 10), {"ttl": 1})
+        retried(cluster.node(3), "del", ["k0"])
         for stop in ("SIGTERM", "kill -9"):
             for node in cluster.nodes:
                 if stop == "kill -9":
@@ -264,10 +265,18 @@ def test_everything_is_there_after_a_restart_of_all(t):
             what = f"after {stop} of all nodes in mode {mode}"
             for node in cluster.nodes:
                 check_pairs(node, pairs[1:], what)
-                equal(node.call("mget", ["k0", "gone3"]), [None, None], f"deleted, expired {what}")
-                left = node.call("ttl", "dying5")
-                spent = (time.time() - began) * 1000
-                between(HOUR_MS - spent - 2000, left, HOUR_MS - spent + 2000, f"ttl {what}")
+                equal(retried(node, "mget", ["k0", "gone3"]), [None, None],
+                      f"deleted, expired {what}")
+                asked = time.time()
+                left = retried(node, "ttl", "dying5")
+                check_hour(left, began, written, asked, f"ttl {what}")
+
+
+def check_hour(left, began, written, asked, what):
+    """What is left of an hour by the wall clock, give or take 2 s: the hour began between two of its
+    moments, and is looked at between another one and now."""
+    least, most = (asked - written) * 1000, (time.time() - began) * 1000
+    between(HOUR_MS - most - 2000, left, HOUR_MS - least + 2000, what)
 
 
 @limit(240)
@@ -279,23 +288,25 @@ def test_time_goes_on_while_all_nodes_are_down(t):
         for stop in ("SIGTERM", "kill -9"):
             cluster = t.cluster(n, name=f"{n}-{stop}")
             keys = [f"k{i}" for i in range(50)]
-            cluster.node(1).call("mset", [[key, "v"] for key in keys], {"ttl": HOUR_MS})
-            cluster.node(1).call("mset", [[f"dead{key}", "v"] for key in keys], {"ttl": 2000})
             began = time.time()
+            cluster.node(1).call("mset", [[key, "v"] for key in keys], {"ttl": HOUR_MS})
+            written = time.time()
+            cluster.node(1).call("mset", [[f"dead{key}", "v"] for key in keys], {"ttl": 2000})
+            stopped = time.time()
             for node in cluster.nodes:
                 if stop == "kill -9":
                     node.kill9()
                 else:
                     equal(node.terminate(), 0, f"exit status of node {node.id}")
-            wait_for(lambda began=began: time.time() > began + down, 60, "time to pass")
+            wait_for(lambda since=stopped: time.time() > since + down, 60, "time to pass")
             cluster.restart()
             what = f"{stop} of {n} and {down} s of standstill"
+            asked = time.time()
             with cluster.node(1).connect() as connection:
                 left = connection.pipeline([("ttl", key) for key in keys])
                 dead = connection.call("mget", [f"dead{key}" for key in keys])
-            spent = (time.time() - began) * 1000
-            between(HOUR_MS - spent - 2000, min(left), HOUR_MS - spent + 2000, f"ttl after {what}")
-            between(HOUR_MS - spent - 2000, max(left), HOUR_MS - spent + 2000, f"ttl after {what}")
+            check_hour(min(left), began, written, asked, f"ttl after {what}")
+            check_hour(max(left), began, written, asked, f"ttl after {what}")
             equal(dead, [None] * len(keys), f"keys of 2 s after {what}")
 
 
@@ -343,11 +354,11 @@ def test_two_clusters_do_not_mix(t):
 
 
 def test_replicas_drop_a_batch_of_keys_at_one_log_position(t):
-    cluster = t.cluster(3, shards=4, overrides={"log.level": "debug"})
+    cluster = t.cluster(3, shards=4, overrides={"log.level": "debug", **t.patience})
     pairs = pairs_of("{batch}", 500)
-    cluster.node(1).call("mset", pairs, {"ttl": 300})
     shard = cluster.shard_of(b"{batch}")
-    before = cluster.applied(cluster.node(1))[shard]
+    before = cluster.wait_equal()[shard]
+    cluster.node(1).call("mset", pairs, {"ttl": 300})
     for node in cluster.nodes:
         wait_for(lambda node=node: node.call("mget", [key for key, _ in pairs],
                                              {"read": "local"}) == [None] * 500,
@@ -361,7 +372,7 @@ def test_replicas_drop_a_batch_of_keys_at_one_log_position(t):
     equal(lines[1:], [lines[0]] * 2, "what the nodes logged of the expiry")
     equal(dropped(cluster.node(1)), 500, "keys dropped")
     entries = cluster.applied(cluster.node(1))[shard] - before
-    between(1, entries, 20, "log entries that 500 expiries took")
+    between(2, entries, 21, "log entries that one write and 500 expiries took")
 
 
 def expiries(node, shard):
@@ -378,7 +389,7 @@ def test_ttls_go_on_over_leader_changes(t):
     for i in range(200):
         ttl = 1000 + i * 40
         began = time.monotonic()
-        cluster.nodes[i % 3].call("set", f"k{i}", "v", {"ttl": ttl})
+        retried(cluster.nodes[i % 3], "set", f"k{i}", "v", {"ttl": ttl})
         lives[f"k{i}"] = (began + ttl / 1000, time.monotonic() + ttl / 1000)
     late_most = 0.0
     changes = 0
@@ -407,7 +418,7 @@ def test_ttls_go_on_over_leader_changes(t):
             cluster.wait_settled()
             victim.restart()
             cluster.wait_caught_up(victim)
-    equal(cluster.node(1).call("mget", dead), [None] * 200, "the dead")
+    equal(retried(cluster.node(1), "mget", dead), [None] * 200, "the dead")
     t.note(f"{changes} leader changes; served at most {late_most * 1000:.0f} ms after the deadline "
            "by this clock")
     true(late_most < 1.0, f"a key was served {late_most:.3f} s after its deadline")

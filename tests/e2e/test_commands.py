@@ -9,6 +9,7 @@ from mayfly_test.api import Api, everywhere, on
 from mayfly_test.check import between, equal, true
 from mayfly_test.client import RpcError
 from mayfly_test.cluster import key_in_slots
+from mayfly_test.context import limit
 from mayfly_test.wait import wait_for
 
 INT_MAX, INT_MIN = 2**63 - 1, -2**63
@@ -158,8 +159,9 @@ def test_the_limit_of_the_node_that_takes_a_request_counts_on_every_replica(t):
             return
         raise AssertionError(f"node 1 let a value grow over its limit: {request!r:.200}")
 
-    cluster = t.cluster(3, start=False)
+    cluster = t.cluster(3, start=False, overrides=t.patience)
     cluster.start_with(narrow)
+    cluster.wait_settled()
     for key in [b"limit:%d" % i for i in range(30)]:
         for node in cluster.nodes:
             true(node.call("append", key, b"x" * 40) <= 120, "a length")
@@ -479,6 +481,7 @@ def test_counts_and_transfers_add_up_though_leaders_are_killed(t):
     equal(kills, 2, "leaders killed")
     equal(sums, {2000}, "sums of the two while it went on")
     total = 4 * rounds
+    cluster.wait_settled()
     equal(cluster.node(1).call("mget", [one, other, count]),
           [b"%d" % (1000 - total), b"%d" % (1000 + total), b"%d" % total], "what came out")
     cluster.wait_equal()
@@ -542,11 +545,13 @@ def test_scan_does_not_return_the_dead(api):
     api.call("flush")
     api.gives(100, "mset", [[api.key(f"dies{i}"), "v"] for i in range(100)], {"ttl": 1})
     api.gives(10, "mset", [[api.key(f"lives{i}"), "v"] for i in range(10)])
-    wait_for(lambda: api.call("get", api.key("dies0")) is None, 10, "the keys to die")
+    wait_for(lambda: api.call("mget", [api.key(f"dies{i}") for i in range(100)]) == [None] * 100, 10,
+             "the keys to die")
     keys, _ = scan_all(api, {"count": 1000})
     equal(sorted(keys), sorted(api.key(f"lives{i}") for i in range(10)), "keys")
 
 
+@limit(300)
 @everywhere
 def test_scan_goes_on_at_any_node_while_keys_come_and_go(api):
     api.call("flush")

@@ -271,11 +271,13 @@ def test_a_node_out_of_file_descriptors_waits_for_some(t):
     try:
         for _ in range(100):
             sockets.append(socket.create_connection(node.rpc, timeout=5))
-        ticks = cpu_ticks(node.pid)
         began = os.times().elapsed
+        ticks = cpu_ticks(node.pid)
         wait_for(lambda: os.times().elapsed > began + 1.0, 5, "a second to pass")
+        took = os.times().elapsed - began  # a second, or longer on a busy machine
         used = (cpu_ticks(node.pid) - ticks) / os.sysconf("SC_CLK_TCK")
-        true(used < 0.5, f"the node used {used:.2f} s of one second without a free descriptor")
+        true(used < 0.5 * took,
+             f"the node used {used:.2f} s of {took:.2f} s without a free descriptor")
     finally:
         for each in sockets:
             each.close()

@@ -347,28 +347,28 @@ def holds_to_the_table(t, node, label):
     t.note(f"{label.decode()}: {len(cases.refused)} refused, {len(cases.accepted)} carried out")
 
 
-def with_limits(n):
+def with_limits(t, n):
     return {"n": n, "shards": 4, "overrides": {
         "limits.max_key": str(MAX_KEY), "limits.max_value": str(MAX_VALUE),
-        "limits.max_request": str(MAX_REQUEST)}}
+        "limits.max_request": str(MAX_REQUEST), **t.patience}}
 
 
 @limit(300)
 def test_every_method_option_and_boundary_holds_on_a_single_node(t):
-    cluster = t.cluster(**with_limits(1))
+    cluster = t.cluster(**with_limits(t, 1))
     holds_to_the_table(t, cluster.node(1), b"one")
 
 
 @limit(600)
 def test_every_method_option_and_boundary_holds_on_each_node_of_three(t):
-    cluster = t.cluster(**with_limits(3))
+    cluster = t.cluster(**with_limits(t, 3))
     for node in cluster.nodes:
         holds_to_the_table(t, node, b"node %d of three" % node.id)
 
 
 @limit(300)
 def test_every_method_option_and_boundary_holds_on_a_node_that_leads_nothing(t):
-    cluster = t.cluster(**with_limits(3))
+    cluster = t.cluster(**with_limits(t, 3))
     equal(cluster.node(2).call("drain_node", 1, timeout=60), True, "drain")
     holds_to_the_table(t, cluster.node(1), b"drained")
     leaders = {shard["leader"] for shard in cluster.node(2).call("cluster")["shards"]}
@@ -378,7 +378,7 @@ def test_every_method_option_and_boundary_holds_on_a_node_that_leads_nothing(t):
 @limit(120)
 def test_a_request_at_and_over_the_largest_size(t):
     """The frame of a request counts: one byte more than max_request is refused and closes."""
-    cluster = t.cluster(**with_limits(1))
+    cluster = t.cluster(**with_limits(t, 1))
     frame = b"\x94\x00\x07\xa4mget\x91"
     fill = MAX_REQUEST - len(frame) - 5
 

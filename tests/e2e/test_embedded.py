@@ -7,9 +7,9 @@ USERS = [b"user:%d:%d" % (thread, user) for thread in range(4) for user in range
 IDLE_MS = 60_000
 
 
-def dump(t):
+def dump(t, name):
     """What examples/session_cache.c leaves: a thousand sessions, which end a minute after."""
-    path = t.dir / "sessions.mfs"
+    path = t.dir / name
     example = t.bin("mayflyd").parent.parent / "examples" / "session_cache"
     equal(t.run(example, path).status, 0, "exit status of the example")
     return path
@@ -28,16 +28,18 @@ def check_sessions(cluster):
 @limit(120)
 def test_an_embedded_stores_dump_is_restored_into_clusters(t):
     running = t.cluster(1, name="running", shards=5)
-    finished = t.run("mayfly-snapshot", "restore", dump(t), "-s", running.endpoints())
+    finished = t.run("mayfly-snapshot", "restore", dump(t, "sessions.mfs"), "-s", running.endpoints())
     equal(finished.status, 0, f"exit status of\n{finished}\n")
     check_sessions(running)
     fresh = t.cluster(3, name="fresh", shards=12, start=False)
+    again = dump(t, "again.mfs")
 
     def restore(node):
         node.write_config()
-        done = t.run("mayfly-snapshot", "restore", t.dir / "sessions.mfs", "--data-dir",
-                     node.data_dir, "--config", node.config)
+        done = t.run("mayfly-snapshot", "restore", again, "--data-dir", node.data_dir, "--config",
+                     node.config)
         equal(done.status, 0, f"exit status of\n{done}\n")
 
     fresh.start_with(restore)
+    fresh.wait_settled()
     check_sessions(fresh)

@@ -108,6 +108,7 @@ def test_a_node_with_a_full_disk_hands_over_and_comes_back_when_there_is_room(t)
         writer.stop()
     equal([str(error) for _, error in writer.refused], [], "writes refused while two nodes are well")
     equal(full.pid, pid, "the process")
+    wait_for(lambda: GOES_ON in full.log_text(), 10, "the node to say that it has room")
     equal(full.log_text().count(STEPS_DOWN), 1, "lines that say that the disk is full")
     contains(full.log_text(), "KiB free of", "how full it is")
     equal(full.log_text().count(GOES_ON), 1, "lines that say that it is not any more")
@@ -166,3 +167,52 @@ def test_a_node_alone_refuses_writes_while_its_disk_is_full_and_serves_reads(t):
 @limit(120)
 def test_a_node_alone_refuses_writes_while_its_disk_fails_and_serves_reads(t):
     refuse_and_go_on(t, "EIO", "disk_failing")
+
+
+MIB = 1 << 20
+
+
+def fill_by_the_log(t, threads, disk_bytes, written_bytes, keys):
+    """Writes more log than the disk has room for, of data that fits it many times over."""
+    if left_out(t):
+        return
+    overrides = {"node.threads": threads, "limits.request_timeout": 20000}
+    cluster = t.cluster(1, shards=32, start=False, overrides=overrides)  # none grows much
+    disks = []
+
+    def begin(node):
+        disks.append(Disk(t, node))
+        disks[-1].has(disk_bytes)
+
+    cluster.start_with(begin)
+    cluster.wait_settled()
+    node = cluster.nodes[0]
+    acknowledged = {}
+    content = t.rng.randbytes(len(VALUE))  # which no checkpoint makes smaller
+    with node.connect(timeout=60) as connection:
+        for n in range(written_bytes // len(VALUE)):
+            key = b"key-%d" % (n % keys)
+            value = content[n % 1000:] + b"%d" % n
+            connection.call("set", key, value)
+            acknowledged[key] = value
+    # On a busy machine the log may have been quicker than the checkpoints, which then made room: else
+    # a write would have got no answer.
+    times = node.log_text().count(STEPS_DOWN)
+    true(times <= 2, f"the node's own log has filled the disk {times} times")
+    contains(node.log_text(), "checkpoints are written early", "what is said of it")
+    files = [path.stat().st_size for path in (node.data_dir / "checkpoints").glob("*.mfs")]
+    t.note(f"{len(files)} checkpoints of {sum(files) // MIB} MiB")
+    node.kill9()
+    node.restart()
+    cluster.wait_settled()
+    check_acknowledged(cluster, acknowledged)
+
+
+@limit(200)
+def test_a_log_is_cut_before_it_fills_the_disk(t):
+    fill_by_the_log(t, 1, 112 * MIB, 300 * MIB, 64)
+
+
+@limit(200)
+def test_logs_of_several_threads_are_cut_before_they_fill_the_disk(t):
+    fill_by_the_log(t, 2, 192 * MIB, 400 * MIB, 400)

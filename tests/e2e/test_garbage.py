@@ -187,7 +187,7 @@ def watch_memory(cluster, threads):
 
 @limit(600)
 def test_garbage_on_every_port_costs_only_its_sender(t):
-    cluster = t.cluster(3)
+    cluster = t.cluster(3, overrides=t.patience)
     target = cluster.node(1)
     bystander = Bystander(target)
     bystander.start()
@@ -222,7 +222,7 @@ def test_garbage_on_every_port_costs_only_its_sender(t):
 @limit(300)
 def test_requests_that_never_end_hold_nobody_up(t):
     """Hundreds of connections that bring a byte now and then."""
-    cluster = t.cluster(3)
+    cluster = t.cluster(3, overrides=t.patience)
     target = cluster.node(1)
     bystander = Bystander(target)
     bystander.start()

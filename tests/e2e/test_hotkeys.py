@@ -2,6 +2,7 @@
 
 from mayfly_test.api import everywhere
 from mayfly_test.check import equal, true
+from mayfly_test.context import limit
 
 
 def ask(connection, *options):
@@ -15,6 +16,7 @@ def ask(connection, *options):
     return told
 
 
+@limit(300)
 @everywhere
 def test_what_is_asked_for_most_is_told(api):
     hot, warm = api.key("hot"), api.key("warm")

@@ -9,7 +9,7 @@ REPEATS = 18  # together over 1 GiB
 
 
 def test_mget_with_one_shards_answer_too_large_is_refused_as_a_whole(t):
-    cluster = t.cluster(1, shards=2, mode="none")
+    cluster = t.cluster(1, shards=2, mode="none", overrides={"limits.request_timeout": 60000})
     large = key_in_slots(b"large", 0, 8191)
     small = key_in_slots(b"small", 8192, 16383)
     with cluster.node(1).connect(timeout=60) as connection:
@@ -24,7 +24,8 @@ def test_mget_with_one_shards_answer_too_large_is_refused_as_a_whole(t):
 
 
 def test_mget_with_more_than_a_connection_may_hold_back_is_refused(t):
-    limits = {"limits.max_value": "1mb", "limits.max_request": "2mb"}
+    limits = {"limits.max_value": "1mb", "limits.max_request": "2mb",
+              "limits.request_timeout": 60000}
     cluster = t.cluster(1, shards=2, mode="none", overrides=limits)
     keys = [key_in_slots(b"first", 0, 8191), key_in_slots(b"second", 8192, 16383)]
     with cluster.node(1).connect(timeout=60) as connection:

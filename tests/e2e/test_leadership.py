@@ -69,7 +69,7 @@ def test_a_silence_that_ends_leaves_no_leader_unknown(t):
 
 
 def test_transfer_moves_a_shard_and_keeps_it_there(t):
-    cluster = t.cluster(3, shards=6)
+    cluster = t.cluster(3, shards=6, overrides=t.patience)
     wait_leaders(cluster, is_even, "an even spread")
     for asked in cluster.nodes:
         shard = asked.id
@@ -134,7 +134,7 @@ def test_transfer_to_a_node_that_is_down_gives_up_in_time(t):
 
 
 def test_a_drained_node_leads_nothing_until_it_may(t):
-    cluster = t.cluster(3, shards=30)
+    cluster = t.cluster(3, shards=30, overrides=t.patience)
     wait_leaders(cluster, is_even, "an even spread")
     equal(cluster.node(1).call("drain_node", 2), True, "drain_node")
     equal(leaders(cluster.node(2)).count(2), 0, "shards that the drained node leads")
@@ -153,7 +153,7 @@ def test_a_drained_node_leads_nothing_until_it_may(t):
 
 
 def test_the_command_line_moves_leaders(t):
-    cluster = t.cluster(3, shards=6)
+    cluster = t.cluster(3, shards=6, overrides=t.patience)
     wait_leaders(cluster, is_even, "an even spread")
     new = leaders(cluster.node(1))[0] % 3 + 1
     equal(t.mayfly(cluster, "transfer", "0", str(new)).stdout, b"true\n", "transfer")
@@ -227,13 +227,14 @@ class Writer(threading.Thread):
 
 @limit(180)
 def test_an_orderly_stop_costs_no_error(t):
-    check_orderly_stops(t, t.cluster(3, shards=64), 64, 2 if t.quick else 4)
+    check_orderly_stops(t, t.cluster(3, shards=64, overrides=t.patience), 64, 2 if t.quick else 4)
 
 
 @limit(240)
 def test_an_orderly_stop_of_a_node_that_leads_hundreds_of_shards_costs_no_error(t):
     shards = 256 if t.quick else 1024
-    check_orderly_stops(t, t.cluster(3, shards=shards), shards, 1 if t.quick else 3)
+    cluster = t.cluster(3, shards=shards, overrides=t.patience)
+    check_orderly_stops(t, cluster, shards, 1 if t.quick else 3)
 
 
 def check_orderly_stops(t, cluster, shards, rounds):
@@ -254,7 +255,8 @@ def check_orderly_stops(t, cluster, shards, rounds):
                    for shard, by in enumerate(view) if by == node}
             homeless.extend(set(range(shards)) - led)
         guest = Writer(leader, "guest", 16, keys, on_refused)
-        wait_for(lambda: all(writer.writes > keys for writer in writers + [guest]), PATIENCE,
+        # Thousands of writes, which a disk that others use too takes slowly.
+        wait_for(lambda: all(writer.writes > keys for writer in writers + [guest]), 3 * PATIENCE,
                  "the writers to be at it")
         before = max(writer.longest for writer in writers + [guest])
         for writer in writers + [guest]:

@@ -48,9 +48,10 @@ class Load:
     def wait(self, more=100):
         """Goes on when every writer has made so much progress, or has failed."""
         before = [len(writer.written) for writer in self._writers]
+        # Hundreds of writes, one after the other, to a disk that others use too.
         wait_for(lambda: all(writer.errors or len(writer.written) >= n + more
                              for writer, n in zip(self._writers, before)),
-                 PATIENCE, "the writers to make progress")
+                 3 * PATIENCE, "the writers to make progress")
 
     def stop(self):
         """Ends it without an error; returns what was written."""
@@ -91,12 +92,8 @@ def leads(cluster, node_id):
 
 
 def check_members(cluster, copies):
-    """All nodes name the same nodes; and soon all of them alive, and the same copies: so many for
-    each shard, spread evenly."""
-    ids = sorted(node.id for node in cluster.nodes)
-    for node in cluster.nodes:
-        equal([other["id"] for other in node.call("cluster")["nodes"]], ids,
-              f"nodes as node {node.id} says")
+    """Soon all nodes name the same nodes, all of them alive, and the same copies: so many for each
+    shard, spread evenly. A node that was not up, or is slow, is told a little later than others."""
     wrong = []
 
     def fine():
@@ -112,6 +109,10 @@ def check_members(cluster, copies):
 def what_is_wrong(cluster, copies):
     views = {node.id: node.call("cluster") for node in cluster.nodes}
     first = next(iter(views.values()))
+    ids = sorted(views)
+    for node_id, view in views.items():
+        if [other["id"] for other in view["nodes"]] != ids:
+            yield f"nodes as node {node_id} says: {[other['id'] for other in view['nodes']]}"
     placed = [tuple(shard["replicas"]) for shard in first["shards"]]
     for node_id, view in views.items():
         for other in view["nodes"]:
@@ -152,7 +153,7 @@ def wait_spread(cluster):
 
 @limit(180)
 def test_a_fourth_node_takes_its_share_and_no_client_notices(t):
-    cluster = t.cluster(3, shards=32)
+    cluster = t.cluster(3, shards=32, overrides=t.patience)
     load = Load(cluster.nodes)
     load.wait()
     node = cluster.newcomer(4)
@@ -176,7 +177,7 @@ def test_a_fourth_node_takes_its_share_and_no_client_notices(t):
 
 @limit(180)
 def test_a_node_leaves_and_no_client_of_the_others_notices(t):
-    cluster = t.cluster(4, shards=32, overrides={"cluster.replicas": 3})
+    cluster = t.cluster(4, shards=32, overrides={"cluster.replicas": 3, **t.patience})
     node = cluster.node(2)
     load = Load([other for other in cluster.nodes if other is not node])
     load.wait()
@@ -206,7 +207,7 @@ def test_a_node_leaves_and_no_client_of_the_others_notices(t):
 
 @limit(180)
 def test_a_dead_node_is_replaced_by_a_new_one(t):
-    cluster = t.cluster(3, shards=16)
+    cluster = t.cluster(3, shards=16, overrides=t.patience)
     with cluster.node(1).connect() as connection:
         written = {b"k%d" % i: b"v%d" % i for i in range(1000)}
         for key, value in written.items():
@@ -242,7 +243,7 @@ def test_a_dead_node_is_replaced_by_a_new_one(t):
 def test_all_nodes_are_replaced_one_after_the_other(t):
     """Nothing of what the cluster began with is left, and configurations that name those who are
     there now are as good as the first one."""
-    cluster = t.cluster(3, shards=8)
+    cluster = t.cluster(3, shards=8, overrides=t.patience)
     load = Load(cluster.nodes[:1], "first")
     load.wait(500)
     written = load.stop()
@@ -265,7 +266,7 @@ def test_all_nodes_are_replaced_one_after_the_other(t):
 @limit(240)
 def test_a_node_that_left_comes_back(t):
     """With its old folder, whose acceptors have given their copies up, and with an empty one."""
-    cluster = t.cluster(3, shards=16)
+    cluster = t.cluster(3, shards=16, overrides=t.patience)
     load = Load(cluster.nodes)
     node = cluster.newcomer(4)
     load.wait()
@@ -318,7 +319,7 @@ def test_a_member_whose_folder_is_gone_learns(t):
 
 @limit(180)
 def test_a_cluster_grows_from_one_node_to_its_replicas(t):
-    cluster = t.cluster(1, shards=8, overrides={"cluster.replicas": 3})
+    cluster = t.cluster(1, shards=8, overrides={"cluster.replicas": 3, **t.patience})
     load = Load(cluster.nodes)
     load.wait()
     for new in (2, 3):
@@ -335,7 +336,7 @@ def test_a_cluster_grows_from_one_node_to_its_replicas(t):
 
 @limit(180)
 def test_nodes_without_a_log_come_and_go_too(t):
-    cluster = t.cluster(3, shards=16, mode="none")
+    cluster = t.cluster(3, shards=16, mode="none", overrides=t.patience)
     load = Load(cluster.nodes[1:])
     load.wait()
     equal(cluster.add(cluster.newcomer(4), cluster.node(2)), True, "add_node")
@@ -395,12 +396,14 @@ def ask_in_vain(node, *call):
 
 
 def load_without_errors_of_the_dead(load):
-    """What was written; a write that was on its way to a node that died may have no outcome."""
+    """What was written; a write that was on its way to a node that died may have no outcome, and
+    none is taken where two of a shard's copies were away for longer than it waits."""
     written = {}
     for writer in load._writers:
         writer.ended.set()
         writer.join(PATIENCE)
-        true(all("TIMEOUT" in error for error in writer.errors), f"errors {writer.errors}")
+        codes = {error.split(": ")[1] for error in writer.errors}
+        true(codes <= {"TIMEOUT", "NO_QUORUM"}, f"errors {writer.errors}")
         written.update(writer.written)
     return written
 
@@ -466,7 +469,18 @@ def test_changes_that_cannot_be_are_refused(t):
             equal((error.code, error.message), ("BAD_REQUEST", message), f"{call}")
     error = refusal(cluster.node(1), "add_node", 9, nobody)
     equal(error.code, "TIMEOUT", "add_node of nobody")
-    equal(cluster.node(2).call("remove_node", 9, timeout=60), True, "remove_node of nobody")
+    attempts = []
+
+    def removed():
+        """Where it takes longer than the short request_timeout, it goes on and is asked for again."""
+        try:
+            attempts.append(cluster.node(2).call("remove_node", 9, timeout=60))
+        except RpcError as error:
+            over = error.code == "BAD_REQUEST" and "TIMEOUT" in attempts
+            attempts.append(True if over else error.code)
+        true(attempts[-1] in (True, "TIMEOUT"), f"remove_node of nobody: {attempts}")
+        return attempts[-1] is True
+    wait_for(removed, PATIENCE, "remove_node of nobody")
     # With a node down, those who have a copy there may not lose another.
     cluster.node(4).kill9()
     cluster.node(3).kill9()

@@ -8,8 +8,10 @@ from mayfly_test.check import contains, equal, true
 from mayfly_test.client import RpcError
 from mayfly_test.context import limit
 from mayfly_test.wait import wait_for
+from test_membership import wait_votes
 
 FIRST = "0000000000000001"
+LOST = "a majority of its replicas has lost its memory"
 IMPATIENT = {"limits.request_timeout": 500}
 
 
@@ -48,8 +50,13 @@ def check_learns(cluster, node, why):
     return memory
 
 
+def patient(node, method, *params):
+    """The result of a call that an IMPATIENT node may refuse where all is slow."""
+    return wait_for(lambda: [node.call(method, *params, timeout=60)], 60, f"{method} to be served")[0]
+
+
 def fill(cluster):
-    cluster.node(1).call("mset", [[f"key {n}", f"value {n}"] for n in range(100)])
+    patient(cluster.node(1), "mset", [[f"key {n}", f"value {n}"] for n in range(100)])
     cluster.wait_equal()
 
 
@@ -70,7 +77,7 @@ def test_a_cluster_forms_when_its_last_node_comes(t):
     for node in cluster.nodes:
         equal((meta_of(node)["memory"], meta_of(node)["state"]), (FIRST, "formed"),
               f"node {node.id}")
-        equal(refused(node), None, f"a write through node {node.id}")
+        patient(node, "set", "key", "value")
     cluster.kill()
     cluster.restart()
     equal([meta_of(node)["memory"] for node in cluster.nodes], [FIRST] * 3,
@@ -167,6 +174,7 @@ def test_a_node_that_did_not_sync_learns_after_a_loss_of_power(t):
 def test_a_node_that_forgot_votes_again(t):
     """It is admitted: with it and one other node there is a majority."""
     cluster, node, _ = forget(t, lose_folder, "folder")
+    wait_votes(cluster, node)  # it has all the data a moment before
     cluster.node(3).kill9()
     wait_for(lambda: refused(node) is None, 30, "a write with the votes of nodes 1 and 2")
     cluster.wait_settled()
@@ -201,21 +209,35 @@ def test_a_log_without_its_owner_is_not_taken(t):
 
 
 @limit(240)
+def test_nodes_that_forget_one_after_the_other_are_no_majority(t):
+    """Each begins with the configuration of the first day, of which others have forgotten, too."""
+    cluster = t.cluster(3)
+    fill(cluster)
+    for node in cluster.nodes * 3:
+        node.kill9()
+        lose_folder(node)
+        node.restart()
+        check_learns(cluster, node, "folder")
+        wait_votes(cluster, node)
+    for node in cluster.nodes:
+        true(LOST not in node.log_text(), f"node {node.id} has raised the alarm")
+
+
+@limit(240)
 def test_a_majority_that_forgot_serves_nothing_until_a_snapshot_is_restored(t):
     cluster = t.cluster(3, overrides=IMPATIENT)
     fill(cluster)
-    path = cluster.node(1).call("snapshot", "snap.mfs", timeout=60)["path"]
+    path = patient(cluster.node(1), "snapshot", "snap.mfs")["path"]
     snapshot = t.dir / "kept.mfs"
     shutil.copy(path, snapshot)
-    cluster.node(1).call("set", "after", "the snapshot")
+    patient(cluster.node(1), "set", "after", "the snapshot")
     for node in cluster.nodes[1:]:
         node.kill9()
         lose_folder(node)
     for node in cluster.nodes[1:]:
         node.restart()
     for node in cluster.nodes:
-        wait_for(lambda node=node: "a majority of its replicas has lost its memory" in
-                 log_of_last_start(node), 30, f"node {node.id} to say so")
+        wait_for(lambda node=node: LOST in log_of_last_start(node), 60, f"node {node.id} to say so")
         # A leader that is still one has proposed it, and cannot tell.
         true(refused(node) in ("NO_QUORUM", "TIMEOUT"), f"a write through node {node.id}")
     finished = t.run("mayfly-snapshot", "restore", snapshot, "--data-dir",
@@ -233,6 +255,6 @@ def test_a_majority_that_forgot_serves_nothing_until_a_snapshot_is_restored(t):
         equal(finished.status, 0, f"exit status of\n{finished}\n")
     cluster.restart()
     for node in cluster.nodes:
-        equal(node.call("mget", ["key 7", "after"]), [b"value 7", None], f"node {node.id}")
+        equal(patient(node, "mget", ["key 7", "after"]), [b"value 7", None], f"node {node.id}")
         equal(meta_of(node)["memory"], FIRST, f"the memory of node {node.id}")
     true(any(cluster.node(1).data_dir.glob("wal.replaced-*")), "the old log is gone")

@@ -20,6 +20,7 @@ from mayfly_test.client import parse_address
 from mayfly_test.cluster import free_port
 from mayfly_test.context import Skipped, limit
 from mayfly_test.wait import wait_for
+from test_resp_cluster import in_place
 
 # It logs every redirection.
 logging.getLogger("redis").addHandler(logging.NullHandler())
@@ -30,13 +31,14 @@ NPM = pathlib.Path(__file__).resolve().parent / "npm"
 MODULES = NPM.parents[2] / "build" / "npm" / "node_modules"
 
 
-def with_ports(t, **overrides):
-    """Three nodes, whose ports are the same after a restart."""
-    cluster = t.cluster(3, start=False, shards=16, mode="os", overrides=overrides)
+def with_ports(t, lease_ms=3000):
+    """Three nodes, whose ports are the same after a restart. Each leads what it is meant to; leases
+    are long, so that it goes on to on a machine that stands still at times."""
+    cluster = t.cluster(3, start=False, shards=16, mode="os",
+                        overrides={"consensus.lease_ms": lease_ms})
     cluster.start_with(lambda node: node.settings.update(
         {f"listen.{port}": f"127.0.0.1:{free_port()}" for port in ("resp", "resp_cluster")}))
-    cluster.wait_settled()
-    return cluster
+    return in_place(cluster)
 
 
 def addresses(cluster, port="resp_cluster"):
@@ -329,7 +331,7 @@ def test_cluster_clients_lose_nothing_when_a_leader_dies(t):
     """Each client counts up its keys, with its own way of trying again, while the node that leads
     most shards is killed and comes back: no wrong answer, and of no key less than was
     acknowledged, nor more than was sent."""
-    cluster = with_ports(t, **{"consensus.lease_ms": 3000} if t.sanitized else {})
+    cluster = with_ports(t, lease_ms=3000 if t.sanitized else 500)
     sent = {}
     with counted_connections(sent):
         clients = {"redis-py": PyCounters(cluster, KEYS, sent),

@@ -237,7 +237,7 @@ def test_all_nodes_tell_the_same_leaders_of_all_slots(t):
 def test_a_host_is_always_told(t):
     """Of a node that listens on all interfaces: the address by which the client came, or what the
     node is told to say."""
-    cluster = with_resp_cluster(t, **{"listen.resp_cluster": "0.0.0.0:0"})
+    cluster = with_resp_cluster(t, **{"listen.resp_cluster": "0.0.0.0:0", "security.open": "yes"})
     for node in cluster.nodes:
         ports = [int(other.ready["resp_cluster"].rpartition(":")[2]) for other in cluster.nodes]
         with Resp(("127.0.0.1", ports[node.id - 1])) as client:
@@ -450,7 +450,8 @@ def test_what_may_have_happened_is_no_redirection(t):
     leader = cluster.nodes[0]
     key = key_of(leader)
     with Resp(address(leader), timeout=60) as client:
-        equal(client.call("SET", key, "v"), b"+OK\r\n", "SET")
+        # A second may be over on a busy machine.
+        wait_for(lambda: client.call("SET", key, "v") == b"+OK\r\n", 20, "a write")
         for other in cluster.nodes[1:]:
             other.pause()
         client.send(pack(["INCR", "{%s}n" % key.decode()]))

@@ -24,12 +24,9 @@ def address_of(node):
 def fill(cluster, count=2000):
     """Returns the keys, with or without a deadline, as their lines in an export have them."""
     with cluster.node(1).connect(timeout=60) as connection:
-        for i in range(count):
-            expire_at = {} if i % 2 == 0 else {"expire_at": 4_000_000_000_000 + i}
-            connection.send("set", f"key:{i}", f"value {i}" * (i % 50), expire_at)
-        for _ in range(count):
-            _, error, _ = connection.receive()
-            true(error is None, f"{error}")
+        connection.set_all(
+            (f"key:{i}", f"value {i}" * (i % 50),
+             {} if i % 2 == 0 else {"expire_at": 4_000_000_000_000 + i}) for i in range(count))
     return {f"key:{i}": (f"value {i}" * (i % 50), None if i % 2 == 0 else 4_000_000_000_000 + i)
             for i in range(count)}
 

@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import io
 import json
 import os
 import select
@@ -42,7 +43,7 @@ def bytes_of(fields, name):
 def read_json_lines(text):
     """Key -> (value, expire_at)."""
     entries = {}
-    for line in text.decode().splitlines():
+    for line in text.splitlines():  # as bytes: text has ends of lines beside those of a file
         fields = json.loads(line)
         equal(len(fields), 3, f"members of {line!r:.100}")
         key = bytes_of(fields, "key")
@@ -54,7 +55,7 @@ def read_json_lines(text):
 def read_csv(text):
     csv.field_size_limit(2**27)
     entries = {}
-    for fields in csv.DictReader(text.decode().splitlines(keepends=True)):
+    for fields in csv.DictReader(io.StringIO(text.decode(), newline="")):
         expire_at = fields["expire_at"]
         entries[bytes_of(fields, "key")] = (bytes_of(fields, "value"),
                                             int(expire_at) if expire_at else None)
@@ -75,24 +76,25 @@ def odd_entries(rng):
 
 
 def put_entries(node, entries):
+    """Returns when, in ms: from when and until when they were set."""
+    began_ms = time.time() * 1000
     with node.connect(timeout=60) as connection:
-        for key, (value, ttl) in entries.items():
-            connection.send("set", key, value, {} if ttl is None else {"ttl": ttl})
-        for _ in entries:
-            _, error, _ = connection.receive()
-            true(error is None, f"{error}")
+        connection.set_all((key, value, {} if ttl is None else {"ttl": ttl})
+                           for key, (value, ttl) in entries.items())
+    return began_ms, time.time() * 1000
 
 
-def check_entries(found, entries, wall_ms, what):
-    """expire_at is the TTL from wall_ms on."""
+def check_entries(found, entries, when, what):
+    """expire_at is the TTL from a moment of `when` on."""
+    began_ms, ended_ms = when
     equal(len(found), len(entries), f"{what}: keys")
     for key, (value, ttl) in entries.items():
         equal(found[key][0], value, f"{what}: value of {key!r:.60}")
         if ttl is None:
             equal(found[key][1], None, f"{what}: expire_at of {key!r:.60}")
         else:
-            between(wall_ms + ttl - TTL_TOLERANCE_MS, found[key][1],
-                    wall_ms + ttl + TTL_TOLERANCE_MS, f"{what}: expire_at of {key!r:.60}")
+            between(began_ms + ttl - TTL_TOLERANCE_MS, found[key][1],
+                    ended_ms + ttl + TTL_TOLERANCE_MS, f"{what}: expire_at of {key!r:.60}")
 
 
 @limit(240)
@@ -100,16 +102,16 @@ def test_an_export_is_what_other_programs_read(t):
     cluster = t.cluster(1)
     node = cluster.node(1)
     entries = odd_entries(t.rng)
-    put_entries(node, entries)
-    wall_ms = time.time() * 1000
-    node.call("set", "once", "v", {"id": "an id is no key", "ttl": 60_000})
+    began_ms, _ = put_entries(node, entries)
+    node.call("set", "once", "v", {"id": "an id is no key", "ttl": HOUR_MS})
+    when = began_ms, time.time() * 1000
     node.call("set", "dies before the export", "v", {"ttl": 500})
     path = node.call("snapshot", "snap.mfs", timeout=60)["path"]
     wait_for(lambda: node.call("get", "dies before the export") is None, 10, "the key to die")
-    entries[b"once"] = (b"v", 60_000)
+    entries[b"once"] = (b"v", HOUR_MS)
     for output, read in (("json", read_json_lines), ("csv", read_csv)):
         finished = tool(t, "export", path, "-o", output)
-        check_entries(read(finished.stdout), entries, wall_ms, output)
+        check_entries(read(finished.stdout), entries, when, output)
         out = t.dir / output / f"out.{output}"
         out.parent.mkdir()
         told = tool(t, "export", path, "-o", output, out)
@@ -154,8 +156,7 @@ def test_what_export_prints_is_imported_and_restored(t):
     cluster = t.cluster(1)
     node = cluster.node(1)
     entries = odd_entries(t.rng)
-    put_entries(node, entries)
-    wall_ms = time.time() * 1000
+    when = put_entries(node, entries)
     path = node.call("snapshot", "snap.mfs", timeout=60)["path"]
     fresh = t.cluster(1, shards=5, name="fresh")
     for output, read in (("json", read_json_lines), ("csv", read_csv)):
@@ -175,7 +176,7 @@ def test_what_export_prints_is_imported_and_restored(t):
               sorted(text.splitlines()), "what comes through a pipe")
         tool(t, "restore", folder / "out.mfs", "-s", fresh.endpoints())
         restored = fresh.node(1).call("snapshot", "restored", timeout=60)["path"]
-        check_entries(read(tool(t, "export", restored, "-o", output).stdout), entries, wall_ms,
+        check_entries(read(tool(t, "export", restored, "-o", output).stdout), entries, when,
                       f"restored from {output}")
 
 

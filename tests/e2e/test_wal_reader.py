@@ -82,9 +82,11 @@ def commands_of(payload, rows):
 
 def told_by_node(node):
     """Records, files and a torn tail, as the node's last start found them."""
-    found = re.findall(r"write-ahead log: (\d+) records in (\d+) files, ([0-9.]+) MB, read in (.*)",
-                       node.log_text())
-    records, files, megabytes, rest = found[-1]
+    def found():  # the line is written by another thread than the one that says that it is ready
+        return re.search(
+            r"write-ahead log: (\d+) records in (\d+) files, ([0-9.]+) MB, read in (.*)\n",
+            node.log_text().rpartition("=== start")[2])
+    records, files, megabytes, rest = wait_for(found, 10, "what it logs of its start").groups()
     return int(records), int(files), megabytes, "unfinished" in rest
 
 
@@ -164,7 +166,7 @@ def test_a_reader_made_from_the_page_alone_reads_what_nodes_write(t):
           "what the node found in the same files")
 
 
-@limit(240)
+@limit(600)
 def test_the_reader_and_the_programs_judge_damage_alike(t):
     cluster = t.cluster(1, shards=3, overrides={"node.threads": 1})
     node = cluster.node(1)

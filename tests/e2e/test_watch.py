@@ -339,11 +339,11 @@ def test_a_watch_is_lost_where_a_snapshot_takes_the_place_of_what_it_missed(t):
                     return all(node.call("cluster")["shards"][0]["first"] > missed + 1
                                for node in others)
                 wait_for(behind, PATIENCE, "the others to cut their logs")
-                writer.call("set", "k", "not seen")
+                wait_for(lambda: writer.call("set", "k", "not seen"), PATIENCE, "a write")
             network.heal()
             equal(connection.event(PATIENCE), [watch, "lost", None, 0, None], "the first event")
-            watch = connection.call("watch", {"key": "k"})
-            away.call("set", "k", "seen")
+            watch, = wait_for(lambda: [connection.call("watch", {"key": "k"})], PATIENCE, "a watch")
+            wait_for(lambda: away.call("set", "k", "seen"), PATIENCE, "a write through it")
             next_event(connection, watch, "set", b"k", b"seen")
 
 

@@ -50,7 +50,7 @@ def test_the_first_progress_names_every_shard_that_is_watched(api):
                             ({"key": key}, {cluster.shard_of(key)}),
                             ({"prefix": key}, {cluster.shard_of(key)})):
         with api.node.connect() as connection:
-            watch = Watch(connection, options, cluster.shard_of)
+            watch = Watch(connection, options, cluster.shards_now())
             watch.until(lambda watch=watch, shards=shards: len(watch.versions) >= len(shards))
             equal(set(watch.versions), shards, f"the shards of {options}")
             equal(watch.events, [], "nothing has changed since")
@@ -60,18 +60,16 @@ def test_the_first_progress_names_every_shard_that_is_watched(api):
 def test_progress_comes_behind_what_it_stands_for(api):
     cluster = api.cluster
     with api.node.connect() as connection:
-        watch = Watch(connection, {"prefix": api.key("k")}, cluster.shard_of)
+        watch = Watch(connection, {"prefix": api.key("k")}, cluster.shards_now())
         versions = {}
-        sets = 0
-        while sets < 2000 or len(watch.events) < 1500:
-            requests = [("set", api.key(f"k{sets + i}"), b"v") for i in range(100)]
+        for start in range(0, 2000, 100):
+            requests = [("set", api.key(f"k{start + i}"), b"v") for i in range(100)]
             for (_, key, _), result in zip(requests, api.connection.pipeline(requests)):
                 versions[key] = result["version"]
-            sets += 100
             for _ in range(60):
                 watch.step()
         for key, version in versions.items():
-            watch.reach(cluster.shard_of(key), version)
+            watch.reach(watch.shard_of(key), version)
         equal({key: version for _, key, version, _ in watch.events}, versions, "the events")
         equal(len(watch.events), len(versions), "each came once")
 
@@ -82,7 +80,7 @@ def test_a_watch_goes_on_where_its_progress_is_though_others_have_pushed_the_his
     key, other = api.key("{t}watched"), api.key("{t}other")
     shard = cluster.shard_of(key)
     with api.node.connect() as connection:
-        first = Watch(connection, {"key": key}, cluster.shard_of)
+        first = Watch(connection, {"key": key}, cluster.shards_now())
         seen = api.written("set", key, b"first")
         for _ in range(40):
             last = api.written("set", other, b"x" * 50_000)
@@ -92,7 +90,7 @@ def test_a_watch_goes_on_where_its_progress_is_though_others_have_pushed_the_his
     versions = [api.written("set", key, b"missed")]
     with api.node.connect() as connection:
         second = Watch(connection, {"key": key, "from_version": first.versions[shard] + 1},
-                       cluster.shard_of)
+                       cluster.shards_now())
         versions.append(api.written("set", key, b"now"))
         second.reach(shard, versions[-1])
         equal([event[2] for event in second.events], versions, "versions of the events")
@@ -104,7 +102,7 @@ def test_progress_is_never_in_the_middle_of_a_flush(api):
     keys = {api.key(f"{{t}}k{i}") for i in range(50)}
     shard = cluster.shard_of(api.key("{t}"))
     with api.node.connect() as connection:
-        watch = Watch(connection, {"prefix": api.key("{t}")}, cluster.shard_of)
+        watch = Watch(connection, {"prefix": api.key("{t}")}, cluster.shards_now())
         api.call("mset", [[key, b"v"] for key in keys])
         api.call("flush")
         last = api.written("set", api.key("{t}k0"), b"after")
@@ -116,7 +114,7 @@ def test_progress_is_never_in_the_middle_of_a_flush(api):
     for version, gone in ((flushed, len(keys)), (flushed + 1, 0)):
         with api.node.connect() as connection:
             again = Watch(connection, {"prefix": api.key("{t}"), "from_version": version},
-                          cluster.shard_of)
+                          cluster.shards_now())
             again.reach(shard, last)
             equal([event[0] for event in again.events], ["del"] * gone + ["set"],
                   f"events from {version} on, of a flush at {flushed}")
@@ -144,6 +142,6 @@ def test_only_those_who_want_progress_hear_of_it(api):
 def test_progress_of_more_shards_than_fit_one_notification(t):
     cluster = t.cluster(1, shards=3000, overrides={"node.threads": 1})
     with cluster.node(1).connect() as connection:
-        watch = Watch(connection, {"prefix": b""}, cluster.shard_of)
+        watch = Watch(connection, {"prefix": b""}, cluster.shards_now())
         watch.until(lambda: len(watch.versions) >= 3000)
         equal(set(watch.versions), set(range(3000)), "the shards")

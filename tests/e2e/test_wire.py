@@ -157,24 +157,17 @@ def test_a_password_is_asked_for(t):
                         hello={"user": "ada", "password": "s3cret"})
     node = cluster.node(1)
 
-    def code(connection, method, *params):
-        try:
-            connection.call(method, *params)
-            return None
-        except RpcError as error:
-            return error.code
-
     with node.connect(greet=False) as connection:
-        equal(code(connection, "ping"), None, "ping")
+        equal(connection.code_of("ping"), None, "ping")
         for method, params in [("get", ["k"]), ("set", ["k", "v"]), ("size", []), ("cluster", []),
                                ("stats", []), ("snapshot", ["s"]), ("flush", []),
                                ("snapshot_read", ["s", 0]), ("snapshot_remove", ["s"])]:
-            equal(code(connection, method, *params), "UNAUTHORIZED", method)
+            equal(connection.code_of(method, *params), "UNAUTHORIZED", method)
         for user, password in [("ada", "wrong"), ("ada", ""), ("eve", "s3cret"), ("", "")]:
-            equal(code(connection, "hello", {"user": user, "password": password}), "UNAUTHORIZED",
+            equal(connection.code_of("hello", {"user": user, "password": password}), "UNAUTHORIZED",
                   f"hello of {user!r} with {password!r}")
-        equal(code(connection, "get", "k"), "UNAUTHORIZED", "get after a wrong password")
-        equal(code(connection, "hello", {"user": "bob", "password": "other"}), None, "hello")
-        equal(code(connection, "set", "k", "v"), None, "set")
+        equal(connection.code_of("get", "k"), "UNAUTHORIZED", "get after a wrong password")
+        equal(connection.code_of("hello", {"user": "bob", "password": "other"}), None, "hello")
+        equal(connection.code_of("set", "k", "v"), None, "set")
     with node.connect(greet=False) as connection:
-        equal(code(connection, "get", "k"), "UNAUTHORIZED", "get on another connection")
+        equal(connection.code_of("get", "k"), "UNAUTHORIZED", "get on another connection")

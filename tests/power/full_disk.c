@@ -3,9 +3,11 @@
 // MF_DISK_FOLDER, what makes a file longer writes up to its end and no further and fails with
 // ENOSPC; where the file says EIO, every write fails with that; where it says HANG and a word,
 // writes to files with that word in their path wait until it does not, but for the first one of
-// each.
+// each; where it says ROOM and a number, the disk has so many bytes for all files together, and
+// statvfs says what is left.
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -13,11 +15,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #define HANG "HANG "
+#define ROOM "ROOM "
 #define LOOK_US 1000
+#define BLOCK_BYTES 4096u
 
 // What the file says; false: there is none.
 static bool read_trouble(char *text, size_t size)
@@ -29,6 +35,32 @@ static bool read_trouble(char *text, size_t size)
     ssize_t len = read(fd, text, size - 1);
     text[len > 0 ? len : 0] = '\0';
     close(fd);
+    return true;
+}
+
+static _Thread_local uint64_t used;
+
+static int count_file(const char *path, const struct stat *about, int kind, struct FTW *place)
+{
+    (void)path;
+    (void)place;
+    if (kind == FTW_F)
+        used += (uint64_t)about->st_size;
+    return 0;
+}
+
+// How many bytes the disk has; false: as many as it really has. What is free of them is in *left.
+static bool room(uint64_t *bytes, uint64_t *left)
+{
+    char text[64];
+    const char *folder = getenv("MF_DISK_FOLDER");
+    if (folder == NULL || !read_trouble(text, sizeof(text)) ||
+        strncmp(text, ROOM, strlen(ROOM)) != 0)
+        return false;
+    *bytes = strtoull(text + strlen(ROOM), NULL, 10);
+    used = 0;
+    nftw(folder, count_file, 8, FTW_PHYS);
+    *left = used < *bytes ? *bytes - used : 0;
     return true;
 }
 
@@ -75,6 +107,10 @@ static ssize_t allowed(int fd, size_t len, off_t offset)
         return (ssize_t)len;
     if (error == ENOSPC && offset + (off_t)len <= about.st_size)
         return (ssize_t)len;
+    uint64_t bytes;
+    uint64_t left;
+    if (room(&bytes, &left) && (uint64_t)(offset + (off_t)len - about.st_size) <= left)
+        return (ssize_t)len;
     if (error == ENOSPC && offset < about.st_size)
         return about.st_size - offset;
     errno = error;
@@ -94,6 +130,28 @@ ssize_t write(int fd, const void *data, size_t len)
     off_t offset = lseek(fd, 0, SEEK_CUR);
     ssize_t most = offset < 0 ? (ssize_t)len : allowed(fd, len, offset);
     return most < 0 ? -1 : syscall(SYS_write, fd, data, (size_t)most);
+}
+
+int statvfs(const char *path, struct statvfs *about)
+{
+    struct statfs real;
+    if (syscall(SYS_statfs, path, &real) != 0)
+        return -1;
+    uint64_t block_bytes = (uint64_t)(real.f_frsize > 0 ? real.f_frsize : real.f_bsize);
+    *about = (struct statvfs){.f_bsize = (unsigned long)real.f_bsize,
+                              .f_frsize = block_bytes,
+                              .f_blocks = real.f_blocks,
+                              .f_bfree = real.f_bfree,
+                              .f_bavail = real.f_bavail};
+    const char *folder = getenv("MF_DISK_FOLDER");
+    uint64_t bytes;
+    uint64_t left;
+    if (folder == NULL || strncmp(path, folder, strlen(folder)) != 0 || !room(&bytes, &left))
+        return 0;
+    about->f_frsize = BLOCK_BYTES;
+    about->f_blocks = bytes / BLOCK_BYTES;
+    about->f_bfree = about->f_bavail = left / BLOCK_BYTES;
+    return 0;
 }
 
 #pragma GCC visibility pop

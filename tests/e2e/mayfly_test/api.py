@@ -15,7 +15,7 @@ class Api:
         self.cluster = cluster
         self.node = node
         self.label = f"{len(cluster.nodes)}.{node.id}"
-        self.connection = node.connect()
+        self.connection = node.connect(timeout=60.0)  # some values are of 64 MB
 
     def __str__(self):
         return f"through node {self.node.id} of {len(self.cluster.nodes)}"

@@ -162,6 +162,27 @@ class Connection:
             answers[msgid] = result if error is None else error
         return [answers[first + i] for i in range(len(requests))]
 
+    def code_of(self, method, *params):
+        """The code of the error that a call ends with; None for none."""
+        try:
+            self.call(method, *params)
+            return None
+        except RpcError as error:
+            return error.code
+
+    def set_all(self, entries):
+        """Sets all (key, value, options) at once. A busy machine may change leaders: what nobody
+        could say anything of in time is set once more, which is the same."""
+        asked = {self.send("set", *entry): entry for entry in entries}
+        while asked:
+            msgid, error, _ = self.receive()
+            entry = asked.pop(msgid)
+            if error is None:
+                continue
+            if error.code not in ("TIMEOUT", "NO_QUORUM"):
+                raise error
+            asked[self.send("set", *entry)] = entry
+
     def closed_by_server(self, timeout=10.0):
         """Reads until the server closes; True if it did, and False if `timeout` passed first.
         Responses on the way are left for kept()."""

@@ -15,16 +15,13 @@ import socket
 import time
 
 from . import process
+from .check import equal
 from .client import Connection, parse_address
 from .wait import wait_for
 
 SLOTS = 16384
 START_TIMEOUT = 30.0
 SETTLE_TIMEOUT = 30.0
-# What sanitizers and assertions leave in a log.
-ALARMS = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "WARNING: ThreadSanitizer",
-          "runtime error:", "Assertion `")
-
 PORTS = range(10000, 32000)
 
 _ports = PORTS
@@ -94,6 +91,7 @@ class Node:
         self.data_dir = pathlib.Path(settings["node.data_dir"])
         self.process = None
         self.environment = {}  # beside the runner's own
+        self.launcher = []     # what starts the program, such as nsenter with its flags
         self.ready = {}    # name -> address, of the last ready line
         self._starts = 0
         self._paused = False
@@ -128,7 +126,7 @@ class Node:
         with open(self.log, "ab") as log, open(self._stdout(), "wb") as stdout:
             log.write(b"=== start %d\n" % self._starts)
             log.flush()
-            self.process = process.spawn([self.binary, "--config", self.config],
+            self.process = process.spawn([*self.launcher, self.binary, "--config", self.config],
                                          stdout=stdout, stderr=log, cwd=self.folder,
                                          env={**os.environ, **self.environment})
 
@@ -202,7 +200,7 @@ class Node:
             return (f"node {self.id} ended by itself with status {self.process.returncode}; "
                     f"the end of its log:\n{self.log_tail()}")
         text = self.log_text()
-        for alarm in ALARMS:
+        for alarm in process.ALARMS:
             at = text.find(alarm)
             if at >= 0:
                 return f"node {self.id} reports:\n{text[at:at + 3000]}"
@@ -252,8 +250,9 @@ class Cluster:
     """n nodes. Use it through the test's context, which stops it."""
 
     def __init__(self, binary, folder, n=3, shards=16, mode="fsync", overrides=None, hello=None):
-        self.binary = binary
-        self.folder = pathlib.Path(folder)
+        # Nodes have a working directory of their own.
+        self.binary = pathlib.Path(binary).resolve()
+        self.folder = pathlib.Path(folder).resolve()
         self.shards = shards
         self.nodes = []
         self.former = []  # those that have left the cluster
@@ -291,7 +290,10 @@ class Cluster:
         for node in self.nodes:
             node.start()
         for node in self.nodes:
-            node.wait_ready()
+            try:
+                node.wait_ready()
+            except BindFailure:  # somebody has its port, for a while
+                node.restart()
         self.wait_settled()
 
     def _prepare(self, attempt):
@@ -402,12 +404,17 @@ class Cluster:
             return None
         return wait_for(known, SETTLE_TIMEOUT, f"a leader of shard {shard}")
 
+    def shards_now(self):
+        """A function from a key to its shard, as long as no slot moves."""
+        ranges = sorted((first, last, shard["id"])
+                        for shard in self.running()[0].call("cluster")["shards"]
+                        for first, last in shard["slots"])
+        owners = [shard for first, last, shard in ranges for _ in range(first, last + 1)]
+        equal(len(owners), SLOTS, "slots that a shard owns")
+        return lambda key: owners[slot_of(key)]
+
     def shard_of(self, key):
-        slot = slot_of(key)
-        for shard in self.running()[0].call("cluster")["shards"]:
-            if any(first <= slot <= last for first, last in shard["slots"]):
-                return shard["id"]
-        raise AssertionError(f"no shard owns slot {slot}")
+        return self.shards_now()(key)
 
     def busiest_leader(self):
         """The running node that leads most shards."""
@@ -435,7 +442,7 @@ class Cluster:
     def wait_equal(self, timeout=60.0):
         """Waits until all nodes have applied the same log, and nothing is on its way. Each leader
         answers for its shards first: before, after a restart, all nodes may be equally far back."""
-        self.nodes[0].call("size", timeout=timeout)
+        wait_for(lambda: [self.nodes[0].call("size", timeout=timeout)], timeout, "all leaders")
 
         def equal():
             self.fail_if_ended()

@@ -26,6 +26,14 @@ def is_sanitized(binary):
     return b"__asan_init" in program or b"__tsan_init" in program
 
 
+def patience(binary):
+    """Settings of clusters whose leaders are to stay. What takes a tenth of a lease takes most of
+    it with a sanitizer: without this, a leader that works is taken for one that has stopped. A
+    request waits for several of these leases, and may have 64 MB."""
+    return ({"consensus.lease_ms": 3000, "limits.request_timeout": 30000}
+            if is_sanitized(binary) else {})
+
+
 class SharedClusters:
     """Clusters that one test after the other uses, since a start takes longer than most tests."""
 
@@ -38,10 +46,7 @@ class SharedClusters:
         if n not in self._clusters:
             self._started += 1
             folder = self._folder / f"shared-{self._started}-of-{n}"
-            # What takes a tenth of a lease takes most of it with a sanitizer: without this, a
-            # leader that works is taken for one that has stopped.
-            patience = {"consensus.lease_ms": "3000"} if is_sanitized(binary) else {}
-            self._clusters[n] = Cluster(binary, folder, n, overrides=patience)
+            self._clusters[n] = Cluster(binary, folder, n, overrides=patience(binary))
             self._clusters[n].start()
         return self._clusters[n]
 
@@ -86,6 +91,10 @@ class Context:
     @property
     def sanitized(self):
         return is_sanitized(self.bin("mayflyd"))
+
+    @property
+    def patience(self):
+        return patience(self.bin("mayflyd"))
 
     def note(self, text):
         """A figure that is worth a line even where the test passes."""

@@ -17,5 +17,9 @@ class Disk:
         """For files with this word in their path, from the second write on."""
         self.fails("HANG " + word)
 
+    def has(self, bytes_):
+        """So much room, for all that the node keeps."""
+        self.fails(f"ROOM {bytes_}")
+
     def is_well(self):
         self.trouble.unlink()

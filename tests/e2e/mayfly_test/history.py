@@ -89,16 +89,19 @@ def dump(ops, path):
 
 
 def load(path):
-    """Reads what dump() wrote: a failure can be judged again. (Bytes come back as latin-1 text,
-    the same everywhere, which is all that the checker needs.)"""
+    """Reads what dump() wrote: a failure can be judged again."""
     ops = []
     with open(path, encoding="utf-8") as file:
         for line in file:
-            fields = json.loads(line)
+            fields = json.loads(line, object_hook=_bytes)
             fields[5] = math.inf if fields[5] is None else fields[5]
             ops.append(Op(*fields))
     return ops
 
 
 def _text(value):
-    return value.decode("latin-1")
+    return {"bytes": value.decode("latin-1")}
+
+
+def _bytes(value):
+    return value["bytes"].encode("latin-1") if list(value) == ["bytes"] else value

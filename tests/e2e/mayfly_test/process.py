@@ -10,6 +10,10 @@ import concurrent.futures
 import shutil
 import subprocess
 
+# What sanitizers and assertions leave in a log.
+ALARMS = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "WARNING: ThreadSanitizer",
+          "runtime error:", "Assertion `")
+
 _spawner = concurrent.futures.ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawner")
 _SETPRIV = shutil.which("setpriv")
 
@@ -39,7 +43,8 @@ class Finished:
 
 
 def run(argv, stdin=b"", timeout=60, **options):
-    """Runs a program to its end. A program that does not end is killed and is a failure."""
+    """Runs a program to its end. A program that does not end is killed and is a failure,
+    and so is what a sanitizer says of it."""
     child = spawn(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                   **options)
     try:
@@ -49,4 +54,7 @@ def run(argv, stdin=b"", timeout=60, **options):
         stdout, stderr = child.communicate()
         finished = Finished(argv, "none", stdout, stderr)
         raise AssertionError(f"did not end within {timeout} s:\n{finished}") from None
-    return Finished(argv, child.returncode, stdout, stderr)
+    finished = Finished(argv, child.returncode, stdout, stderr)
+    if any(alarm.encode() in stderr for alarm in ALARMS):
+        raise AssertionError(f"a sanitizer or an assertion speaks:\n{stderr.decode(errors='replace')}")
+    return finished

@@ -3,16 +3,20 @@
 Each node is told its own addresses for the others (cluster.nodes is read by each node for itself):
 ports of this process, one per direction, which pass everything on until the link is cut. A cut
 link takes bytes and keeps them, or drops connections, as real networks do both. A link can also lose
-single frames, by what is in them (rpc/peer_frame.h), which TCP would hide.
+single frames, by what is in them (rpc/peer_frame.h), which TCP would hide, or do more to them
+(disturbance.py).
 """
 
 import asyncio
+import heapq
+import itertools
 import struct
 import threading
 
 from .client import parse_address
 
 CHUNK = 64 * 1024
+FRAMES_MAX = 4096  # on their way over one connection
 
 # rpc/peer_frame.h: u32 length of the rest, u64 checksum; u64 clock, u8 flags, u64 echo, u64 token;
 # then items: u8 kind, u32 shard, u32 length, bytes.
@@ -23,6 +27,12 @@ ASKS = 1
 PAXOS, REPLY, SNAPSHOT_ACK = 1, 3, 7
 # consensus/paxos_msg.h: promise, reject, accepted, learned, read-ack, vote, release.
 PAXOS_ANSWERS = frozenset([2, 3, 5, 8, 10, 12, 15])
+
+AS_IT_IS = ((0.0, True),)  # one copy, at once, behind the ones before
+
+
+def as_it_is(_frame):
+    return AS_IT_IS
 
 
 def is_request(frame):
@@ -40,13 +50,25 @@ def is_request(frame):
     return request
 
 
+def is_paxos(frame):
+    """Whether a frame has nothing but messages of the protocol, in any order and twice if need be:
+    what clients asked and were told, and checkpoints, rely on TCP."""
+    at = FRAME_HEAD.size + BODY_HEAD.size
+    while at < len(frame):
+        kind, _, length = ITEM_HEAD.unpack_from(frame, at)
+        if kind != PAXOS:
+            return False
+        at += ITEM_HEAD.size + length
+    return True
+
+
 async def chunks_of(reader):
     while data := await reader.read(CHUNK):
         yield data
 
 
-async def frames_of(reader, arrives):
-    """The hello, and then one frame after the other, less those that do not arrive."""
+async def put_frames(reader, wire, fates):
+    """The hello, and then one frame after the other, each when and as often as its fate wants."""
     hello = True
     while True:
         try:
@@ -54,17 +76,59 @@ async def frames_of(reader, arrives):
             frame = length + await reader.readexactly(int.from_bytes(length, "little"))
         except asyncio.IncompleteReadError:
             return
-        if hello or arrives(frame):
-            yield frame
+        for delay, in_order in AS_IT_IS if hello else fates(frame):
+            await wire.put(frame, delay, in_order)
         hello = False
+
+
+class Wire:
+    """Frames on their way over one connection, each of which leaves when its time has come."""
+
+    def __init__(self):
+        self._frames = []  # a heap of (when it leaves, number, frame)
+        self._numbers = itertools.count()
+        self._last = 0.0   # when the last of those that keep their order leaves
+        self._room = asyncio.Semaphore(FRAMES_MAX)
+        self._news = asyncio.Event()
+        self._ended = False
+
+    async def put(self, frame, delay, in_order):
+        await self._room.acquire()
+        due = asyncio.get_running_loop().time() + delay
+        if in_order:
+            due = self._last = max(due, self._last)
+        heapq.heappush(self._frames, (due, next(self._numbers), frame))
+        self._news.set()
+
+    async def fill(self, reader, fates):
+        try:
+            await put_frames(reader, self, fates)
+        finally:
+            self._ended = True
+            self._news.set()
+
+    async def frames(self):
+        """Until the reader has ended, and nothing is on its way any more."""
+        while self._frames or not self._ended:
+            self._news.clear()
+            left = self._frames[0][0] - asyncio.get_running_loop().time() if self._frames else None
+            if left is not None and left <= 0:
+                self._room.release()
+                yield heapq.heappop(self._frames)[2]
+                continue
+            try:
+                await asyncio.wait_for(self._news.wait(), left)
+            except asyncio.TimeoutError:
+                pass
 
 
 class Link:
     """Connections that one node makes to another."""
 
-    def __init__(self, target, loses):
+    def __init__(self, target, host, fates):
         self.target = target
-        self.loses = loses  # loses(frame): whether it does not arrive
+        self.host = host
+        self.fates = fates  # fates(frame): (seconds of delay, in order) of each copy that arrives
         self.lost = 0
         self.server = None
         self.connections = set()
@@ -73,7 +137,7 @@ class Link:
     async def start(self):
         self.open = asyncio.Event()
         self.open.set()
-        self.server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.server = await asyncio.start_server(self._accept, self.host, 0)
         return self.server.sockets[0].getsockname()[1]
 
     async def _accept(self, reader, writer):
@@ -85,14 +149,18 @@ class Link:
             return
         pair = (writer, far_writer)
         self.connections.add(pair)
-        await asyncio.gather(self._pump(frames_of(reader, self._arrives), far_writer),
+        wire = Wire()
+        filling = asyncio.ensure_future(wire.fill(reader, self._fates))
+        await asyncio.gather(self._pump(wire.frames(), far_writer),
                              self._pump(chunks_of(far_reader), writer))
+        filling.cancel()
+        await asyncio.gather(filling, return_exceptions=True)
         self.connections.discard(pair)
 
-    def _arrives(self, frame):
-        lost = self.loses(frame)
-        self.lost += lost
-        return not lost
+    def _fates(self, frame):
+        fates = self.fates(frame)
+        self.lost += not fates
+        return fates
 
     async def _pump(self, source, writer):
         try:
@@ -113,10 +181,11 @@ class Link:
 class Network:
     """All links of a cluster. A context manager; its loop runs in a thread of its own."""
 
-    def __init__(self, rng):
+    def __init__(self, rng, host="127.0.0.1"):
         self._rng = rng
+        self._host = host  # where links listen
         self._links = {}  # (from, to) -> Link
-        self._loses = lambda frame: False
+        self._fates = as_it_is
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
@@ -145,9 +214,9 @@ class Network:
         for other, address in members.items():
             if int(other) == node.id:
                 continue
-            link = Link(parse_address(address), lambda frame: self._loses(frame))
+            link = Link(parse_address(address), self._host, lambda frame: self._fates(frame))
             self._links[node.id, int(other)] = link
-            members[other] = f"127.0.0.1:{self._await(link.start())}"
+            members[other] = f"{self._host}:{self._await(link.start())}"
         node.settings["cluster.nodes"] = ", ".join(f"{i}={address}"
                                                    for i, address in members.items())
 
@@ -174,17 +243,29 @@ class Network:
 
     def lose(self, share, requests):
         """From now on all links lose this share of the frames that ask, or of those that answer."""
-        self._loses = lambda frame: is_request(frame) == requests and self._rng.random() < share
+        self._fates = lambda frame: () if (is_request(frame) == requests
+                                           and self._rng.random() < share) else AS_IT_IS
+
+    def disturb(self, fates):
+        """From now on this says of each frame how often it arrives, and when (disturbance.py)."""
+        self._fates = fates
 
     def lost(self):
         return sum(link.lost for link in self._links.values())
 
     def heal(self):
-        self._loses = lambda frame: False
-        async def heal():
-            for link in self._links.values():
-                link.open.set()
-        self._await(heal())
+        self.settle()
+        self.mend(self._links)
+
+    def settle(self):
+        """Frames arrive as they are again."""
+        self._fates = as_it_is
+
+    def mend(self, directions):
+        async def mend():
+            for direction in directions:
+                self._links[direction].open.set()
+        self._await(mend())
 
     def _await(self, coroutine):
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(30)

@@ -83,13 +83,24 @@ class RedisServer:
         program = shutil.which("redis-server")
         if program is None:
             raise AssertionError("redis-server is missing; scripts/deps installs it")
-        self.address = ("127.0.0.1", free_port())
         self.log = pathlib.Path(folder) / "redis.log"
-        with open(self.log, "wb") as log:
-            self.process = process.spawn(
-                [program, "--port", self.address[1], "--bind", "127.0.0.1", "--save", "",
-                 "--appendonly", "no", "--dir", folder, *options], stdout=log, stderr=log)
-        wait_for(lambda: Resp(self.address).call("PING"), 20, "redis-server")
+        for _ in range(5):
+            self.address = ("127.0.0.1", free_port())
+            with open(self.log, "wb") as log:
+                self.process = process.spawn(
+                    [program, "--port", self.address[1], "--bind", "127.0.0.1", "--save", "",
+                     "--appendonly", "no", "--dir", folder, *options], stdout=log, stderr=log)
+            wait_for(self._serves_or_ended, 20, "redis-server")
+            if self.process.poll() is None:
+                return
+        raise AssertionError(f"redis-server ended, see {self.log}")
+
+    def _serves_or_ended(self):
+        """Ended: somebody else has taken the port meanwhile, and may even answer there."""
+        if self.process.poll() is not None:
+            return True
+        with Resp(self.address) as connection:
+            return connection.call("PING")
 
     def __enter__(self):
         return self
