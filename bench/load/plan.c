@@ -10,22 +10,31 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/bytes.h"
+#include "bench/load/data.h"
+#include "bench/load/observe.h"
+#include "bench/load/plot.h"
+#include "bench/load/protocol.h"
 #include "mayfly/client.h"
 
-#define VALUE_BYTES_MIN 16 // the key's number, by which a get is checked
 #define VALUE_BYTES_MAX ((size_t)64 << 20)
 #define WEIGHT_MAX 1000000u
 
 static const char usage[] =
     "usage: mayfly-bench [OPTION]...\n"
     "\n"
-    "Puts load on a Mayfly cluster and measures it. Every answer is checked: a get must return "
-    "what\n"
-    "a set has written for that key, and counters must add up at the end. Exit 1 when they do "
-    "not,\n"
-    "or when a request failed.\n"
+    "Puts load on a Mayfly cluster, or on Redis, memcached or etcd, and measures it. Every answer\n"
+    "is checked: a get must return what a set has written for that key, and counters must add up\n"
+    "at the end. Exit 1 when they do not, or when a request failed.\n"
     "\n"
-    "  -s, --server ADDR[,ADDR...]  nodes to connect to (MAYFLY_ENDPOINTS, or 127.0.0.1:7001)\n"
+    "  -p, --protocol P             rpc, rpc-plain, resp, memcache or etcd (rpc)\n"
+    "  -s, --server ADDR[,ADDR...]  nodes to connect to (MAYFLY_ENDPOINTS with rpc, or port 7001,\n"
+    "                               6379, 11211 or 2379 of 127.0.0.1)\n"
+    "      --cluster                with resp: each key's node by Redis Cluster's map; otherwise\n"
+    "                               clients are spread over the nodes\n"
+    "      --one-node               with --cluster: each client asks for keys of one node only, "
+    "so\n"
+    "                               that a pipeline goes to one node, as redis-benchmark's does\n"
     "      --user U, --password P   for a cluster with passwords (MAYFLY_USER, MAYFLY_PASSWORD)\n"
     "  -t, --threads N              threads of this program (1)\n"
     "  -c, --clients N              clients in all (50)\n"
@@ -41,32 +50,43 @@ static const char usage[] =
     "  -d, --distribution D         uniform, zipf or hot (uniform)\n"
     "  -v, --value-bytes N          length of values, at least 16 (64)\n"
     "      --ttl MS                 time to live of what is set (none)\n"
-    "      --local                  gets are of the connected node's copy\n"
-    "      --no-route               all requests by the first connection\n"
+    "      --check-every N          the checksum of one value in so many is checked (1)\n"
+    "      --local                  with rpc: gets are of the connected node's copy\n"
+    "      --no-route               with rpc: all requests by the first connection\n"
     "      --no-fill                do not set every key before\n"
     "      --timeout MS             deadline of a request (10000)\n"
+    "      --server-pid PID[,PID]   also tell the processor time of these processes\n"
     "      --live, --no-live        a line a second on stderr (on a terminal)\n"
     "  -o, --output table|plain|json\n"
+    "      --plot FILE.svg          latencies and requests over time, drawn by gnuplot\n"
     "      --help, --version\n";
 
 enum {
-    OPT_USER = 256,
+    OPT_CLUSTER = 256,
+    OPT_ONE_NODE,
+    OPT_USER,
     OPT_PASSWORD,
     OPT_SECONDS,
     OPT_WARMUP,
     OPT_TTL,
+    OPT_CHECK_EVERY,
     OPT_LOCAL,
     OPT_NO_ROUTE,
     OPT_NO_FILL,
     OPT_TIMEOUT,
+    OPT_SERVER_PID,
     OPT_LIVE,
     OPT_NO_LIVE,
+    OPT_PLOT,
     OPT_HELP,
     OPT_VERSION,
 };
 
 static const struct option options[] = {
+    {"protocol", required_argument, NULL, 'p'},
     {"server", required_argument, NULL, 's'},
+    {"cluster", no_argument, NULL, OPT_CLUSTER},
+    {"one-node", no_argument, NULL, OPT_ONE_NODE},
     {"user", required_argument, NULL, OPT_USER},
     {"password", required_argument, NULL, OPT_PASSWORD},
     {"threads", required_argument, NULL, 't'},
@@ -80,13 +100,16 @@ static const struct option options[] = {
     {"distribution", required_argument, NULL, 'd'},
     {"value-bytes", required_argument, NULL, 'v'},
     {"ttl", required_argument, NULL, OPT_TTL},
+    {"check-every", required_argument, NULL, OPT_CHECK_EVERY},
     {"local", no_argument, NULL, OPT_LOCAL},
     {"no-route", no_argument, NULL, OPT_NO_ROUTE},
     {"no-fill", no_argument, NULL, OPT_NO_FILL},
     {"timeout", required_argument, NULL, OPT_TIMEOUT},
+    {"server-pid", required_argument, NULL, OPT_SERVER_PID},
     {"live", no_argument, NULL, OPT_LIVE},
     {"no-live", no_argument, NULL, OPT_NO_LIVE},
     {"output", required_argument, NULL, 'o'},
+    {"plot", required_argument, NULL, OPT_PLOT},
     {"help", no_argument, NULL, OPT_HELP},
     {"version", no_argument, NULL, OPT_VERSION},
     {NULL, 0, NULL, 0},
@@ -95,6 +118,11 @@ static const struct option options[] = {
 static const char *const kinds[LOAD_KINDS] = {"get", "set", "incr", "del", "txn"};
 static const char *const distributions[] = {"uniform", "zipf", "hot"};
 static const char *const outputs[] = {"table", "plain", "json"};
+
+static const struct load_protocol *const protocols[] = {&load_rpc, &load_plain, &load_resp,
+                                                        &load_memcache, &load_etcd};
+static const char *const protocol_names[] = {"rpc", "rpc-plain", "resp", "memcache", "etcd"};
+#define PROTOCOLS (sizeof(protocols) / sizeof(protocols[0]))
 
 const char *load_kind_name(enum load_kind kind)
 {
@@ -211,9 +239,37 @@ static bool take_ttl(const char *text, int64_t *out)
 static bool take_value_bytes(const char *text, size_t *out)
 {
     uint64_t bytes = 0;
-    bool fine = take_number("--value-bytes", text, VALUE_BYTES_MIN, VALUE_BYTES_MAX, &bytes);
+    bool fine = take_number("--value-bytes", text, LOAD_VALUE_BYTES_MIN, VALUE_BYTES_MAX, &bytes);
     *out = (size_t)bytes;
     return fine;
+}
+
+static bool take_servers(const char *text, struct load_plan *plan)
+{
+    plan->server_count = 0;
+    for (const char *at = text;; at++) {
+        size_t len = strcspn(at, ",");
+        uint64_t pid;
+        uint64_t ns;
+        if (plan->server_count == LOAD_SERVERS_MAX || !load_number(at, len, &pid) ||
+            pid > INT_MAX || !load_cpu_ns((uint32_t)pid, &ns))
+            return refuse("--server-pid", text, "PID,... of processes on this machine");
+        plan->servers[plan->server_count++] = (uint32_t)pid;
+        at += len;
+        if (*at == '\0')
+            return true;
+    }
+}
+
+static bool take_plot(const char *text, const char **plot)
+{
+    *plot = text;
+    if (text[0] == '\0' || strchr(text, '\n') != NULL)
+        return refuse("--plot", text, "the name of a file");
+    if (!load_plot_is_possible())
+        fprintf(stderr, "mayfly-bench: --plot: there is no gnuplot on the path; on Debian, it is "
+                        "in gnuplot-nox\n");
+    return load_plot_is_possible();
 }
 
 // One flag with its value; false after a message.
@@ -222,6 +278,23 @@ static bool take_flag(struct load_plan *plan, int flag, const char *value)
     unsigned choice = 0;
     bool fine = true;
     switch (flag) {
+    case 'p':
+        fine = take_name("--protocol", value, protocol_names, PROTOCOLS,
+                         "rpc, rpc-plain, resp, memcache or etcd", &choice);
+        plan->protocol = protocols[choice];
+        return fine;
+    case OPT_CLUSTER:
+        plan->cluster = true;
+        return true;
+    case OPT_ONE_NODE:
+        plan->one_node = true;
+        return true;
+    case OPT_CHECK_EVERY:
+        return take_small("--check-every", value, 1, INT_MAX, &plan->check_every);
+    case OPT_SERVER_PID:
+        return take_servers(value, plan);
+    case OPT_PLOT:
+        return take_plot(value, &plan->plot);
     case 's':
         plan->endpoints = value;
         return true;
@@ -277,12 +350,59 @@ static bool take_flag(struct load_plan *plan, int flag, const char *value)
     }
 }
 
+static bool lacks(const struct load_protocol *protocol, const char *what)
+{
+    fprintf(stderr, "mayfly-bench: --protocol %s has no %s\n", protocol->name, what);
+    return false;
+}
+
+// What was asked for and the protocol cannot do is refused, and not left out.
+static bool protocol_can(const struct load_plan *plan)
+{
+    const struct load_protocol *protocol = plan->protocol;
+    for (unsigned i = 0; i < LOAD_KINDS; i++) {
+        if (plan->mix[i] > 0 && (protocol->kinds & 1u << i) == 0)
+            return lacks(protocol, kinds[i]);
+    }
+    if (plan->cluster && protocol != &load_resp)
+        return lacks(protocol, "--cluster");
+    if (plan->one_node && !plan->cluster) {
+        fprintf(stderr, "mayfly-bench: --one-node: expected --cluster beside it\n");
+        return false;
+    }
+    if (plan->local && protocol != &load_rpc)
+        return lacks(protocol, "--local");
+    if (!plan->direct && protocol != &load_rpc)
+        return lacks(protocol, "--no-route");
+    if (plan->password != NULL && plan->password[0] != '\0' && !protocol->has_passwords)
+        return lacks(protocol, "--password");
+    if (plan->ttl_ms > 0 && !protocol->has_ttl)
+        return lacks(protocol, "--ttl");
+    if (protocol->value_bytes_max > 0 && plan->value_bytes > protocol->value_bytes_max)
+        return lacks(protocol, "--value-bytes so many");
+    if (plan->pipeline > protocol->pipeline_max)
+        return lacks(protocol, "--pipeline so deep");
+    return true;
+}
+
+static void take_defaults(struct load_plan *plan)
+{
+    if (plan->threads > plan->clients)
+        plan->threads = plan->clients;
+    if (plan->endpoints == NULL && plan->protocol == &load_rpc)
+        plan->endpoints = getenv("MAYFLY_ENDPOINTS");
+    if (plan->endpoints == NULL || plan->endpoints[0] == '\0')
+        plan->endpoints = plan->protocol->endpoints;
+    if (plan->user == NULL && plan->protocol->has_passwords)
+        plan->user = getenv("MAYFLY_USER");
+    if (plan->password == NULL && plan->protocol->has_passwords)
+        plan->password = getenv("MAYFLY_PASSWORD");
+}
+
 bool load_plan_parse(struct load_plan *plan, int argc, char **argv, int *status)
 {
     *plan = (struct load_plan){
-        .endpoints = getenv("MAYFLY_ENDPOINTS"),
-        .user = getenv("MAYFLY_USER"),
-        .password = getenv("MAYFLY_PASSWORD"),
+        .protocol = &load_rpc,
         .threads = 1,
         .clients = 50,
         .pipeline = 1,
@@ -291,6 +411,7 @@ bool load_plan_parse(struct load_plan *plan, int argc, char **argv, int *status)
         .mix = {[LOAD_GET] = 9, [LOAD_SET] = 1},
         .keys = 100000,
         .value_bytes = 64,
+        .check_every = 1,
         .timeout_ms = 10000,
         .direct = true,
         .fill = true,
@@ -299,7 +420,7 @@ bool load_plan_parse(struct load_plan *plan, int argc, char **argv, int *status)
     *status = 2;
     opterr = 0;
     int flag;
-    while ((flag = getopt_long(argc, argv, ":s:t:c:P:r:m:k:d:v:o:", options, NULL)) != -1) {
+    while ((flag = getopt_long(argc, argv, ":p:s:t:c:P:r:m:k:d:v:o:", options, NULL)) != -1) {
         if (flag == OPT_HELP || flag == OPT_VERSION) {
             if (flag == OPT_HELP)
                 fputs(usage, stdout);
@@ -321,7 +442,6 @@ bool load_plan_parse(struct load_plan *plan, int argc, char **argv, int *status)
                 argv[optind]);
         return false;
     }
-    if (plan->threads > plan->clients)
-        plan->threads = plan->clients;
-    return true;
+    take_defaults(plan);
+    return protocol_can(plan);
 }

@@ -17,10 +17,15 @@ enum load_distribution {
 };
 const char *load_distribution_name(enum load_distribution distribution);
 
+struct load_protocol;
+
+#define LOAD_SERVERS_MAX 64
+
 enum load_output { LOAD_TABLE, LOAD_PLAIN, LOAD_JSON };
 
 struct load_plan {
-    const char *endpoints;
+    const struct load_protocol *protocol;
+    const char *endpoints; // ADDR,...
     const char *user;
     const char *password;
     uint32_t threads;
@@ -35,10 +40,16 @@ struct load_plan {
     size_t value_bytes;
     int64_t ttl_ms; // of what is set; 0: none
     uint32_t timeout_ms;
-    bool local;  // reads are of the connected node's copy
-    bool direct; // calls go straight to leaders
-    bool fill;   // every key is set before
-    bool live;   // a line a second
+    uint32_t check_every;               // the value of one get in so many is checked
+    uint32_t servers[LOAD_SERVERS_MAX]; // processes whose processor time is told
+    size_t server_count;
+    const char *plot; // a file, or NULL
+    bool cluster;     // requests go where Redis Cluster's map says
+    bool one_node;    // with it: each client draws keys of one node, where it leads any
+    bool local;       // reads are of the connected node's copy
+    bool direct;      // calls go straight to leaders
+    bool fill;        // every key is set before
+    bool live;        // a line a second
     enum load_output output;
 };
 

@@ -2,13 +2,14 @@
 #ifndef MF_BENCH_LOAD_REPORT_H
 #define MF_BENCH_LOAD_REPORT_H
 
+#include "bench/load/observe.h"
 #include "bench/load/worker.h"
 
 struct load_report {
     struct load_figures figures; // of all threads
     struct mf_hist all_us;       // of all kinds
-    uint64_t counted;            // what the counters hold
-    bool counted_known;          // they could be read
+    struct load_observed observed;
+    bool counted_known; // the counters could be read
 };
 
 // No request has failed, no answer was wrong, and the counters hold what was added.
