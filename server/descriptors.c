@@ -16,6 +16,7 @@
 void mf_descriptors_share(struct mf_node *node)
 {
     struct rlimit limit;
+    node->clients_allowed = UINT32_MAX;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
         return;
     limit.rlim_cur = limit.rlim_max;
@@ -26,9 +27,12 @@ void mf_descriptors_share(struct mf_node *node)
     rlim_t own = NODE_DESCRIPTORS + node->reactor_count * reactor;
     rlim_t left = limit.rlim_cur > 2 * own ? limit.rlim_cur - own : limit.rlim_cur / 2;
     uint32_t wanted = atomic_load(&node->settings.clients_max);
-    if (limit.rlim_cur == RLIM_INFINITY || left >= wanted)
+    if (limit.rlim_cur == RLIM_INFINITY || left >= UINT32_MAX)
         return;
-    atomic_store(&node->settings.clients_max, left > 0 ? (uint32_t)left : 1);
+    node->clients_allowed = left > 0 ? (uint32_t)left : 1;
+    if (node->clients_allowed >= wanted)
+        return;
+    atomic_store(&node->settings.clients_max, node->clients_allowed);
     mf_log(MF_WARN, "limits.max_clients is %u here, not %u: the system allows %llu descriptors",
-           left > 0 ? (uint32_t)left : 1, wanted, (unsigned long long)limit.rlim_cur);
+           node->clients_allowed, wanted, (unsigned long long)limit.rlim_cur);
 }

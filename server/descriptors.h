@@ -7,8 +7,9 @@
 
 #include "server/node.h"
 
-// Raises the process's limit as far as it goes, and lowers node->settings.clients_max, with a line
-// in the log, where that is not enough. Before the reactors run.
+// Raises the process's limit as far as it goes, sets node->clients_allowed, and lowers
+// node->settings.clients_max to it, with a line in the log, where that is not enough. Before the
+// reactors run.
 void mf_descriptors_share(struct mf_node *node);
 
 #endif

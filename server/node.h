@@ -153,6 +153,7 @@ struct mf_node {
     char bound_peer[300];
 
     _Atomic(const char *) password; // replaced by SIGHUP; old ones are kept until the end
+    uint32_t clients_allowed;       // as many as there are descriptors for; constant
     _Atomic uint32_t clients;
     _Atomic uint64_t resp_ids; // the last number given to a client that speaks Redis's protocol
     _Atomic size_t resp_visiting_bytes; // of messages of clients on their way over the reactors

@@ -50,6 +50,7 @@ struct setting {
     void (*set)(struct mf_node *node, int64_t value);
     int64_t min;
     int64_t max;
+    bool (*refuses)(const struct mf_node *node, int64_t value, char *why); // NULL: none of these
     const struct choice *choices;
     bool visits; // every reactor has to take it over
 };
@@ -186,6 +187,17 @@ static void set_clients(struct mf_node *node, int64_t value)
     atomic_store_explicit(&node->settings.clients_max, (uint32_t)value, memory_order_relaxed);
 }
 
+static bool refuses_clients(const struct mf_node *node, int64_t value, char *why)
+{
+    if (value <= node->clients_allowed)
+        return false;
+    snprintf(why, WHY_BYTES_MAX,
+             "The operating system is not able to handle the specified number of clients, try "
+             "with %u",
+             node->clients_allowed);
+    return true;
+}
+
 static int64_t get_timeout(const struct mf_node *node)
 {
     return atomic_load_explicit(&node->settings.idle_timeout_s, memory_order_relaxed);
@@ -317,7 +329,7 @@ static const struct setting settings[] = {
     {.name = "logfile", .text = ""},
     {.name = "loglevel", .kind = CHOICE, .get = get_level, .set = set_level, .choices = levels},
     {.name = "maxclients", .kind = NUMBER, .get = get_clients, .set = set_clients,
-     .min = 1, .max = 1000000},
+     .min = 1, .max = 1000000, .refuses = refuses_clients},
     {.name = "maxmemory", .kind = BYTES, .get = get_memory, .set = set_memory, .visits = true},
     {.name = "maxmemory-policy", .kind = CHOICE, .get = get_policy, .set = set_policy,
      .choices = policies, .visits = true},
@@ -638,6 +650,7 @@ static void log_set(const struct mf_resp_session *session, const struct setting 
 
 bool mf_resp_config_set(struct mf_resp_session *session)
 {
+    struct mf_node *node = session->client.reactor->node;
     const struct setting *found[COUNT(settings)];
     int64_t values[COUNT(settings)];
     char why[WHY_BYTES_MAX];
@@ -651,13 +664,14 @@ bool mf_resp_config_set(struct mf_resp_session *session)
     uint32_t count = (mf_resp_words(session) - 2) / 2;
     for (uint32_t i = 0; i < count; i++) {
         // find_all filled as many. NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage)
-        if (!take_value(found[i], mf_resp_word(session, 2 * i + 3), &values[i], why)) {
+        if (!take_value(found[i], mf_resp_word(session, 2 * i + 3), &values[i], why) ||
+            (found[i]->refuses != NULL && found[i]->refuses(node, values[i], why))) {
             (void)fail(session, found[i]->name, (int)strlen(found[i]->name), why);
             return true;
         }
     }
     for (uint32_t i = 0; i < count; i++) {
-        found[i]->set(session->client.reactor->node, values[i]);
+        found[i]->set(node, values[i]);
         visits = visits || found[i]->visits;
         log_set(session, found[i]);
     }
