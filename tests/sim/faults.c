@@ -78,12 +78,10 @@ static bool may_soon_vote(const struct sim *sim, const struct sim_node *node, ui
            sim_checks_learns(node, group);
 }
 
-// Can the group do without this node's memory from now on? Never while its configuration changes,
-// and with one to spare where the next wish may be for fewer voters or for more.
-static bool spares(const struct sim *sim, const struct sim_node *node, uint32_t group)
+// Are the others enough from now on? Never while the group's configuration changes, and with one to
+// spare where the next wish may be for fewer voters or for more.
+static bool others_suffice(const struct sim *sim, const struct sim_node *node, uint32_t group)
 {
-    if (!remembers(node, group) && !may_soon_vote(sim, node, group))
-        return true;
     // Who does not know durably that the newest configuration is chosen may need the one before it.
     const struct mf_members *members = sim_checks_members(sim, group);
     uint32_t others = 0;
@@ -93,6 +91,13 @@ static bool spares(const struct sim *sim, const struct sim_node *node, uint32_t 
     uint32_t needed = mf_members_quorum(members);
     needed += sim->plan.members_us > 0;
     return others >= needed && !sim_checks_members_open(sim, group);
+}
+
+// Can the group do without this node's memory?
+static bool spares(const struct sim *sim, const struct sim_node *node, uint32_t group)
+{
+    return (!remembers(node, group) && !may_soon_vote(sim, node, group)) ||
+           others_suffice(sim, node, group);
 }
 
 static bool spared_by_all(const struct sim *sim, const struct sim_node *node)
@@ -204,14 +209,17 @@ static void fill_up(struct sim *sim)
 }
 
 // Rot shows at the next start. Where configurations are wished for, one may shrink until then to
-// voters that are all rotten: so one disk at a time.
+// voters that are all rotten: so one disk at a time. And one that has no vote now may be given one
+// until then, with the memory that it will have lost.
 static void rot(struct sim *sim)
 {
     struct sim_node *node = any_node(sim, SIM_ROT);
-    bool alone = true;
-    for (uint16_t i = 0; i < sim->plan.node_count; i++)
-        alone = alone && (sim->plan.members_us == 0 || !sim->nodes[i].disk.rotten);
-    if (alone && may_forget(sim, node))
+    bool fine = may_forget(sim, node);
+    for (uint16_t i = 0; i < sim->plan.node_count && sim->plan.members_us > 0; i++)
+        fine = fine && !sim->nodes[i].disk.rotten;
+    for (uint32_t group = 0; group < sim->plan.group_count && sim->plan.members_us > 0; group++)
+        fine = fine && others_suffice(sim, node, group);
+    if (fine)
         sim_disk_rot(node);
 }
 
