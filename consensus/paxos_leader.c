@@ -32,6 +32,7 @@ void mf_paxos_put_proposal(struct mf_paxos *paxos, const struct mf_paxos_env *en
         if (mf_paxos_reachable(paxos, i))
             send_accept(paxos, env, i, slot, slot);
     }
+    paxos->chosen_due_us = 0; // it has told them
 }
 
 bool mf_paxos_window_open(const struct mf_paxos *paxos)
@@ -72,7 +73,8 @@ static void advance_chosen(struct mf_paxos *paxos, const struct mf_paxos_env *en
     }
     if (paxos->chosen > paxos->known_chosen)
         paxos->known_chosen = paxos->chosen;
-    if (paxos->chosen > before && paxos->chosen_due_us == 0)
+    bool alone = paxos->self >= 0 && paxos->peer_count == 1; // nobody is to be told
+    if (paxos->chosen > before && paxos->chosen_due_us == 0 && !alone)
         paxos->chosen_due_us = env->now_us + paxos->cfg.chosen_delay_us;
     if (paxos->members.slot != members_slot)
         mf_paxos_lead_members(paxos, env);

@@ -536,12 +536,37 @@ static void single_voter_leads_and_chooses_alone(void **state)
     assert_int_equal(mf_paxos_role(scene.core[1]), MF_LEADER);
     propose(&scene, 1, "alone");
     assert_value(&scene, 1, 1, "alone");
+    assert_int_equal(mf_paxos_next_tick_us(scene.core[1]), MF_NEVER); // there is nobody to tell
     crash(&scene, 1);
     scene.disk[1].chosen = 0;
     tick_all(&scene, ELECTION_US);
     propose(&scene, 1, "more");
     assert_value(&scene, 1, 1, "alone");
     assert_value(&scene, 1, 2, "more");
+    close_scene(&scene);
+}
+
+static void followers_are_told_of_chosen_slots_by_the_next_accept_or_soon(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_led_scene(&scene, 3);
+    drop_mail(&scene);
+    uint64_t first = propose(&scene, 1, "first");
+    deliver_all(&scene);
+    assert_int_equal(mf_paxos_chosen(scene.core[1]), first);
+    assert_int_equal(mf_paxos_chosen(scene.core[2]), first - 1);
+    assert_int_equal(mf_paxos_next_tick_us(scene.core[1]), scene.now_us + 100);
+    propose(&scene, 1, "second"); // tells of the first: nothing is due for its sake
+    assert_int_equal(mf_paxos_next_tick_us(scene.core[1]), scene.now_us + RESEND_US);
+    deliver_all(&scene);
+    assert_int_equal(mf_paxos_chosen(scene.core[2]), first);
+    assert_int_equal(mf_paxos_chosen(scene.core[1]), first + 1);
+    tick_all(&scene, 100);
+    assert_int_equal(count_mail(&scene, 1, MF_PAXOS_CHOSEN), 2);
+    deliver_all(&scene);
+    assert_int_equal(mf_paxos_chosen(scene.core[2]), first + 1);
+    assert_int_equal(mf_paxos_chosen(scene.core[3]), first + 1);
     close_scene(&scene);
 }
 
@@ -568,6 +593,7 @@ int main(void)
         cmocka_unit_test(candidate_asks_again_over_a_new_link),
         cmocka_unit_test(candidate_asks_again_who_has_not_answered),
         cmocka_unit_test(former_leader_back_from_a_pause_is_not_followed_again),
+        cmocka_unit_test(followers_are_told_of_chosen_slots_by_the_next_accept_or_soon),
         cmocka_unit_test(window_bounds_what_is_in_flight),
         cmocka_unit_test(node_too_far_behind_to_accept_follows_and_learns),
         cmocka_unit_test(clock_of_a_promise_is_aged_from_below),
