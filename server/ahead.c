@@ -4,10 +4,13 @@
 #include <assert.h>
 
 #include "base/slots.h"
+#include "server/read_gate.h"
 #include "server/replica.h"
 #include "shards/shard.h"
 
 #define KEY_BYTES_MAX 256u // nobody looks at a longer one before its turn
+// Fewer shards are in the cache anyhow, up to their maps.
+#define SCATTERED_SHARDS 64u
 // About what a processor keeps near itself.
 #define CACHED_BYTES (UINT64_C(1) << 20)
 
@@ -20,11 +23,14 @@ void mf_ahead_tick(struct mf_reactor *reactor)
     reactor->looks_ahead = bytes > CACHED_BYTES;
 }
 
-// Keys on their way.
+// Keys on their way. Each step reads what the one before it has begun to bring, for all of them.
 struct ahead {
     uint32_t count;
     struct {
+        uint32_t number;
+        struct mf_owned_shard *owned;
         const struct mf_shard *shard;
+        struct mf_bytes key;
         uint64_t hash;
     } keys[MF_AHEAD_KEYS];
 };
@@ -36,19 +42,40 @@ static void add(struct ahead *ahead, struct mf_reactor *reactor, struct mf_bytes
     uint32_t number = mf_shard_of_key(key, reactor->node->config.shards);
     if (mf_reactor_of_shard(reactor->node, number) != reactor->index)
         return; // it may grow meanwhile, or go
-    struct mf_replica *replica = mf_reactor_shard(reactor, number)->replica;
-    if (replica == NULL)
-        return;
     assert(ahead->count < MF_AHEAD_KEYS);
-    const struct mf_shard *shard = mf_replica_shard(replica);
-    ahead->keys[ahead->count].shard = shard;
-    ahead->keys[ahead->count].hash = mf_shard_prefetch_place(shard, key);
+    ahead->keys[ahead->count].number = number;
+    ahead->keys[ahead->count].owned = mf_reactor_shard(reactor, number);
+    ahead->keys[ahead->count].key = key;
     ahead->count++;
+}
+
+// On the way from a number to a shard there are as many misses as from there to the value.
+static void look_for_shards(const struct ahead *ahead, struct mf_reactor *reactor)
+{
+    for (uint32_t i = 0; i < ahead->count; i++) {
+        __builtin_prefetch(&ahead->keys[i].owned->replica);
+        mf_read_gate_prefetch(mf_read_gate_at(reactor->node->gates, ahead->keys[i].number),
+                              reactor->gate_reader, ahead->keys[i].number);
+    }
+    for (uint32_t i = 0; i < ahead->count; i++) {
+        if (ahead->keys[i].owned->replica != NULL)
+            mf_replica_prefetch(ahead->keys[i].owned->replica);
+        mf_read_gate_prefetch_reader(reactor->gate_reader, ahead->keys[i].number);
+    }
+    for (uint32_t i = 0; i < ahead->count; i++) {
+        if (ahead->keys[i].owned->replica != NULL)
+            mf_shard_prefetch(mf_replica_shard(ahead->keys[i].owned->replica));
+    }
+    for (uint32_t i = 0; i < ahead->count; i++) {
+        if (ahead->keys[i].owned->replica != NULL)
+            mf_shard_prefetch_map(mf_replica_shard(ahead->keys[i].owned->replica));
+    }
 }
 
 uint32_t mf_ahead_look(struct mf_reactor *reactor, struct mf_bytes input, mf_ahead_peek *peek)
 {
-    struct ahead ahead = {0};
+    struct ahead ahead;
+    ahead.count = 0;
     struct mf_bytes key;
     uint32_t looked_at = 0;
     size_t size;
@@ -57,7 +84,17 @@ uint32_t mf_ahead_look(struct mf_reactor *reactor, struct mf_bytes input, mf_ahe
         looked_at++;
         input = mf_bytes_of(input.data + size, input.len - size);
     }
-    for (uint32_t i = 0; i < ahead.count; i++)
-        mf_shard_prefetch_entry(ahead.keys[i].shard, ahead.keys[i].hash);
+    if (reactor->shard_count >= SCATTERED_SHARDS)
+        look_for_shards(&ahead, reactor);
+    for (uint32_t i = 0; i < ahead.count; i++) {
+        struct mf_replica *replica = ahead.keys[i].owned->replica;
+        ahead.keys[i].shard = replica != NULL ? mf_replica_shard(replica) : NULL;
+        if (replica != NULL)
+            ahead.keys[i].hash = mf_shard_prefetch_place(ahead.keys[i].shard, ahead.keys[i].key);
+    }
+    for (uint32_t i = 0; i < ahead.count; i++) {
+        if (ahead.keys[i].shard != NULL)
+            mf_shard_prefetch_entry(ahead.keys[i].shard, ahead.keys[i].hash);
+    }
     return looked_at;
 }

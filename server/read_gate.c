@@ -184,6 +184,20 @@ static bool asks_for_time(const struct mf_command *command)
            (command->op == MF_OP_TXN_READ && mf_txn_has_times(command->body));
 }
 
+void mf_read_gate_prefetch(const struct mf_read_gate *gate,
+                           const struct mf_read_gate_reader *reader, uint32_t shard)
+{
+    __builtin_prefetch(&gate->version);
+    __builtin_prefetch(&gate->generation);
+    __builtin_prefetch(&reader->opened[shard]);
+}
+
+void mf_read_gate_prefetch_reader(const struct mf_read_gate_reader *reader, uint32_t shard)
+{
+    if (reader->opened[shard].reader != NULL)
+        mf_map_reader_prefetch(reader->opened[shard].reader);
+}
+
 enum mf_err mf_read_gate_read(struct mf_read_gate *gate, uint32_t shard,
                               struct mf_read_gate_reader *reader,
                               const struct mf_read_gate_env *env, const struct mf_command *command,

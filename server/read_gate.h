@@ -60,6 +60,12 @@ void mf_read_gate_publish(struct mf_read_gate *gate, const struct mf_read_gate_s
 void mf_read_gate_retire(struct mf_read_gate *gate, struct mf_read_gate_reader *const *readers,
                          uint32_t count);
 
+// Bring what a read of the shard begins with into the cache, in two steps that many shards can take
+// side by side.
+void mf_read_gate_prefetch(const struct mf_read_gate *gate,
+                           const struct mf_read_gate_reader *reader, uint32_t shard);
+void mf_read_gate_prefetch_reader(const struct mf_read_gate_reader *reader, uint32_t shard);
+
 // What a read asks of its node: see mf_links_held_until, and our monotonic clock.
 struct mf_read_gate_env {
     uint64_t (*held_until)(void *ctx, uint16_t node, uint64_t token);

@@ -434,6 +434,11 @@ void mf_replica_flush(struct mf_replica *replica, const struct mf_replica_env *e
     mf_replica_report_memory(replica);
 }
 
+void mf_replica_prefetch(const struct mf_replica *replica)
+{
+    __builtin_prefetch(&replica->shard);
+}
+
 bool mf_replica_has_room(const struct mf_replica *replica)
 {
     return !replica->behind && replica->built_left > replica->cfg.built_bytes / 2;

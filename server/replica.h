@@ -112,6 +112,8 @@ bool mf_replica_install(struct mf_replica *replica, const struct mf_replica_env 
 // The configuration in force after the last applied entry: what a snapshot carries.
 const struct mf_members *mf_replica_members(const struct mf_replica *replica);
 
+// Brings what leads to its state into the cache.
+void mf_replica_prefetch(const struct mf_replica *replica);
 // The last flush has made less than half of cfg.built_bytes: another one can follow at once.
 bool mf_replica_has_room(const struct mf_replica *replica);
 

@@ -225,6 +225,12 @@ struct mf_entry *mf_map_find(const struct mf_map *map, struct mf_bytes key)
     return NULL;
 }
 
+void mf_map_prefetch(const struct mf_map *map)
+{
+    __builtin_prefetch(map);
+    __builtin_prefetch(&map->epoch);
+}
+
 uint64_t mf_map_prefetch_bucket(const struct mf_map *map, struct mf_bytes key)
 {
     uint64_t hash = mf_map_hash(map, key);

@@ -41,6 +41,8 @@ struct mf_entry *mf_map_sample_oldest(struct mf_map *map, uint64_t random);
 
 // [writer] The live entry or NULL; valid until the writer changes the key.
 struct mf_entry *mf_map_find(const struct mf_map *map, struct mf_bytes key);
+// [writer] Brings what leads to all buckets into the cache.
+void mf_map_prefetch(const struct mf_map *map);
 // [writer] Brings a key that will be needed soon into the cache, in two steps that many keys can
 // take side by side: first the bucket; then, by the hash that the first returned, the entry.
 uint64_t mf_map_prefetch_bucket(const struct mf_map *map, struct mf_bytes key);
@@ -103,6 +105,7 @@ uint64_t mf_map_scan(const struct mf_map *map, uint64_t position, size_t entries
 // [reader]
 struct mf_map_reader *mf_map_reader_new(struct mf_map *map);
 void mf_map_reader_free(struct mf_map_reader *reader);
+void mf_map_reader_prefetch(const struct mf_map_reader *reader); // into the cache
 void mf_map_read_begin(struct mf_map_reader *reader);
 void mf_map_read_end(struct mf_map_reader *reader);
 // The entry or NULL; valid until mf_map_read_end. Wait-free but for tables that change shape under

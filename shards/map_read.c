@@ -155,6 +155,12 @@ void mf_map_reader_free(struct mf_map_reader *reader)
     ck_epoch_unregister(&reader->record);
 }
 
+void mf_map_reader_prefetch(const struct mf_map_reader *reader)
+{
+    __builtin_prefetch(&reader->record, 1);
+    __builtin_prefetch(&reader->map);
+}
+
 void mf_map_read_begin(struct mf_map_reader *reader)
 {
     ck_epoch_begin(&reader->record, NULL);

@@ -448,6 +448,16 @@ struct mf_map *mf_shard_map(struct mf_shard *shard)
     return shard->keys;
 }
 
+void mf_shard_prefetch(const struct mf_shard *shard)
+{
+    __builtin_prefetch(shard);
+}
+
+void mf_shard_prefetch_map(const struct mf_shard *shard)
+{
+    mf_map_prefetch(shard->keys);
+}
+
 uint64_t mf_shard_prefetch_place(const struct mf_shard *shard, struct mf_bytes key)
 {
     return mf_map_prefetch_bucket(shard->keys, key);

@@ -195,6 +195,9 @@ void mf_shard_load_roster(struct mf_shard *shard, uint64_t version, struct mf_by
 
 // The map of live keys, for lock-free readers on other threads.
 struct mf_map *mf_shard_map(struct mf_shard *shard);
+// Bring what leads to all keys into the cache, one after the other.
+void mf_shard_prefetch(const struct mf_shard *shard);
+void mf_shard_prefetch_map(const struct mf_shard *shard);
 // Brings a key that will be needed soon into the cache, in two steps that many keys can take
 // side by side: the second by what the first has returned.
 uint64_t mf_shard_prefetch_place(const struct mf_shard *shard, struct mf_bytes key);
