@@ -59,6 +59,57 @@ enum mf_err mf_paxos_propose(struct mf_paxos *paxos, const struct mf_paxos_env *
     return MF_OK;
 }
 
+void mf_paxos_send_chosen(struct mf_paxos *paxos, const struct mf_paxos_env *env, uint32_t peer)
+{
+    mf_paxos_send(paxos, env,
+                  (struct mf_paxos_msg){.type = MF_PAXOS_CHOSEN,
+                                        .to = paxos->peers[peer].acceptor.node,
+                                        .ballot = paxos->ballot,
+                                        .chosen = paxos->chosen});
+    paxos->peers[peer].chosen_sent = paxos->chosen;
+}
+
+static void send_probe(struct mf_paxos *paxos, const struct mf_paxos_env *env)
+{
+    paxos->probe_due_us = env->now_us + paxos->cfg.resend_us;
+    for (uint32_t i = 0; i < paxos->members.voter_count; i++) {
+        if ((paxos->probe_acks & (1u << i)) == 0 && mf_paxos_reachable(paxos, i))
+            mf_paxos_send(paxos, env,
+                          (struct mf_paxos_msg){.type = MF_PAXOS_READ_PROBE,
+                                                .to = paxos->peers[i].acceptor.node,
+                                                .ballot = paxos->ballot,
+                                                .read_seq = paxos->probe_seq});
+    }
+}
+
+// A leader that is no voter any more does not count itself, not even where one is enough.
+static bool probe_is_answered(const struct mf_paxos *paxos)
+{
+    return (uint32_t)__builtin_popcount(paxos->probe_acks) >= paxos->quorum;
+}
+
+static void start_probe(struct mf_paxos *paxos, const struct mf_paxos_env *env)
+{
+    paxos->probe_seq++;
+    paxos->probe_acks = paxos->self >= 0 ? 1u << paxos->self : 0;
+    paxos->probe_left = false;
+    paxos->probe_wanted = false;
+    if (probe_is_answered(paxos))
+        paxos->probe_confirmed = paxos->probe_seq;
+    else
+        send_probe(paxos, env);
+}
+
+// After an answer, and after a configuration in which fewer answers may do.
+static void count_probe(struct mf_paxos *paxos, const struct mf_paxos_env *env)
+{
+    if (paxos->probe_confirmed == paxos->probe_seq || !probe_is_answered(paxos))
+        return;
+    paxos->probe_confirmed = paxos->probe_seq;
+    if (paxos->probe_wanted)
+        start_probe(paxos, env);
+}
+
 // P5. Slots become chosen in order: one with a majority waits for those below it.
 static void advance_chosen(struct mf_paxos *paxos, const struct mf_paxos_env *env)
 {
@@ -76,8 +127,10 @@ static void advance_chosen(struct mf_paxos *paxos, const struct mf_paxos_env *en
     bool alone = paxos->self >= 0 && paxos->peer_count == 1; // nobody is to be told
     if (paxos->chosen > before && paxos->chosen_due_us == 0 && !alone)
         paxos->chosen_due_us = env->now_us + paxos->cfg.chosen_delay_us;
-    if (paxos->members.slot != members_slot)
+    if (paxos->members.slot != members_slot) {
         mf_paxos_lead_members(paxos, env);
+        count_probe(paxos, env);
+    }
 }
 
 void mf_paxos_on_accepted(struct mf_paxos *paxos, const struct mf_paxos_env *env,
@@ -164,42 +217,6 @@ static void resend_accepts(struct mf_paxos *paxos, const struct mf_paxos_env *en
         send_accept(paxos, env, voter, first, last);
 }
 
-void mf_paxos_send_chosen(struct mf_paxos *paxos, const struct mf_paxos_env *env, uint32_t peer)
-{
-    mf_paxos_send(paxos, env,
-                  (struct mf_paxos_msg){.type = MF_PAXOS_CHOSEN,
-                                        .to = paxos->peers[peer].acceptor.node,
-                                        .ballot = paxos->ballot,
-                                        .chosen = paxos->chosen});
-    paxos->peers[peer].chosen_sent = paxos->chosen;
-}
-
-static void start_probe(struct mf_paxos *paxos, const struct mf_paxos_env *env)
-{
-    paxos->probe_seq++;
-    paxos->probe_acks = paxos->self >= 0 ? 1u << paxos->self : 0;
-    paxos->probe_left = false;
-    paxos->probe_wanted = false;
-    if (paxos->quorum == 1) {
-        paxos->probe_confirmed = paxos->probe_seq;
-        return;
-    }
-    paxos->probe_due_us = env->now_us; // the tick below sends it and sets the next time
-}
-
-static void send_probe(struct mf_paxos *paxos, const struct mf_paxos_env *env)
-{
-    paxos->probe_due_us = env->now_us + paxos->cfg.resend_us;
-    for (uint32_t i = 0; i < paxos->members.voter_count; i++) {
-        if ((paxos->probe_acks & (1u << i)) == 0 && mf_paxos_reachable(paxos, i))
-            mf_paxos_send(paxos, env,
-                          (struct mf_paxos_msg){.type = MF_PAXOS_READ_PROBE,
-                                                .to = paxos->peers[i].acceptor.node,
-                                                .ballot = paxos->ballot,
-                                                .read_seq = paxos->probe_seq});
-    }
-}
-
 enum mf_err mf_paxos_read(struct mf_paxos *paxos, const struct mf_paxos_env *env, uint64_t *ticket)
 {
     if (paxos->role != MF_LEADER || paxos->ready_slot == 0 || paxos->chosen < paxos->ready_slot)
@@ -207,8 +224,6 @@ enum mf_err mf_paxos_read(struct mf_paxos *paxos, const struct mf_paxos_env *env
     bool running = paxos->probe_confirmed < paxos->probe_seq;
     if (!running) {
         start_probe(paxos, env);
-        if (paxos->quorum > 1)
-            send_probe(paxos, env);
         *ticket = paxos->probe_seq;
     } else if (!paxos->probe_left) {
         *ticket = paxos->probe_seq; // its messages have not been handed out: it starts after us
@@ -231,13 +246,7 @@ void mf_paxos_on_read_ack(struct mf_paxos *paxos, const struct mf_paxos_env *env
     if (msg->support != 0)
         paxos->peers[i].support = msg->support;
     paxos->probe_acks |= 1u << i;
-    if ((uint32_t)__builtin_popcount(paxos->probe_acks) < paxos->quorum)
-        return;
-    paxos->probe_confirmed = paxos->probe_seq;
-    if (paxos->probe_wanted) {
-        start_probe(paxos, env);
-        send_probe(paxos, env);
-    }
+    count_probe(paxos, env);
 }
 
 void mf_paxos_leader_tick(struct mf_paxos *paxos, const struct mf_paxos_env *env)

@@ -291,6 +291,57 @@ static void reads_share_a_round_only_if_it_starts_after_them(void **state)
     close_scene(&scene);
 }
 
+// The answers that the round was waiting for are of no voter any more.
+static void reads_under_way_end_when_the_group_shrinks_to_its_leader(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_led_scene(&scene, 2);
+    struct mf_members members = *mf_paxos_members(scene.core[1]);
+    members.voter_count = 1; // node 1 alone
+    struct mf_paxos_env env = env_of(&scene);
+    const char *why;
+    uint64_t log_us = mf_paxos_last_log_time(scene.core[1]) + 1;
+    assert_int_equal(mf_paxos_reconfigure(scene.core[1], &env, log_us, members, &why), MF_OK);
+    uint64_t first;
+    uint64_t later;
+    assert_int_equal(mf_paxos_read(scene.core[1], &env, &first), MF_OK);
+    take(&scene, 1, true); // the round's messages leave here
+    assert_int_equal(mf_paxos_read(scene.core[1], &env, &later), MF_OK);
+    assert_true(later > first);
+    deliver(&scene, 1, 2, MF_PAXOS_ACCEPT);
+    assert_true(scene.confirmed[1] < first);
+    deliver(&scene, 2, 1, MF_PAXOS_ACCEPTED);
+    assert_int_equal(mf_paxos_members(scene.core[1])->voter_count, 1);
+    assert_int_equal(scene.confirmed[1], later);
+    close_scene(&scene);
+}
+
+// It leads until the voters know of the change, and one of them may have been elected meanwhile.
+static void leader_that_is_no_voter_any_more_confirms_no_read_by_itself(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_led_scene(&scene, 2);
+    struct mf_members members = *mf_paxos_members(scene.core[1]);
+    members.voters[0] = members.voters[1];
+    members.voter_count = 1; // node 2 alone
+    struct mf_paxos_env env = env_of(&scene);
+    const char *why;
+    uint64_t log_us = mf_paxos_last_log_time(scene.core[1]) + 1;
+    assert_int_equal(mf_paxos_reconfigure(scene.core[1], &env, log_us, members, &why), MF_OK);
+    take(&scene, 1, true);
+    deliver(&scene, 1, 2, MF_PAXOS_ACCEPT);
+    deliver(&scene, 2, 1, MF_PAXOS_ACCEPTED);
+    assert_int_equal(mf_paxos_members(scene.core[1])->voter_count, 1);
+    assert_int_equal(mf_paxos_role(scene.core[1]), MF_LEADER);
+    uint64_t ticket;
+    assert_int_equal(mf_paxos_read(scene.core[1], &env, &ticket), MF_OK);
+    take(&scene, 1, true);
+    assert_true(scene.confirmed[1] < ticket);
+    close_scene(&scene);
+}
+
 static void lost_messages_are_sent_again_until_all_agree(void **state)
 {
     (void)state;
@@ -587,6 +638,8 @@ int main(void)
         cmocka_unit_test(read_waits_for_a_majority_and_for_an_entry_of_the_leaders_own),
         cmocka_unit_test(deposed_leader_confirms_no_read),
         cmocka_unit_test(reads_share_a_round_only_if_it_starts_after_them),
+        cmocka_unit_test(reads_under_way_end_when_the_group_shrinks_to_its_leader),
+        cmocka_unit_test(leader_that_is_no_voter_any_more_confirms_no_read_by_itself),
         cmocka_unit_test(lost_messages_are_sent_again_until_all_agree),
         cmocka_unit_test(nobody_is_supported_by_a_promise_that_is_not_durable),
         cmocka_unit_test(suspected_leader_is_replaced_and_a_returning_one_follows),
