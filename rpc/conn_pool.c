@@ -136,6 +136,7 @@ static const char *stalled(struct mf_conn *conn, uint64_t now_us)
 static void forgive(struct mf_conn *conn, uint64_t now_us)
 {
     conn->moved_us = now_us;
+    conn->heard_us = now_us;
     if (conn->begun_us > 0)
         conn->begun_us = now_us;
 }

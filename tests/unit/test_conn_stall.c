@@ -97,6 +97,20 @@ static void run_until_closed(const struct end *end)
         ev_run(loop, EVRUN_ONCE);
 }
 
+// Their bytes are there, and we have not read them.
+static void who_speaks_while_we_stand_still_is_not_idle(void **state)
+{
+    (void)state;
+    struct end *end = &ends[0];
+    mf_conn_pool_idle_timeout(pool, 200000);
+    say(end, "whole\n");
+    turns(2);
+    say(end, "s\n"); // in flight once it is read
+    usleep(2500000);
+    turns(3);
+    assert_non_null(end->conn);
+}
+
 static void a_message_that_is_never_ended_ends_its_connection(void **state)
 {
     (void)state;
@@ -165,6 +179,8 @@ static void a_peer_that_reads_nothing_is_closed_and_one_that_reads_is_not(void *
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(who_speaks_while_we_stand_still_is_not_idle, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(a_message_that_is_never_ended_ends_its_connection, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(what_waits_for_the_node_is_not_the_peers_delay, set_up,
