@@ -258,10 +258,13 @@ static void on_checked(struct mf_reactor *reactor, struct mf_task *task)
 {
     struct check *check = (struct check *)task;
     struct mf_stream_receiver *receiver = check->receiver;
-    if (check->job.undone || receiver->shard->replica == NULL ||
-        atomic_load(&reactor->node->stopping)) {
+    if (check->job.undone || atomic_load(&reactor->node->stopping)) {
         mf_shard_free(check->state);
         free(check);
+        return;
+    }
+    if (receiver->shard->replica == NULL) { // given up meanwhile: the next copy begins anew
+        finish(check, MF_PEER_REFUSES);
         return;
     }
     if (check->err == MF_OK) {
