@@ -188,6 +188,7 @@ static void put_fields(struct mf_buf *out, const struct mf_peer_hello *hello)
     mf_buf_u64(out, hello->memory);
     mf_buf_u32(out, hello->shards);
     mf_buf_u32(out, hello->replicas);
+    mf_buf_u32(out, hello->lease_ms);
     mf_buf_u64(out, hello->roster);
     mf_buf_u64(out, hello->identity);
     mf_buf_u64(out, hello->genesis);
@@ -212,6 +213,7 @@ static enum mf_err get_fields(struct mf_bytes fields, struct mf_peer_hello *hell
     hello->memory = mf_read_u64(&r);
     hello->shards = mf_read_u32(&r);
     hello->replicas = mf_read_u32(&r);
+    hello->lease_ms = mf_read_u32(&r);
     hello->roster = mf_read_u64(&r);
     hello->identity = mf_read_u64(&r);
     hello->genesis = mf_read_u64(&r);

@@ -24,7 +24,7 @@
 #define MF_PEER_TEXT_BYTES_MAX 512u
 #define MF_PEER_NONCE_BYTES 32u
 #define MF_PEER_PROOF_BYTES 32u
-#define MF_PEER_PROTOCOL 6u
+#define MF_PEER_PROTOCOL 7u
 #define MF_PEER_FRAME_HEAD_BYTES 12u
 
 enum mf_peer_item_kind {
@@ -96,6 +96,7 @@ struct mf_peer_hello {
     uint64_t memory;      // of its acceptor; 0 = it has none yet
     uint32_t shards;
     uint32_t replicas;
+    uint32_t lease_ms;       // how long what it grants lasts
     uint64_t roster;         // the version of its roster; 1 = it has only its configuration
     uint64_t identity;       // of the cluster, as that roster says; 0 in version 1
     uint64_t genesis;        // identity of the snapshot that the cluster began with; 0 = empty

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/rand.h"
 #include "server/file.h"
@@ -145,7 +146,8 @@ static enum mf_err save(struct mf_node *node, bool clean, char *message, size_t 
     struct mf_node_meta meta = {.memory = node->memory,
                                 .state = node->state,
                                 .sync = node->config.durability,
-                                .clean = clean};
+                                .clean = clean,
+                                .lease_ms = node->longest_lease_ms};
     read_boot(meta.boot);
     describe(node, text, sizeof(text));
     if (!mf_node_meta_append(&meta, text, sizeof(text))) {
@@ -290,11 +292,14 @@ static enum mf_err check_meta(struct mf_node *node, char *message, size_t size)
         snprintf(message, size, "%s is damaged", path);
         return err;
     }
+    if (meta.lease_ms > node->longest_lease_ms)
+        node->longest_lease_ms = meta.lease_ms;
     return check_memory(node, &meta, message, size);
 }
 
 enum mf_err mf_data_dir_open(struct mf_node *node, char *message, size_t message_size)
 {
+    node->longest_lease_ms = node->config.lease_ms;
     enum mf_err err = create_folder(node->config.data_dir, message, message_size);
     if (err == MF_OK)
         err = lock_folder(node->config.data_dir, message, message_size);
@@ -341,6 +346,8 @@ void mf_data_dir_release(struct mf_node *node)
             return;
         }
     }
+    if (mf_mono_us() >= mf_node_bound_until_us(node))
+        node->longest_lease_ms = node->config.lease_ms; // what runs before us granted is over
     if (save(node, true, message, sizeof(message)) != MF_OK)
         mf_log(MF_ERROR, "%s", message);
 }

@@ -29,6 +29,7 @@ struct mf_in_link {
     bool ready;
     uint32_t member;
     uint64_t incarnation;
+    uint64_t grants_us; // how long what it grants lasts
     uint8_t nonce[MF_PEER_NONCE_BYTES];
 };
 
@@ -129,6 +130,7 @@ static enum mf_err on_hello(struct mf_in_link *in, struct mf_conn *conn, struct 
     }
     in->member = (uint32_t)mf_node_member(node, hello.node);
     in->incarnation = hello.incarnation;
+    in->grants_us = (uint64_t)hello.lease_ms * 1000;
     struct mf_member *member = &node->members[in->member];
     atomic_store_explicit(&member->roster, hello.roster, memory_order_relaxed);
     mf_links_learn_addresses(node, member, &hello);
@@ -261,7 +263,7 @@ static enum mf_err on_frame(struct mf_in_link *in, struct mf_bytes body)
     uint64_t mono_us = frame.head.mono_us;
     atomic_store_explicit(&member->clock_offset_us, mono_us - now_us, memory_order_relaxed);
     atomic_store_explicit(&member->heard_us, now_us, memory_order_relaxed);
-    mf_links_take_head(in->links, in->member, in->incarnation, &frame.head, now_us);
+    mf_links_take_head(in->links, in->member, in->incarnation, in->grants_us, &frame.head, now_us);
     struct mf_peer_item item;
     while ((err = mf_peer_item_next(&frame, &item)) == MF_OK) {
         err = take_item(in, &item, mono_us);

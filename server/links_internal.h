@@ -75,9 +75,10 @@ void mf_links_up_everywhere(struct mf_reactor *reactor, uint32_t member);
 
 // links_lease.c: what a frame to the process at the end of the link says beside its items.
 struct mf_peer_head mf_links_head(struct mf_link *link, uint64_t now_us);
-// What a frame of the member's process says beside its items.
+// What a frame of the member's process says beside its items. grants_us: how long what that process
+// grants lasts.
 void mf_links_take_head(struct mf_links *links, uint32_t member, uint64_t incarnation,
-                        const struct mf_peer_head *head, uint64_t now_us);
+                        uint64_t grants_us, const struct mf_peer_head *head, uint64_t now_us);
 // Reactor 0 judges who is alive, for all reactors of the node. A node is alive that asks for our
 // lease: it hears us, and its disk writes.
 void mf_links_judge(struct mf_links *links, uint64_t now_us);

@@ -3,6 +3,8 @@
 //     we: a frame that asks, our clock s  ->  it: grants from its clock r on, notes (s, token)
 //     we: hold the token until s + lease  <-  it: every frame to our process says (s, token)
 //
+// The lease is the shorter of what the two are configured to.
+//
 // Shared between threads: each member's lease, and its echo under a sequence lock of its own. The
 // echo holds clock, token and process together: a clock with the token of a later grant would make
 // the holder rely on what was withdrawn, and another process's clock means nothing to it.
@@ -73,19 +75,23 @@ struct mf_peer_head mf_links_head(struct mf_link *link, uint64_t now_us)
     return head;
 }
 
-static void take_answer(struct mf_links *links, uint32_t member, const struct mf_peer_head *head)
+// The two may be configured differently, while a change goes from node to node: what has been
+// granted is as long as the grantor says.
+static void take_answer(struct mf_links *links, uint32_t member, uint64_t grants_us,
+                        const struct mf_peer_head *head)
 {
     struct mf_node *node = links->reactor->node;
     struct mf_lease *lease = &node->members[member].lease;
     uint64_t token = mf_lease_held_token(lease);
-    mf_lease_held(lease, head->token, head->echo_us, mf_node_lease_us(node));
+    uint64_t own_us = mf_node_lease_us(node);
+    mf_lease_held(lease, head->token, head->echo_us, own_us < grants_us ? own_us : grants_us);
     // When two reactors take answers at once both may tell it: asking twice does no harm.
     if (mf_lease_held_token(lease) != token)
         mf_links_up_everywhere(links->reactor, member);
 }
 
 void mf_links_take_head(struct mf_links *links, uint32_t member, uint64_t incarnation,
-                        const struct mf_peer_head *head, uint64_t now_us)
+                        uint64_t grants_us, const struct mf_peer_head *head, uint64_t now_us)
 {
     struct mf_node *node = links->reactor->node;
     struct mf_member *from = &node->members[member];
@@ -94,7 +100,7 @@ void mf_links_take_head(struct mf_links *links, uint32_t member, uint64_t incarn
     atomic_store_explicit(&from->held, head->held, memory_order_relaxed);
     // Our own clock comes back to us: what it has not shown yet is no echo.
     if (head->echo_us != 0 && head->token != 0 && head->echo_us <= now_us)
-        take_answer(links, member, head);
+        take_answer(links, member, grants_us, head);
     if (!head->asks)
         return;
     atomic_store_explicit(&from->asked_us, now_us, memory_order_relaxed);
@@ -178,9 +184,12 @@ uint64_t mf_links_held_until(struct mf_links *links, uint16_t node, uint64_t tok
 void mf_links_judge(struct mf_links *links, uint64_t now_us)
 {
     struct mf_node *node = links->reactor->node;
-    // When it was we who stood still, what the others have said since is yet to be read.
+    // When it was we who stood still, what the others have said since is yet to be read. But not
+    // twice without a look in between: a lease may be so short, or a node so slow, that this is
+    // always so.
     uint64_t patience_us = mf_node_lease_us(node) / 4;
-    if (links->judged_us != 0 && now_us > links->judged_us + patience_us)
+    if (links->patient_until_us <= links->judged_us && links->judged_us != 0 &&
+        now_us > links->judged_us + patience_us)
         links->patient_until_us = now_us + patience_us;
     links->judged_us = now_us;
     if (now_us < links->patient_until_us)

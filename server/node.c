@@ -69,7 +69,7 @@ void mf_node_set_copies(struct mf_node *node, uint32_t shard, const uint16_t *id
 
 uint64_t mf_node_bound_until_us(const struct mf_node *node)
 {
-    return node->fresh ? 0 : node->started_us + mf_node_lease_us(node);
+    return node->fresh ? 0 : node->started_us + (uint64_t)node->longest_lease_ms * 1000;
 }
 
 void mf_node_begin_leases(struct mf_node *node)

@@ -117,6 +117,7 @@ struct mf_node {
     _Atomic bool formed;           // we may vote: release after memory, with the acquire of readers
     struct mf_forming *forming;    // reactor 0's
     bool fresh; // this folder's acceptor has not voted, nor granted a lease, before this start
+    uint32_t longest_lease_ms; // that this run or, still lasting, one before it may have granted
     char members_text[MF_PEER_TEXT_BYTES_MAX];
     uint64_t started_us;
     // Not NULL: nobody runs the node. Its data folder is read as at a start, and stays as it is.

@@ -18,9 +18,10 @@ bool mf_node_meta_append(const struct mf_node_meta *meta, char *text, size_t siz
 {
     size_t len = strlen(text);
     int more = snprintf(text + len, size - len,
-                        "memory = %016" PRIx64 "\nstate = %s\nboot = %s\nsync = %s\nstop = %s\n",
+                        "memory = %016" PRIx64 "\nstate = %s\nboot = %s\nsync = %s\nstop = %s\n"
+                        "lease_ms = %" PRIu32 "\n",
                         meta->memory, state_names[meta->state], meta->boot, sync_names[meta->sync],
-                        stop_names[meta->clean]);
+                        stop_names[meta->clean], meta->lease_ms);
     return more > 0 && (size_t)more < size - len;
 }
 
@@ -66,6 +67,16 @@ static bool take_boot(char **at, char boot[MF_BOOT_BYTES])
     return true;
 }
 
+static bool take_lease(char **at, uint32_t *lease_ms)
+{
+    const char *value = take_line(at, "lease_ms");
+    if (value == NULL || *value == '\0' || strlen(value) > 9 ||
+        strspn(value, "0123456789") != strlen(value))
+        return false;
+    *lease_ms = (uint32_t)strtoul(value, NULL, 10);
+    return true;
+}
+
 enum mf_err mf_node_meta_split(char *text, struct mf_node_meta *meta)
 {
     *meta = (struct mf_node_meta){0};
@@ -79,7 +90,9 @@ enum mf_err mf_node_meta_split(char *text, struct mf_node_meta *meta)
     bool booted = take_boot(&at, meta->boot);
     int sync = take_name(&at, "sync", NAMES(sync_names));
     int stop = take_name(&at, "stop", NAMES(stop_names));
-    if (state < 0 || !booted || sync < 0 || stop < 0 || *at != '\0')
+    if (state < 0 || !booted || sync < 0 || stop < 0)
+        return MF_CORRUPT;
+    if (*at != '\0' && (!take_lease(&at, &meta->lease_ms) || *at != '\0'))
         return MF_CORRUPT;
     meta->state = (enum mf_formation_state)state;
     meta->sync = (enum mf_durability)sync;

@@ -8,6 +8,9 @@
 //   boot = 3f1c...               the kernel's boot id in the last run
 //   sync = fsync                 durability.mode in the last run: fsync, os or none
 //   stop = clean                 how it ended; running: it has not, or not in order
+//   lease_ms = 500               the longest lease that it, or a run before it, may have granted
+//   and
+//                                that may last still; not there in what older versions wrote
 #ifndef MF_SERVER_NODE_META_H
 #define MF_SERVER_NODE_META_H
 
@@ -27,6 +30,7 @@ struct mf_node_meta {
     char boot[MF_BOOT_BYTES];      // letters, digits and '-'; may be empty
     enum mf_durability sync;
     bool clean;
+    uint32_t lease_ms; // 0: it is not said
 };
 
 // Appends the lines from "memory" on to `text`, which holds those before it. False: no room.

@@ -171,6 +171,26 @@ def test_a_node_that_did_not_sync_learns_after_a_loss_of_power(t):
 
 
 @limit(120)
+def test_a_start_knows_of_the_longest_lease_that_may_last(t):
+    """One with a shorter consensus.lease_ms than the run before, until a run has outlasted it."""
+    cluster = t.cluster(3, overrides={"consensus.lease_ms": 3000})
+    node = cluster.node(2)
+    equal(meta_of(node)["lease_ms"], "3000", "the lease in the first run")
+    node.settings["consensus.lease_ms"] = 1000
+    equal(node.terminate(), 0, "exit status")
+    for _ in range(2):  # the first of them has not lasted for so long, and says nothing at its end
+        node.restart()
+        equal(meta_of(node)["lease_ms"], "3000", "after a start with a shorter one")
+        node.kill9()
+    node.restart()
+    wait_for(lambda: node.call("stats")["uptime_ms"] > 3000, 20, "the lease to be over")
+    equal(node.terminate(), 0, "exit status")
+    equal(meta_of(node)["lease_ms"], "1000", "after a run that was longer than the old lease")
+    node.restart()
+    cluster.wait_equal()
+
+
+@limit(120)
 def test_a_node_that_forgot_votes_again(t):
     """It is admitted: with it and one other node there is a majority."""
     cluster, node, _ = forget(t, lose_folder, "folder")

@@ -64,49 +64,85 @@ def write_until_acknowledged(node, key, value):
     wait_for(written, 30, "the others to take a write")
 
 
-@limit(300)
-def test_a_leader_that_slept_for_three_leases_serves_nothing_old_and_loses_nothing(t):
-    cluster = t.cluster(3, shards=12)
-    acknowledged = {}
-    fresh = refused = 0
-    rounds = 5 if t.quick else 20
-    for round_ in range(rounds):
-        key = b"k%d" % t.rng.randrange(100)
-        node = cluster.leader_of(key)
-        other = t.rng.choice([other for other in cluster.nodes if other is not node])
-        old, new = b"%d old" % round_, b"%d new" % round_
+class Pauses:
+    """Rounds in which a leader is put to sleep while others take over, and what came of them."""
+
+    def __init__(self, t, cluster):
+        self._t = t
+        self._cluster = cluster
+        self.acknowledged = {}
+        self.rounds = self.fresh = self.refused = 0
+
+    def round(self, key, node):
+        other = self._t.rng.choice([other for other in self._cluster.nodes if other is not node])
+        old, new = b"%d old" % self.rounds, b"%d new" % self.rounds
         write_until_acknowledged(other, key, old)
         sleeper = Sleeper(node, key)
         sleeper.ask("awake")
         equal({value for _, _, value in sleeper.collect()}, {old}, "reads before the pause")
 
         sleeper.ask("falling asleep")
-        sleeper.write(b"w%d" % round_)
-        asleep = time.monotonic() + t.rng.uniform(0, 0.005)
-        wait_for(lambda end=asleep: time.monotonic() >= end, 1, "some of it to be under way")
+        sleeper.write(b"w%d" % self.rounds)
+        asleep = time.monotonic() + self._t.rng.uniform(0, 0.005)
+        wait_for(lambda: time.monotonic() >= asleep, 1, "some of it to be under way")
         node.pause()
         write_until_acknowledged(other, key, new)
-        wait_for(lambda end=asleep: time.monotonic() >= end + 3 * LEASE, 5, "three leases to pass")
+        wait_for(lambda: time.monotonic() >= asleep + 3 * LEASE, 5, "three leases to pass")
         sleeper.ask("asleep")
         node.resume()
         sleeper.ask("waking up")
+        self._check(sleeper.collect(), old, new)
+        sleeper.close()
+        self.acknowledged[key] = new
+        self.rounds += 1
+        self._cluster.wait_caught_up(node)
 
-        for asked, error, result in sleeper.collect():
+    def _check(self, answers, old, new):
+        for asked, error, result in answers:
             if error is not None:
                 true(error.code in ("NO_QUORUM", "TIMEOUT"), f"{asked}: {error}")
-                refused += 1
+                self.refused += 1
             elif isinstance(asked, tuple):
-                acknowledged[asked[0]] = asked[1]
+                self.acknowledged[asked[0]] = asked[1]
             elif asked == "falling asleep":
                 true(result in (old, new), f"a read before the pause gave {result!r}")
             else:
-                equal(result, new, f"a read through node {node.id}, sent after another leader had "
-                      f"acknowledged {new!r} ({asked}, round {round_})")
-                fresh += 1
-        sleeper.close()
-        acknowledged[key] = new
-        cluster.wait_caught_up(node)
-    true(fresh > rounds * CONNECTIONS, f"only {fresh} reads of the one who slept were answered")
-    check_acknowledged(cluster, acknowledged)
-    t.note(f"{rounds} pauses; {fresh} reads through the one who slept had the new value, {refused} "
-           f"requests were refused; {len(acknowledged)} acknowledged writes are there")
+                equal(result, new, f"a read through the node that slept, sent after another leader "
+                      f"had acknowledged {new!r} ({asked}, round {self.rounds})")
+                self.fresh += 1
+
+    def finish(self):
+        true(self.fresh > self.rounds * CONNECTIONS,
+             f"only {self.fresh} reads of the one who slept were answered")
+        check_acknowledged(self._cluster, self.acknowledged)
+        self._t.note(f"{self.rounds} pauses; {self.fresh} reads through the one who slept had the "
+                     f"new value, {self.refused} requests were refused; {len(self.acknowledged)} "
+                     f"acknowledged writes are there")
+
+
+@limit(300)
+def test_a_leader_that_slept_for_three_leases_serves_nothing_old_and_loses_nothing(t):
+    cluster = t.cluster(3, shards=12)
+    pauses = Pauses(t, cluster)
+    for _ in range(5 if t.quick else 20):
+        key = b"k%d" % t.rng.randrange(100)
+        pauses.round(key, cluster.leader_of(key))
+    pauses.finish()
+
+
+@limit(300)
+def test_a_leader_relies_on_leases_no_longer_than_the_others_grant_them(t):
+    """consensus.lease_ms is being changed from node to node, and the one that leads is the last."""
+    def change(node):
+        node.settings["consensus.lease_ms"] = int(1000 * LEASE * (40 if node.id == 1 else 1))
+    cluster = t.cluster(3, shards=12, start=False)
+    cluster.start_with(change)
+    cluster.wait_settled()
+    last = cluster.node(1)
+    pauses = Pauses(t, cluster)
+    for _ in range(1 if t.quick else 3):
+        key = wait_for(lambda: next((key for key in (b"k%d" % i for i in range(100))
+                                     if cluster.leader_of(key) is last), None),
+                       120, "node 1 to lead a shard")
+        pauses.round(key, last)
+    pauses.finish()

@@ -32,6 +32,7 @@ static struct process *start(uint16_t id, uint64_t incarnation, uint64_t peer_in
     struct mf_node *node = &process->node;
     node->config.id = id;
     node->config.lease_ms = 500;
+    node->longest_lease_ms = 500;
     node->config.heartbeat_ms = 50;
     node->started_us = START_US;
     node->fresh = true;
@@ -101,7 +102,8 @@ static struct mf_peer_head pass(struct process *from, uint64_t sent_us, struct p
 {
     hears(from, sent_us);
     struct mf_peer_head head = mf_links_head(link_of(from), sent_us);
-    mf_links_take_head(&to->links, from->node.self, from->node.incarnation, &head, taken_us);
+    mf_links_take_head(&to->links, from->node.self, from->node.incarnation,
+                       mf_node_lease_us(&from->node), &head, taken_us);
     return head;
 }
 
@@ -146,6 +148,53 @@ static void an_answer_brings_a_lease_that_begins_when_it_was_asked_for(void **st
     assert_int_equal(held_until(one, two), START_US + HELD_US);
     stop(one);
     stop(two);
+}
+
+// While a change goes from node to node: what is relied on is never longer than what was granted.
+static void of_two_lengths_the_shorter_counts(void **state)
+{
+    (void)state;
+    struct process *one = start(1, 11, 22);
+    struct process *two = start(2, 22, 11);
+    one->node.config.lease_ms = 5000;
+    pass(one, START_US, two, 77000);
+    pass(two, 78000, one, START_US + 3000);
+    assert_int_equal(held_until(one, two), START_US + HELD_US);
+    assert_true(mf_links_withdraw(&two->links, 1, 77000 + LEASE_US + 1000));
+    // The other way round it is the holder that does not ask for more.
+    pass(two, 900000, one, START_US + 900000);
+    pass(one, START_US + 901000, two, 901000);
+    assert_int_equal(held_until(two, one), 900000 + HELD_US);
+    stop(one);
+    stop(two);
+}
+
+static void a_start_waits_for_the_longest_lease_that_was_ever_granted(void **state)
+{
+    (void)state;
+    struct process *one = start(1, 11, 22);
+    one->node.fresh = false;
+    one->node.longest_lease_ms = 5000; // of the run before; this one's are of 500
+    mf_node_begin_leases(&one->node);
+    assert_false(mf_links_withdraw(&one->links, 2, START_US + 10 * LEASE_US - 1));
+    assert_true(mf_links_withdraw(&one->links, 2, START_US + 10 * LEASE_US + 1000));
+    stop(one);
+}
+
+// A process whose ticks are always late, for the length of its leases, looks all the same.
+static void late_ticks_put_off_no_suspicion_for_ever(void **state)
+{
+    (void)state;
+    struct process *one = start(1, 11, 22);
+    one->node.config.lease_ms = 40;
+    hears(one, START_US);
+    unsigned suspected = 0;
+    for (uint64_t now_us = START_US; now_us <= START_US + 100000; now_us += 20000) {
+        mf_links_judge(&one->links, now_us);
+        suspected += told(one);
+    }
+    assert_int_equal(suspected, 1);
+    stop(one);
 }
 
 static void a_frame_that_asks_is_answered_at_once_over_the_link_to_that_process(void **state)
@@ -201,7 +250,7 @@ static void an_echo_keeps_its_token_when_the_next_grant_has_another(void **state
     assert_int_equal(held_until(one, two), 0);
     // A frame that was delayed on another link does not turn it back.
     struct mf_peer_head old = {.mono_us = START_US - 1, .asks = true};
-    mf_links_take_head(&two->links, 0, 11, &old, 77000 + 2 * LEASE_US);
+    mf_links_take_head(&two->links, 0, 11, LEASE_US, &old, 77000 + 2 * LEASE_US);
     assert_int_equal(mf_links_head(link_of(two), 80000 + 2 * LEASE_US).echo_us, START_US);
     stop(one);
     stop(two);
@@ -231,10 +280,10 @@ static void an_echo_of_a_moment_that_has_not_come_yet_is_worth_nothing(void **st
     (void)state;
     struct process *one = start(1, 11, 22);
     struct mf_peer_head head = {.mono_us = 1, .echo_us = START_US + 1, .token = 5};
-    mf_links_take_head(&one->links, 1, 22, &head, START_US);
+    mf_links_take_head(&one->links, 1, 22, LEASE_US, &head, START_US);
     assert_int_equal(mf_links_held_until(&one->links, 2, 5), 0);
     head.echo_us = START_US;
-    mf_links_take_head(&one->links, 1, 22, &head, START_US);
+    mf_links_take_head(&one->links, 1, 22, LEASE_US, &head, START_US);
     assert_int_equal(mf_links_held_until(&one->links, 2, 5), START_US + HELD_US);
     stop(one);
 }
@@ -307,6 +356,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_node_that_led_and_never_asked_is_suspected_when_it_falls_silent),
         cmocka_unit_test(an_answer_brings_a_lease_that_begins_when_it_was_asked_for),
+        cmocka_unit_test(of_two_lengths_the_shorter_counts),
+        cmocka_unit_test(a_start_waits_for_the_longest_lease_that_was_ever_granted),
+        cmocka_unit_test(late_ticks_put_off_no_suspicion_for_ever),
         cmocka_unit_test(a_frame_that_asks_is_answered_at_once_over_the_link_to_that_process),
         cmocka_unit_test(a_clock_never_comes_back_to_another_process),
         cmocka_unit_test(an_echo_keeps_its_token_when_the_next_grant_has_another),

@@ -18,9 +18,9 @@ static void what_is_written_is_read_back(void **state)
 {
     (void)state;
     const struct mf_node_meta cases[] = {
-        {1, MF_FORMATION_READY, "", MF_DURABILITY_FSYNC, false},
-        {UINT64_MAX, MF_FORMATION_FORMED, "3f1c-99", MF_DURABILITY_OS, true},
-        {77, MF_FORMATION_FORMED, "x", MF_DURABILITY_NONE, false},
+        {1, MF_FORMATION_READY, "", MF_DURABILITY_FSYNC, false, 4},
+        {UINT64_MAX, MF_FORMATION_FORMED, "3f1c-99", MF_DURABILITY_OS, true, 600000},
+        {77, MF_FORMATION_FORMED, "x", MF_DURABILITY_NONE, false, 500},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         char text[400] = IDENTITY;
@@ -31,6 +31,7 @@ static void what_is_written_is_read_back(void **state)
         assert_true(got.memory == cases[i].memory && got.state == cases[i].state);
         assert_string_equal(got.boot, cases[i].boot);
         assert_true(got.sync == cases[i].sync && got.clean == cases[i].clean);
+        assert_int_equal(got.lease_ms, cases[i].lease_ms);
     }
 }
 
@@ -58,6 +59,11 @@ static void anything_else_is_refused(void **state)
         IDENTITY "memory = 00000000000000AB\nstate = ready\n" REST,
         IDENTITY "memory = 00000000000000abc\nstate = ready\n" REST,
         IDENTITY MEMORY "state = ready\n" REST "more\n",
+        IDENTITY MEMORY "state = ready\n" REST "lease_ms = \n",
+        IDENTITY MEMORY "state = ready\n" REST "lease_ms = -1\n",
+        IDENTITY MEMORY "state = ready\n" REST "lease_ms = 1234567890\n",
+        IDENTITY MEMORY "state = ready\n" REST "lease_ms = 500",
+        IDENTITY MEMORY "state = ready\n" REST "lease_ms = 500\nmore\n",
         IDENTITY MEMORY "state = ready\nboot = 1\nsync = disk\nstop = clean\n",
         IDENTITY MEMORY "state = ready\nboot = 1\nsync = os\nstop = maybe\n",
         IDENTITY MEMORY "state = ready\nboot = 1\nsync = os\nstop = clean",
@@ -75,6 +81,7 @@ static void anything_else_is_refused(void **state)
     struct mf_node_meta got;
     snprintf(sound, sizeof(sound), "%s", IDENTITY MEMORY "state = ready\n" REST);
     assert_int_equal(mf_node_meta_split(sound, &got), MF_OK);
+    assert_int_equal(got.lease_ms, 0); // as older versions wrote it
 }
 
 int main(void)

@@ -137,6 +137,7 @@ static struct mf_peer_hello sample(void)
                                   .incarnation = 99,
                                   .shards = 16,
                                   .replicas = 3,
+                                  .lease_ms = 500,
                                   .genesis = 5,
                                   .members = mf_bytes_str("1,2,3"),
                                   .cluster = mf_bytes_str("demo"),
@@ -166,6 +167,7 @@ static enum mf_err greet(const char *secret, const char *expected_secret, enum m
     if (err == MF_OK) {
         assert_int_equal(got.node, 2);
         assert_int_equal(got.incarnation, 99);
+        assert_int_equal(got.lease_ms, 500);
         assert_true(mf_bytes_equal(got.members, mf_bytes_str("1,2,3")));
         assert_true(mf_bytes_equal(got.rpc, mf_bytes_str("127.0.0.1:7201")));
         assert_memory_equal(seen, nonce, sizeof(nonce));

@@ -8,7 +8,8 @@ import socket
 import struct
 
 MAGIC = int.from_bytes(b"MYLPEER1", "little")
-PROTOCOL = 6
+PROTOCOL = 7
+LEASE_MS = 500
 NONCE_BYTES = PROOF_BYTES = 32
 CALLER, LISTENER = 1, 2
 PUBLISH = 14
@@ -40,8 +41,8 @@ def text(value):
 def fields(of, to, incarnation, nodes, shards, cluster="e2e"):
     """What node `of` of a new cluster of `nodes` nodes says of itself to node `to`."""
     members = ",".join(str(i) for i in range(1, nodes + 1))
-    return (struct.pack("<QIHHHQQIIQQQ", MAGIC, PROTOCOL, of, to, 0, incarnation, 0, shards, nodes,
-                        1, 0, 0)
+    return (struct.pack("<QIHHHQQIIIQQQ", MAGIC, PROTOCOL, of, to, 0, incarnation, 0, shards, nodes,
+                        LEASE_MS, 1, 0, 0)
             + b"".join(text(each) for each in (members, cluster, "127.0.0.1:1", "", "", "", "")))
 
 
