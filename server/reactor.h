@@ -269,6 +269,9 @@ void mf_reactor_send(struct mf_reactor *from, uint16_t to, struct mf_task *task)
 // From a thread that is no reactor; may wait for room.
 void mf_reactor_post(struct mf_reactor *to, struct mf_task *task);
 
+// replica_gate.c: what the shard's replica lets other reactors know, at the end of its turn and
+// before the turn's messages leave (read_gate.h).
+void mf_reactor_publish_gate(struct mf_owned_shard *shard);
 // Before the shard's state is replaced or freed: no reactor reads it any more (read_gate.h). It may
 // be read again from the next turn of its replica on.
 void mf_reactor_retire_gate(struct mf_owned_shard *shard);

@@ -1,5 +1,6 @@
 // What a replica lets other reactors know for reads; see read_gate.h.
 #include "consensus/lease.h"
+#include "server/reactor.h"
 #include "server/read_gate.h"
 #include "server/replica_internal.h"
 
@@ -24,4 +25,20 @@ void mf_replica_gate(struct mf_replica *replica, struct mf_read_gate_state *out)
         out->voters[out->voter_count++] =
             (struct mf_read_gate_voter){.node = peer.acceptor.node, .token = token};
     }
+}
+
+void mf_reactor_publish_gate(struct mf_owned_shard *shard)
+{
+    struct mf_read_gate_state state;
+    mf_replica_gate(shard->replica, &state);
+    mf_read_gate_publish(mf_read_gate_at(shard->reactor->node->gates, shard->id), &state);
+}
+
+void mf_reactor_retire_gate(struct mf_owned_shard *shard)
+{
+    const struct mf_node *node = shard->reactor->node;
+    struct mf_read_gate_reader *readers[MF_THREADS_MAX];
+    for (uint32_t i = 0; i < node->reactor_count; i++)
+        readers[i] = node->reactors[i]->gate_reader;
+    mf_read_gate_retire(mf_read_gate_at(node->gates, shard->id), readers, node->reactor_count);
 }
