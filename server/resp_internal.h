@@ -119,11 +119,12 @@ struct mf_resp_session {
     struct mf_resp_listener *listener;    // NULL: nothing subscribed
     struct mf_resp_tracking *tracking;    // NULL: nothing tracked
     struct mf_resp_track_to *told_by;     // by whom it is told what they track
-    bool missed_words;                    // of them, since it could not be told
-    struct mf_resp_sleep *sleep;          // a DEBUG SLEEP is under way
-    struct mf_resp_pause *pause;          // the request at the front waits for a pause to end
-    bool held;                            // a call has to end before any other request is looked at
-    bool waits; // the request at the front has to wait while it touches this
+    size_t words_bytes;          // told by its tracking since it had read nearly all there was
+    bool missed_words;           // of them, since it could not be told
+    struct mf_resp_sleep *sleep; // a DEBUG SLEEP is under way
+    struct mf_resp_pause *pause; // the request at the front waits for a pause to end
+    bool held;                   // a call has to end before any other request is looked at
+    bool waits;                  // the request at the front has to wait while it touches this
     struct mf_resp_touch waits_for;
     uint64_t began_us;
     uint64_t asked_us;

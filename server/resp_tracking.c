@@ -22,6 +22,7 @@
 // Of the table's bound, in one read and in one tick.
 #define READ_TRIM_STEPS 256u
 #define TICK_TRIM_STEPS 16384u
+#define NEARLY_ALL_READ_BYTES (64u << 10)
 
 // Something that is watched. It begins again where it was lost.
 struct source {
@@ -98,13 +99,27 @@ static void put_broken(void *arg)
     mf_conn_wrote(session->client.conn);
 }
 
+// Replies that were asked for may be long on their way; words come by themselves.
+static void put_here(struct mf_resp_session *session, const struct mf_bytes *key)
+{
+    struct mf_conn *conn = session->client.conn;
+    if (mf_conn_unsent_bytes(conn) <= NEARLY_ALL_READ_BYTES)
+        session->words_bytes = 0;
+    struct mf_buf *out = mf_conn_output(conn);
+    size_t before = out->len;
+    (void)mf_resp_track_put(session, key);
+    session->words_bytes += out->len - before;
+    if (session->words_bytes > MF_RESP_TRACK_UNSENT_BYTES_MAX)
+        mf_conn_close(conn, "it does not read what is tracked for it");
+}
+
 // key NULL: everything.
 static void put(void *arg, const struct mf_bytes *key)
 {
     struct mf_resp_tracking *tracking = arg;
     struct mf_resp_session *session = tracking->session;
     if (tracking->options.to == NULL) {
-        (void)mf_resp_track_put(session, key);
+        put_here(session, key);
     } else {
         // Replies with older values are on their way before the word is.
         mf_conn_flush(session->client.conn);
