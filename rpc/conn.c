@@ -155,6 +155,11 @@ void mf_conn_in_flight(struct mf_conn *conn, int delta, uint32_t max)
     mf_conn_mark_dirty(conn);
 }
 
+void mf_conn_yield(struct mf_conn *conn)
+{
+    conn->yields = true;
+}
+
 void mf_conn_close_gracefully(struct mf_conn *conn, const char *reason)
 {
     if (conn->state != OPEN)
@@ -277,8 +282,9 @@ static size_t offer(struct mf_conn *conn, struct mf_bytes input)
 {
     size_t taken = 0;
     conn->held = false;
+    conn->yields = false;
     while (taken < input.len) {
-        if (!mf_conn_takes_input(conn)) {
+        if (!mf_conn_takes_input(conn) || conn->yields) {
             conn->held = true;
             return taken;
         }
@@ -296,7 +302,8 @@ static size_t offer(struct mf_conn *conn, struct mf_bytes input)
             break;
         }
     }
-    if (input.len - taken > conn->limits.input_max_bytes)
+    // What is held may be whole, with more behind it.
+    if (!conn->held && input.len - taken > conn->limits.input_max_bytes)
         refuse(conn, MF_TOO_LARGE);
     return taken;
 }

@@ -73,6 +73,8 @@ void mf_conn_wrote(struct mf_conn *conn);
 void mf_conn_flush(struct mf_conn *conn);
 // Requests in flight: input is not taken while there are `max` or more (0 = no bound).
 void mf_conn_in_flight(struct mf_conn *conn, int delta, uint32_t max);
+// Other connections have their turn before `data` is given more of this one.
+void mf_conn_yield(struct mf_conn *conn);
 // A connection that is kept is never idle: somebody waits on it for what is to come.
 void mf_conn_keep(struct mf_conn *conn, bool kept);
 // What the far machine has not acknowledged, or has no room for, for so long ends the connection.

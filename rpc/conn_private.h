@@ -57,6 +57,7 @@ struct mf_conn {
     bool connecting;
     bool blocked; // the socket takes no more: waits for EV_WRITE
     bool held;    // input holds messages that a pause kept from `data`
+    bool yields;  // in what `data` is given now
     bool refused; // `data` returned an error
     bool kept;
     uint32_t in_flight;

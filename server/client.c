@@ -72,6 +72,12 @@ void mf_client_end_call(struct mf_client *client, size_t bytes)
     mf_conn_wrote(client->conn);
 }
 
+void mf_client_learn_result(struct mf_client *client, const struct mf_result *result)
+{
+    if (result->kind == MF_RESULT_ERROR && result->err == MF_TOO_LARGE && client->conn != NULL)
+        mf_conn_yield(client->conn);
+}
+
 void mf_client_learn_reply(struct mf_client *client, size_t bytes)
 {
     size_t faded = client->reply_bytes - client->reply_bytes / 8;

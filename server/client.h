@@ -43,6 +43,9 @@ static inline bool mf_client_gone(const struct mf_client *client)
 // in only as much more as it may. bytes: the same both times.
 void mf_client_begin_call(struct mf_client *client, size_t bytes);
 void mf_client_end_call(struct mf_client *client, size_t bytes);
+// Before a result is told. One that was put together and dropped, being too large, may have taken
+// long and costs its client nothing else: others have their turn before its next request.
+void mf_client_learn_result(struct mf_client *client, const struct mf_result *result);
 // A recent large reply counts for those to come, a little less with each smaller one.
 void mf_client_learn_reply(struct mf_client *client, size_t bytes);
 // Takes in no more before a request that is under way has ended. There has to be one.

@@ -217,6 +217,12 @@ static inline uint64_t mf_node_lease_us(const struct mf_node *node)
 {
     return (uint64_t)node->config.lease_ms * 1000;
 }
+// Of one list, so that a connection can be sent it: see client.c.
+static inline uint32_t mf_node_answer_bytes_max(const struct mf_node *node)
+{
+    uint64_t bytes = 4 * (uint64_t)node->config.request_bytes_max;
+    return bytes < UINT32_MAX ? (uint32_t)bytes : UINT32_MAX;
+}
 // The disk does not take what some log has to write. Any thread.
 static inline bool mf_node_blocked(const struct mf_node *node)
 {

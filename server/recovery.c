@@ -67,6 +67,7 @@ static void configure(struct mf_reactor *reactor, uint32_t shard, const struct m
     *config = (struct mf_replica_config){.expire_batch = MF_EXPIRE_BATCH,
                                          .batch_bytes = BATCH_BYTES,
                                          .built_bytes = BUILT_BYTES,
+                                         .answer_bytes_max = mf_node_answer_bytes_max(node),
                                          .mark_interval_us = MARK_INTERVAL_US,
                                          .pending_ops_max = PENDING_OPS_MAX,
                                          .held_log_bytes = HELD_LOG_BYTES,

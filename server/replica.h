@@ -64,6 +64,7 @@ struct mf_replica_config {
     // replica_work.c, and no more entries are applied in a turn once they have made as much: copies
     // of values, and results.
     uint64_t built_bytes;
+    uint32_t answer_bytes_max; // of one list; 0: no bound of the caller's
     uint64_t mark_interval_us; // how often a changed log clock is noted in the WAL
     uint64_t tag_seed;         // random for each start: makes this process's proposals unique
     uint64_t pending_ops_max;  // above: BUSY

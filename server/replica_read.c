@@ -25,6 +25,8 @@ static enum mf_err read_state(struct mf_replica *replica, struct mf_op *op)
         if (command.op == MF_OP_TXN_READ &&
             mf_txn_settle_times(command.body, (int64_t)wall_us, &body))
             command.body = mf_buf_view(&body);
+        if (command.op == MF_OP_MGET)
+            command.limit = replica->cfg.answer_bytes_max;
         err = mf_shard_read(replica->shard, &command, log_us, &op->result);
     }
     mf_buf_free(&body);

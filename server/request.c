@@ -10,6 +10,8 @@
 #include "server/router.h"
 #include "server/scan.h"
 
+// An op and its buffers.
+#define PART_BYTES 512u
 // Requests that are kept for the next ones.
 #define SPARE_MAX 1024u
 // What the buffer for answers at once keeps.
@@ -72,6 +74,15 @@ static bool by_items(enum mf_opcode op)
 static bool is_everywhere(enum mf_opcode op)
 {
     return (mf_command_row(op)->traits & MF_EVERYWHERE) != 0;
+}
+
+size_t mf_request_weight(const struct mf_reactor *reactor, const struct mf_command *command)
+{
+    uint32_t shards = reactor->node->config.shards;
+    uint32_t parts = is_everywhere(command->op) ? shards : 1;
+    if (by_items(command->op))
+        parts = command->item_count < shards ? command->item_count : shards;
+    return parts > 1 ? (size_t)parts * PART_BYTES : 0;
 }
 
 static void free_request(struct mf_reactor *reactor, struct mf_request *request)
@@ -205,15 +216,13 @@ static void finish(struct mf_reactor *reactor, struct mf_request *request)
     free_request(reactor, request);
 }
 
-// A few keys, asked for again and again in one request, can stand for any amount of memory, and a
-// connection is closed when more than this and a little waits to be sent on it. So what would make
-// the answer too large is dropped as it comes.
+// Parts that are not too large may be so together, and a connection is closed when more than this
+// and a little waits to be sent on it: what would make the answer too large is dropped as it comes.
 static void limit_list(const struct mf_reactor *reactor, struct mf_request *request,
                        struct mf_op *op)
 {
     request->list_bytes += op->result.len;
-    if (op->status != MF_OK ||
-        request->list_bytes <= 4 * (size_t)reactor->node->config.request_bytes_max)
+    if (op->status != MF_OK || request->list_bytes <= mf_node_answer_bytes_max(reactor->node))
         return;
     op->status = MF_TOO_LARGE;
     mf_buf_free(&op->result);

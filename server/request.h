@@ -22,7 +22,10 @@ bool mf_request_answer(struct mf_reactor *reactor, const struct mf_command *comm
 // Starts a command; done may be called before this returns. The command's views may die afterwards.
 void mf_request_start(struct mf_reactor *reactor, const struct mf_command *command,
                       mf_request_done *done, void *arg);
-// The same for a command that is meant for this one shard only.
+// About what the parts of a command take beside its own bytes while it is under way: little asks
+// for something in every shard.
+size_t mf_request_weight(const struct mf_reactor *reactor, const struct mf_command *command);
+// The same as mf_request_start for a command that is meant for this one shard only.
 void mf_request_start_on(struct mf_reactor *reactor, uint32_t shard,
                          const struct mf_command *command, mf_request_done *done, void *arg);
 // The same two for what this node leads: nothing is passed on. Where another node leads, or nobody

@@ -391,6 +391,7 @@ static void on_executed(void *arg, const struct mf_result *result)
         answer_own(session, exec);
     if (exec->multi.own > 0)
         session->held = false;
+    mf_client_learn_result(&session->client, result);
     struct mf_buf *out = mf_resp_call_reply(call);
     if (result->kind == MF_RESULT_ERROR && result->err == MF_TOO_LARGE)
         tell_failed(out, result, call->telling);

@@ -185,6 +185,7 @@ void mf_resp_call_result(void *arg, const struct mf_result *result)
     struct mf_resp_call *call = arg;
     if (__builtin_expect(call->own_write != 0, false))
         mf_resp_tracking_written(call->session, call->own_write, result);
+    mf_client_learn_result(&call->session->client, result);
     mf_resp_call_tell(call, mf_resp_call_reply(call), result);
     mf_resp_account_lookup(call->session, call->op, call->telling.form, result);
     mf_resp_call_end(call);

@@ -92,7 +92,8 @@ static bool run_data(struct mf_resp_session *session)
     if (session->tracking == NULL &&
         mf_request_answer(reactor, &ask->command, tell_at_once, session))
         return true;
-    session->request_bytes += ask->made.len; // which may be much more than has come
+    // Which may be much more than has come.
+    session->request_bytes += ask->made.len + mf_request_weight(reactor, &ask->command);
     struct mf_resp_call *call = mf_resp_call_begin(session, ask->form, touch);
     call->op = ask->command.op;
     if (__builtin_expect(session->tracking != NULL, false))

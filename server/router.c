@@ -282,8 +282,10 @@ static bool read_here(struct mf_reactor *reactor, struct mf_op *op)
     struct mf_item *items = NULL;
     uint32_t items_cap = 0;
     struct mf_reader bytes = mf_reader_of(mf_buf_view(&op->command));
-    bool answered = mf_command_decode(&bytes, &command, &items, &items_cap) == MF_OK &&
-                    mf_router_read(reactor, op->shard, &command, &op->result);
+    bool answered = mf_command_decode(&bytes, &command, &items, &items_cap) == MF_OK;
+    if (answered && command.op == MF_OP_MGET)
+        command.limit = mf_node_answer_bytes_max(reactor->node);
+    answered = answered && mf_router_read(reactor, op->shard, &command, &op->result);
     free(items);
     if (!answered)
         return false;

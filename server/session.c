@@ -118,6 +118,7 @@ static void tell_result(struct session *session, uint32_t msgid, bool silent,
 {
     if (result->kind == MF_RESULT_ERROR)
         mf_client_count_error(&session->client);
+    mf_client_learn_result(&session->client, result);
     if (session->client.conn == NULL || silent)
         return;
     struct mf_buf *out = mf_conn_output(session->client.conn);
@@ -413,7 +414,9 @@ static void dispatch(struct session *session, size_t bytes)
     case MF_METHOD_COMMAND:
         mf_hotkeys_note(reactor->hotkeys, &request->command);
         if (!mf_request_answer(reactor, &request->command, on_answer, session))
-            mf_request_start(reactor, &request->command, on_result, begin_call(session, bytes));
+            mf_request_start(
+                reactor, &request->command, on_result,
+                begin_call(session, bytes + mf_request_weight(reactor, &request->command)));
         break;
     case MF_METHOD_CLUSTER:
         mf_admin_cluster(reactor, on_packed, begin_call(session, bytes));

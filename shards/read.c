@@ -15,6 +15,8 @@
 
 // The largest answer: more would be refused on its way anyhow, and must not be gathered first.
 #define ANSWER_BYTES_MAX (UINT64_C(1) << 30)
+// A shorter answer is put together as it comes.
+#define MEASURED_BYTES (UINT64_C(1) << 20)
 // Keys that are fetched ahead at a time.
 #define AHEAD_KEYS 32u
 
@@ -93,23 +95,53 @@ static void fetch_ahead(const struct view *view, const struct mf_command *comman
     }
 }
 
+static size_t value_bytes(const struct mf_entry *entry)
+{
+    return entry != NULL ? mf_entry_value(entry).len : 0;
+}
+
+// Of all items from this one on.
+static uint64_t bytes_from(struct view *view, const struct mf_command *command, uint32_t from)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = from; i < command->item_count && !view->again; i++)
+        bytes += value_bytes(find_live(view, command->items[i].key));
+    return bytes;
+}
+
+// What is behind `before` makes room for the error, in memory too.
+static void refuse_mget(struct mf_buf *out, size_t before)
+{
+    out->len = before;
+    if (before == 0)
+        mf_buf_free(out);
+    mf_result_error(out, MF_TOO_LARGE, "the values together are too large for one answer");
+}
+
+// A few keys, asked for again and again in one request, can stand for any amount of memory, and for
+// the time that copying takes. So what gets long is measured before it gets longer.
 static void answer_mget(struct view *view, const struct mf_command *command, struct mf_buf *out)
 {
     size_t before = out->len;
-    size_t most = command->limit != 0 ? command->limit : ANSWER_BYTES_MAX; // see txn.c
+    size_t most = ANSWER_BYTES_MAX;
+    if (command->limit != 0 && command->limit < most)
+        most = command->limit;
     size_t list = mf_result_list_begin(out, command->item_count);
+    bool measured = false;
     for (uint32_t i = 0; i < command->item_count && !view->again; i++) {
         fetch_ahead(view, command, i);
         const struct mf_entry *entry = find_live(view, command->items[i].key);
+        size_t bytes = out->len - list + value_bytes(entry);
+        if (bytes > most || (bytes > MEASURED_BYTES && !measured &&
+                             bytes + bytes_from(view, command, i + 1) > most)) {
+            refuse_mget(out, before);
+            return;
+        }
+        measured = bytes > MEASURED_BYTES;
         if (entry == NULL)
             mf_result_nil(out);
         else
             mf_result_bytes(out, mf_entry_value(entry));
-        if (out->len - list > most) {
-            out->len = before;
-            mf_result_error(out, MF_TOO_LARGE, "the values together are too large for one answer");
-            return;
-        }
     }
     mf_result_list_end(out, list);
 }

@@ -10,6 +10,7 @@ import struct
 from mayfly_test.bystander import Bystander
 from mayfly_test.check import equal, true
 from mayfly_test.client import RpcError, pack_request, parse_address
+from mayfly_test.cluster import key_in_slots
 from mayfly_test.context import limit
 from mayfly_test.resp import Resp, pack
 from mayfly_test.wait import wait_for
@@ -184,6 +185,69 @@ def test_clients_that_never_read_are_closed(t):
         bystander.goes_on()
         t.note(bystander.ratio())
         close_all(deaf)
+
+
+@limit(300)
+def test_words_of_tracking_that_nobody_reads_have_an_end(t):
+    """They come without being asked for, so neither a window nor a pause holds them back."""
+    node = alone(t)
+    address = doors(node)["resp"]
+    before, open_before = node.rss_bytes(), descriptors(node)
+    deaf = []
+    for _ in range(4):
+        connection = connect(address, window=4096)
+        connection.sendall(pack(["HELLO", "3"]) + pack(["CLIENT", "TRACKING", "ON", "BCAST"]))
+        deaf.append(connection)
+    with Bystander(node) as bystander, Resp(address, timeout=60) as writer:
+        wait_for(lambda: b"tracking_clients:4" in writer.call("INFO", "clients"), 20,
+                 "all to be told of changes")
+        for i in range(20):  # a MB each; limits.stall_timeout is a minute
+            for j in range(1000):
+                writer.send(pack(["SET", f"{i:03}{j:03}" + "k" * 1000, "v"]))
+            for _ in range(1000):
+                writer.receive()
+        wait_for(lambda: descriptors(node) <= open_before + 2, 30, "who reads nothing to be closed")
+        check_memory(t, node, before, len(deaf), 4 * (12 << 20) + 20 * MB, "words")
+        bystander.goes_on()
+    close_all(deaf)
+
+
+@limit(300)
+def test_values_that_are_asked_for_again_and_again_are_not_gathered(t):
+    """Four keys of a megabyte, each in a shard of its own, as two gigabytes."""
+    node = alone(t, **{"limits.max_value": "1mb", "limits.max_request": "2mb"})
+    keys = [key_in_slots(b"%d" % i, i * 4096, i * 4096 + 4095) for i in range(4)]
+    with node.connect(timeout=60) as connection:
+        for key in keys:
+            connection.call("set", key, b"x" * (1 << 20))
+        equal(len(connection.call("mget", keys)), 4, "values that may be asked for")
+        before = node.peak_bytes()
+        for _ in range(20):
+            try:
+                connection.call("mget", keys * 500)
+                raise AssertionError("two gigabytes came")
+            except RpcError as error:
+                equal(error.code, "TOO_LARGE", "the answer")
+        grown = node.peak_bytes() - before
+        t.note(f"{grown >> 20} MB more at most")
+        true(t.sanitized or grown <= SLACK_BYTES + 32 * MB, f"{grown >> 20} MB were gathered")
+
+
+@limit(300)
+def test_small_requests_for_every_shard_weigh_what_they_take(t):
+    node = t.cluster(1, shards=1024, mode="none", overrides=DOORS).node(1)
+    with Resp(doors(node)["resp"], timeout=120) as client:
+        client.call("DBSIZE")
+        before = node.peak_bytes()
+        for _ in range(4):
+            for _ in range(2048):
+                client.send(pack(["DBSIZE"]))
+            for _ in range(2048):
+                equal(client.receive(), b":0\r\n", "the keys of all shards")
+    grown = node.peak_bytes() - before
+    # server/client.c: no more is begun once what is under way takes 16 MiB.
+    t.note(f"{grown >> 20} MB more at most")
+    true(t.sanitized or grown <= 2 * 16 * MB + SLACK_BYTES, f"{grown >> 20} MB for one connection")
 
 
 @limit(300)

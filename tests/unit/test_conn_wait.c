@@ -1,4 +1,5 @@
-// A reader that leaves a whole message in the buffer until a request under way has ended.
+// Readers that leave whole messages in the buffer: until a request under way has ended, or until
+// others have had their turn.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,12 +12,17 @@
 
 #include "rpc/conn.h"
 
-// 's' starts a request, 'w' waits for all of them, anything else is taken as it is.
+// 's' starts a request, 'w' waits for all of them, 'y' yields, anything else is taken as it is.
 struct reader {
     struct mf_conn *conn;
+    int far;
     unsigned under_way;
-    char taken[32];
+    char taken[200];
 };
+
+static struct ev_loop *loop;
+static struct mf_conn_pool *pool;
+static struct reader readers[2];
 
 static enum mf_err on_data(void *arg, struct mf_conn *conn, struct mf_bytes input, size_t *used)
 {
@@ -30,6 +36,8 @@ static enum mf_err on_data(void *arg, struct mf_conn *conn, struct mf_bytes inpu
         reader->under_way++;
         mf_conn_in_flight(conn, 1, 100);
     }
+    if (c == 'y')
+        mf_conn_yield(conn);
     strncat(reader->taken, &c, 1);
     *used = 1;
     return MF_OK;
@@ -43,49 +51,109 @@ static void on_closed(void *arg, struct mf_conn *conn, const char *reason)
     reader->conn = NULL;
 }
 
-static void turns(struct ev_loop *loop)
+static int set_up(void **state)
 {
-    for (int i = 0; i < 4; i++)
+    (void)state;
+    static const struct mf_conn_ops ops = {.data = on_data, .closed = on_closed};
+    const struct mf_conn_limits limits = {
+        .input_max_bytes = 100, .output_pause_bytes = 1 << 20, .output_max_bytes = 8 << 20};
+    loop = ev_loop_new(EVFLAG_AUTO);
+    pool = mf_conn_pool_new(loop);
+    for (int i = 0; i < 2; i++) {
+        int ends[2];
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+        readers[i] = (struct reader){.far = ends[1]};
+        readers[i].conn = mf_conn_new(pool, ends[0], false, &limits, &ops, &readers[i]);
+    }
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    mf_conn_pool_free(pool);
+    ev_loop_destroy(loop);
+    for (int i = 0; i < 2; i++)
+        close(readers[i].far);
+    return 0;
+}
+
+static void say(const struct reader *reader, const char *text)
+{
+    assert_int_equal(send(reader->far, text, strlen(text), 0), (ssize_t)strlen(text));
+}
+
+static void end_one(struct reader *reader)
+{
+    reader->under_way--;
+    mf_conn_in_flight(reader->conn, -1, 100);
+}
+
+static void turns(unsigned count)
+{
+    while (count-- > 0)
         ev_run(loop, EVRUN_NOWAIT);
 }
 
 static void a_message_that_has_to_wait_is_offered_again(void **state)
 {
     (void)state;
-    static const struct mf_conn_ops ops = {.data = on_data, .closed = on_closed};
-    const struct mf_conn_limits limits = {
-        .input_max_bytes = 1 << 20, .output_pause_bytes = 1 << 20, .output_max_bytes = 8 << 20};
-    struct ev_loop *loop = ev_loop_new(EVFLAG_AUTO);
-    struct mf_conn_pool *pool = mf_conn_pool_new(loop);
-    struct reader reader = {0};
-    int ends[2];
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
-    reader.conn = mf_conn_new(pool, ends[0], false, &limits, &ops, &reader);
-    assert_int_equal(send(ends[1], "asswb", 5, 0), 5);
-    turns(loop);
-    assert_string_equal(reader.taken, "ass");
-    assert_int_equal(send(ends[1], "c", 1, 0), 1);
-    assert_int_equal(shutdown(ends[1], SHUT_WR), 0); // what was sent before it is still read
-    turns(loop);
-    reader.under_way--;
-    mf_conn_in_flight(reader.conn, -1, 100);
-    turns(loop);
-    assert_string_equal(reader.taken, "ass"); // one is still under way
-    reader.under_way--;
-    mf_conn_in_flight(reader.conn, -1, 100);
-    turns(loop);
-    assert_string_equal(reader.taken, "asswbc");
-    turns(loop);
-    assert_null(reader.conn);
-    close(ends[1]);
-    mf_conn_pool_free(pool);
-    ev_loop_destroy(loop);
+    struct reader *reader = &readers[0];
+    say(reader, "asswb");
+    turns(4);
+    assert_string_equal(reader->taken, "ass");
+    say(reader, "c");
+    assert_int_equal(shutdown(reader->far, SHUT_WR), 0); // what was sent before it is still read
+    turns(4);
+    end_one(reader);
+    turns(4);
+    assert_string_equal(reader->taken, "ass"); // one is still under way
+    end_one(reader);
+    turns(4);
+    assert_string_equal(reader->taken, "asswbc");
+    turns(4);
+    assert_null(reader->conn);
+}
+
+static void messages_that_wait_are_not_one_that_is_too_long(void **state)
+{
+    (void)state;
+    struct reader *reader = &readers[0];
+    char text[153] = "sw";
+    memset(text + 2, 'a', 150); // with it more than input_max_bytes
+    say(reader, text);
+    turns(4);
+    assert_string_equal(reader->taken, "s");
+    end_one(reader);
+    turns(4);
+    assert_string_equal(reader->taken, text);
+    assert_non_null(reader->conn);
+}
+
+static void who_yields_is_offered_the_rest_a_turn_later(void **state)
+{
+    (void)state;
+    say(&readers[0], "yyy");
+    say(&readers[1], "aaa");
+    turns(1);
+    assert_string_equal(readers[0].taken, "y");
+    assert_string_equal(readers[1].taken, "aaa");
+    turns(1);
+    assert_string_equal(readers[0].taken, "yy");
+    turns(4);
+    assert_string_equal(readers[0].taken, "yyy");
+    assert_non_null(readers[0].conn);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_message_that_has_to_wait_is_offered_again),
+        cmocka_unit_test_setup_teardown(a_message_that_has_to_wait_is_offered_again, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(messages_that_wait_are_not_one_that_is_too_long, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(who_yields_is_offered_the_rest_a_turn_later, set_up,
+                                        tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -398,6 +398,30 @@ static void a_death_that_no_entry_has_reached_is_not_told_yet(void **state)
     fixture_free(f);
 }
 
+// What is too large is not put together first: it would be asked for again and again.
+static void an_mget_over_its_limit_is_refused_before_it_is_long(void **state)
+{
+    (void)state;
+    struct fixture *f = fixture_new();
+    static char value[600001];
+    memset(value, 'v', sizeof(value) - 1);
+    apply(f, set("a", value));
+    static struct mf_item keys[1000];
+    for (size_t i = 0; i < 1000; i++)
+        keys[i].key = mf_bytes_str(i % 2 == 0 ? "a" : "none");
+    struct mf_command mget = {
+        .op = MF_OP_MGET, .items = keys, .item_count = 1000, .limit = 100u << 20};
+    struct mf_result result = read_one(f, mget);
+    assert_true(result.kind == MF_RESULT_ERROR && result.err == MF_TOO_LARGE);
+    assert_true(f->result.cap <= 4u << 20);
+    mget.item_count = 300; // 90 MB
+    assert_int_equal(read_one(f, mget).kind, MF_RESULT_LIST);
+    mget.limit = 1 << 20; // less than what is looked at before
+    result = read_one(f, mget);
+    assert_true(result.kind == MF_RESULT_ERROR && result.err == MF_TOO_LARGE);
+    fixture_free(f);
+}
+
 static void mget_and_has_answer_in_order(void **state)
 {
     (void)state;
@@ -526,6 +550,7 @@ int main(void)
         cmocka_unit_test(due_keys_are_popped_in_order_and_no_more_than_asked),
         cmocka_unit_test(a_dead_key_is_absent_to_every_command),
         cmocka_unit_test(a_death_that_no_entry_has_reached_is_not_told_yet),
+        cmocka_unit_test(an_mget_over_its_limit_is_refused_before_it_is_long),
         cmocka_unit_test(mget_and_has_answer_in_order),
         cmocka_unit_test(an_id_has_its_effect_once_for_ten_minutes),
         cmocka_unit_test(a_refusal_is_remembered_too),

@@ -183,8 +183,14 @@ class Node:
             return connection.call(method, *params)
 
     def rss_bytes(self):
+        return self._status_bytes("VmRSS:")
+
+    def peak_bytes(self):
+        return self._status_bytes("VmHWM:")
+
+    def _status_bytes(self, name):
         for line in pathlib.Path(f"/proc/{self.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
+            if line.startswith(name):
                 return int(line.split()[1]) * 1024
         raise NodeEnded(f"node {self.id} has no memory: it is gone")
 
