@@ -246,7 +246,7 @@ void mf_conn_settle(struct mf_conn *conn)
     }
     if (conn->held && mf_conn_takes_input(conn)) {
         mf_conn_list_append(&pool->resuming, &conn->resuming);
-        ev_idle_start(pool->loop, &pool->resume);
+        ev_idle_start(pool->loop, &pool->more);
     }
     arm(conn);
 }

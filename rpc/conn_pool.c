@@ -77,11 +77,13 @@ static void on_end_of_turn(struct ev_loop *loop, ev_prepare *watcher, int revent
     pool->flushed_iteration = ev_iteration(loop);
 }
 
-static void on_resume(struct ev_loop *loop, ev_idle *watcher, int revents)
+// Before any socket is looked at: behind what a connection holds may be its end. An idle watcher
+// would not do for that, of whatever priority: it rests while another thread wakes the loop.
+static void on_resume(struct ev_loop *loop, ev_check *watcher, int revents)
 {
     (void)revents;
     struct mf_conn_pool *pool = watcher->data;
-    ev_idle_stop(loop, watcher);
+    ev_idle_stop(loop, &pool->more);
     // One that is paused and resumed again meanwhile waits for the next turn: `last` was the end
     // of the list when this turn began.
     const struct link *last = pool->resuming.prev;
@@ -202,6 +204,14 @@ static void on_sweep(struct ev_loop *loop, ev_timer *watcher, int revents)
     sweep_waiting(pool);
 }
 
+// That it is active is all that is wanted of it.
+static void on_more(struct ev_loop *loop, ev_idle *watcher, int revents)
+{
+    (void)loop;
+    (void)watcher;
+    (void)revents;
+}
+
 // Pools.
 
 static void set_sweep(struct mf_conn_pool *pool, uint64_t interval_us)
@@ -220,7 +230,8 @@ struct mf_conn_pool *mf_conn_pool_new(struct ev_loop *loop)
     mf_conn_list_init(&pool->resuming);
     mf_conn_list_init(&pool->waiting);
     ev_prepare_init(&pool->end_of_turn, on_end_of_turn);
-    ev_idle_init(&pool->resume, on_resume);
+    ev_check_init(&pool->resume, on_resume);
+    ev_idle_init(&pool->more, on_more);
     ev_init(&pool->sweep, on_sweep);
     pool->end_of_turn.data = pool;
     pool->resume.data = pool;
@@ -228,6 +239,7 @@ struct mf_conn_pool *mf_conn_pool_new(struct ev_loop *loop)
     ev_set_priority(&pool->end_of_turn, EV_MINPRI);
     ev_set_priority(&pool->resume, EV_MAXPRI);
     ev_prepare_start(loop, &pool->end_of_turn);
+    ev_check_start(loop, &pool->resume);
     set_sweep(pool, SWEEP_US);
     return pool;
 }
@@ -242,7 +254,8 @@ void mf_conn_pool_free(struct mf_conn_pool *pool)
         mf_conn_destroy(conn);
     }
     ev_prepare_stop(pool->loop, &pool->end_of_turn);
-    ev_idle_stop(pool->loop, &pool->resume);
+    ev_check_stop(pool->loop, &pool->resume);
+    ev_idle_stop(pool->loop, &pool->more);
     ev_timer_stop(pool->loop, &pool->sweep);
     free(pool);
 }

@@ -26,7 +26,8 @@ struct link {
 struct mf_conn_pool {
     struct ev_loop *loop;
     ev_prepare end_of_turn;
-    ev_idle resume;
+    ev_check resume;
+    ev_idle more; // while there is something to resume the loop does not wait
     ev_timer sweep;
     unsigned flushed_iteration; // the turn whose end_of_turn has run
     uint64_t idle_us;           // 0 = no idle timeout

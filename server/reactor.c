@@ -627,7 +627,6 @@ static void init_watchers(struct mf_reactor *reactor)
     ev_check_init(&reactor->awake, on_awake);
     ev_set_priority(&reactor->awake, EV_MAXPRI);
     reactor->awake.data = reactor;
-    ev_check_start(reactor->loop, &reactor->awake);
     ev_prepare_init(&reactor->turn, on_turn);
     reactor->turn.data = reactor;
     ev_prepare_start(reactor->loop, &reactor->turn);
@@ -652,6 +651,9 @@ struct mf_reactor *mf_reactor_new(struct mf_node *node, uint16_t index)
     reactor->out_last = mf_calloc(node->reactor_count, sizeof(*reactor->out_last));
     reactor->pool = mf_conn_pool_new(reactor->loop);
     reactor->peer_pool = mf_conn_pool_new(reactor->loop);
+    // The check that is started last is called first: what the pools go on with finds the time
+    // right.
+    ev_check_start(reactor->loop, &reactor->awake);
     mf_conn_pool_idle_timeout(reactor->pool, (uint64_t)node->config.idle_timeout_s * 1000000);
     mf_conn_pool_stall_timeout(reactor->pool, (uint64_t)node->config.stall_timeout_s * 1000000);
     mf_heap_init(&reactor->timers);

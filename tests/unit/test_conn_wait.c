@@ -51,6 +51,13 @@ static void on_closed(void *arg, struct mf_conn *conn, const char *reason)
     reader->conn = NULL;
 }
 
+static void on_wake(struct ev_loop *l, ev_async *watcher, int revents)
+{
+    (void)l;
+    (void)watcher;
+    (void)revents;
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -115,6 +122,26 @@ static void a_message_that_has_to_wait_is_offered_again(void **state)
     assert_null(reader->conn);
 }
 
+// What is held is offered before the socket is looked at, whatever else the loop has to do.
+static void its_end_is_behind_what_is_held(void **state)
+{
+    (void)state;
+    struct reader *reader = &readers[0];
+    ev_async wake;
+    ev_async_init(&wake, on_wake);
+    ev_async_start(loop, &wake);
+    say(reader, "swb");
+    assert_int_equal(shutdown(reader->far, SHUT_WR), 0);
+    turns(4);
+    end_one(reader);
+    for (int i = 0; i < 4; i++) { // another thread has something for us in every turn
+        ev_async_send(loop, &wake);
+        turns(1);
+    }
+    ev_async_stop(loop, &wake);
+    assert_string_equal(reader->taken, "swb");
+}
+
 static void messages_that_wait_are_not_one_that_is_too_long(void **state)
 {
     (void)state;
@@ -150,6 +177,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_message_that_has_to_wait_is_offered_again, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(its_end_is_behind_what_is_held, set_up, tear_down),
         cmocka_unit_test_setup_teardown(messages_that_wait_are_not_one_that_is_too_long, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(who_yields_is_offered_the_rest_a_turn_later, set_up,
