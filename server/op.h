@@ -44,6 +44,7 @@ struct mf_op {
     uint64_t from_incarnation; // the process there that asks: no other may get the answer
     uint64_t from_id;          // what that process calls it
     uint8_t hops;              // times it was sent on since it last waited
+    bool asks;                 // a write on its way to who may not lead: others wait behind it
     bool uncertain;            // another node had it, and may have carried it out
     struct mf_task task;       // for crossing to another reactor
     void *owner;               // of whoever made it

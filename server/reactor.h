@@ -114,6 +114,8 @@ struct mf_owned_shard {
     bool listed;                // in the list of shards to flush
     struct mf_owned_shard *next_dirty;
     struct mf_op_list parked; // ops waiting for a leader
+    uint32_t parked_writes;   // of them, of clients here
+    bool asks;                // one such write has `asks`
     struct mf_checkpoint_need checkpoint;
     struct mf_move move;
     struct mf_left left;

@@ -72,6 +72,8 @@ static struct mf_op *free_place(struct mf_router *router, uint32_t place)
 {
     struct forward *forward = &router->forwards[place];
     struct mf_op *op = forward->op;
+    if (op != NULL && op->asks)
+        op->asks = mf_reactor_shard(router->reactor, op->shard)->asks = false;
     forward->op = NULL;
     forward->generation++;
     forward->next_free = router->free_head;
@@ -102,11 +104,38 @@ static void complete(struct mf_reactor *reactor, struct mf_op *op, enum mf_err s
         mf_reactor_send(reactor, op->home, &op->task);
 }
 
+// Of a client here, that may be passed on: such writes of a shard go where they are carried out in
+// the order in which they came, as long as its leader stays the same.
+static bool keeps_order(const struct mf_op *op)
+{
+    return op->write && op->from_node == 0 && !op->here;
+}
+
 static void park(struct mf_owned_shard *shard, struct mf_op *op)
 {
     op->hops = 0;
     shard->reactor->router->parked++;
+    shard->parked_writes += keeps_order(op);
     mf_op_push(&shard->parked, op);
+}
+
+static struct mf_op_list take_parked(struct mf_owned_shard *shard)
+{
+    struct mf_op_list list = shard->parked;
+    shard->parked = (struct mf_op_list){0};
+    shard->parked_writes = 0;
+    shard->reactor->router->parked -= list.count;
+    return list;
+}
+
+// Before all that wait: it came before them.
+static void park_first(struct mf_owned_shard *shard, struct mf_op *op)
+{
+    struct mf_op_list behind = take_parked(shard);
+    park(shard, op);
+    struct mf_op *next;
+    while ((next = mf_op_pop(&behind)) != NULL)
+        park(shard, next);
 }
 
 static bool forward_to(struct mf_owned_shard *shard, struct mf_op *op, uint16_t node)
@@ -231,6 +260,10 @@ static void route(struct mf_owned_shard *shard, struct mf_op *op)
         route_here(shard, op);
         return;
     }
+    if (keeps_order(op) && (shard->asks || shard->parked_writes > 0)) {
+        park(shard, op);
+        return;
+    }
     if (shard->replica != NULL && (op->local || op->from_node != 0 || target(shard) == self)) {
         serve(shard, op);
         return;
@@ -241,8 +274,12 @@ static void route(struct mf_owned_shard *shard, struct mf_op *op)
         return;
     }
     uint16_t node = target(shard);
-    if (node == 0 || node == self || ++op->hops > HOPS_MAX || !forward_to(shard, op, node))
+    if (node == 0 || node == self || ++op->hops > HOPS_MAX || !forward_to(shard, op, node)) {
         park(shard, op);
+        return;
+    }
+    if (keeps_order(op) && shard->replica == NULL && node != shard->leader_hint)
+        op->asks = shard->asks = true;
 }
 
 static uint64_t held_until(void *ctx, uint16_t node, uint64_t token)
@@ -368,6 +405,27 @@ struct answer {
     struct mf_buf result;
 };
 
+static void unpark(struct mf_owned_shard *shard)
+{
+    struct mf_op_list list = take_parked(shard);
+    struct mf_op *op;
+    while ((op = mf_op_pop(&list)) != NULL)
+        route(shard, op);
+}
+
+// The op is not carried out where it was; `leader` is whom that node knows as leader, or 0. False:
+// it waits.
+static bool send_on(struct mf_owned_shard *shard, struct mf_op *op, uint16_t leader, bool asked)
+{
+    shard->leader_hint = leader;
+    bool known = leader != 0 && leader != shard->reactor->node->config.id && op->hops < HOPS_MAX;
+    op->hops++;
+    if (known && forward_to(shard, op, leader))
+        return true;
+    (asked ? park_first : park)(shard, op);
+    return false;
+}
+
 static void take_answer(struct mf_reactor *reactor, struct mf_task *task)
 {
     struct answer *answer = (struct answer *)task;
@@ -375,19 +433,21 @@ static void take_answer(struct mf_reactor *reactor, struct mf_task *task)
     uint32_t place = (uint32_t)answer->id;
     if (place < router->forward_cap && router->forwards[place].op != NULL &&
         forward_id(router, place) == answer->id) {
+        bool asked = router->forwards[place].op->asks;
+        uint16_t node = router->forwards[place].node;
         struct mf_op *op = free_place(router, place);
         struct mf_owned_shard *shard = mf_reactor_shard(reactor, op->shard);
+        bool goes_on = true;
         if (answer->status != MF_NOT_LEADER) {
+            if (asked && shard->leader_hint == 0)
+                shard->leader_hint = node;
             mf_buf_put(&op->result, answer->result.data, answer->result.len);
             complete(reactor, op, answer->status);
         } else {
-            shard->leader_hint = answer->leader;
-            uint16_t self = reactor->node->config.id;
-            bool known = answer->leader != 0 && answer->leader != self && op->hops < HOPS_MAX;
-            op->hops++;
-            if (!known || !forward_to(shard, op, answer->leader))
-                park(shard, op);
+            goes_on = send_on(shard, op, answer->leader, asked);
         }
+        if (asked && goes_on)
+            unpark(shard);
     }
     mf_buf_free(&answer->result);
     free(answer);
@@ -407,14 +467,6 @@ enum mf_err mf_router_replied(struct mf_reactor *reactor, uint64_t id, enum mf_e
     mf_buf_put(&answer->result, result.data, result.len);
     mf_reactor_send(reactor, (uint16_t)to, &answer->task);
     return MF_OK;
-}
-
-static void unpark(struct mf_owned_shard *shard)
-{
-    for (uint32_t left = shard->parked.count; left > 0; left--) {
-        shard->reactor->router->parked--;
-        route(shard, mf_op_pop(&shard->parked));
-    }
 }
 
 // Ops that a node may have carried out or not. `decide`: nothing more will be heard from it.
@@ -520,9 +572,9 @@ static bool has_waited(const struct mf_owned_shard *shard, const struct mf_op *o
 
 static void retry_parked(struct mf_owned_shard *shard, uint64_t now_us)
 {
-    for (uint32_t left = shard->parked.count; left > 0; left--) {
-        struct mf_op *op = mf_op_pop(&shard->parked);
-        shard->reactor->router->parked--;
+    struct mf_op_list list = take_parked(shard);
+    struct mf_op *op;
+    while ((op = mf_op_pop(&list)) != NULL) {
         if (has_waited(shard, op, now_us)) {
             op->leader = is_handing_over(shard) ? shard->reactor->node->config.id : 0;
             complete(shard->reactor, op, op->here ? MF_NOT_LEADER : MF_NO_QUORUM);
