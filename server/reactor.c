@@ -1,9 +1,7 @@
-// The reactor's loop and its turn; see reactor.h.
+// The reactor's thread, what crosses to it, and its life; see reactor.h.
 //
 // Shared with other threads: the inbox (a ring), `durable` (stored by the WAL's thread with
 // release, loaded here with acquire), the counters (relaxed), and what node.h lists.
-#include "server/reactor.h"
-
 #include <assert.h>
 #include <sched.h>
 #include <signal.h>
@@ -26,6 +24,7 @@
 #include "server/membership.h"
 #include "server/mover.h"
 #include "server/placer.h"
+#include "server/reactor_internal.h"
 #include "server/read_gate.h"
 #include "server/request.h"
 #include "server/resp_node.h"
@@ -34,7 +33,6 @@
 #include "server/router.h"
 #include "server/schedule.h"
 #include "server/session.h"
-#include "server/status.h"
 #include "server/streams.h"
 #include "server/watch.h"
 #include "server/watch_peers.h"
@@ -43,23 +41,11 @@
 
 #define INBOX_SLOTS 4096
 #define SWEEP_S 0.02
-// Shards that are not served so long after the turn's messages wait for the next: entries that
-// expire or flush many keys shall not come together while no socket is looked at. Where shards take
-// little each, there are more of them: what is read and written for few at a time costs more.
-#define TURN_US UINT64_C(200)
-#define TURN_US_MAX UINT64_C(1000)
-#define LITTLE_US UINT64_C(5)
-// Keys of all shards together whose expiry is proposed in one turn: to drop them takes about as
-// long.
-#define EXPIRE_PER_TURN MF_EXPIRE_BATCH
 // An orderly stop takes this long to hand over, and waits this long for requests under way.
 #define STOP_US UINT64_C(2000000)
 // Others may ask for a moment longer what we no longer lead, and get an answer: nobody can tell
 // what has become of a write whose answer never comes.
 #define LINGER_US UINT64_C(100000)
-// Where nothing waits for a disk or a peer, one round of work brings on the next (such as one
-// batch of expired keys after the other): after this many it is the sockets' turn.
-#define TURN_ROUNDS 4
 
 uint16_t mf_reactor_of_shard(const struct mf_node *node, uint32_t shard)
 {
@@ -86,20 +72,6 @@ struct mf_replica_env mf_reactor_env(struct mf_reactor *reactor)
     return env;
 }
 
-void mf_reactor_touch(struct mf_owned_shard *shard)
-{
-    if (shard->listed || shard->replica == NULL)
-        return;
-    struct mf_reactor *reactor = shard->reactor;
-    shard->listed = true;
-    shard->next_dirty = NULL;
-    if (reactor->dirty != NULL)
-        reactor->dirty_last->next_dirty = shard;
-    else
-        reactor->dirty = shard;
-    reactor->dirty_last = shard;
-}
-
 // Crossing between threads.
 
 void mf_reactor_send(struct mf_reactor *from, uint16_t to, struct mf_task *task)
@@ -120,8 +92,7 @@ void mf_reactor_post(struct mf_reactor *to, struct mf_task *task)
     ev_async_send(to->loop, &to->wake);
 }
 
-// A chain that does not fit stays for the next turn, which the timer brings soon.
-static bool send_chains(struct mf_reactor *reactor)
+bool mf_reactor_send_chains(struct mf_reactor *reactor)
 {
     bool all = true;
     for (uint32_t i = 0; i < reactor->node->reactor_count; i++) {
@@ -148,7 +119,7 @@ static void run_chain(struct mf_reactor *reactor, struct mf_task *chain)
     }
 }
 
-static void run_own_tasks(struct mf_reactor *reactor)
+void mf_reactor_run_own_tasks(struct mf_reactor *reactor)
 {
     struct mf_task *chain = reactor->out_first[reactor->index];
     reactor->out_first[reactor->index] = NULL;
@@ -192,12 +163,6 @@ static void on_wal_wake(struct ev_loop *loop, ev_async *watcher, int events)
     (void)events;
     struct mf_reactor *reactor = watcher->data;
     report_durable(reactor, atomic_load_explicit(&reactor->durable, memory_order_acquire));
-}
-
-static void submit_wal(struct mf_reactor *reactor)
-{
-    if (reactor->wal != NULL)
-        mf_persists_hand_over(&reactor->persists, mf_wal_submit(reactor->wal));
 }
 
 // The replicas' outside.
@@ -327,196 +292,6 @@ const struct mf_replica_ops mf_reactor_replica_ops = {.reply = replica_reply,
                                                       .leader_changed = replica_leader_changed,
                                                       .fatal = replica_fatal};
 
-// The turn.
-
-static void set_timer(struct mf_owned_shard *shard, uint64_t due_us)
-{
-    struct mf_heap *timers = &shard->reactor->timers;
-    struct mf_heap_node *node = (struct mf_heap_node *)shard->timer;
-    if (shard->timer_us != 0)
-        mf_heap_remove(timers, node);
-    shard->timer_us = due_us;
-    if (due_us == 0)
-        return;
-    node->bits = mf_heap_node_bits(due_us, shard->id);
-    assert(MF_HEAP_NODE_BYTES(node->bits) <= sizeof(shard->timer));
-    mf_heap_node_set(node, due_us, shard->id);
-    mf_heap_push(timers, node);
-}
-
-// A shard at work puts its tick off again and again: a timer that runs out too early looks when it
-// is due by then.
-static void set_timer_of(struct mf_owned_shard *shard, uint64_t now_us)
-{
-    uint64_t next = mf_replica_next_tick_us(shard->replica, now_us);
-    shard->due_us = next == MF_NEVER ? 0 : next > 0 ? next : 1; // 0 = never
-    if (shard->due_us != 0 && (shard->timer_us == 0 || shard->timer_us > shard->due_us))
-        set_timer(shard, shard->due_us);
-}
-
-void mf_reactor_forget(struct mf_owned_shard *shard)
-{
-    struct mf_reactor *reactor = shard->reactor;
-    assert(!shard->listed);
-    mf_persists_forget(&reactor->persists, shard);
-    set_timer(shard, 0);
-    shard->due_us = 0;
-    shard->durable_seq = 0;
-}
-
-static void report_memory_durable(struct mf_owned_shard *shard, const struct mf_replica_env *env)
-{
-    uint64_t seq = shard->durable_seq;
-    shard->durable_seq = 0;
-    mf_replica_persisted(shard->replica, env, seq);
-}
-
-// Without a WAL what is proposed is durable, and can be chosen, at once.
-static void flush_shard(struct mf_owned_shard *shard, const struct mf_replica_env *env)
-{
-    if (shard->durable_seq != 0)
-        report_memory_durable(shard, env);
-    mf_replica_flush(shard->replica, env);
-    if (shard->durable_seq == 0)
-        return;
-    // Others have their turn before what is too much for this one.
-    if (!mf_replica_has_room(shard->replica)) {
-        mf_reactor_touch(shard);
-        return;
-    }
-    report_memory_durable(shard, env);
-    mf_replica_flush(shard->replica, env);
-    if (shard->durable_seq != 0)
-        mf_reactor_touch(shard);
-}
-
-static bool in_time(uint64_t taken_us, uint64_t served)
-{
-    return taken_us < TURN_US || (taken_us < TURN_US_MAX && taken_us < served * LITTLE_US);
-}
-
-// At least one shard, however long the turn has taken. True while there is time for more.
-static bool flush_dirty(struct mf_reactor *reactor, uint64_t turn_us)
-{
-    if (reactor->dirty == NULL)
-        return true;
-    uint64_t now_us = turn_us;
-    uint64_t served = 0;
-    const struct mf_replica_env first = mf_reactor_env(reactor);
-    for (; reactor->dirty != NULL && in_time(now_us - turn_us, served); served++) {
-        struct mf_owned_shard *shard = reactor->dirty;
-        reactor->dirty = shard->next_dirty;
-        shard->listed = false;
-        now_us = mf_mono_us();
-        const struct mf_replica_env env = {
-            .now_us = now_us,
-            // Both clocks went on alike: a turn is short.
-            .wall_us = first.wall_us + (now_us - first.now_us),
-            .random = mf_rand_next(&reactor->rand),
-            .log_blocked = mf_node_blocked(reactor->node),
-        };
-        reactor->flushing = ++reactor->flushes;
-        flush_shard(shard, &env);
-        reactor->flushing = 0;
-        set_timer_of(shard, env.now_us);
-        mf_status_publish(shard, &env);
-        mf_placer_publish(shard);
-        mf_reactor_publish_gate(shard);
-        mf_checkpoint_consider(shard, env.now_us);
-    }
-    return in_time(now_us - turn_us, served);
-}
-
-static void arm_timer(struct mf_reactor *reactor, bool soon)
-{
-    const struct mf_heap_node *top = mf_heap_top(&reactor->timers);
-    if (top == NULL && !soon) {
-        ev_timer_stop(reactor->loop, &reactor->timer);
-        return;
-    }
-    uint64_t now_us = mf_mono_us();
-    uint64_t due_us = soon ? now_us + 100 : mf_heap_node_deadline(top);
-    double wait_s = due_us > now_us ? (double)(due_us - now_us) / 1e6 : 0.0;
-    // libev takes a repeat of 0 for "stop".
-    reactor->timer.repeat = wait_s > 1e-6 ? wait_s : 1e-6;
-    ev_timer_again(reactor->loop, &reactor->timer);
-}
-
-static void on_awake(struct ev_loop *loop, ev_check *watcher, int events)
-{
-    (void)loop;
-    (void)events;
-    struct mf_reactor *reactor = watcher->data;
-    uint64_t before_us = reactor->awake_us;
-    reactor->awake_us = mf_mono_us();
-    if (before_us != 0 && reactor->awake_us > before_us + MF_STOOD_STILL_US)
-        mf_listeners_stood_still(reactor, reactor->awake_us - before_us);
-}
-
-static void on_turn(struct ev_loop *loop, ev_prepare *watcher, int events)
-{
-    (void)loop;
-    (void)events;
-    struct mf_reactor *reactor = watcher->data;
-    atomic_fetch_add_explicit(&reactor->counters.turns, 1, memory_order_relaxed);
-    reactor->expire_left = EXPIRE_PER_TURN;
-    uint64_t turn_us = 0;
-    bool more = true;
-    bool in_time = true;
-    for (uint32_t round = 0; round < TURN_ROUNDS && more && in_time; round++) {
-        run_own_tasks(reactor);
-        if (round == 0)
-            turn_us = mf_mono_us();
-        in_time = flush_dirty(reactor, turn_us);
-        submit_wal(reactor);
-        mf_watchers_flush(reactor);
-        more = reactor->dirty != NULL || reactor->out_first[reactor->index] != NULL;
-    }
-    mf_watch_peers_flush(reactor->watch_peers);
-    mf_watch_relay_flush(reactor->watch_relay);
-    mf_streams_flush(reactor->streams);
-    mf_links_flush(reactor->links);
-    bool sent = send_chains(reactor);
-    arm_timer(reactor, !sent);
-    if (reactor->awake_us != 0)
-        mf_counter_max(&reactor->counters.turn_us_max, mf_mono_us() - reactor->awake_us);
-    bool again = more || reactor->expire_left == 0;
-    (again ? ev_idle_start : ev_idle_stop)(reactor->loop, &reactor->again);
-}
-
-// That it is active is all that is wanted of it: the loop does not wait then.
-static void on_idle(struct ev_loop *loop, ev_idle *watcher, int events)
-{
-    (void)loop;
-    (void)watcher;
-    (void)events;
-}
-
-static void on_timer(struct ev_loop *loop, ev_timer *watcher, int events)
-{
-    (void)loop;
-    (void)events;
-    struct mf_reactor *reactor = watcher->data;
-    struct mf_replica_env env = mf_reactor_env(reactor);
-    struct mf_heap_node *top;
-    while ((top = mf_heap_top(&reactor->timers)) != NULL &&
-           mf_heap_node_deadline(top) <= env.now_us) {
-        struct mf_owned_shard *shard =
-            (struct mf_owned_shard *)(void *)((char *)top - offsetof(struct mf_owned_shard, timer));
-        set_timer(shard, 0);
-        if (shard->due_us == 0)
-            continue;
-        if (shard->due_us > env.now_us) {
-            set_timer(shard, shard->due_us);
-            continue;
-        }
-        shard->due_us = 0;
-        env.random = mf_rand_next(&reactor->rand);
-        mf_replica_tick(shard->replica, &env);
-        mf_reactor_touch(shard);
-    }
-}
-
 // Stopping, first step: until everything that the node leads is handed over.
 static void try_close(struct mf_reactor *reactor, uint64_t now_us)
 {
@@ -624,18 +399,10 @@ static void init_watchers(struct mf_reactor *reactor)
     ev_async_init(&reactor->wal_wake, on_wal_wake);
     reactor->wal_wake.data = reactor;
     ev_async_start(reactor->loop, &reactor->wal_wake);
-    ev_check_init(&reactor->awake, on_awake);
-    ev_set_priority(&reactor->awake, EV_MAXPRI);
-    reactor->awake.data = reactor;
-    ev_prepare_init(&reactor->turn, on_turn);
-    reactor->turn.data = reactor;
-    ev_prepare_start(reactor->loop, &reactor->turn);
-    ev_idle_init(&reactor->again, on_idle);
-    ev_init(&reactor->timer, on_timer);
-    reactor->timer.data = reactor;
     ev_timer_init(&reactor->sweep, on_sweep, SWEEP_S, SWEEP_S);
     reactor->sweep.data = reactor;
     ev_timer_start(reactor->loop, &reactor->sweep);
+    mf_turn_init(reactor);
 }
 
 struct mf_reactor *mf_reactor_new(struct mf_node *node, uint16_t index)
@@ -651,9 +418,6 @@ struct mf_reactor *mf_reactor_new(struct mf_node *node, uint16_t index)
     reactor->out_last = mf_calloc(node->reactor_count, sizeof(*reactor->out_last));
     reactor->pool = mf_conn_pool_new(reactor->loop);
     reactor->peer_pool = mf_conn_pool_new(reactor->loop);
-    // The check that is started last is called first: what the pools go on with finds the time
-    // right.
-    ev_check_start(reactor->loop, &reactor->awake);
     mf_conn_pool_idle_timeout(reactor->pool, (uint64_t)node->config.idle_timeout_s * 1000000);
     mf_conn_pool_stall_timeout(reactor->pool, (uint64_t)node->config.stall_timeout_s * 1000000);
     mf_heap_init(&reactor->timers);
@@ -744,9 +508,9 @@ void mf_reactor_close(struct mf_reactor *reactor)
 // Tasks between reactors run here until none is left: all threads have ended.
 void mf_reactor_drain(struct mf_reactor *reactor)
 {
-    run_own_tasks(reactor);
+    mf_reactor_run_own_tasks(reactor);
     on_wake(reactor->loop, &reactor->wake, 0);
-    send_chains(reactor);
+    mf_reactor_send_chains(reactor);
 }
 
 void mf_reactor_end_ops(struct mf_reactor *reactor)
