@@ -58,6 +58,9 @@ void mf_conn_pool_idle_timeout(struct mf_conn_pool *pool, uint64_t idle_us);
 // not count. 0 = never, the preset.
 void mf_conn_pool_stall_timeout(struct mf_conn_pool *pool, uint64_t stall_us);
 
+// Sends now what connections have to send, and frees those that are closed, instead of at the end
+// of the turn. Only from a callback of the loop that is none of theirs.
+void mf_conn_pool_flush(struct mf_conn_pool *pool);
 // Closes every connection at the end of the turn, and reads no more of any.
 void mf_conn_pool_close_all(struct mf_conn_pool *pool, const char *reason);
 

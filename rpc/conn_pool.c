@@ -59,10 +59,8 @@ void mf_conn_list_append(struct link *list, struct link *link)
     list->prev = link;
 }
 
-static void on_end_of_turn(struct ev_loop *loop, ev_prepare *watcher, int revents)
+void mf_conn_pool_flush(struct mf_conn_pool *pool)
 {
-    (void)revents;
-    struct mf_conn_pool *pool = watcher->data;
     while (mf_linked(&pool->dirty)) {
         struct mf_conn *conn = CONN_OF(pool->dirty.next, dirty);
         mf_conn_list_remove(&conn->dirty);
@@ -74,6 +72,13 @@ static void on_end_of_turn(struct ev_loop *loop, ev_prepare *watcher, int revent
             mf_conn_write_output(conn);
         mf_conn_settle(conn);
     }
+}
+
+static void on_end_of_turn(struct ev_loop *loop, ev_prepare *watcher, int revents)
+{
+    (void)revents;
+    struct mf_conn_pool *pool = watcher->data;
+    mf_conn_pool_flush(pool);
     pool->flushed_iteration = ev_iteration(loop);
 }
 

@@ -169,9 +169,10 @@ struct mf_reactor {
     ev_async wal_wake; // `durable` has grown
     ev_check awake;    // first of what a turn calls
     ev_prepare turn;
-    ev_idle again;  // active: a turn has left work, the next one follows without waiting
-    ev_timer timer; // the earliest replica timer
-    ev_timer sweep; // parked and forwarded ops, heartbeats
+    ev_prepare early; // never started: fed where the turn is not to wait for the sockets
+    ev_idle again;    // active: a turn has left work, the next one follows without waiting
+    ev_timer timer;   // the earliest replica timer
+    ev_timer sweep;   // parked and forwarded ops, heartbeats
     struct mf_rand rand;
 
     struct mf_ring *inbox;      // chains of struct mf_task
@@ -190,6 +191,8 @@ struct mf_reactor {
     bool looks_ahead;             // see ahead.h
     struct mf_owned_shard *dirty; // first come, first served
     struct mf_owned_shard *dirty_last;
+    uint32_t dirty_count;
+    uint32_t writes;   // that have come for them since the last turn, and need nothing else
     uint64_t flushing; // the number of the shard's turn that this is; 0 outside of them
     uint64_t flushes;  // how many there have been
     struct mf_heap timers;
@@ -281,6 +284,9 @@ void mf_reactor_retire_gate(struct mf_owned_shard *shard);
 void mf_reactor_forget(struct mf_owned_shard *shard);
 // Asks for a flush of the shard's replica before the turn ends.
 void mf_reactor_touch(struct mf_owned_shard *shard);
+// The same for a write that has just come: where many have that wait for nothing but their turn, it
+// is before any other socket is read.
+void mf_reactor_touch_to_write(struct mf_owned_shard *shard);
 struct mf_replica_env mf_reactor_env(struct mf_reactor *reactor);
 uint64_t mf_reactor_now_us(const struct mf_reactor *reactor);
 

@@ -444,6 +444,11 @@ bool mf_replica_has_room(const struct mf_replica *replica)
     return !replica->behind && replica->built_left > replica->cfg.built_bytes / 2;
 }
 
+bool mf_replica_alone(const struct mf_replica *replica)
+{
+    return replica->members.voter_count + replica->members.learner_count == 1;
+}
+
 bool mf_replica_dirty(const struct mf_replica *replica)
 {
     return replica->dirty;

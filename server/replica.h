@@ -158,6 +158,8 @@ void mf_replica_flush(struct mf_replica *replica, const struct mf_replica_env *e
 uint64_t mf_replica_next_tick_us(const struct mf_replica *replica, uint64_t now_us);
 // True when an event since the last flush asks for one.
 bool mf_replica_dirty(const struct mf_replica *replica);
+// No other node has a say in what is chosen, or is told of it.
+bool mf_replica_alone(const struct mf_replica *replica);
 // Until when we may answer reads alone, by our monotonic clock; 0 = not now. See
 // mf_paxos_lease_until; also 0 until the first entry of our leadership is applied.
 uint64_t mf_replica_lease_until(const struct mf_replica *replica);

@@ -219,8 +219,9 @@ static void serve(struct mf_owned_shard *shard, struct mf_op *op)
     struct mf_replica_env env = {.log_blocked = mf_node_blocked(shard->reactor->node)};
     if (!op->write)
         env = mf_reactor_env(shard->reactor);
+    bool write = op->write; // it may be answered at once, and gone
     mf_replica_submit(shard->replica, &env, op);
-    mf_reactor_touch(shard);
+    (write ? mf_reactor_touch_to_write : mf_reactor_touch)(shard);
 }
 
 // An op that may not be passed on.

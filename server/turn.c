@@ -24,6 +24,11 @@
 // Keys of all shards together whose expiry is proposed in one turn: to drop them takes about as
 // long.
 #define EXPIRE_PER_TURN MF_EXPIRE_BATCH
+// So many writes that their turn answers have it before more is read: what is read, and held for
+// each of them until then, would not stay near the processor. But not where that would cost more
+// turns of shards than it is worth: writes that come to one shard together share its turn.
+#define EARLY_WRITES 256u
+#define EARLY_WRITES_EACH 4u
 // Where nothing waits for a disk or a peer, one round of work brings on the next (such as one
 // batch of expired keys after the other): after this many it is the sockets' turn.
 #define TURN_ROUNDS 4
@@ -34,12 +39,25 @@ void mf_reactor_touch(struct mf_owned_shard *shard)
         return;
     struct mf_reactor *reactor = shard->reactor;
     shard->listed = true;
+    reactor->dirty_count++;
     shard->next_dirty = NULL;
     if (reactor->dirty != NULL)
         reactor->dirty_last->next_dirty = shard;
     else
         reactor->dirty = shard;
     reactor->dirty_last = shard;
+}
+
+void mf_reactor_touch_to_write(struct mf_owned_shard *shard)
+{
+    mf_reactor_touch(shard);
+    struct mf_reactor *reactor = shard->reactor;
+    if (reactor->wal != NULL || !mf_replica_alone(shard->replica))
+        return;
+    reactor->writes++;
+    if (reactor->writes >= EARLY_WRITES &&
+        reactor->writes >= EARLY_WRITES_EACH * reactor->dirty_count)
+        ev_feed_event(reactor->loop, &reactor->early, EV_CUSTOM);
 }
 
 static void submit_wal(struct mf_reactor *reactor)
@@ -126,6 +144,7 @@ static bool flush_dirty(struct mf_reactor *reactor, uint64_t turn_us)
         struct mf_owned_shard *shard = reactor->dirty;
         reactor->dirty = shard->next_dirty;
         shard->listed = false;
+        reactor->dirty_count--;
         now_us = mf_mono_us();
         const struct mf_replica_env env = {
             .now_us = now_us,
@@ -172,11 +191,8 @@ static void on_awake(struct ev_loop *loop, ev_check *watcher, int events)
         mf_listeners_stood_still(reactor, reactor->awake_us - before_us);
 }
 
-static void on_turn(struct ev_loop *loop, ev_prepare *watcher, int events)
+static void take_turn(struct mf_reactor *reactor)
 {
-    (void)loop;
-    (void)events;
-    struct mf_reactor *reactor = watcher->data;
     atomic_fetch_add_explicit(&reactor->counters.turns, 1, memory_order_relaxed);
     reactor->expire_left = EXPIRE_PER_TURN;
     uint64_t turn_us = 0;
@@ -201,6 +217,25 @@ static void on_turn(struct ev_loop *loop, ev_prepare *watcher, int events)
         mf_counter_max(&reactor->counters.turn_us_max, mf_mono_us() - reactor->awake_us);
     bool again = more || reactor->expire_left == 0;
     (again ? ev_idle_start : ev_idle_stop)(reactor->loop, &reactor->again);
+    // Writes that have come meanwhile have had their turn, or have it with what is left.
+    reactor->writes = 0;
+    ev_clear_pending(reactor->loop, &reactor->early);
+}
+
+static void on_turn(struct ev_loop *loop, ev_prepare *watcher, int events)
+{
+    (void)loop;
+    (void)events;
+    take_turn(watcher->data);
+}
+
+static void on_early(struct ev_loop *loop, ev_prepare *watcher, int events)
+{
+    (void)loop;
+    (void)events;
+    struct mf_reactor *reactor = watcher->data;
+    take_turn(reactor);
+    mf_conn_pool_flush(reactor->pool);
 }
 
 // That it is active is all that is wanted of it: the loop does not wait then.
@@ -245,6 +280,10 @@ void mf_turn_init(struct mf_reactor *reactor)
     ev_prepare_init(&reactor->turn, on_turn);
     reactor->turn.data = reactor;
     ev_prepare_start(loop, &reactor->turn);
+    // Before the sockets that are pending.
+    ev_prepare_init(&reactor->early, on_early);
+    ev_set_priority(&reactor->early, 1);
+    reactor->early.data = reactor;
     ev_idle_init(&reactor->again, on_idle);
     ev_init(&reactor->timer, on_timer);
     reactor->timer.data = reactor;

@@ -1,5 +1,5 @@
 // Readers that leave whole messages in the buffer: until a request under way has ended, or until
-// others have had their turn.
+// others have had their turn; and what is sent between the turns of two of them.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,7 +12,8 @@
 
 #include "rpc/conn.h"
 
-// 's' starts a request, 'w' waits for all of them, 'y' yields, anything else is taken as it is.
+// 's' starts a request, 'w' waits for all of them, 'y' yields, 'f' asks for a flush before the next
+// reader, anything else is taken as it is.
 struct reader {
     struct mf_conn *conn;
     int far;
@@ -23,6 +24,7 @@ struct reader {
 static struct ev_loop *loop;
 static struct mf_conn_pool *pool;
 static struct reader readers[2];
+static ev_prepare flush;
 
 static enum mf_err on_data(void *arg, struct mf_conn *conn, struct mf_bytes input, size_t *used)
 {
@@ -38,6 +40,8 @@ static enum mf_err on_data(void *arg, struct mf_conn *conn, struct mf_bytes inpu
     }
     if (c == 'y')
         mf_conn_yield(conn);
+    if (c == 'f')
+        ev_feed_event(loop, &flush, EV_CUSTOM);
     strncat(reader->taken, &c, 1);
     *used = 1;
     return MF_OK;
@@ -58,6 +62,24 @@ static void on_wake(struct ev_loop *l, ev_async *watcher, int revents)
     (void)revents;
 }
 
+// Answers the reader that has been offered something, and closes the other one, which was not yet.
+static void on_flush(struct ev_loop *l, ev_prepare *watcher, int revents)
+{
+    (void)l;
+    (void)watcher;
+    (void)revents;
+    struct reader *first = &readers[readers[0].taken[0] == 'f' ? 0 : 1];
+    struct reader *second = first == &readers[0] ? &readers[1] : &readers[0];
+    assert_string_equal(second->taken, "");
+    mf_buf_put(mf_conn_output(first->conn), "x", 1);
+    mf_conn_wrote(first->conn);
+    mf_conn_close(second->conn, "for the test");
+    mf_conn_pool_flush(pool);
+    char got;
+    assert_int_equal(recv(first->far, &got, 1, MSG_DONTWAIT), 1);
+    assert_null(second->conn);
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -66,6 +88,8 @@ static int set_up(void **state)
         .input_max_bytes = 100, .output_pause_bytes = 1 << 20, .output_max_bytes = 8 << 20};
     loop = ev_loop_new(EVFLAG_AUTO);
     pool = mf_conn_pool_new(loop);
+    ev_prepare_init(&flush, on_flush);
+    ev_set_priority(&flush, 1);
     for (int i = 0; i < 2; i++) {
         int ends[2];
         assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
@@ -172,6 +196,17 @@ static void who_yields_is_offered_the_rest_a_turn_later(void **state)
     assert_non_null(readers[0].conn);
 }
 
+static void a_flush_comes_between_two_readers(void **state)
+{
+    (void)state;
+    say(&readers[0], "f");
+    say(&readers[1], "f");
+    turns(4);
+    const struct reader *closed = &readers[readers[0].conn == NULL ? 0 : 1];
+    assert_null(closed->conn);
+    assert_string_equal(closed->taken, ""); // it was readable, and is gone
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -182,6 +217,7 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(who_yields_is_offered_the_rest_a_turn_later, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(a_flush_comes_between_two_readers, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
