@@ -23,13 +23,13 @@ enum mf_result_kind {
 
 struct mf_result {
     enum mf_result_kind kind;
-    enum mf_err err;
+    uint32_t count; // LIST, TXN
     int64_t integer;
     uint64_t version;
-    int64_t ttl_ms; // -1: no TTL
-    bool with_old;  // WRITTEN: the command asked for the old value
-    bool has_old;   // WRITTEN: there was one, in value
-    uint32_t count; // LIST, TXN
+    int64_t ttl_ms;  // -1: no TTL
+    bool with_old;   // WRITTEN: the command asked for the old value
+    bool has_old;    // WRITTEN: there was one, in value
+    enum mf_err err; // not beside kind: read as one word, they would wait for both to be in memory
     struct mf_bytes value;
 };
 

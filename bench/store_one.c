@@ -318,13 +318,9 @@ static double end_witness(struct witness *witness, pthread_t thread)
     return p99_us;
 }
 
-static void count_event(void *arg, enum mf_change_event event, struct mf_bytes key,
-                        uint64_t version, struct mf_bytes value)
+static void count_event(void *arg, const struct mf_event *event)
 {
-    (void)key;
-    (void)version;
-    (void)value;
-    *(uint64_t *)arg += event == MF_EVENT_EXPIRE;
+    *(uint64_t *)arg += event->event == MF_EVENT_EXPIRE;
 }
 
 // Entries of EXPIRE_DUE until nothing is due; the slowest of them.

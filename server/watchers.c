@@ -208,26 +208,24 @@ static void on_flush(struct mf_owned_shard *shard, uint64_t version)
     }
 }
 
-static void on_change(void *arg, enum mf_change_event kind, struct mf_bytes key, uint64_t version,
-                      struct mf_bytes value)
+static void on_change(void *arg, const struct mf_event *event)
 {
     struct mf_owned_shard *shard = arg;
     struct mf_watchers *watchers = shard->reactor->watchers;
     struct mf_watch_table *table = &watchers->table;
-    struct mf_event event = {kind, key, version, value};
-    if (kind == MF_EVENT_FLUSH) {
-        on_flush(shard, version);
+    if (event->event == MF_EVENT_FLUSH) {
+        on_flush(shard, event->version);
         return;
     }
-    mf_history_add(&listened_of(shard)->history, &event);
+    mf_history_add(&listened_of(shard)->history, event);
     if (table->count == 0)
         return;
-    mf_watch_table_match(table, shard->id, &event);
+    mf_watch_table_match(table, shard->id, event);
     // One copy of the event for all watches of a home.
     for (uint32_t i = 0; i < table->match_count; i++)
         (void)address(watchers, table->matches[i]);
     for (uint32_t i = 0; i < table->match_count; i++)
-        mf_watch_put_event(table->matches[i]->outbox, &event);
+        mf_watch_put_event(table->matches[i]->outbox, event);
 }
 
 // Progress.

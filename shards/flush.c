@@ -103,8 +103,9 @@ static enum mf_change_event event_of(const struct mf_shard *shard, const struct 
 static void tell_one(void *arg, struct mf_entry *entry)
 {
     struct mf_shard *shard = arg;
-    shard->listener(shard->listener_arg, event_of(shard, entry), mf_entry_key(entry),
-                    shard->version, mf_bytes_of(NULL, 0));
+    const struct mf_event one = {
+        .event = event_of(shard, entry), .key = mf_entry_key(entry), .version = shard->version};
+    shard->listener(shard->listener_arg, &one);
 }
 
 static void tell(struct mf_shard *shard)
@@ -118,11 +119,11 @@ static void tell(struct mf_shard *shard)
     bool few = mf_map_count(shard->keys) <= TOLD_KEYS_MAX && table_bytes <= TOLD_BYTES_MAX;
     if (few)
         mf_map_walk(shard->keys, 0, SIZE_MAX, add_key_bytes, &key_bytes);
+    const struct mf_event all = {.event = MF_EVENT_FLUSH, .version = shard->version};
     if (few && key_bytes <= TOLD_BYTES_MAX)
         mf_map_walk(shard->keys, 0, SIZE_MAX, tell_one, shard);
     else
-        shard->listener(shard->listener_arg, MF_EVENT_FLUSH, mf_bytes_of(NULL, 0), shard->version,
-                        mf_bytes_of(NULL, 0));
+        shard->listener(shard->listener_arg, &all);
 }
 
 bool mf_shard_flushed(const struct mf_shard *shard, struct mf_bytes key,

@@ -86,8 +86,10 @@ static void tell(struct mf_shard *shard, enum mf_change_event event, const struc
         journal->undos[journal->count - 1].version = version;
         return;
     }
-    struct mf_bytes value = event == MF_EVENT_SET ? mf_entry_value(entry) : mf_bytes_of(NULL, 0);
-    shard->listener(shard->listener_arg, event, mf_entry_key(entry), version, value);
+    struct mf_event told = {.event = event, .key = mf_entry_key(entry), .version = version};
+    if (event == MF_EVENT_SET)
+        told.value = mf_entry_value(entry);
+    shard->listener(shard->listener_arg, &told);
 }
 
 void mf_shard_listen(struct mf_shard *shard, mf_change_listener *listener, void *arg)

@@ -135,10 +135,9 @@ size_t mf_shard_longest_value(const struct mf_shard *shard);
 
 // Called from within mf_shard_apply, in the order of the changes; those of a flush have one version
 // and no order. A flush of more than 4096 keys, or of keys of more than 1 MiB together, is told by
-// one MF_EVENT_FLUSH without a key. The views are valid during the call; value is empty but for
-// SET. The listener may read the shard's meta, and no key of it.
-typedef void mf_change_listener(void *arg, enum mf_change_event event, struct mf_bytes key,
-                                uint64_t version, struct mf_bytes value);
+// one MF_EVENT_FLUSH without a key. The event's views are valid during the call. The listener may
+// read the shard's meta, and no key of it.
+typedef void mf_change_listener(void *arg, const struct mf_event *event);
 // One listener for each shard; NULL: none, which costs nothing.
 void mf_shard_listen(struct mf_shard *shard, mf_change_listener *listener, void *arg);
 

@@ -219,14 +219,16 @@ static void what_is_chosen_is_bounded_however_much_is_wanted(void **state)
     fixture_free(f);
 }
 
-static void note_event(void *arg, enum mf_change_event event, struct mf_bytes key, uint64_t version,
-                       struct mf_bytes value)
+static void note_event(void *arg, const struct mf_event *event)
 {
     struct mf_buf *story = arg;
+    struct mf_bytes key = event->key;
+    struct mf_bytes value = event->value;
     char text[200];
-    int len = snprintf(text, sizeof(text), "%s %.*s %llu %.*s\n", mf_change_event_name(event),
-                       (int)key.len, (const char *)key.data, (unsigned long long)version,
-                       (int)value.len, value.len > 0 ? (const char *)value.data : "");
+    int len =
+        snprintf(text, sizeof(text), "%s %.*s %llu %.*s\n", mf_change_event_name(event->event),
+                 (int)key.len, (const char *)key.data, (unsigned long long)event->version,
+                 (int)value.len, value.len > 0 ? (const char *)value.data : "");
     mf_buf_put(story, text, (size_t)len);
 }
 

@@ -271,14 +271,10 @@ static void held_follower_that_comes_to_lead_has_all_that_was_acknowledged(void 
     close_scene(&scene);
 }
 
-static void hold_from_the_first_change(void *arg, enum mf_change_event event, struct mf_bytes key,
-                                       uint64_t version, struct mf_bytes value)
+static void hold_from_the_first_change(void *arg, const struct mf_event *event)
 {
     struct actor *actor = arg;
     (void)event;
-    (void)key;
-    (void)version;
-    (void)value;
     mf_replica_hold(actor->replica, true);
 }
 

@@ -268,16 +268,14 @@ struct told {
     uint64_t found; // of the keys that were asked for
 };
 
-static void count_told(void *arg, enum mf_change_event event, struct mf_bytes key, uint64_t version,
-                       struct mf_bytes value)
+static void count_told(void *arg, const struct mf_event *event)
 {
     struct told *told = arg;
-    (void)value;
-    told->events[event]++;
-    told->version = version;
-    if (event != MF_EVENT_FLUSH)
+    told->events[event->event]++;
+    told->version = event->version;
+    if (event->event != MF_EVENT_FLUSH)
         return;
-    assert_int_equal(key.len, 0);
+    assert_int_equal(event->key.len, 0);
     enum mf_change_event what;
     assert_false(mf_shard_flushed(told->f->shard, mf_bytes_str("absent"), &what));
     assert_true(mf_shard_flushed(told->f->shard, mf_bytes_str("key:1"), &what));

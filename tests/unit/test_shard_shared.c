@@ -255,14 +255,10 @@ struct undertaking {
 };
 
 // In the middle of EXPIRE_DUE.
-static void read_all_while_one_dies(void *arg, enum mf_change_event event, struct mf_bytes key,
-                                    uint64_t version, struct mf_bytes value)
+static void read_all_while_one_dies(void *arg, const struct mf_event *event)
 {
     struct undertaking *at = arg;
-    (void)key;
-    (void)version;
-    (void)value;
-    if (event != MF_EVENT_EXPIRE)
+    if (event->event != MF_EVENT_EXPIRE)
         return;
     struct mf_item items[3] = {{.key = mf_bytes_str("twin-1")},
                                {.key = mf_bytes_str("twin-2")},

@@ -247,14 +247,16 @@ struct told {
     char text[128];
 };
 
-static void note_told(void *arg, enum mf_change_event event, struct mf_bytes key, uint64_t version,
-                      struct mf_bytes value)
+static void note_told(void *arg, const struct mf_event *event)
 {
     struct told *told = arg;
+    struct mf_bytes key = event->key;
+    struct mf_bytes value = event->value;
     size_t used = strlen(told->text);
     snprintf(told->text + used, sizeof(told->text) - used, "%s %.*s %.*s@%llu;",
-             mf_change_event_name(event), (int)key.len, (const char *)key.data, (int)value.len,
-             value.len > 0 ? (const char *)value.data : "", (unsigned long long)version);
+             mf_change_event_name(event->event), (int)key.len, (const char *)key.data,
+             (int)value.len, value.len > 0 ? (const char *)value.data : "",
+             (unsigned long long)event->version);
 }
 
 // What stands in a and b before: a value, and `~` in front of it for one with a TTL; NULL: none.
