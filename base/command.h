@@ -110,22 +110,24 @@ struct mf_item {
     struct mf_bytes value; // set, mset, append only
 };
 
+// Which fields share a word is chosen: two that are asked for in one breath, when they have just
+// been written, would be read as one, and wait for both to be in memory.
 struct mf_command {
     enum mf_opcode op;
+    uint32_t item_count;
+    struct mf_item *items; // item_count of them; &one for commands of one key
     uint32_t flags;
-    enum mf_expiry expiry;
-    int64_t expire_us;
-    uint64_t if_version;
     // What the log needs to come to the same result on every replica, whatever limits its node has:
     // INCR, INCRFLOAT, APPEND, SETRANGE, SETBIT: the longest value allowed; TXN, TXN_READ: the
     // bytes that its results may take. Of SCAN, EXPIRE_DUE: how many; of TRANSFER, DRAIN: a node.
     uint32_t limit;
-    uint64_t number;       // INCR, GETRANGE, SETRANGE, SETBIT, SCAN, SEED
-    int64_t last;          // GETRANGE
-    struct mf_bytes body;  // TXN, TXN_READ, SCAN; with MF_IF_EQUAL, MF_IF_OTHER
-    struct mf_bytes id;    // empty = none
-    struct mf_item *items; // item_count of them; &one for commands of one key
-    uint32_t item_count;
+    enum mf_expiry expiry;
+    int64_t expire_us;
+    uint64_t if_version;
+    uint64_t number;      // INCR, GETRANGE, SETRANGE, SETBIT, SCAN, SEED
+    int64_t last;         // GETRANGE
+    struct mf_bytes body; // TXN, TXN_READ, SCAN; with MF_IF_EQUAL, MF_IF_OTHER
+    struct mf_bytes id;   // empty = none
     struct mf_item one;
     // Beside the binary form: the slot of its only key, plus 1, if somebody has looked it up.
     uint32_t slot_and_1;

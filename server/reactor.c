@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/counter.h"
 #include "base/log.h"
 #include "base/thread.h"
 #include "server/ahead.h"
@@ -114,7 +115,8 @@ static void run_chain(struct mf_reactor *reactor, struct mf_task *chain)
 {
     while (chain != NULL) {
         struct mf_task *task = chain;
-        chain = task->next; // running may free it
+        chain = task->next;        // running may free it
+        __builtin_prefetch(chain); // another thread has written it
         task->run(reactor, task);
     }
 }
@@ -254,7 +256,7 @@ static void replica_applied(void *ctx, uint32_t group, uint64_t index, uint64_t 
     mf_checkpoint_applied(shard, index);
     if (expired == 0)
         return;
-    atomic_fetch_add_explicit(&shard->reactor->counters.expired, expired, memory_order_relaxed);
+    mf_counter_add(&shard->reactor->counters.expired, expired);
     mf_log(MF_DEBUG, "shard=%u index=%llu expired=%llu", group, (unsigned long long)index,
            (unsigned long long)expired);
 }
@@ -265,7 +267,7 @@ static void replica_leader_changed(void *ctx, uint32_t group, uint16_t leader, m
     mf_log(MF_DEBUG, "shard=%u leader=%u promised=%llu.%u", group, leader,
            (unsigned long long)mf_ballot_round(ballot), mf_ballot_node(ballot));
     if (leader == shard->reactor->node->config.id)
-        atomic_fetch_add_explicit(&shard->reactor->counters.elections_won, 1, memory_order_relaxed);
+        mf_counter_add(&shard->reactor->counters.elections_won, 1);
     mf_router_leader_changed(shard);
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/counter.h"
 #include "server/links.h"
 #include "server/mover.h"
 #include "server/read_gate.h"
@@ -148,7 +149,7 @@ static bool forward_to(struct mf_owned_shard *shard, struct mf_op *op, uint16_t 
     }
     router->forwards[place].op = op;
     router->forwards[place].node = node;
-    atomic_fetch_add_explicit(&shard->reactor->counters.forwarded, 1, memory_order_relaxed);
+    mf_counter_add(&shard->reactor->counters.forwarded, 1);
     return true;
 }
 
@@ -304,7 +305,7 @@ bool mf_router_read(struct mf_reactor *reactor, uint32_t shard, const struct mf_
         mf_read_gate_read(gate, shard, reactor->gate_reader, &env, command, out) != MF_OK)
         return false;
     if (mf_reactor_of_shard(reactor->node, shard) != reactor->index)
-        atomic_fetch_add_explicit(&reactor->counters.shared_reads, 1, memory_order_relaxed);
+        mf_counter_add(&reactor->counters.shared_reads, 1);
     return true;
 }
 
@@ -313,8 +314,10 @@ bool mf_router_read(struct mf_reactor *reactor, uint32_t shard, const struct mf_
 static bool read_here(struct mf_reactor *reactor, struct mf_op *op)
 {
     struct mf_read_gate *gate = mf_read_gate_at(reactor->node->gates, op->shard);
+    // The gate is asked in between, so that not all of this is read as one word, see
+    // base/command.h.
     bool order = op->opcode == MF_OP_TRANSFER || op->opcode == MF_OP_DRAIN;
-    if (op->write || op->local || order || !mf_read_gate_open(gate))
+    if (op->write || !mf_read_gate_open(gate) || op->local || order)
         return false;
     struct mf_command command;
     struct mf_item *items = NULL;
@@ -348,7 +351,7 @@ void mf_router_submit(struct mf_reactor *reactor, struct mf_op *op)
     }
     if (read_here(reactor, op))
         return;
-    atomic_fetch_add_explicit(&reactor->counters.crossed, 1, memory_order_relaxed);
+    mf_counter_add(&reactor->counters.crossed, 1);
     mf_reactor_send(reactor, owner, &op->task);
 }
 

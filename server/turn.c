@@ -5,6 +5,7 @@
 #include <stddef.h>
 
 #include "base/clock.h"
+#include "base/counter.h"
 #include "server/links.h"
 #include "server/listeners.h"
 #include "server/placer.h"
@@ -193,7 +194,7 @@ static void on_awake(struct ev_loop *loop, ev_check *watcher, int events)
 
 static void take_turn(struct mf_reactor *reactor)
 {
-    atomic_fetch_add_explicit(&reactor->counters.turns, 1, memory_order_relaxed);
+    mf_counter_add(&reactor->counters.turns, 1);
     reactor->expire_left = EXPIRE_PER_TURN;
     uint64_t turn_us = 0;
     bool more = true;

@@ -77,8 +77,7 @@ static void apply_set(struct mf_shard *shard, const struct mf_command *command, 
     // Encoded before the old value goes.
     mf_result_encode(&result, out);
     if (written)
-        mf_shard_put(shard, entry, false, item->key, item->value,
-                     deadline_to_set(shard, command, entry));
+        mf_shard_put(shard, entry, item->key, item->value, deadline_to_set(shard, command, entry));
 }
 
 static bool any_lives(struct mf_shard *shard, const struct mf_command *command)
@@ -98,7 +97,7 @@ static void apply_mset(struct mf_shard *shard, const struct mf_command *command,
     }
     for (uint32_t i = 0; i < command->item_count; i++) {
         struct mf_entry *entry = mf_shard_find_live(shard, command->items[i].key);
-        mf_shard_put(shard, entry, false, command->items[i].key, command->items[i].value,
+        mf_shard_put(shard, entry, command->items[i].key, command->items[i].value,
                      deadline_to_set(shard, command, entry));
     }
     mf_result_int(out, only_new ? 1 : command->item_count);
@@ -314,8 +313,8 @@ static enum mf_err apply_once(struct mf_shard *shard, const struct mf_command *c
         mf_shard_drop(shard, known, MF_CHANGE_FORGET);
     enum mf_err err = mf_apply_command(shard, command, out);
     if (err == MF_OK && is_remembered(mf_buf_view(out)))
-        mf_shard_put(shard, NULL, true, command->id, mf_buf_view(out),
-                     mf_shard_deadline_in(shard, (int64_t)MF_ID_TTL_US));
+        mf_shard_put_id(shard, command->id, mf_buf_view(out),
+                        mf_shard_deadline_in(shard, (int64_t)MF_ID_TTL_US));
     return err;
 }
 

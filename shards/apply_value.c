@@ -56,7 +56,7 @@ void mf_apply_incr(struct mf_shard *shard, const struct mf_command *command, str
         deadline_us = mf_entry_deadline(entry);
     else if (command->expiry == MF_EXPIRY_IN)
         deadline_us = mf_shard_deadline_in(shard, command->expire_us);
-    mf_shard_put(shard, entry, false, key, mf_bytes_of(text, (size_t)len), deadline_us);
+    mf_shard_put(shard, entry, key, mf_bytes_of(text, (size_t)len), deadline_us);
     mf_result_int(out, value);
 }
 
@@ -82,7 +82,7 @@ void mf_apply_incrfloat(struct mf_shard *shard, const struct mf_command *command
         mf_result_error(out, MF_TOO_LARGE, "the value would be over limits.max_value");
         return;
     }
-    mf_shard_put(shard, entry, false, item->key, sum,
+    mf_shard_put(shard, entry, item->key, sum,
                  entry != NULL ? mf_entry_deadline(entry) : MF_NO_DEADLINE);
     mf_result_bytes(out, sum);
 }

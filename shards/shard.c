@@ -162,12 +162,19 @@ static uint64_t put(struct mf_shard *shard, struct mf_entry *old, struct mf_reco
     return record->version;
 }
 
-uint64_t mf_shard_put(struct mf_shard *shard, struct mf_entry *old, bool is_id, struct mf_bytes key,
+uint64_t mf_shard_put(struct mf_shard *shard, struct mf_entry *old, struct mf_bytes key,
                       struct mf_bytes value, uint64_t deadline_us)
 {
-    struct mf_record record = {
-        .is_id = is_id, .key = key, .value = value, .deadline_us = deadline_us};
+    struct mf_record record = {.key = key, .value = value, .deadline_us = deadline_us};
     return put(shard, old, &record, 0, mf_bytes_of(NULL, 0));
+}
+
+void mf_shard_put_id(struct mf_shard *shard, struct mf_bytes id, struct mf_bytes result,
+                     uint64_t deadline_us)
+{
+    struct mf_record record = {
+        .is_id = true, .key = id, .value = result, .deadline_us = deadline_us};
+    put(shard, NULL, &record, 0, mf_bytes_of(NULL, 0));
 }
 
 uint64_t mf_shard_put_as(struct mf_shard *shard, struct mf_entry *old, struct mf_bytes key,

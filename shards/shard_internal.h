@@ -124,9 +124,12 @@ uint64_t mf_shard_deadline_in(const struct mf_shard *shard, int64_t expire_us);
 // Changes. Each takes the next version, keeps the heap, gives a walk what it has not seen yet, and
 // mixes itself into the rolling hash.
 
-// Puts a key or an id; `old` is its entry, or NULL. Returns the version.
-uint64_t mf_shard_put(struct mf_shard *shard, struct mf_entry *old, bool is_id, struct mf_bytes key,
+// Puts a key; `old` is its entry, or NULL. Returns the version.
+uint64_t mf_shard_put(struct mf_shard *shard, struct mf_entry *old, struct mf_bytes key,
                       struct mf_bytes value, uint64_t deadline_us);
+// Puts an id that is not there.
+void mf_shard_put_id(struct mf_shard *shard, struct mf_bytes id, struct mf_bytes result,
+                     uint64_t deadline_us);
 // Puts a key whose entry is `old`, or NULL, with `patch` over its value from `at` on and zeros up
 // to there; its TTL stays.
 uint64_t mf_shard_overwrite(struct mf_shard *shard, struct mf_entry *old, struct mf_bytes key,
