@@ -6,6 +6,7 @@
 #include "base/slots.h"
 #include "server/read_gate.h"
 #include "server/replica.h"
+#include "shards/map.h"
 #include "shards/shard.h"
 
 #define KEY_BYTES_MAX 256u // nobody looks at a longer one before its turn
@@ -29,9 +30,7 @@ struct ahead {
     struct {
         uint32_t number;
         struct mf_owned_shard *owned;
-        const struct mf_shard *shard;
         struct mf_bytes key;
-        uint64_t hash;
     } keys[MF_AHEAD_KEYS];
 };
 
@@ -86,15 +85,13 @@ uint32_t mf_ahead_look(struct mf_reactor *reactor, struct mf_bytes input, mf_ahe
     }
     if (reactor->shard_count >= SCATTERED_SHARDS)
         look_for_shards(&ahead, reactor);
+    struct mf_map_ahead places[MF_AHEAD_KEYS];
+    uint32_t count = 0;
     for (uint32_t i = 0; i < ahead.count; i++) {
         struct mf_replica *replica = ahead.keys[i].owned->replica;
-        ahead.keys[i].shard = replica != NULL ? mf_replica_shard(replica) : NULL;
         if (replica != NULL)
-            ahead.keys[i].hash = mf_shard_prefetch_place(ahead.keys[i].shard, ahead.keys[i].key);
+            places[count++] = mf_shard_prefetch_place(mf_replica_shard(replica), ahead.keys[i].key);
     }
-    for (uint32_t i = 0; i < ahead.count; i++) {
-        if (ahead.keys[i].shard != NULL)
-            mf_shard_prefetch_entry(ahead.keys[i].shard, ahead.keys[i].hash);
-    }
+    mf_map_prefetch_entries(places, count);
     return looked_at;
 }

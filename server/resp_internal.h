@@ -85,7 +85,7 @@ struct mf_resp_session {
     struct mf_resp_session *next;
     struct mf_resp_request request;
     size_t request_bytes;
-    uint32_t looked_at;     // requests that are next and have been looked at, see ahead.h
+    uint32_t looked_at;     // requests, from this one on, that have been looked at: see ahead.h
     const uint8_t *raw;     // the request as it came, while it is carried out
     struct mf_resp_ask ask; // the request as it is understood
     bool cluster;           // it came in on the Redis Cluster port: resp_redirect.c

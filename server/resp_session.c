@@ -235,11 +235,10 @@ static enum mf_err on_data(void *arg, struct mf_conn *conn, struct mf_bytes inpu
     }
     // Of two words is a GET, most likely. Keys that are written are not worth it: they have their
     // turn together, see shards/apply.c.
-    struct mf_bytes rest = mf_bytes_of(input.data + size, input.len - size);
-    bool looked_at = session->looked_at > 0;
-    if (!looked_at && session->request.word_count == 2 && rest.len > 0 &&
+    bool more = input.len > size;
+    if (session->looked_at == 0 && session->request.word_count == 2 && more &&
         session->client.reactor->looks_ahead)
-        session->looked_at = mf_ahead_look(session->client.reactor, rest, mf_resp_peek);
+        session->looked_at = mf_ahead_look(session->client.reactor, input, mf_resp_peek);
     session->request_bytes = size;
     session->raw = input.data;
     begin_request(session);
@@ -251,7 +250,7 @@ static enum mf_err on_data(void *arg, struct mf_conn *conn, struct mf_bytes inpu
         end_request(session);
     }
     mf_resp_reset(&session->request);
-    session->looked_at -= looked_at;
+    session->looked_at -= session->looked_at > 0;
     *used = size;
     return MF_OK;
 }

@@ -43,7 +43,7 @@ struct session {
     size_t watch_bytes; // of what is kept of them
     struct mf_msgpack_scan scan;
     struct mf_rpc_request request; // being parsed
-    uint32_t looked_at;            // requests that are next and have been looked at, see ahead.h
+    uint32_t looked_at; // requests, from this one on, that have been looked at: see ahead.h
 };
 
 // What waits for its result. Spare ones are the reactor's, for all of its sessions.
@@ -515,12 +515,10 @@ static enum mf_err on_data(void *arg, struct mf_conn *conn, struct mf_bytes inpu
                                    .answer_bytes_max = answer_bytes_max(config)};
     struct mf_rpc_request *request = &session->request;
     mf_rpc_parse(mf_bytes_of(input.data, size), &limits, request);
-    if (session->looked_at > 0)
-        session->looked_at--;
-    else if (request->command.op == MF_OP_GET && size < input.len &&
-             session->client.reactor->looks_ahead)
-        session->looked_at = mf_ahead_look(
-            session->client.reactor, mf_bytes_of(input.data + size, input.len - size), mf_rpc_peek);
+    if (session->looked_at == 0 && request->command.op == MF_OP_GET && size < input.len &&
+        session->client.reactor->looks_ahead)
+        session->looked_at = mf_ahead_look(session->client.reactor, input, mf_rpc_peek);
+    session->looked_at -= session->looked_at > 0;
     if (request->err == MF_OK) {
         dispatch(session, size);
         return MF_OK;

@@ -162,7 +162,9 @@ static void apply_expire_due(struct mf_shard *shard, const struct mf_command *co
             break;
         for (uint32_t i = 0; i < count; i++) {
             if (i + DUE_AHEAD < count)
-                mf_map_prefetch_bucket(shard->keys, mf_entry_key(due[i + DUE_AHEAD]));
+                mf_map_prefetch_bucket(mf_entry_is_id(due[i + DUE_AHEAD]) ? shard->ids
+                                                                          : shard->keys,
+                                       mf_entry_key(due[i + DUE_AHEAD]));
             mf_shard_drop(shard, due[i],
                           mf_entry_is_id(due[i]) ? MF_CHANGE_FORGET : MF_CHANGE_EXPIRE);
         }
@@ -354,8 +356,8 @@ struct window {
 
 static void look_ahead(const struct mf_shard *shard, struct window *window)
 {
-    uint64_t hashes[AHEAD_KEYS];
-    size_t keys = 0;
+    struct mf_map_ahead keys[2 * AHEAD_KEYS]; // ids too
+    size_t count = 0;
     bool single = true;
     window->next = 0;
     window->count = 0;
@@ -366,11 +368,12 @@ static void look_ahead(const struct mf_shard *shard, struct window *window)
             break;
         window->count++;
         single = command->item_count <= 1;
-        for (uint32_t i = 0; i < command->item_count && keys < AHEAD_KEYS; i++)
-            hashes[keys++] = mf_map_prefetch_bucket(shard->keys, command->items[i].key);
+        if (command->id.len > 0)
+            keys[count++] = mf_map_prefetch_bucket(shard->ids, command->id);
+        for (uint32_t i = 0; i < command->item_count && count < 2 * AHEAD_KEYS; i++)
+            keys[count++] = mf_map_prefetch_bucket(shard->keys, command->items[i].key);
     }
-    for (size_t i = 0; i < keys; i++)
-        mf_map_prefetch_entry(shard->keys, hashes[i]);
+    mf_map_prefetch_entries(keys, count);
 }
 
 static void reclaim(struct mf_shard *shard)

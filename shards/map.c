@@ -231,20 +231,12 @@ void mf_map_prefetch(const struct mf_map *map)
     __builtin_prefetch(&map->epoch);
 }
 
-uint64_t mf_map_prefetch_bucket(const struct mf_map *map, struct mf_bytes key)
+struct mf_map_ahead mf_map_prefetch_bucket(const struct mf_map *map, struct mf_bytes key)
 {
     uint64_t hash = mf_map_hash(map, key);
-    __builtin_prefetch(chain_of(map, hash));
-    return hash;
-}
-
-void mf_map_prefetch_entry(const struct mf_map *map, uint64_t hash)
-{
     const struct mf_bucket *bucket = chain_of(map, hash);
-    uint64_t word = atomic_load_explicit(&bucket->word, memory_order_relaxed);
-    unsigned match = mf_bucket_match(word, mf_map_tag(hash));
-    for (; match != 0; match &= match - 1)
-        __builtin_prefetch(mf_bucket_entry(bucket, (unsigned)__builtin_ctz(match)));
+    __builtin_prefetch(bucket);
+    return (struct mf_map_ahead){.bucket = bucket, .tag = mf_map_tag(hash)};
 }
 
 // What visit_chain needs to pour the entries of one bucket into another one.

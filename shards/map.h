@@ -43,10 +43,16 @@ struct mf_entry *mf_map_sample_oldest(struct mf_map *map, uint64_t random);
 struct mf_entry *mf_map_find(const struct mf_map *map, struct mf_bytes key);
 // [writer] Brings what leads to all buckets into the cache.
 void mf_map_prefetch(const struct mf_map *map);
-// [writer] Brings a key that will be needed soon into the cache, in two steps that many keys can
-// take side by side: first the bucket; then, by the hash that the first returned, the entry.
-uint64_t mf_map_prefetch_bucket(const struct mf_map *map, struct mf_bytes key);
-void mf_map_prefetch_entry(const struct mf_map *map, uint64_t hash);
+// A key on its way into the cache, from one place in memory to the next.
+struct mf_map_ahead {
+    const struct mf_bucket *bucket; // what it is looked for in next; NULL: nothing
+    uint8_t tag;
+};
+// [writer] Begins to bring a key that will be needed soon, with its first bucket.
+struct mf_map_ahead mf_map_prefetch_bucket(const struct mf_map *map, struct mf_bytes key);
+// [writer, or reader before mf_map_read_end] Brings the rest, of many keys side by side: each on
+// its way is asked for before the first is waited for. The array is used up.
+void mf_map_prefetch_entries(struct mf_map_ahead *keys, size_t count);
 // [writer] Puts an entry whose key is absent. The map owns it from now on.
 void mf_map_insert(struct mf_map *map, struct mf_entry *entry);
 // [writer] Puts `fresh` (same key) in place of `old`, which is freed when no reader holds it.
@@ -111,9 +117,8 @@ void mf_map_read_end(struct mf_map_reader *reader);
 // The entry or NULL; valid until mf_map_read_end. Wait-free but for tables that change shape under
 // a miss, which is tried again.
 const struct mf_entry *mf_map_read(struct mf_map_reader *reader, struct mf_bytes key);
-// As the writer's mf_map_prefetch_bucket and _entry, for keys that are about to be read.
-uint64_t mf_map_read_prefetch_bucket(struct mf_map_reader *reader, struct mf_bytes key);
-void mf_map_read_prefetch_entry(struct mf_map_reader *reader, uint64_t hash);
+// As the writer's mf_map_prefetch_bucket, for a key that is about to be read.
+struct mf_map_ahead mf_map_read_prefetch_bucket(struct mf_map_reader *reader, struct mf_bytes key);
 
 // [writer] Checks every bucket, tag and count; for tests. O(n).
 bool mf_map_valid(const struct mf_map *map);

@@ -234,24 +234,44 @@ const struct mf_entry *mf_map_read(struct mf_map_reader *reader, struct mf_bytes
     }
 }
 
-uint64_t mf_map_read_prefetch_bucket(struct mf_map_reader *reader, struct mf_bytes key)
+struct mf_map_ahead mf_map_read_prefetch_bucket(struct mf_map_reader *reader, struct mf_bytes key)
 {
     uint64_t hash = mf_hash64(key, reader->map->seed);
-    __builtin_prefetch(find_bucket(reader->map, hash));
-    return hash;
+    const struct mf_bucket *bucket = find_bucket(reader->map, hash);
+    __builtin_prefetch(bucket);
+    return (struct mf_map_ahead){.bucket = bucket, .tag = mf_map_tag(hash)};
 }
 
-void mf_map_read_prefetch_entry(struct mf_map_reader *reader, uint64_t hash)
+// One step: to the entries of this tag, or, where the bucket has none, to the next of its chain.
+// False: that was the last. With the last slot it is as in search; what is no entry any more
+// fetches what nobody asked for.
+static bool go_on(struct mf_map_ahead *key)
 {
-    const struct mf_bucket *bucket = find_bucket(reader->map, hash);
-    if (bucket == NULL)
-        return;
+    const unsigned end = MF_BUCKET_SLOTS - 1;
+    const struct mf_bucket *bucket = key->bucket;
     uint64_t word = atomic_load_explicit(&bucket->word, memory_order_acquire);
-    unsigned match = mf_bucket_match(word, mf_map_tag(hash));
-    for (; match != 0; match &= match - 1) {
-        unsigned i = (unsigned)__builtin_ctz(match);
-        // A link, or nothing, by now: then it fetches what nobody asked for.
+    unsigned match = mf_bucket_match(word, key->tag);
+    for (unsigned left = match; left != 0; left &= left - 1) {
+        unsigned i = (unsigned)__builtin_ctz(left);
         uintptr_t slot = atomic_load_explicit(&bucket->slots[i], memory_order_relaxed);
         __builtin_prefetch(mf_slot_entry(slot));
+    }
+    uintptr_t last = atomic_load_explicit(&bucket->slots[end], memory_order_acquire);
+    if (match != 0 || !mf_slot_is_link(last))
+        return false;
+    key->bucket = mf_slot_bucket(last);
+    __builtin_prefetch(key->bucket);
+    return true;
+}
+
+void mf_map_prefetch_entries(struct mf_map_ahead *keys, size_t count)
+{
+    while (count > 0) {
+        size_t left = 0;
+        for (size_t i = 0; i < count; i++) {
+            if (keys[i].bucket != NULL && go_on(&keys[i]))
+                keys[left++] = keys[i];
+        }
+        count = left;
     }
 }

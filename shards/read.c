@@ -79,20 +79,15 @@ static void fetch_ahead(const struct view *view, const struct mf_command *comman
 {
     if (from % AHEAD_KEYS != 0 || command->item_count == 1)
         return;
-    uint64_t hashes[AHEAD_KEYS];
+    struct mf_map_ahead keys[AHEAD_KEYS];
     uint32_t left = command->item_count - from;
     uint32_t count = left < AHEAD_KEYS ? left : AHEAD_KEYS;
     for (uint32_t i = 0; i < count; i++) {
         struct mf_bytes key = command->items[from + i].key;
-        hashes[i] = view->reader != NULL ? mf_map_read_prefetch_bucket(view->reader, key)
-                                         : mf_map_prefetch_bucket(view->shard->keys, key);
+        keys[i] = view->reader != NULL ? mf_map_read_prefetch_bucket(view->reader, key)
+                                       : mf_map_prefetch_bucket(view->shard->keys, key);
     }
-    for (uint32_t i = 0; i < count; i++) {
-        if (view->reader != NULL)
-            mf_map_read_prefetch_entry(view->reader, hashes[i]);
-        else
-            mf_map_prefetch_entry(view->shard->keys, hashes[i]);
-    }
+    mf_map_prefetch_entries(keys, count);
 }
 
 static size_t value_bytes(const struct mf_entry *entry)

@@ -467,14 +467,9 @@ void mf_shard_prefetch_map(const struct mf_shard *shard)
     mf_map_prefetch(shard->keys);
 }
 
-uint64_t mf_shard_prefetch_place(const struct mf_shard *shard, struct mf_bytes key)
+struct mf_map_ahead mf_shard_prefetch_place(const struct mf_shard *shard, struct mf_bytes key)
 {
     return mf_map_prefetch_bucket(shard->keys, key);
-}
-
-void mf_shard_prefetch_entry(const struct mf_shard *shard, uint64_t hash)
-{
-    mf_map_prefetch_entry(shard->keys, hash);
 }
 
 void mf_shard_reclaim(struct mf_shard *shard)

@@ -27,6 +27,7 @@
 #include "base/result.h"
 
 struct mf_map;
+struct mf_map_ahead;
 struct mf_map_reader;
 struct mf_shard;
 
@@ -197,10 +198,8 @@ struct mf_map *mf_shard_map(struct mf_shard *shard);
 // Bring what leads to all keys into the cache, one after the other.
 void mf_shard_prefetch(const struct mf_shard *shard);
 void mf_shard_prefetch_map(const struct mf_shard *shard);
-// Brings a key that will be needed soon into the cache, in two steps that many keys can take
-// side by side: the second by what the first has returned.
-uint64_t mf_shard_prefetch_place(const struct mf_shard *shard, struct mf_bytes key);
-void mf_shard_prefetch_entry(const struct mf_shard *shard, uint64_t hash);
+// Begins to bring a key that will be needed soon; see mf_map_prefetch_bucket.
+struct mf_map_ahead mf_shard_prefetch_place(const struct mf_shard *shard, struct mf_bytes key);
 // Frees memory that readers have left, and some of what a flush has left; every some changes.
 void mf_shard_reclaim(struct mf_shard *shard);
 // The same for whoever calls it once a turn, whatever has changed: memory that readers have left
