@@ -15,9 +15,10 @@ MIXES = {"get=1": "gets", "set=1": "sets"}
 WHY = ("Writes that come to a shard together share its turn: an entry of its log, a decision of its "
        "group, a publication for readers. A turn takes some 2,500 instructions and touches about a "
        "hundred cache lines, which are near the processor with a few shards and not with a "
-       "thousand. These clients have 800 requests under way: one for each turn of a shard where "
-       "there are 1,024 shards, and fifty where there are 16. Reads of a leader with a lease take "
-       "no turn.")
+       "thousand. These clients have 800 requests under way: less than one for each of 1,024 "
+       "shards. With fewer shards their turn comes when 256 have been read, or four for each that "
+       "has some: sixteen share a turn of 16 shards, four one of 64. Reads of a leader with a "
+       "lease take no turn.")
 
 
 def measure(build, counts, keys, rounds, flags):
