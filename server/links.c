@@ -135,7 +135,7 @@ static enum mf_err on_welcome(struct mf_link *link, struct mf_bytes body)
         mf_peer_get_hello(body, &hello, MF_PEER_LISTENER, mf_bytes_str(node->config.secret),
                           link->nonce, their_nonce);
     struct mf_member *member = &node->members[link->member];
-    if (err != MF_OK || hello.node != member->id)
+    if (err != MF_OK || hello.node != member->id || hello.incarnation == 0)
         return err != MF_OK ? err : MF_CORRUPT;
     atomic_store_explicit(&member->roster, hello.roster, memory_order_relaxed);
     mf_links_learn_addresses(node, member, &hello);
@@ -297,12 +297,12 @@ void mf_links_send_paxos(struct mf_links *links, uint32_t shard, const struct mf
     mf_links_end_item(link, begun);
 }
 
-bool mf_links_send_forward(struct mf_links *links, uint16_t node, const struct mf_op *op,
-                           uint64_t id)
+uint64_t mf_links_send_forward(struct mf_links *links, uint16_t node, const struct mf_op *op,
+                               uint64_t id)
 {
     struct mf_link *link = ready_link(links, node);
     if (link == NULL || mf_conn_unsent_bytes(link->conn) > UNSENT_BYTES_MAX)
-        return false;
+        return 0;
     uint64_t now_us = mf_reactor_now_us(links->reactor);
     uint64_t left_ms = op->deadline_us > now_us ? (op->deadline_us - now_us) / 1000 : 0;
     struct mf_buf *frame = mf_links_open_frame(link);
@@ -311,7 +311,7 @@ bool mf_links_send_forward(struct mf_links *links, uint16_t node, const struct m
     mf_buf_u32(frame, left_ms > UINT32_MAX ? UINT32_MAX : (uint32_t)left_ms);
     mf_buf_put(frame, op->command.data, op->command.len);
     mf_links_end_item(link, begun);
-    return true;
+    return link->incarnation;
 }
 
 static bool has_bulk_room(const struct mf_link *link)

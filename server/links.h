@@ -36,9 +36,10 @@ void mf_links_tick(struct mf_links *links);
 void mf_links_flush(struct mf_links *links);
 
 void mf_links_send_paxos(struct mf_links *links, uint32_t shard, const struct mf_paxos_msg *msg);
-// False when the node cannot be reached now. The op stays the caller's.
-bool mf_links_send_forward(struct mf_links *links, uint16_t node, const struct mf_op *op,
-                           uint64_t id);
+// Returns the incarnation of the process that gets it; 0 when the node cannot be reached now. The
+// op stays the caller's.
+uint64_t mf_links_send_forward(struct mf_links *links, uint16_t node, const struct mf_op *op,
+                               uint64_t id);
 // Sends the outcome to the node that asked, and frees the op. A large one waits until little is
 // unsent on the link, so that it holds up neither heartbeats nor the small answers of others.
 void mf_links_send_reply(struct mf_links *links, struct mf_op *op);

@@ -26,6 +26,7 @@
 struct forward {
     struct mf_op *op; // NULL = free
     uint16_t node;
+    uint64_t incarnation; // of the process there that has got it
     uint32_t generation;
     uint32_t next_free;
 };
@@ -143,10 +144,13 @@ static bool forward_to(struct mf_owned_shard *shard, struct mf_op *op, uint16_t 
 {
     struct mf_router *router = shard->reactor->router;
     uint32_t place = take_place(router);
-    if (!mf_links_send_forward(shard->reactor->links, node, op, forward_id(router, place))) {
+    uint64_t incarnation =
+        mf_links_send_forward(shard->reactor->links, node, op, forward_id(router, place));
+    if (incarnation == 0) {
         free_place(router, place);
         return false;
     }
+    router->forwards[place].incarnation = incarnation;
     router->forwards[place].op = op;
     router->forwards[place].node = node;
     mf_counter_add(&shard->reactor->counters.forwarded, 1);
@@ -473,13 +477,15 @@ enum mf_err mf_router_replied(struct mf_reactor *reactor, uint64_t id, enum mf_e
     return MF_OK;
 }
 
-// Ops that a node may have carried out or not. `decide`: nothing more will be heard from it.
-static void recall(struct mf_reactor *reactor, uint16_t node, bool decide)
+// Ops that a node may have carried out or not, but for those that the process `present` has got
+// (0: none). `decide`: nothing more will be heard of them.
+static void recall(struct mf_reactor *reactor, uint16_t node, uint64_t present, bool decide)
 {
     struct mf_router *router = reactor->router;
     for (uint32_t i = 0; i < router->forward_cap; i++) {
         struct mf_op *op = router->forwards[i].op;
-        if (op == NULL || router->forwards[i].node != node)
+        if (op == NULL || router->forwards[i].node != node ||
+            (present != 0 && router->forwards[i].incarnation == present))
             continue;
         bool again = !op->write || op->has_id;
         if (!again && !decide)
@@ -513,7 +519,7 @@ void mf_router_node_lost(struct mf_reactor *reactor, uint16_t node, uint64_t inc
             shard->leader_hint = shard->view.leader;
         publish(shard);
     }
-    recall(reactor, node, true);
+    recall(reactor, node, incarnation, true);
 }
 
 void mf_router_node_up(struct mf_reactor *reactor, uint16_t node, uint64_t incarnation)
@@ -532,7 +538,7 @@ void mf_router_node_up(struct mf_reactor *reactor, uint16_t node, uint64_t incar
 
 void mf_router_link_lost(struct mf_reactor *reactor, uint16_t node)
 {
-    recall(reactor, node, false);
+    recall(reactor, node, 0, false);
 }
 
 void mf_router_node_reachable(struct mf_reactor *reactor, uint16_t node)

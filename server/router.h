@@ -41,7 +41,8 @@ MF_MUST_USE enum mf_err mf_router_forwarded(struct mf_reactor *reactor, uint16_t
 MF_MUST_USE enum mf_err mf_router_replied(struct mf_reactor *reactor, uint64_t id,
                                           enum mf_err status, uint16_t leader,
                                           struct mf_bytes result);
-// The node is silent (0), or runs a new process: what was forwarded there is decided now.
+// The node is silent (0), or runs a new process: what was forwarded there, but for what that
+// process has got, is decided now.
 void mf_router_node_lost(struct mf_reactor *reactor, uint16_t node, uint64_t incarnation);
 // It is no longer silent.
 void mf_router_node_up(struct mf_reactor *reactor, uint16_t node, uint64_t incarnation);

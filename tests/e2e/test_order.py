@@ -32,4 +32,5 @@ def test_who_has_just_started_passes_pipelined_writes_on_in_their_order(t):
                     equal(client.call("GET", key), b"$1\r\n%d\r\n" % (WRITES - 1), key)
                     kept += 1
     t.note(f"{kept} of {rounds * KEYS} keys had all their writes acknowledged, and the last one")
-    true(kept > rounds * KEYS / 2, f"only {kept} keys had all their writes acknowledged")
+    # What goes to a node that is there when the newcomer first hears of it is answered by it.
+    true(kept > rounds * KEYS * 0.99, f"only {kept} keys had all their writes acknowledged")
