@@ -58,14 +58,18 @@ static enum mf_err refuse(struct mf_resp_request *request, enum mf_err err, cons
     return err;
 }
 
+static void grow(struct mf_resp_request *request)
+{
+    uint32_t cap = request->cap == 0 ? 8 : request->cap * 2;
+    request->spans = mf_realloc(request->spans, cap * sizeof(*request->spans));
+    request->words = mf_realloc(request->words, cap * sizeof(*request->words));
+    request->cap = cap;
+}
+
 static void add_span(struct mf_resp_request *request, size_t at, size_t len)
 {
-    if (request->word_count == request->cap) {
-        uint32_t cap = request->cap == 0 ? 8 : request->cap * 2;
-        request->spans = mf_realloc(request->spans, cap * sizeof(*request->spans));
-        request->words = mf_realloc(request->words, cap * sizeof(*request->words));
-        request->cap = cap;
-    }
+    if (request->word_count == request->cap)
+        grow(request);
     request->spans[request->word_count++] = (struct mf_resp_span){at, len};
 }
 

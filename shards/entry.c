@@ -306,9 +306,10 @@ size_t mf_entry_bytes(const struct mf_entry *entry)
 {
     uint8_t bits = bits_of(entry);
     struct layout at = layout_of(bits);
-    size_t bytes = at.key_at + mf_entry_key(entry).len;
-    size_t value_len = mf_entry_value(entry).len;
+    const uint8_t *start = bytes_of(entry);
+    size_t bytes = at.key_at + get_len(start + at.key_len_at, (bits & BIT_WIDE_KEY) != 0);
     if ((bits & BIT_APART) != 0)
-        return mf_alloc_bytes(bytes) + mf_alloc_bytes(sizeof(struct block) + value_len);
-    return mf_alloc_bytes(bytes + value_len);
+        return mf_alloc_bytes(bytes) +
+               mf_alloc_bytes(sizeof(struct block) + block_of(entry, &at)->len);
+    return mf_alloc_bytes(bytes + get_len(start + at.value_len_at, (bits & BIT_WIDE_VALUE) != 0));
 }
