@@ -114,7 +114,7 @@ static enum mf_err refuse_record(struct replay *replay, const struct mf_wal_reco
     if (node->state != MF_FORMATION_FORMED)
         snprintf(replay->message, replay->message_size,
                  "%s/wal has records, and node.meta does not say whose they are: put node.meta "
-                 "back, or move wal away to let the node in as a new one",
+                 "back, or move wal and checkpoints away to let the node in as a new one",
                  node->config.data_dir);
     else
         snprintf(replay->message, replay->message_size,
@@ -191,6 +191,13 @@ static enum mf_err replay_wal(struct mf_node *node, uint64_t *files, char *messa
     return err;
 }
 
+// What the cluster began with is nothing that others could teach: where it is damaged, nothing else
+// is thrown away for it.
+static enum mf_err genesis_error(const struct mf_node *node, enum mf_err err)
+{
+    return err == MF_CORRUPT && node->offline == NULL ? MF_IO : err;
+}
+
 static enum mf_err load_genesis(struct mf_snapshot_reader *genesis, struct mf_owned_shard *shard,
                                 char *message, size_t size)
 {
@@ -202,7 +209,8 @@ static enum mf_err load_genesis(struct mf_snapshot_reader *genesis, struct mf_ow
     const struct mf_snapshot_shard *section = mf_snapshot_section(genesis, shard->id);
     shard->base.log_us = section->meta.log_time_us;
     shard->base.wall_us = section->wall_us;
-    return mf_snapshot_load(genesis, shard->id, shard->state, message, size);
+    return genesis_error(shard->reactor->node,
+                         mf_snapshot_load(genesis, shard->id, shard->state, message, size));
 }
 
 static void set_held(struct mf_owned_shard *shard)
@@ -210,6 +218,18 @@ static void set_held(struct mf_owned_shard *shard)
     struct mf_node *node = shard->reactor->node;
     if (!atomic_exchange_explicit(&node->shards[shard->id].held, true, memory_order_relaxed))
         atomic_fetch_add_explicit(&node->held, 1, memory_order_relaxed);
+}
+
+// A checkpoint without node.meta may be of a cluster before this one: its slots mean nothing here.
+static enum mf_err refuse_state(struct mf_owned_shard *shard, char *message, size_t size)
+{
+    mf_shard_free(shard->state);
+    shard->state = NULL;
+    snprintf(message, size,
+             "%s/checkpoints has shard %u, and node.meta does not say whose it is: put node.meta "
+             "back, or move wal and checkpoints away to let the node in as a new one",
+             shard->reactor->node->config.data_dir, shard->id);
+    return MF_BAD_REQUEST;
 }
 
 // The newest state there is: a checkpoint, or else the beginning, where this node has it.
@@ -220,9 +240,14 @@ static enum mf_err load_shard(struct mf_node *node, struct mf_snapshot_reader *g
     shard->base = (struct mf_shard_base){0};
     mf_checkpoint_set_info(node, shard->id, NULL);
     enum mf_err err = mf_copies_load_left(node, shard->id, &shard->left, message, size);
+    if (err == MF_OK && shard->left.gone && node->ledger != NULL)
+        mf_wal_ledger_cover(node->ledger, shard->id, UINT64_MAX); // its entries mean nothing
     if (err == MF_OK && !shard->left.gone)
         err = mf_checkpoint_load(node, shard->id, &shard->state, &shard->base.members, &info,
                                  message, size);
+    if (err == MF_OK && shard->state != NULL && node->state == MF_FORMATION_FRESH &&
+        node->offline == NULL)
+        err = refuse_state(shard, message, size);
     if (err == MF_OK && shard->state == NULL && shard->left.promise == 0 &&
         mf_copies_begins_with(node, shard->id)) {
         set_held(shard);
@@ -295,9 +320,7 @@ static enum mf_err load_states(struct mf_node *node, char *message, size_t size)
     if (err == MF_OK && node->genesis != 0) {
         char path[sizeof(node->config.data_dir) + 16];
         snprintf(path, sizeof(path), "%s/genesis.mfs", node->config.data_dir);
-        err = mf_snapshot_open(path, &genesis, message, size);
-        if (err == MF_CORRUPT && node->offline == NULL)
-            err = MF_IO; // what the cluster began with is nothing that others could teach
+        err = genesis_error(node, mf_snapshot_open(path, &genesis, message, size));
     }
     if (err == MF_OK)
         err = load_shards(node, genesis, message, size);

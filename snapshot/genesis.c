@@ -95,6 +95,10 @@ static enum mf_err refuse_old_data(const char *data_dir, char *message, size_t m
     if (err == MF_OK)
         err = refuse_file(data_dir, "node.meta", message, message_size);
     if (err == MF_OK)
+        err = refuse_file(data_dir, "roster", message, message_size);
+    if (err == MF_OK)
+        err = refuse_folder_with_files(data_dir, "checkpoints", message, message_size);
+    if (err == MF_OK)
         err = refuse_folder_with_files(data_dir, "wal", message, message_size);
     return err;
 }

@@ -1,5 +1,6 @@
 """Nodes that come and go while the cluster works: add_node, remove_node."""
 
+import pathlib
 import shutil
 import threading
 import time
@@ -173,6 +174,32 @@ def test_a_fourth_node_takes_its_share_and_no_client_notices(t):
     cluster.restart()
     check_members(cluster, 3)
     check_all_there(cluster, written)
+
+
+@limit(300)
+def test_the_log_of_a_copy_that_was_given_up_goes_after_a_restart_too(t):
+    cluster = t.cluster(3, shards=8, overrides=t.patience)
+    with cluster.node(1).connect(timeout=60) as connection:
+        for turn in range(16):
+            connection.call("mset", [[f"k{n}", bytes(1000)] for n in range(100)])
+    equal(cluster.add(cluster.newcomer(4), cluster.node(2)), True, "add_node")
+    check_members(cluster, 3)
+    node = next(node for node in cluster.nodes[:3] if copies_of(cluster, node.id)[0] < 8)
+    folder = pathlib.Path(node.data_dir)
+    wait_for(lambda: list((folder / "checkpoints").glob("*.left")), 60, "a copy to be given up")
+    first = {file.name.split("-")[0]: file for file in sorted((folder / "wal").glob("*.wal"),
+                                                              reverse=True)}
+    node.kill9()
+    node.restart()
+    cluster.wait_settled()
+    with cluster.node(2).connect(timeout=60) as connection:
+        for turn in range(400):
+            pairs = [[f"k{n}", turn.to_bytes(8, "big") * 1250] for n in range(100)]
+            wait_for(lambda pairs=pairs: connection.call("mset", pairs), 60, "a write")
+            if not any(file.exists() for file in first.values()):
+                break
+    for file in first.values():
+        wait_for(lambda file=file: not file.exists(), 60, f"{file.name} to go")
 
 
 @limit(180)

@@ -228,6 +228,33 @@ def test_a_log_without_its_owner_is_not_taken(t):
     contains(finished.stderr.decode(), "put node.meta back", "the message")
 
 
+def test_a_checkpoint_without_its_owner_is_not_taken(t):
+    """By no start and by no restore: it may be of another cluster, whose slots mean nothing here."""
+    cluster = t.cluster(1, shards=1)
+    node = cluster.node(1)
+    value = bytes(10_000)
+    with node.connect(timeout=60) as connection:
+        for _ in range(60):
+            connection.call("mset", [[f"k{n}", value] for n in range(100)])
+    wait_for(lambda: list((node.data_dir / "checkpoints").glob("*.mfs")), 60, "a checkpoint")
+    equal(node.terminate(), 0, "exit status")
+    for name in ("node.meta", "wal"):
+        (node.data_dir / name).rename(t.dir / name)
+    finished = t.run("mayflyd", "--config", node.config)
+    equal(finished.status, 1, "exit status")
+    contains(finished.stderr.decode(), "put node.meta back", "the message")
+    (t.dir / "text").write_text('{"key": "k", "value": "v"}\n')
+    equal(t.run("mayfly-snapshot", "import", t.dir / "text", t.dir / "made.mfs").status, 0, "import")
+    finished = t.run("mayfly-snapshot", "restore", t.dir / "made.mfs", "--data-dir", node.data_dir,
+                     "--config", node.config)
+    equal(finished.status, 1, "exit status of a restore into it")
+    contains(finished.stderr.decode(), "checkpoints", "the message")
+    for name in ("node.meta", "wal"):
+        (t.dir / name).rename(node.data_dir / name)
+    node.restart()
+    equal(node.call("get", "k7"), value, "a value, with all put back")
+
+
 @limit(240)
 def test_nodes_that_forget_one_after_the_other_are_no_majority(t):
     """Each begins with the configuration of the first day, of which others have forgotten, too."""

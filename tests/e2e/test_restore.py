@@ -185,3 +185,31 @@ def test_what_is_to_begin_with_remaining_deadlines_can_be_exported_and_restored_
     equal(finished.stderr, b"", "what an export of a dump says")
     true(HOUR_MS - 30_000 <= most and least <= HOUR_MS + TTL_TOLERANCE_MS,
          f"left in a dump: {least} to {most}")
+
+
+@limit(180)
+def test_rot_in_what_a_cluster_began_with_costs_no_log(t):
+    """Nobody else could teach it; the log and the node's memory are whole."""
+    snapshot = make_snapshot(t, 2000)
+    cluster = t.cluster(3, start=False)
+    cluster.start_with(lambda node: (node.write_config(),
+                                     tool(t, "restore", snapshot, "--data-dir", node.data_dir,
+                                          "--config", node.config)))
+    cluster.wait_settled()
+    cluster.node(1).call("set", "later", "v", timeout=30)
+    node = cluster.node(2)
+    equal(node.terminate(), 0, "exit status")
+    meta = (node.data_dir / "node.meta").read_bytes()
+    genesis = node.data_dir / "genesis.mfs"
+    content = genesis.read_bytes()
+    at = len(content) // 2
+    genesis.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1:])
+    node.start()
+    equal(node.wait_end(20), 1, "exit status of a node on a damaged beginning")
+    contains(node.log_text(), "genesis.mfs", "what is said")
+    equal(sorted(path.name for path in node.data_dir.glob("*.damaged-*")), [], "what was put aside")
+    equal((node.data_dir / "node.meta").read_bytes(), meta, "node.meta")
+    genesis.write_bytes(content)
+    node.restart()
+    cluster.wait_settled()
+    equal(node.call("get", "later", timeout=30), b"v", "a value")
