@@ -176,7 +176,7 @@ def test_a_fourth_node_takes_its_share_and_no_client_notices(t):
     check_all_there(cluster, written)
 
 
-@limit(300)
+@limit(600)
 def test_the_log_of_a_copy_that_was_given_up_goes_after_a_restart_too(t):
     cluster = t.cluster(3, shards=8, overrides=t.patience)
     with cluster.node(1).connect(timeout=60) as connection:
