@@ -12,6 +12,7 @@
 #ifndef MF_BASE_SEQLOCK_H
 #define MF_BASE_SEQLOCK_H
 
+#include <assert.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -28,10 +29,21 @@ static inline bool mf_seq_write_begin(_Atomic uint32_t *version)
                                                    memory_order_relaxed);
 }
 
+// The same for words that only one thread ever writes.
+static inline void mf_seq_own_write_begin(_Atomic uint32_t *version)
+{
+    // Relaxed, both: nobody else changes it, and the words are stored with release.
+    uint32_t even = atomic_load_explicit(version, memory_order_relaxed);
+    assert((even & 1) == 0);
+    atomic_store_explicit(version, even + 1, memory_order_relaxed);
+}
+
 static inline void mf_seq_write_end(_Atomic uint32_t *version)
 {
+    // Relaxed: nobody else changes an odd one.
+    uint32_t odd = atomic_load_explicit(version, memory_order_relaxed);
     // Release, pairs with the acquire in mf_seq_read_begin: who starts from here sees the words.
-    atomic_fetch_add_explicit(version, 1, memory_order_release);
+    atomic_store_explicit(version, odd + 1, memory_order_release);
 }
 
 // The version to give to mf_seq_valid. An odd one is never valid.

@@ -168,6 +168,15 @@ void mf_entry_log_cut(struct mf_entry_log *log, uint64_t first)
     log->ring = (struct mf_log_ring){.from = first, .end = first};
 }
 
+void mf_entry_log_pass(struct mf_entry_log *log)
+{
+    if (log->count > 0)
+        mf_entry_log_cut(log, log->first + log->count);
+    log->first++;
+    log->ring.from = log->first;
+    log->ring.end = log->first;
+}
+
 void mf_entry_log_reclaim(struct mf_entry_log *log, uint64_t slots)
 {
     if (log->left.blocks != NULL) {

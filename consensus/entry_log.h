@@ -80,6 +80,8 @@ struct mf_log_entry *mf_entry_log_put(struct mf_entry_log *log, uint64_t slot, m
 // Cuts off the slots below `first`; the log may become empty, and goes on from there. What a cut
 // before this one has left is freed at once when both have left nothing of the log.
 void mf_entry_log_cut(struct mf_entry_log *log, uint64_t first);
+// Cuts off all slots there are and one more, which never gets a place.
+void mf_entry_log_pass(struct mf_entry_log *log);
 // Frees what at most so many of the slots took that are cut off.
 void mf_entry_log_reclaim(struct mf_entry_log *log, uint64_t slots);
 // Some slots that are cut off are still to be freed.

@@ -155,6 +155,15 @@ void mf_paxos_campaign(struct mf_paxos *paxos, const struct mf_paxos_env *env);
 MF_MUST_USE enum mf_err mf_paxos_propose(struct mf_paxos *paxos, const struct mf_paxos_env *env,
                                          uint64_t log_time_us, struct mf_bytes payload,
                                          uint64_t *slot);
+// Leader of a group that has no other acceptor, with nothing under way: for a caller whose records
+// are durable when they are handed out, and who needs none of them ever again. The next slot is
+// chosen at once, with a value that only the caller knows, and the log goes on behind it. It holds
+// until the next event.
+bool mf_paxos_alone(const struct mf_paxos *paxos);
+// Asserts the same. Returns the slot, which is in no update. log_time_us: as in mf_paxos_propose.
+uint64_t mf_paxos_choose_alone(struct mf_paxos *paxos, uint64_t log_time_us);
+// Brings what that needs into the cache.
+void mf_paxos_prefetch(const struct mf_paxos *paxos);
 // Leader only: asks for a quorum round, shared by all reads that wait for one. The ticket is
 // confirmed by update.reads_confirmed. MF_NOT_LEADER, also until an entry of the own ballot is
 // chosen.

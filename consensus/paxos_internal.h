@@ -32,6 +32,14 @@ struct mf_paxos_held {
 };
 
 struct mf_paxos {
+    struct mf_entry_log log;
+    uint64_t last_log_time_us;
+    uint64_t chosen;
+    uint64_t chosen_taken; // by the last update
+    uint64_t next_slot;    // leader: of its next proposal
+    uint64_t known_chosen; // the highest chosen index heard of ...
+    enum mf_paxos_role role;
+
     struct mf_paxos_config cfg;
     struct mf_members members; // in force after the chosen index
     int self;                  // our index among its voters, -1 = we are none
@@ -50,8 +58,6 @@ struct mf_paxos {
     uint64_t questions;
     mf_ballot_t suspected; // of a leader that was last said to be silent; 0 = none
     uint64_t begun_us;
-    struct mf_entry_log log;
-    uint64_t last_log_time_us;
 
     // Persistence: `seq_open` is the number of the hand-over being filled.
     uint64_t seq_open;
@@ -61,13 +67,10 @@ struct mf_paxos {
     uint32_t held_cap;
 
     // Learner.
-    uint64_t chosen;
-    uint64_t known_chosen; // the highest chosen index heard of ...
-    uint16_t known_from;   // ... and from whom
+    uint16_t known_from;   // ... and from whom known_chosen is
     uint64_t learn_due_us; // an unanswered LEARN is repeated then; 0 = none is out
 
     // Who leads, as far as known, and when to run for it.
-    enum mf_paxos_role role;
     uint16_t leader;
     uint64_t round_max; // of any ballot seen
     uint64_t election_due_us;
@@ -87,7 +90,6 @@ struct mf_paxos {
     mf_ballot_t clock_ballot[MF_CLOCK_SOURCES]; // ... and whose clock they are of
 
     // Leader.
-    uint64_t next_slot;
     uint64_t members_slot;  // of the last configuration that we have proposed
     uint64_t ready_slot;    // reads wait until this slot, the first of our own, is chosen; 0 = none
     uint16_t heir;          // being handed the group; 0 = nobody
@@ -107,7 +109,6 @@ struct mf_paxos {
     struct mf_payload **record_payloads; // references that keep record payloads alive
     uint32_t record_cap;
     uint32_t msg_cap;
-    uint64_t chosen_taken;
     uint64_t reads_taken;
 };
 

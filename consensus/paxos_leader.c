@@ -59,6 +59,37 @@ enum mf_err mf_paxos_propose(struct mf_paxos *paxos, const struct mf_paxos_env *
     return MF_OK;
 }
 
+bool mf_paxos_alone(const struct mf_paxos *paxos)
+{
+    return paxos->peer_count == 1 && paxos->self == 0 && mf_paxos_window_open(paxos) &&
+           paxos->ready_slot != 0 && paxos->chosen >= paxos->ready_slot &&
+           paxos->chosen == leader_last(paxos) && paxos->held_count == 0 &&
+           !mf_paxos_has_update(paxos);
+}
+
+// P5 with one voter, which has accepted what it proposes when it says so. P3 and P9 ask for values
+// of slots that are not chosen, and of none that is below the log's first.
+uint64_t mf_paxos_choose_alone(struct mf_paxos *paxos, uint64_t log_time_us)
+{
+    assert(paxos->role == MF_LEADER && paxos->chosen == leader_last(paxos));
+    assert(log_time_us >= paxos->last_log_time_us);
+    uint64_t slot = paxos->next_slot++;
+    mf_entry_log_pass(&paxos->log);
+    assert(paxos->log.first == paxos->next_slot);
+    paxos->last_log_time_us = log_time_us;
+    paxos->chosen = slot;
+    paxos->chosen_taken = slot;
+    paxos->known_chosen = slot;
+    return slot;
+}
+
+void mf_paxos_prefetch(const struct mf_paxos *paxos)
+{
+    __builtin_prefetch(&paxos->log, 1);
+    __builtin_prefetch(&paxos->log.left, 1);
+    __builtin_prefetch(&paxos->chosen, 1);
+}
+
 void mf_paxos_send_chosen(struct mf_paxos *paxos, const struct mf_paxos_env *env, uint32_t peer)
 {
     mf_paxos_send(paxos, env,

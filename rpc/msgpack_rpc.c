@@ -264,26 +264,66 @@ void mf_rpc_request_free(struct mf_rpc_request *request)
 #define FIXINT_MAX 0x7f
 #define UINT_8 0xcc  // and of 16 and 32 bits behind it
 #define UINT_32 0xce // msgids have no more bits
+#define FIXARRAY 0x90
 #define FIXSTR 0xa0
 #define FIXSTR_BYTES_MAX 31u
 #define STR_8 0xd9
 #define BIN_8 0xc4
 
-size_t mf_rpc_peek(struct mf_bytes input, struct mf_bytes *key)
+struct glance {
+    uint8_t name[8]; // as it is packed
+    uint8_t name_bytes;
+    uint8_t count_min; // of its array's elements, the key being the first
+    uint8_t count_max;
+    bool write;
+};
+
+static const struct glance glances[] = {
+    {{FIXSTR | 3, 'g', 'e', 't'}, 4, 1, 1, false},
+    {{FIXSTR | 3, 's', 'e', 't'}, 4, 2, 3, true},
+    {{FIXSTR | 4, 'i', 'n', 'c', 'r'}, 5, 1, 3, true},
+};
+
+// Passes one object that has no others in it but a map's.
+static bool pass_flat(struct mf_msgpack_in *in)
 {
-    static const uint8_t get[] = {FIXSTR | 3, 'g', 'e', 't', 0x91};
+    struct mf_msgpack_token token;
+    bool in_map = false;
+    for (uint64_t left = 1; left > 0; left--) {
+        if (mf_msgpack_next(in, &token) != MF_OK)
+            return false;
+        if (token.count > 0 && (in_map || token.type != MF_MP_MAP))
+            return false;
+        in_map |= token.type == MF_MP_MAP;
+        left += (uint64_t)token.count * 2;
+    }
+    return true;
+}
+
+size_t mf_rpc_peek(struct mf_bytes input, struct mf_bytes *key, bool *write)
+{
     const uint8_t *data = input.data;
-    // The longest that may stand before the key's bytes.
-    if (input.len < 2 + 5 + sizeof(get) + 2 || data[0] != REQUEST_OF_FOUR || data[1] != 0)
+    // With the longest msgid there is.
+    if (input.len < 2 + 5 || data[0] != REQUEST_OF_FOUR || data[1] != 0)
         return 0;
     size_t at = 3;
     if (data[2] >= UINT_8 && data[2] <= UINT_32)
         at += (size_t)1 << (data[2] - UINT_8);
     else if (data[2] > FIXINT_MAX)
         return 0;
-    if (memcmp(data + at, get, sizeof(get)) != 0)
+    const struct glance *glance = glances;
+    const struct glance *end = glances + sizeof(glances) / sizeof(glances[0]);
+    // Behind the name stand the head of the array, and that of the key, of two bytes at most.
+    while (glance < end && (input.len - at < glance->name_bytes + 3u ||
+                            memcmp(data + at, glance->name, glance->name_bytes) != 0))
+        glance++;
+    if (glance == end)
         return 0;
-    at += sizeof(get);
+    at += glance->name_bytes;
+    uint8_t count = data[at++] ^ FIXARRAY;
+    if (count < glance->count_min || count > glance->count_max)
+        return 0;
+    *write = glance->write;
     size_t len = data[at] ^ FIXSTR;
     if (data[at] == STR_8 || data[at] == BIN_8)
         len = data[++at];
@@ -293,5 +333,11 @@ size_t mf_rpc_peek(struct mf_bytes input, struct mf_bytes *key)
     if (input.len - at < len)
         return 0;
     *key = mf_bytes_of(data + at, len);
-    return at + len;
+    at += len;
+    struct mf_msgpack_in rest = {.reader = mf_reader_of(mf_bytes_of(data + at, input.len - at))};
+    for (uint8_t i = 1; i < count; i++) {
+        if (!pass_flat(&rest))
+            return 0;
+    }
+    return (size_t)(rest.reader.at - data);
 }

@@ -80,8 +80,8 @@ struct mf_rpc_request {
 void mf_rpc_parse(struct mf_bytes message, const struct mf_rpc_limits *limits,
                   struct mf_rpc_request *request);
 // The size of the message at the start of the input if it is whole, plainly written and a `get` of
-// a key, which is *key, with nothing else; otherwise 0.
-size_t mf_rpc_peek(struct mf_bytes input, struct mf_bytes *key);
+// a key, which is *key, with nothing else, or a `set` or `incr`; otherwise 0.
+size_t mf_rpc_peek(struct mf_bytes input, struct mf_bytes *key, bool *write);
 void mf_rpc_request_free(struct mf_rpc_request *request);
 
 // Notifications of a watch are appended to out.

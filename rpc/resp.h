@@ -63,9 +63,10 @@ struct mf_resp_request {
 // cannot be trusted any further; close it after request->message.
 MF_MUST_USE enum mf_err mf_resp_parse(struct mf_resp_request *request, struct mf_bytes input,
                                       const struct mf_resp_limits *limits, size_t *size);
+#define MF_RESP_PEEK_WORDS 5u
 // The size of the request at the start of the input if it is whole and plainly written and has two
-// words, of which the second is mostly a key; otherwise 0.
-size_t mf_resp_peek(struct mf_bytes input, struct mf_bytes *second);
+// words or a few more, of which the second is mostly a key; otherwise 0.
+size_t mf_resp_peek(struct mf_bytes input, struct mf_bytes *second, uint32_t *words);
 // Ready for the next one; keeps memory that is worth keeping.
 void mf_resp_reset(struct mf_resp_request *request);
 void mf_resp_free(struct mf_resp_request *request);

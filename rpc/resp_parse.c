@@ -352,17 +352,21 @@ enum mf_err mf_resp_parse(struct mf_resp_request *request, struct mf_bytes input
     return MF_OK;
 }
 
-size_t mf_resp_peek(struct mf_bytes input, struct mf_bytes *second)
+size_t mf_resp_peek(struct mf_bytes input, struct mf_bytes *second, uint32_t *words)
 {
     size_t at = 4;
-    if (input.len < at || memcmp(input.data, "*2\r\n", at) != 0)
+    const uint8_t *data = input.data;
+    if (input.len < at || data[0] != '*' || data[1] < '2' || data[1] > '0' + MF_RESP_PEEK_WORDS ||
+        data[2] != '\r' || data[3] != '\n')
         return 0;
-    for (unsigned i = 0; i < 2; i++) {
+    *words = data[1] - (uint32_t)'0';
+    for (uint32_t i = 0; i < *words; i++) {
         size_t len;
         size_t header = plain_header(input, at, '$', &len);
         if (header == 0 || input.len - at - header < len + 2)
             return 0;
-        *second = mf_bytes_of(input.data + at + header, len);
+        if (i == 1)
+            *second = mf_bytes_of(data + at + header, len);
         at += header + len + 2;
     }
     return at;

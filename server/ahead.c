@@ -6,6 +6,7 @@
 #include "base/slots.h"
 #include "server/read_gate.h"
 #include "server/replica.h"
+#include "server/watchers.h"
 #include "shards/map.h"
 #include "shards/shard.h"
 
@@ -18,56 +19,71 @@
 void mf_ahead_tick(struct mf_reactor *reactor)
 {
     uint64_t bytes = 0;
-    for (uint32_t i = 0; i < reactor->shard_count && bytes <= CACHED_BYTES; i++)
-        bytes += atomic_load_explicit(&reactor->node->shards[reactor->shards[i].id].bytes,
-                                      memory_order_relaxed);
+    bool at_once = false;
+    for (uint32_t i = 0; i < reactor->shard_count && bytes <= CACHED_BYTES; i++) {
+        const struct mf_owned_shard *shard = &reactor->shards[i];
+        bytes +=
+            atomic_load_explicit(&reactor->node->shards[shard->id].bytes, memory_order_relaxed);
+        at_once |= shard->replica != NULL && mf_replica_writes_at_once(shard->replica);
+    }
     reactor->looks_ahead = bytes > CACHED_BYTES;
+    reactor->writes_ahead = reactor->looks_ahead && at_once;
 }
 
 // Keys on their way. Each step reads what the one before it has begun to bring, for all of them.
 struct ahead {
     uint32_t count;
-    struct {
+    struct key {
         uint32_t number;
-        struct mf_owned_shard *owned;
-        struct mf_bytes key;
+        bool write;
+        const struct mf_owned_shard *owned;
+        struct mf_bytes bytes;
     } keys[MF_AHEAD_KEYS];
 };
 
-static void add(struct ahead *ahead, struct mf_reactor *reactor, struct mf_bytes key)
+static void add(struct ahead *ahead, struct mf_reactor *reactor, struct mf_bytes key, bool write)
 {
-    if (key.len > KEY_BYTES_MAX)
+    if (key.len > KEY_BYTES_MAX || (write && !reactor->writes_ahead))
         return;
     uint32_t number = mf_shard_of_key(key, reactor->node->config.shards);
     if (mf_reactor_of_shard(reactor->node, number) != reactor->index)
         return; // it may grow meanwhile, or go
+    const struct mf_owned_shard *owned = mf_reactor_shard(reactor, number);
+    if (owned->replica == NULL)
+        return;
     assert(ahead->count < MF_AHEAD_KEYS);
-    ahead->keys[ahead->count].number = number;
-    ahead->keys[ahead->count].owned = mf_reactor_shard(reactor, number);
-    ahead->keys[ahead->count].key = key;
-    ahead->count++;
+    ahead->keys[ahead->count++] = (struct key){number, write, owned, key};
 }
 
 // On the way from a number to a shard there are as many misses as from there to the value.
 static void look_for_shards(const struct ahead *ahead, struct mf_reactor *reactor)
 {
-    for (uint32_t i = 0; i < ahead->count; i++) {
-        __builtin_prefetch(&ahead->keys[i].owned->replica);
-        mf_read_gate_prefetch(mf_read_gate_at(reactor->node->gates, ahead->keys[i].number),
-                              reactor->gate_reader, ahead->keys[i].number);
+    const struct key *end = ahead->keys + ahead->count;
+    for (const struct key *key = ahead->keys; key < end; key++) {
+        if (key->write) {
+            __builtin_prefetch(&key->owned->checkpoint, 1);
+            mf_watchers_prefetch(key->owned);
+        } else {
+            mf_read_gate_prefetch(mf_read_gate_at(reactor->node->gates, key->number),
+                                  reactor->gate_reader, key->number);
+        }
+        mf_replica_prefetch(key->owned->replica);
     }
-    for (uint32_t i = 0; i < ahead->count; i++) {
-        if (ahead->keys[i].owned->replica != NULL)
-            mf_replica_prefetch(ahead->keys[i].owned->replica);
-        mf_read_gate_prefetch_reader(reactor->gate_reader, ahead->keys[i].number);
+    for (const struct key *key = ahead->keys; key < end; key++) {
+        if (key->write)
+            mf_paxos_prefetch(mf_replica_paxos(key->owned->replica));
+        else
+            mf_read_gate_prefetch_reader(reactor->gate_reader, key->number);
+        mf_shard_prefetch(mf_replica_shard(key->owned->replica));
     }
-    for (uint32_t i = 0; i < ahead->count; i++) {
-        if (ahead->keys[i].owned->replica != NULL)
-            mf_shard_prefetch(mf_replica_shard(ahead->keys[i].owned->replica));
+    for (const struct key *key = ahead->keys; key < end; key++) {
+        mf_shard_prefetch_map(mf_replica_shard(key->owned->replica), key->write);
+        if (key->write)
+            mf_watchers_prefetch_end(key->owned);
     }
-    for (uint32_t i = 0; i < ahead->count; i++) {
-        if (ahead->keys[i].owned->replica != NULL)
-            mf_shard_prefetch_map(mf_replica_shard(ahead->keys[i].owned->replica));
+    for (const struct key *key = ahead->keys; key < end; key++) {
+        if (key->write)
+            mf_shard_prefetch_limbo(mf_replica_shard(key->owned->replica));
     }
 }
 
@@ -76,22 +92,20 @@ uint32_t mf_ahead_look(struct mf_reactor *reactor, struct mf_bytes input, mf_ahe
     struct ahead ahead;
     ahead.count = 0;
     struct mf_bytes key;
+    bool write;
     uint32_t looked_at = 0;
     size_t size;
-    while (looked_at < MF_AHEAD_KEYS && (size = peek(input, &key)) > 0) {
-        add(&ahead, reactor, key);
+    while (looked_at < MF_AHEAD_KEYS && (size = peek(input, &key, &write)) > 0) {
+        add(&ahead, reactor, key, write);
         looked_at++;
         input = mf_bytes_of(input.data + size, input.len - size);
     }
     if (reactor->shard_count >= SCATTERED_SHARDS)
         look_for_shards(&ahead, reactor);
     struct mf_map_ahead places[MF_AHEAD_KEYS];
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < ahead.count; i++) {
-        struct mf_replica *replica = ahead.keys[i].owned->replica;
-        if (replica != NULL)
-            places[count++] = mf_shard_prefetch_place(mf_replica_shard(replica), ahead.keys[i].key);
-    }
-    mf_map_prefetch_entries(places, count);
+    for (uint32_t i = 0; i < ahead.count; i++)
+        places[i] = mf_shard_prefetch_place(mf_replica_shard(ahead.keys[i].owned->replica),
+                                            ahead.keys[i].bytes);
+    mf_map_prefetch_entries(places, ahead.count);
     return looked_at;
 }

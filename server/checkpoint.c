@@ -368,12 +368,9 @@ uint64_t mf_checkpoint_tail(const struct mf_paxos *paxos, uint64_t slot)
     return first;
 }
 
-void mf_checkpoint_applied(struct mf_owned_shard *shard, uint64_t index)
+void mf_checkpoint_applied(struct mf_owned_shard *shard, uint64_t bytes)
 {
-    const struct mf_log_entry *entry = mf_paxos_entry(mf_replica_paxos(shard->replica), index);
-    shard->checkpoint.log_bytes += ENTRY_BYTES;
-    if (entry != NULL)
-        shard->checkpoint.log_bytes += entry->bytes;
+    shard->checkpoint.log_bytes += ENTRY_BYTES + bytes;
 }
 
 void mf_checkpoint_consider(struct mf_owned_shard *shard, uint64_t now_us)

@@ -96,7 +96,8 @@ struct mf_checkpoint_need {
 };
 
 // The shard's reactor.
-void mf_checkpoint_applied(struct mf_owned_shard *shard, uint64_t index);
+// An entry was applied whose payload has so many bytes.
+void mf_checkpoint_applied(struct mf_owned_shard *shard, uint64_t bytes);
 // Once a turn of the shard: asks for a checkpoint when it is worth one.
 void mf_checkpoint_consider(struct mf_owned_shard *shard, uint64_t now_us);
 // A checkpoint that was adopted has been installed into the replica: the log may go.

@@ -66,6 +66,12 @@ void mf_history_visit(const struct mf_history *history, uint64_t from_version,
     visit_one(&history->newer, from_version, visit, arg);
 }
 
+void mf_history_prefetch(const struct mf_history *history)
+{
+    if (history->newer.data != NULL)
+        __builtin_prefetch(history->newer.data + history->newer.len, 1);
+}
+
 size_t mf_history_bytes(const struct mf_history *history)
 {
     return history->older.cap + history->newer.cap;

@@ -35,6 +35,8 @@ void mf_history_add(struct mf_history *history, const struct mf_event *event);
 // Calls visit for every event of at least this version, in order.
 void mf_history_visit(const struct mf_history *history, uint64_t from_version,
                       void (*visit)(void *arg, const struct mf_event *event), void *arg);
+// Where the next event goes, into the cache.
+void mf_history_prefetch(const struct mf_history *history);
 size_t mf_history_bytes(const struct mf_history *history);
 
 #endif

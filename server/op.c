@@ -9,8 +9,7 @@
 #define COMMAND_KEEP_BYTES 512u
 #define RESULT_KEEP_BYTES 512u
 
-// There are no times to settle, and it copies no value nor sets a long one.
-static bool is_plain(const struct mf_command *command, uint32_t *value_bytes)
+bool mf_command_is_plain(const struct mf_command *command, uint32_t *value_bytes)
 {
     size_t longest = 0;
     switch (command->op) {
@@ -44,7 +43,7 @@ static void describe(struct mf_op *op, uint32_t shard, const struct mf_command *
     op->write = mf_op_is_write(command->op);
     op->local = !op->write && (command->flags & MF_READ_LOCAL) != 0;
     op->has_id = command->id.len > 0;
-    op->plain = is_plain(command, &op->value_bytes);
+    op->plain = mf_command_is_plain(command, &op->value_bytes);
 }
 
 void mf_op_make(struct mf_op *op, uint32_t shard, const struct mf_command *command)

@@ -60,6 +60,10 @@ MF_MUST_USE enum mf_err mf_op_from_bytes(uint32_t shard, struct mf_bytes encoded
                                          struct mf_op **out);
 void mf_op_free(struct mf_op *op);
 
+// A write that has no times to settle, copies no value and sets no long one: of those that it sets,
+// the longest has *value_bytes.
+bool mf_command_is_plain(const struct mf_command *command, uint32_t *value_bytes);
+
 // A first-in first-out list of ops. All zero is empty.
 struct mf_op_list {
     struct mf_op *head;

@@ -249,11 +249,11 @@ static void replica_retire(void *ctx, uint32_t group, struct mf_shard *state)
 }
 
 static void replica_applied(void *ctx, uint32_t group, uint64_t index, uint64_t log_time_us,
-                            uint64_t expired)
+                            uint64_t bytes, uint64_t expired)
 {
     (void)log_time_us;
     struct mf_owned_shard *shard = ctx;
-    mf_checkpoint_applied(shard, index);
+    mf_checkpoint_applied(shard, bytes);
     if (expired == 0)
         return;
     mf_counter_add(&shard->reactor->counters.expired, expired);

@@ -100,8 +100,15 @@ struct mf_lost {
 // shard are only passed on. It is also NULL until the cluster is formed; then ops wait.
 struct mf_owned_shard {
     struct mf_reactor *reactor;
-    uint32_t id;
     struct mf_replica *replica;
+    uint32_t id;
+    bool listed; // in the list of shards to flush
+    bool later;  // a flush is wanted, and not soon ...
+    bool waits;  // ... and it is in the list of those
+    struct mf_owned_shard *next_dirty;
+    struct mf_owned_shard *next_later;
+    struct mf_op_list parked; // ops waiting for a leader
+    struct mf_checkpoint_need checkpoint;
     struct mf_shard *state; // what the replica will begin with; NULL once it has
     struct mf_shard_base base;
     struct mf_leader_view view; // without a replica: who leads, as leaders say
@@ -111,12 +118,8 @@ struct mf_owned_shard {
     uint64_t timer_us;          // when its timer runs out: not after that; 0 = there is none
     uint8_t timer[24];          // a heap node, in mf_reactor.timers while timer_us is not 0
     uint64_t durable_seq;       // without a WAL: what the replica is to be told of; 0 = nothing
-    bool listed;                // in the list of shards to flush
-    struct mf_owned_shard *next_dirty;
-    struct mf_op_list parked; // ops waiting for a leader
-    uint32_t parked_writes;   // of them, of clients here
-    bool asks;                // one such write has `asks`
-    struct mf_checkpoint_need checkpoint;
+    uint32_t parked_writes;     // of them, of clients here
+    bool asks;                  // one such write has `asks`
     struct mf_move move;
     struct mf_left left;
     struct mf_places places;
@@ -188,13 +191,18 @@ struct mf_reactor {
 
     struct mf_owned_shard *shards; // shard id = index + i * reactor_count
     uint32_t shard_count;
-    bool looks_ahead;             // see ahead.h
+    bool looks_ahead; // see ahead.h
+    bool writes_ahead;
     struct mf_owned_shard *dirty; // first come, first served
     struct mf_owned_shard *dirty_last;
     uint32_t dirty_count;
-    uint32_t writes;   // that have come for them since the last turn, and need nothing else
-    uint64_t flushing; // the number of the shard's turn that this is; 0 outside of them
-    uint64_t flushes;  // how many there have been
+    struct mf_owned_shard *later; // the same of those that were written at once
+    struct mf_owned_shard *later_last;
+    uint64_t later_us;       // when they have time again although there is more to do
+    uint64_t later_requests; // counters.requests when they were looked at last
+    uint32_t writes;         // that have come for them since the last turn, and need nothing else
+    uint64_t flushing;       // the number of the shard's turn that this is; 0 outside of them
+    uint64_t flushes;        // how many there have been
     struct mf_heap timers;
     uint32_t expire_left; // see struct mf_replica_config
 
@@ -205,7 +213,8 @@ struct mf_reactor {
     struct mf_resp_door *resp;
     struct mf_links *links;
     struct mf_router *router;
-    struct mf_buf answer; // request.c: of reads that are answered at once
+    struct mf_buf answer; // request.c: of what is answered at once ...
+    bool answering;       // ... and it is in use
     uint64_t read_us;     // the clock when the lease of the last of those was looked at
     struct mf_request *spare_requests;
     uint32_t spare_request_count;
@@ -287,6 +296,8 @@ void mf_reactor_touch(struct mf_owned_shard *shard);
 // The same for a write that has just come: where many have that wait for nothing but their turn, it
 // is before any other socket is read.
 void mf_reactor_touch_to_write(struct mf_owned_shard *shard);
+// The same after a write that was carried out at once: nobody waits for what is left to be done.
+void mf_reactor_touch_later(struct mf_owned_shard *shard);
 struct mf_replica_env mf_reactor_env(struct mf_reactor *reactor);
 uint64_t mf_reactor_now_us(const struct mf_reactor *reactor);
 

@@ -71,6 +71,8 @@ static void configure(struct mf_reactor *reactor, uint32_t shard, const struct m
                                          .mark_interval_us = MARK_INTERVAL_US,
                                          .pending_ops_max = PENDING_OPS_MAX,
                                          .held_log_bytes = HELD_LOG_BYTES,
+                                         .unshared = node->reactor_count == 1,
+                                         .unlogged = node->config.durability == MF_DURABILITY_NONE,
                                          .budget = &node->budget,
                                          .expiry_paused = &node->settings.expiry_paused,
                                          .expire_left = &reactor->expire_left};

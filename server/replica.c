@@ -21,6 +21,8 @@ struct mf_replica *mf_replica_new(const struct mf_replica_config *config, struct
     replica->shard = shard;
     if (config->budget != NULL)
         mf_shard_set_eviction(shard, mf_budget_eviction(config->budget));
+    if (config->unshared)
+        mf_shard_unshare(shard);
     struct mf_shard_meta meta;
     mf_shard_meta(shard, &meta);
     replica->applied = meta.applied;
@@ -155,7 +157,7 @@ void mf_replica_submit(struct mf_replica *replica, const struct mf_replica_env *
                        struct mf_op *op)
 {
     replica->pending_ops++;
-    replica->dirty = true;
+    mf_replica_happened(replica);
     if (replica->dead)
         mf_replica_reply(replica, op, MF_INTERNAL);
     else if (op->local)
@@ -198,7 +200,7 @@ void mf_replica_receive(struct mf_replica *replica, const struct mf_replica_env 
         replica->clock_offset_us = (int64_t)(msg->stamp.log_us - sender_mono_us);
         mf_log_clock_note_leader(&replica->clock, msg->stamp.log_us, env->now_us);
     }
-    replica->dirty = true;
+    mf_replica_happened(replica);
 }
 
 void mf_replica_persisted(struct mf_replica *replica, const struct mf_replica_env *env,
@@ -206,7 +208,7 @@ void mf_replica_persisted(struct mf_replica *replica, const struct mf_replica_en
 {
     struct mf_paxos_env paxos_env = mf_replica_paxos_env(replica, env);
     mf_paxos_persisted(replica->paxos, &paxos_env, seq);
-    replica->dirty = true;
+    mf_replica_happened(replica);
 }
 
 void mf_replica_suspect(struct mf_replica *replica, const struct mf_replica_env *env, uint16_t node)
@@ -216,7 +218,7 @@ void mf_replica_suspect(struct mf_replica *replica, const struct mf_replica_env 
         replica->clock_node = 0;
     struct mf_paxos_env paxos_env = mf_replica_paxos_env(replica, env);
     mf_paxos_suspect(replica->paxos, &paxos_env, node);
-    replica->dirty = true;
+    mf_replica_happened(replica);
 }
 
 void mf_replica_peer_up(struct mf_replica *replica, const struct mf_replica_env *env,
@@ -225,7 +227,7 @@ void mf_replica_peer_up(struct mf_replica *replica, const struct mf_replica_env 
     replica->mending = true;
     struct mf_paxos_env paxos_env = mf_replica_paxos_env(replica, env);
     mf_paxos_peer_up(replica->paxos, &paxos_env, acceptor);
-    replica->dirty = true;
+    mf_replica_happened(replica);
 }
 
 static void sweep_list(struct mf_replica *replica, struct mf_op_list *list, uint64_t now_us,
@@ -268,7 +270,7 @@ void mf_replica_tick(struct mf_replica *replica, const struct mf_replica_env *en
     replica->reclaims = true;
     if (replica->pending_ops > 0 && env->now_us >= replica->sweep_us)
         sweep(replica, env->now_us);
-    replica->dirty = true;
+    mf_replica_happened(replica);
 }
 
 // Notes the log clock beside the wall clock, and the chosen index as a hint for the next start.
@@ -432,11 +434,13 @@ void mf_replica_flush(struct mf_replica *replica, const struct mf_replica_env *e
     replica->reclaims = false;
     mf_paxos_reclaim(replica->paxos);
     mf_replica_report_memory(replica);
+    mf_replica_note_alone(replica, env);
 }
 
 void mf_replica_prefetch(const struct mf_replica *replica)
 {
-    __builtin_prefetch(&replica->shard);
+    __builtin_prefetch(replica);
+    __builtin_prefetch(&replica->clock);
 }
 
 bool mf_replica_has_room(const struct mf_replica *replica)

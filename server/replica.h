@@ -46,8 +46,9 @@ struct mf_replica_ops {
     void (*send_snapshot)(void *ctx, uint32_t group, struct mf_acceptor to);
     // Takes over a state that a snapshot has replaced. May be NULL: it is freed at once.
     void (*retire)(void *ctx, uint32_t group, struct mf_shard *shard);
-    // An entry was applied; expired: how many keys it dropped by TTL. May be NULL.
-    void (*applied)(void *ctx, uint32_t group, uint64_t index, uint64_t log_time_us,
+    // An entry was applied; bytes: of its payload, about; expired: how many keys it dropped by TTL.
+    // May be NULL.
+    void (*applied)(void *ctx, uint32_t group, uint64_t index, uint64_t log_time_us, uint64_t bytes,
                     uint64_t expired);
     // This replica won or lost leadership, or learned of a leader. May be NULL.
     void (*leader_changed)(void *ctx, uint32_t group, uint16_t leader, mf_ballot_t ballot);
@@ -70,6 +71,9 @@ struct mf_replica_config {
     uint64_t pending_ops_max;  // above: BUSY
     uint64_t held_log_bytes;   // see mf_replica_hold
     struct mf_budget *budget;  // the memory of the node, see budget.h; NULL: no limit
+    bool unshared;             // nobody reads the shard's map on another thread
+    // There is no WAL: what ops.persist hands out is as durable as it gets, and never read again.
+    bool unlogged;
     // While it is true (relaxed) no key is taken out because it is due. Dead it is all the same.
     // NULL: never.
     const _Atomic bool *expiry_paused;
@@ -122,6 +126,15 @@ bool mf_replica_has_room(const struct mf_replica *replica);
 // out records and messages, applies and replies.
 void mf_replica_submit(struct mf_replica *replica, const struct mf_replica_env *env,
                        struct mf_op *op);
+// A write that needs neither a log nor anybody's word (see replica_alone.c) is carried out before
+// this returns, at the log time of now_us, and answered: in *result, which is valid until the next
+// write, or as an op. False: nothing has happened, it has to be submitted. The command is plain
+// (mf_command_is_plain). A flush is wanted after it, but not soon.
+bool mf_replica_write_at_once(struct mf_replica *replica, uint64_t now_us,
+                              const struct mf_command *command, struct mf_bytes *result);
+bool mf_replica_submit_at_once(struct mf_replica *replica, uint64_t now_us, struct mf_op *op);
+// As things are now, they are.
+bool mf_replica_writes_at_once(const struct mf_replica *replica);
 // sender_mono_us: the sender's monotonic clock when it sent.
 void mf_replica_receive(struct mf_replica *replica, const struct mf_replica_env *env,
                         const struct mf_paxos_msg *msg, uint64_t sender_mono_us);

@@ -23,6 +23,7 @@ void mf_replica_hold(struct mf_replica *replica, bool hold)
 {
     bool released = replica->held && !hold;
     replica->dirty = replica->dirty || released;
+    replica->at_once = false;
     replica->catching_up = replica->catching_up || released;
     replica->held = hold;
 }

@@ -43,14 +43,17 @@ struct mf_work {
 };
 
 struct mf_replica {
-    struct mf_replica_config cfg;
+    // What every write looks at stands together, in two lines of the cache.
+    struct mf_shard *shard;
+    struct mf_paxos *paxos;
     const struct mf_replica_ops *ops;
     void *ctx;
-    struct mf_paxos *paxos;
-    struct mf_shard *shard;
-    struct mf_log_clock clock;
     uint64_t applied;
-    uint64_t log_time_us;      // of the last applied entry
+    uint64_t log_time_us; // of the last applied entry
+    uint64_t pending_ops;
+    bool at_once; // see replica_alone.c
+    struct mf_log_clock clock;
+    struct mf_replica_config cfg;
     struct mf_members members; // in force after it
     struct mf_members wanted;  // by mf_replica_reconfigure; voter_count 0 = nothing
     bool mending;              // a step towards what is wanted may be possible
@@ -76,7 +79,6 @@ struct mf_replica {
     struct mf_op_list dead_waits; // reads waiting for a log time
     struct mf_proposal *first;
     struct mf_proposal *last;
-    uint64_t pending_ops;
     uint64_t next_tag;
     uint64_t lead_slot;   // the first slot of our leadership; 0 = not leading
     uint64_t expire_slot; // an EXPIRE_DUE of ours is under way; 0 = none
@@ -95,6 +97,13 @@ struct mf_replica {
     mf_ballot_t told_ballot;
     struct mf_buf batch; // scratch
 };
+
+// Something has happened: the next flush looks what follows from it.
+static inline void mf_replica_happened(struct mf_replica *replica)
+{
+    replica->dirty = true;
+    replica->at_once = false;
+}
 
 // replica.c
 void mf_replica_reply(struct mf_replica *replica, struct mf_op *op, enum mf_err status);
@@ -129,6 +138,8 @@ void mf_replica_foresee_plain(struct mf_work *work, const struct mf_op *op);
 // What carrying out an op may add to the shard, about: nothing for most that are no writes of
 // values.
 uint64_t mf_replica_growth(const struct mf_replica *replica, const struct mf_op *op);
+// What writes take is to be reported: there is a limit, or was.
+bool mf_replica_counts_memory(const struct mf_replica *replica);
 // Whether an op may be proposed in an entry with others that grow by batch_growth.
 enum mf_admission mf_replica_admit(const struct mf_replica *replica, const struct mf_op *op,
                                    uint64_t batch_growth);
@@ -140,6 +151,10 @@ bool mf_replica_gather_victims(struct mf_replica *replica, const struct mf_repli
 void mf_replica_end_eviction(struct mf_replica *replica);
 // When to look again for room that a queued write waits for, or MF_NEVER.
 uint64_t mf_replica_memory_due_us(const struct mf_replica *replica, uint64_t now_us);
+
+// replica_alone.c
+// At the end of a turn: whether writes are carried out when they come until something happens.
+void mf_replica_note_alone(struct mf_replica *replica, const struct mf_replica_env *env);
 
 // replica_hold.c
 // What is chosen may be applied now.

@@ -174,7 +174,7 @@ enum mf_err mf_replica_reconfigure(struct mf_replica *replica, const struct mf_r
         return MF_NOT_LEADER;
     replica->wanted = *members;
     replica->mending = true;
-    replica->dirty = true;
+    mf_replica_happened(replica);
     struct mf_members next;
     if (reached(replica) || !mf_paxos_window_open(replica->paxos) || !next_step(replica, &next))
         return MF_OK;
@@ -186,7 +186,7 @@ enum mf_err mf_replica_transfer(struct mf_replica *replica, const struct mf_repl
                                 uint16_t node)
 {
     struct mf_paxos_env paxos_env = mf_replica_paxos_env(replica, env);
-    replica->dirty = true;
+    mf_replica_happened(replica);
     return mf_paxos_transfer(replica->paxos, &paxos_env, node);
 }
 
@@ -230,6 +230,8 @@ bool mf_replica_install(struct mf_replica *replica, const struct mf_replica_env 
     replica->shard = shard;
     if (replica->cfg.budget != NULL)
         mf_shard_set_eviction(shard, mf_budget_eviction(replica->cfg.budget));
+    if (replica->cfg.unshared)
+        mf_shard_unshare(shard);
     if (replica->ops->retire != NULL)
         replica->ops->retire(replica->ctx, replica->cfg.paxos.group, old);
     else
@@ -240,6 +242,6 @@ bool mf_replica_install(struct mf_replica *replica, const struct mf_replica_env 
     replica->members = *members;
     mf_log_clock_saw_entry(&replica->clock, meta.log_time_us);
     mf_replica_forget_proposals(replica, meta.applied);
-    replica->dirty = true;
+    mf_replica_happened(replica);
     return true;
 }

@@ -17,7 +17,7 @@
 // A write that waits for memory looks again this often; others may have made room.
 #define WAITING_US UINT64_C(1000)
 
-static bool counts(const struct mf_replica *replica)
+bool mf_replica_counts_memory(const struct mf_replica *replica)
 {
     const struct mf_budget *budget = replica->cfg.budget;
     return budget != NULL && atomic_load_explicit(&budget->counts, memory_order_relaxed);
@@ -61,7 +61,7 @@ static uint64_t made_beside(const struct mf_replica *replica, const struct mf_op
 {
     bool few_bytes_make_many = op->opcode == MF_OP_SETRANGE || op->opcode == MF_OP_SETBIT ||
                                op->opcode == MF_OP_COPY || op->opcode == MF_OP_TXN;
-    if (!few_bytes_make_many || !counts(replica))
+    if (!few_bytes_make_many || !mf_replica_counts_memory(replica))
         return 0;
     struct mf_command command;
     struct mf_item *items = NULL;
@@ -111,7 +111,7 @@ static uint64_t waiting(const struct mf_replica *replica)
 void mf_replica_report_memory(struct mf_replica *replica)
 {
     // Where there never was a limit no reactor writes to what all of them share.
-    if (!counts(replica))
+    if (!mf_replica_counts_memory(replica))
         return;
     struct mf_shard_memory memory;
     mf_shard_memory(replica->shard, &memory);
@@ -129,6 +129,7 @@ void mf_replica_budget_changed(struct mf_replica *replica)
 {
     if (replica->cfg.budget == NULL)
         return;
+    replica->at_once = false;
     mf_shard_set_eviction(replica->shard, mf_budget_eviction(replica->cfg.budget));
     mf_replica_report_memory(replica);
 }
@@ -150,7 +151,7 @@ void mf_replica_make_room(struct mf_replica *replica, const struct mf_replica_en
     if (part == 0 || (part < mean && env->random % mean >= part))
         return;
     replica->evict_goal = part;
-    replica->dirty = true;
+    mf_replica_happened(replica);
 }
 
 // A shard whose own write waits does not wait to be given its part.

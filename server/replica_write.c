@@ -324,7 +324,8 @@ void mf_replica_apply(struct mf_replica *replica, const struct mf_replica_env *e
         built_left = built_left > built ? built_left - built : 0;
         if (replica->ops->applied != NULL)
             replica->ops->applied(replica->ctx, replica->cfg.paxos.group, slot,
-                                  replica->log_time_us, after.expired - before.expired);
+                                  replica->log_time_us, payload.len,
+                                  after.expired - before.expired);
     }
     replica->catching_up = replica->catching_up && replica->applied < chosen;
     if (env == NULL)

@@ -432,23 +432,25 @@ static void start_whole(struct mf_reactor *reactor, bool here, const struct mf_c
 bool mf_request_answer(struct mf_reactor *reactor, const struct mf_command *command,
                        mf_request_done *done, void *arg)
 {
-    if (command->item_count != 1 || mf_op_is_write(command->op))
+    if (command->item_count != 1)
         return false;
     // `done` may ask for more before it returns.
-    struct mf_buf answer = reactor->answer;
-    reactor->answer = (struct mf_buf){0};
+    struct mf_buf own = {0};
+    bool nested = reactor->answering;
+    struct mf_buf *answer = nested ? &own : &reactor->answer;
+    reactor->answering = true;
     uint32_t shard = shard_of_first(reactor, command);
-    bool answered = mf_router_read(reactor, shard, command, &answer);
+    bool answered = (mf_op_is_write(command->op) ? mf_router_write
+                                                 : mf_router_read)(reactor, shard, command, answer);
     if (answered) {
-        struct mf_reader reader = mf_reader_of(mf_buf_view(&answer));
+        struct mf_reader reader = mf_reader_of(mf_buf_view(answer));
         struct mf_result result;
         if (mf_result_decode(&reader, &result) != MF_OK)
             result = broken_result;
         done(arg, &result);
     }
-    mf_buf_free(&reactor->answer);
-    mf_buf_clear(&answer, ANSWER_KEEP_BYTES);
-    reactor->answer = answer;
+    reactor->answering = nested;
+    mf_buf_clear(answer, nested ? 0 : ANSWER_KEEP_BYTES);
     return answered;
 }
 

@@ -14,9 +14,10 @@
 // Called once with the joined result; views live during the call.
 typedef void mf_request_done(void *arg, const struct mf_result *result);
 
-// Answers a read of one key if that can be done at once, which is before this returns: of a shard
-// that this node leads under a lease, whatever reactor owns it. Else false, and nothing has
-// happened.
+// Answers a command of one key if that can be done at once, which is before this returns: a read of
+// a shard that this node leads under a lease, whatever reactor owns it, and some writes of a shard
+// of this reactor whose only copy is in memory here (server/replica_alone.c). Else false, and
+// nothing has happened.
 bool mf_request_answer(struct mf_reactor *reactor, const struct mf_command *command,
                        mf_request_done *done, void *arg);
 // Starts a command; done may be called before this returns. The command's views may die afterwards.

@@ -210,6 +210,14 @@ static void end_request(struct mf_resp_session *session)
     mf_client_count_request(&session->client);
 }
 
+static size_t peek(struct mf_bytes input, struct mf_bytes *key, bool *write)
+{
+    uint32_t words = 0;
+    size_t size = mf_resp_peek(input, key, &words);
+    *write = words > 2;
+    return size;
+}
+
 static enum mf_err on_data(void *arg, struct mf_conn *conn, struct mf_bytes input, size_t *used)
 {
     (void)conn;
@@ -233,12 +241,12 @@ static enum mf_err on_data(void *arg, struct mf_conn *conn, struct mf_bytes inpu
         mf_resp_reply_end(session);
         return err;
     }
-    // Of two words is a GET, most likely. Keys that are written are not worth it: they have their
-    // turn together, see shards/apply.c.
-    bool more = input.len > size;
-    if (session->looked_at == 0 && session->request.word_count == 2 && more &&
-        session->client.reactor->looks_ahead)
-        session->looked_at = mf_ahead_look(session->client.reactor, input, mf_resp_peek);
+    // Of two words is a GET, most likely, and of a few more a SET.
+    const struct mf_reactor *reactor = session->client.reactor;
+    uint32_t words = session->request.word_count;
+    if (session->looked_at == 0 && input.len > size && words >= 2 &&
+        (words == 2 ? reactor->looks_ahead : words <= MF_RESP_PEEK_WORDS && reactor->writes_ahead))
+        session->looked_at = mf_ahead_look(session->client.reactor, input, peek);
     session->request_bytes = size;
     session->raw = input.data;
     begin_request(session);

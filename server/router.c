@@ -220,6 +220,11 @@ static void serve(struct mf_owned_shard *shard, struct mf_op *op)
         mf_mover_transfer(shard, op);
         return;
     }
+    if (op->write && mf_replica_writes_at_once(shard->replica) &&
+        mf_replica_submit_at_once(shard->replica, mf_mono_us(), op)) {
+        mf_reactor_touch_later(shard);
+        return;
+    }
     // A write is given its time when it is proposed, with all others of this turn.
     struct mf_replica_env env = {.log_blocked = mf_node_blocked(shard->reactor->node)};
     if (!op->write)
@@ -310,6 +315,25 @@ bool mf_router_read(struct mf_reactor *reactor, uint32_t shard, const struct mf_
         return false;
     if (mf_reactor_of_shard(reactor->node, shard) != reactor->index)
         mf_counter_add(&reactor->counters.shared_reads, 1);
+    return true;
+}
+
+bool mf_router_write(struct mf_reactor *reactor, uint32_t number, const struct mf_command *command,
+                     struct mf_buf *out)
+{
+    if (mf_reactor_of_shard(reactor->node, number) != reactor->index)
+        return false;
+    struct mf_owned_shard *shard = mf_reactor_shard(reactor, number);
+    uint32_t value_bytes;
+    if (shard->replica == NULL || !mf_replica_writes_at_once(shard->replica) ||
+        shard->parked.count > 0 || !mf_command_is_plain(command, &value_bytes))
+        return false;
+    struct mf_bytes result;
+    reactor->read_us = mf_mono_us();
+    if (!mf_replica_write_at_once(shard->replica, reactor->read_us, command, &result))
+        return false;
+    mf_buf_put(out, result.data, result.len);
+    mf_reactor_touch_later(shard);
     return true;
 }
 

@@ -29,6 +29,11 @@ void mf_router_free(struct mf_router *router); // ops still held end as MF_SHUTT
 // takes an op. Any reactor.
 MF_MUST_USE bool mf_router_read(struct mf_reactor *reactor, uint32_t shard,
                                 const struct mf_command *command, struct mf_buf *out);
+// Carries out a write of one key at once, and appends its encoded result, if it needs nobody else's
+// word and nothing is before it; see mf_replica_write_at_once. False, and nothing has happened,
+// when it takes an op.
+MF_MUST_USE bool mf_router_write(struct mf_reactor *reactor, uint32_t shard,
+                                 const struct mf_command *command, struct mf_buf *out);
 // From the reactor where the op was made (op->home): takes it to its shard's owner.
 void mf_router_submit(struct mf_reactor *reactor, struct mf_op *op);
 // From the replica, through mf_replica_ops.reply.

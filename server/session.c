@@ -515,8 +515,11 @@ static enum mf_err on_data(void *arg, struct mf_conn *conn, struct mf_bytes inpu
                                    .answer_bytes_max = answer_bytes_max(config)};
     struct mf_rpc_request *request = &session->request;
     mf_rpc_parse(mf_bytes_of(input.data, size), &limits, request);
-    if (session->looked_at == 0 && request->command.op == MF_OP_GET && size < input.len &&
-        session->client.reactor->looks_ahead)
+    const struct mf_reactor *reactor = session->client.reactor;
+    enum mf_opcode op = request->command.op;
+    if (session->looked_at == 0 && size < input.len &&
+        ((op == MF_OP_GET && reactor->looks_ahead) ||
+         ((op == MF_OP_SET || op == MF_OP_INCR) && reactor->writes_ahead)))
         session->looked_at = mf_ahead_look(session->client.reactor, input, mf_rpc_peek);
     session->looked_at -= session->looked_at > 0;
     if (request->err == MF_OK) {

@@ -30,6 +30,10 @@
 // turns of shards than it is worth: writes that come to one shard together share its turn.
 #define EARLY_WRITES 256u
 #define EARLY_WRITES_EACH 4u
+// Shards that were written at once have the rest of it done, so many in a turn, where no request
+// has come since the last; else in one part of the time in so many.
+#define LATER_PER_TURN 16u
+#define LATER_SHARE 32u
 // Where nothing waits for a disk or a peer, one round of work brings on the next (such as one
 // batch of expired keys after the other): after this many it is the sockets' turn.
 #define TURN_ROUNDS 4
@@ -47,6 +51,22 @@ void mf_reactor_touch(struct mf_owned_shard *shard)
     else
         reactor->dirty = shard;
     reactor->dirty_last = shard;
+}
+
+void mf_reactor_touch_later(struct mf_owned_shard *shard)
+{
+    struct mf_reactor *reactor = shard->reactor;
+    assert(reactor->wal == NULL); // the write is in no log
+    shard->later = true;
+    if (shard->waits)
+        return;
+    shard->waits = true;
+    shard->next_later = NULL;
+    if (reactor->later != NULL)
+        reactor->later_last->next_later = shard;
+    else
+        reactor->later = shard;
+    reactor->later_last = shard;
 }
 
 void mf_reactor_touch_to_write(struct mf_owned_shard *shard)
@@ -133,6 +153,30 @@ static bool in_time(uint64_t taken_us, uint64_t served)
     return taken_us < TURN_US || (taken_us < TURN_US_MAX && taken_us < served * LITTLE_US);
 }
 
+// Returns when it began.
+static uint64_t serve(struct mf_owned_shard *shard, const struct mf_replica_env *first)
+{
+    struct mf_reactor *reactor = shard->reactor;
+    uint64_t now_us = mf_mono_us();
+    const struct mf_replica_env env = {
+        .now_us = now_us,
+        // Both clocks went on alike: a turn is short.
+        .wall_us = first->wall_us + (now_us - first->now_us),
+        .random = mf_rand_next(&reactor->rand),
+        .log_blocked = mf_node_blocked(reactor->node),
+    };
+    shard->later = false;
+    reactor->flushing = ++reactor->flushes;
+    flush_shard(shard, &env);
+    reactor->flushing = 0;
+    set_timer_of(shard, env.now_us);
+    mf_status_publish(shard, &env);
+    mf_placer_publish(shard);
+    mf_reactor_publish_gate(shard);
+    mf_checkpoint_consider(shard, env.now_us);
+    return now_us;
+}
+
 // At least one shard, however long the turn has taken. True while there is time for more.
 static bool flush_dirty(struct mf_reactor *reactor, uint64_t turn_us)
 {
@@ -146,24 +190,30 @@ static bool flush_dirty(struct mf_reactor *reactor, uint64_t turn_us)
         reactor->dirty = shard->next_dirty;
         shard->listed = false;
         reactor->dirty_count--;
-        now_us = mf_mono_us();
-        const struct mf_replica_env env = {
-            .now_us = now_us,
-            // Both clocks went on alike: a turn is short.
-            .wall_us = first.wall_us + (now_us - first.now_us),
-            .random = mf_rand_next(&reactor->rand),
-            .log_blocked = mf_node_blocked(reactor->node),
-        };
-        reactor->flushing = ++reactor->flushes;
-        flush_shard(shard, &env);
-        reactor->flushing = 0;
-        set_timer_of(shard, env.now_us);
-        mf_status_publish(shard, &env);
-        mf_placer_publish(shard);
-        mf_reactor_publish_gate(shard);
-        mf_checkpoint_consider(shard, env.now_us);
+        now_us = serve(shard, &first);
     }
     return in_time(now_us - turn_us, served);
+}
+
+// Some of the shards that were written at once.
+static void flush_later(struct mf_reactor *reactor, uint64_t turn_us)
+{
+    uint64_t requests = mf_counter_read(&reactor->counters.requests);
+    bool idle = requests == reactor->later_requests;
+    reactor->later_requests = requests;
+    if (reactor->later == NULL || (!idle && turn_us < reactor->later_us))
+        return;
+    const struct mf_replica_env first = mf_reactor_env(reactor);
+    for (uint32_t i = 0; i < LATER_PER_TURN && reactor->later != NULL; i++) {
+        struct mf_owned_shard *shard = reactor->later;
+        reactor->later = shard->next_later;
+        shard->waits = false;
+        // It may have had its turn meanwhile, or be about to, or be no copy any more.
+        if (shard->later && !shard->listed && shard->replica != NULL)
+            serve(shard, &first);
+    }
+    uint64_t now_us = mf_mono_us();
+    reactor->later_us = now_us + LATER_SHARE * (now_us - turn_us);
 }
 
 static void arm_timer(struct mf_reactor *reactor, bool soon)
@@ -201,8 +251,10 @@ static void take_turn(struct mf_reactor *reactor)
     bool in_time = true;
     for (uint32_t round = 0; round < TURN_ROUNDS && more && in_time; round++) {
         mf_reactor_run_own_tasks(reactor);
-        if (round == 0)
+        if (round == 0) {
             turn_us = mf_mono_us();
+            flush_later(reactor, turn_us);
+        }
         in_time = flush_dirty(reactor, turn_us);
         submit_wal(reactor);
         mf_watchers_flush(reactor);
@@ -216,7 +268,7 @@ static void take_turn(struct mf_reactor *reactor)
     arm_timer(reactor, !sent);
     if (reactor->awake_us != 0)
         mf_counter_max(&reactor->counters.turn_us_max, mf_mono_us() - reactor->awake_us);
-    bool again = more || reactor->expire_left == 0;
+    bool again = more || reactor->expire_left == 0 || reactor->later != NULL;
     (again ? ev_idle_start : ev_idle_stop)(reactor->loop, &reactor->again);
     // Writes that have come meanwhile have had their turn, or have it with what is left.
     reactor->writes = 0;

@@ -117,6 +117,16 @@ static struct listened *listened_of(const struct mf_owned_shard *shard)
     return &reactor->watchers->shards[shard - reactor->shards];
 }
 
+void mf_watchers_prefetch(const struct mf_owned_shard *shard)
+{
+    __builtin_prefetch(listened_of(shard), 1);
+}
+
+void mf_watchers_prefetch_end(const struct mf_owned_shard *shard)
+{
+    mf_history_prefetch(&listened_of(shard)->history);
+}
+
 // All that have begun.
 static struct mf_watcher *first_from(const struct mf_watchers *watchers, uint32_t bucket)
 {

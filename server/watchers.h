@@ -19,6 +19,9 @@ void mf_watchers_detach(struct mf_owned_shard *shard);
 void mf_watchers_flush(struct mf_reactor *reactor);
 // Every few tens of milliseconds: looks whether replicas have caught up, and tells of progress.
 void mf_watchers_tick(struct mf_reactor *reactor);
+// Where the shard's next change will be noted: the way to it, and then it, into the cache.
+void mf_watchers_prefetch(const struct mf_owned_shard *shard);
+void mf_watchers_prefetch_end(const struct mf_owned_shard *shard);
 
 // What a watch's home sends to an owner; want's views need not live on.
 void mf_watchers_order(struct mf_reactor *home, uint16_t owner, uint64_t id, bool end,

@@ -383,13 +383,6 @@ static void reclaim(struct mf_shard *shard)
     mf_shard_reclaim(shard);
 }
 
-static void keep_readers_out(struct mf_shard *shard)
-{
-    bool alone = mf_seq_write_begin(&shard->entries);
-    assert(alone); // the owner is the only writer
-    (void)alone;
-}
-
 // What EXPIRE_DUE takes out is dead to all who begin to read after the entry's log time was
 // reached, there or not. So they need not wait for a thousand keys to be freed.
 static enum mf_err apply_command(struct mf_shard *shard, const struct mf_command *command)
@@ -400,7 +393,9 @@ static enum mf_err apply_command(struct mf_shard *shard, const struct mf_command
         mf_seq_write_end(&shard->entries);
     enum mf_err err = apply_once(shard, command, &shard->result);
     if (unseen)
-        keep_readers_out(shard);
+        mf_seq_own_write_begin(&shard->entries);
+    mf_map_release(shard->keys);
+    mf_map_release(shard->ids);
     shard->commands += err == MF_OK;
     shard->built_bytes += shard->result.len;
     return err;
@@ -418,7 +413,7 @@ static enum mf_err apply_next(struct mf_shard *shard, struct window *window)
 
 static void begin_entry(struct mf_shard *shard, uint64_t index, uint64_t log_time_us)
 {
-    keep_readers_out(shard);
+    mf_seq_own_write_begin(&shard->entries);
     enter(shard, index, log_time_us);
 }
 

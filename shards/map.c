@@ -231,6 +231,19 @@ void mf_map_prefetch(const struct mf_map *map)
     __builtin_prefetch(&map->epoch);
 }
 
+void mf_map_prefetch_write(const struct mf_map *map)
+{
+    __builtin_prefetch(map);
+    __builtin_prefetch(&map->count, 1);
+    __builtin_prefetch(&map->limbo, 1);
+}
+
+void mf_map_prefetch_limbo(const struct mf_map *map)
+{
+    if (map->limbo != NULL)
+        __builtin_prefetch(&map->limbo->count, 1);
+}
+
 struct mf_map_ahead mf_map_prefetch_bucket(const struct mf_map *map, struct mf_bytes key)
 {
     uint64_t hash = mf_map_hash(map, key);

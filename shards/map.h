@@ -43,6 +43,9 @@ struct mf_entry *mf_map_sample_oldest(struct mf_map *map, uint64_t random);
 struct mf_entry *mf_map_find(const struct mf_map *map, struct mf_bytes key);
 // [writer] Brings what leads to all buckets into the cache.
 void mf_map_prefetch(const struct mf_map *map);
+// [writer] The same for a key that is to be written, in two steps.
+void mf_map_prefetch_write(const struct mf_map *map);
+void mf_map_prefetch_limbo(const struct mf_map *map);
 // A key on its way into the cache, from one place in memory to the next.
 struct mf_map_ahead {
     const struct mf_bucket *bucket; // what it is looked for in next; NULL: nothing
@@ -119,6 +122,12 @@ void mf_map_read_end(struct mf_map_reader *reader);
 const struct mf_entry *mf_map_read(struct mf_map_reader *reader, struct mf_bytes key);
 // As the writer's mf_map_prefetch_bucket, for a key that is about to be read.
 struct mf_map_ahead mf_map_read_prefetch_bucket(struct mf_map_reader *reader, struct mf_bytes key);
+
+// [writer] From now on who reads does so on the writer's thread.
+void mf_map_unshare(struct mf_map *map);
+// [writer] Of a map that is not shared: frees what was taken out, while it is still in the cache,
+// and before the next write needs as much. No reader may be inside.
+void mf_map_release(struct mf_map *map);
 
 // [writer] Checks every bucket, tag and count; for tests. O(n).
 bool mf_map_valid(const struct mf_map *map);

@@ -55,6 +55,7 @@ struct mf_map {
     uint64_t work;                       // see mf_map_work
     size_t aged;                         // insertions since the age was raised
     bool hold_shrink;
+    bool unshared;          // see mf_map_unshare
     struct mf_limbo *limbo; // the one being filled, or NULL
     struct mf_limbo *spare; // an empty one, or NULL
     ck_epoch_record_t record;

@@ -105,9 +105,21 @@ void mf_map_retire_memory(struct mf_map *map, void *memory)
     retire(map, (uintptr_t)memory + 1);
 }
 
+void mf_map_unshare(struct mf_map *map)
+{
+    map->unshared = true;
+}
+
+void mf_map_release(struct mf_map *map)
+{
+    if (map->unshared && map->limbo != NULL)
+        free_items(map->limbo);
+}
+
 void mf_map_poll(struct mf_map *map)
 {
-    if (map->limbo != NULL)
+    mf_map_release(map);
+    if (map->limbo != NULL && map->limbo->count > 0)
         hand_over(map);
     if (map->record.n_pending > 0)
         ck_epoch_poll(&map->record);
@@ -115,6 +127,7 @@ void mf_map_poll(struct mf_map *map)
 
 void mf_map_reclaim_all(struct mf_map *map)
 {
+    mf_map_release(map);
     if (map->limbo != NULL)
         hand_over(map);
     ck_epoch_barrier(&map->record);

@@ -457,14 +457,27 @@ struct mf_map *mf_shard_map(struct mf_shard *shard)
     return shard->keys;
 }
 
+void mf_shard_unshare(struct mf_shard *shard)
+{
+    mf_map_unshare(shard->keys);
+    mf_map_unshare(shard->ids);
+}
+
 void mf_shard_prefetch(const struct mf_shard *shard)
 {
     __builtin_prefetch(shard);
+    __builtin_prefetch(&shard->version);
+    __builtin_prefetch(&shard->result);
 }
 
-void mf_shard_prefetch_map(const struct mf_shard *shard)
+void mf_shard_prefetch_limbo(const struct mf_shard *shard)
 {
-    mf_map_prefetch(shard->keys);
+    mf_map_prefetch_limbo(shard->keys);
+}
+
+void mf_shard_prefetch_map(const struct mf_shard *shard, bool write)
+{
+    (write ? mf_map_prefetch_write : mf_map_prefetch)(shard->keys);
 }
 
 struct mf_map_ahead mf_shard_prefetch_place(const struct mf_shard *shard, struct mf_bytes key)

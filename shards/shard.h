@@ -195,9 +195,12 @@ void mf_shard_load_roster(struct mf_shard *shard, uint64_t version, struct mf_by
 
 // The map of live keys, for lock-free readers on other threads.
 struct mf_map *mf_shard_map(struct mf_shard *shard);
+// From now on all who read the map do so on the owner's thread: what is taken out is freed at once.
+void mf_shard_unshare(struct mf_shard *shard);
 // Bring what leads to all keys into the cache, one after the other.
 void mf_shard_prefetch(const struct mf_shard *shard);
-void mf_shard_prefetch_map(const struct mf_shard *shard);
+void mf_shard_prefetch_map(const struct mf_shard *shard, bool write);
+void mf_shard_prefetch_limbo(const struct mf_shard *shard);
 // Begins to bring a key that will be needed soon; see mf_map_prefetch_bucket.
 struct mf_map_ahead mf_shard_prefetch_place(const struct mf_shard *shard, struct mf_bytes key);
 // Frees memory that readers have left, and some of what a flush has left; every some changes.

@@ -54,36 +54,37 @@ struct mf_journal {
 };
 
 struct mf_shard {
+    // What every write looks at stands together, in three lines of the cache.
     // For readers on other threads: a sequence lock over the keys and reached_us, which an entry
     // changes as one.
     _Atomic uint32_t entries;
+    enum mf_eviction eviction;   // how this process would evict
     _Atomic uint64_t reached_us; // log_time_us, for them
     struct mf_map *keys;
     struct mf_map *ids;
-    struct mf_heap heap;          // of keys
-    struct mf_heap id_heap;       // of ids
-    enum mf_eviction eviction;    // how this process would evict
     mf_change_listener *listener; // NULL: nobody listens
     void *listener_arg;
     uint64_t applied;
     uint64_t log_time_us;
     uint64_t version;
     uint64_t rolling_hash;
-    struct mf_walk walk;
-    struct mf_shed *sheds; // to be freed, the oldest first
-    struct mf_shed *sheds_last;
-    size_t shed_heap_bytes;     // of all there are
-    uint64_t shed_version;      // when some of them was freed last
     uint64_t reclaimed_version; // when apply last reclaimed
-    uint64_t loaded_version_max;
     uint64_t commands;
     uint64_t expired;
-    uint64_t evicted;
-    uint64_t hash_seed; // the group's, of the map of keys; 0 = it has none yet
+    uint64_t built_bytes; // values that commands put together, and results
+    size_t longest_bytes; // of all values of keys that there ever were
+    struct mf_buf result; // of the command that is being applied
+    struct mf_walk walk;
     struct mf_journal journal;
-    struct mf_buf result;           // of the command that is being applied
-    uint64_t built_bytes;           // values that commands put together, and results
-    size_t longest_bytes;           // of all values of keys that there ever were
+    struct mf_heap heap;    // of keys
+    struct mf_heap id_heap; // of ids
+    struct mf_shed *sheds;  // to be freed, the oldest first
+    struct mf_shed *sheds_last;
+    size_t shed_heap_bytes; // of all there are
+    uint64_t shed_version;  // when some of them was freed last
+    uint64_t loaded_version_max;
+    uint64_t evicted;
+    uint64_t hash_seed;             // the group's, of the map of keys; 0 = it has none yet
     uint64_t reclaimed_built_bytes; // when apply last reclaimed
     struct mf_buf roster;           // of the cluster; empty while its version is 1
     uint64_t roster_version;

@@ -109,8 +109,9 @@ static void check_error(const struct mf_resp_ask *ask)
 static void check_peek(struct mf_bytes rest, const struct mf_resp_request *request, size_t length)
 {
     struct mf_bytes second;
-    size_t peeked = mf_resp_peek(rest, &second);
-    must(peeked == 0 || (peeked == length && request->word_count == 2 &&
+    uint32_t words;
+    size_t peeked = mf_resp_peek(rest, &second, &words);
+    must(peeked == 0 || (peeked == length && request->word_count == words &&
                          mf_bytes_equal(second, request->words[1])));
 }
 
@@ -163,7 +164,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             must(strcmp(whole.message, pieces.message) == 0);
             check_refusal(&whole);
         }
-        must(err != MF_AGAIN || mf_resp_peek(rest, &(struct mf_bytes){0}) == 0);
+        must(err != MF_AGAIN || mf_resp_peek(rest, &(struct mf_bytes){0}, &(uint32_t){0}) == 0);
         if (err != MF_OK)
             break;
         must(length == length_in_steps && length >= 1 && length <= rest.len);

@@ -102,11 +102,13 @@ static void parse(struct mf_bytes message, struct mf_rpc_request *request)
 static void check_peek(struct mf_bytes rest, const struct mf_rpc_request *request, size_t length)
 {
     struct mf_bytes key;
-    size_t peeked = mf_rpc_peek(rest, &key);
+    bool write;
+    size_t peeked = mf_rpc_peek(rest, &key, &write);
     must(peeked == 0 || peeked == length);
     must(peeked == 0 || request->err != MF_OK ||
-         (request->method == MF_METHOD_COMMAND && request->command.op == MF_OP_GET &&
-          request->command.item_count == 1 && mf_bytes_equal(key, request->command.items[0].key)));
+         (request->method == MF_METHOD_COMMAND && request->command.item_count == 1 &&
+          mf_op_is_write(request->command.op) == write &&
+          mf_bytes_equal(key, request->command.items[0].key)));
 }
 
 // Scans the message at the start of `rest` with `step` more bytes at a time.
@@ -136,7 +138,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         enum mf_err err = mf_msgpack_scan(&whole, rest, REQUEST_BYTES_MAX, &length);
         must(scan_in_steps(rest, data[0] % 16u + 1, &length_in_steps) == err);
         if (err != MF_OK) {
-            must(mf_rpc_peek(rest, &(struct mf_bytes){0}) == 0);
+            must(mf_rpc_peek(rest, &(struct mf_bytes){0}, &(bool){false}) == 0);
             break;
         }
         must(length == length_in_steps && length >= 1 && length <= rest.len);

@@ -351,18 +351,19 @@ static void lose_promises(struct sim *sim, uint32_t group)
     sim_schedule(sim, at_us, SIM_UNASKED, 0, group, NULL);
 }
 
-// Some of the nodes, three at least where there are as many.
+// Some of the nodes, three at least where there are as many; or one.
 static void change_members(struct sim *sim)
 {
     struct mf_rand *rand = rand_of(sim, SIM_MEMBERS);
     uint32_t group = (uint32_t)mf_rand_below(rand, sim->plan.group_count);
     uint32_t left_out = sim->plan.node_count < 4 ? 0 : (uint32_t)mf_rand_below(rand, 3);
     uint16_t first = (uint16_t)mf_rand_below(rand, sim->plan.node_count);
+    bool one = sim->plan.alone_permille > 0 && sim_chance(rand, sim->plan.alone_permille);
     struct mf_members members = {0};
     for (uint16_t i = 0; i < sim->plan.node_count; i++) {
         const struct sim_node *node = &sim->nodes[i];
         uint32_t place = (uint32_t)(i + sim->plan.node_count - first) % sim->plan.node_count;
-        if (place >= left_out || sim->plan.node_count - left_out < 3)
+        if (one ? place == 0 : place >= left_out || sim->plan.node_count - left_out < 3)
             members.voters[members.voter_count++] =
                 (struct mf_acceptor){node->id, node->incarnation};
     }

@@ -313,10 +313,11 @@ static void report(const struct sim_stats *s, uint64_t real_us)
     printf("%llu seeds passed in %.1f s: %.1f seeds/s, %.0f simulated seconds/s, %.0f events/s\n",
            (ull)s->runs, seconds, (double)s->runs / seconds,
            (double)s->simulated_us / 1e6 / seconds, (double)s->events / seconds);
-    printf("%llu operations (%llu answered, %llu refused, %llu left open), %llu entries chosen, "
+    printf("%llu operations (%llu answered, %llu refused, %llu left open), %llu entries chosen "
+           "(%llu in no log), "
            "%llu keys expired\n",
            (ull)s->ops, (ull)s->ops_done, (ull)s->ops_refused, (ull)s->ops_unknown, (ull)s->entries,
-           (ull)s->expired);
+           (ull)s->at_once, (ull)s->expired);
     printf("%llu leaders, %llu crashes, %llu torn logs, %llu memories lost, %llu full disks (%llu "
            "writes found no room), %llu pauses, %llu holds, %llu partitions, %llu of %llu frames "
            "lost, %llu "

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "copies.h"
+#include "shards/batch.h"
 #include "snapshots.h"
 #include "ttl/log_clock.h"
 #include "world.h"
@@ -139,8 +140,9 @@ static uint64_t on_held_until(void *ctx, uint16_t id, uint64_t token)
 }
 
 static void on_applied(void *ctx, uint32_t group, uint64_t index, uint64_t log_time_us,
-                       uint64_t expired)
+                       uint64_t bytes, uint64_t expired)
 {
+    (void)bytes;
     struct sim_node *node = ctx;
     node->sim->stats.expired += expired;
     sim_trace(node->sim, node->id, "group %u applies slot %llu at log time %llu", group,
@@ -189,6 +191,7 @@ static void make_replica(struct sim_node *node, uint32_t group, const struct mf_
     const struct sim_left *left = &node->left[group];
     struct mf_replica_config config = node->sim->plan.replica;
     config.tag_seed = mf_rand_next(&node->rand);
+    config.unlogged = config.unlogged && node->sim->plan.durability == SIM_NONE;
     config.paxos.group = group;
     config.paxos.self = node->id;
     config.paxos.incarnation = node->incarnation;
@@ -343,8 +346,9 @@ void sim_node_turn(struct sim_node *node)
     node->turn_scheduled = false;
     for (uint32_t group = 0; group < node->sim->plan.group_count; group++) {
         struct mf_replica_env env = sim_node_env(node);
-        if (!mf_replica_dirty(node->replicas[group]))
+        if (!mf_replica_dirty(node->replicas[group]) && !node->flush_later[group])
             continue;
+        node->flush_later[group] = false;
         node->due_us[group] = MF_NEVER;
         mf_replica_flush(node->replicas[group], &env);
     }
@@ -574,11 +578,38 @@ void sim_node_tried(struct sim_node *node)
     sim_node_touch(node);
 }
 
+// The write is in no log: that its entry is chosen is told here, as it would be by the log.
+static bool write_at_once(struct sim_node *node, struct mf_op *op)
+{
+    struct mf_replica *replica = node->replicas[op->shard];
+    struct mf_buf payload = {0};
+    mf_batch_begin(&payload, 1);
+    mf_batch_add_encoded(&payload, mf_buf_view(&op->command));
+    uint32_t group = op->shard;
+    bool done = mf_replica_submit_at_once(replica, sim_node_mono_us(node), op);
+    if (done) {
+        const struct mf_paxos *paxos = mf_replica_paxos(replica);
+        const struct mf_wal_record record = {.type = MF_WAL_ACCEPT,
+                                             .group = group,
+                                             .slot = mf_paxos_chosen(paxos),
+                                             .ballot = mf_paxos_ballot(paxos),
+                                             .log_time_us = mf_paxos_last_log_time(paxos),
+                                             .payload = mf_buf_view(&payload)};
+        sim_checks_written(node, &record);
+        sim_checks_durable(node, &record);
+        node->sim->stats.at_once++;
+        node->flush_later[group] = true;
+    }
+    mf_buf_free(&payload);
+    return done;
+}
+
 void sim_node_submit(struct sim_node *node, struct mf_op *op)
 {
     struct mf_replica_env env = sim_node_env(node);
     node->ops_inside++;
     op->local = op->local && !node->left[op->shard].gone; // what is not there is asked of others
-    mf_replica_submit(node->replicas[op->shard], &env, op);
+    if (!op->write || !write_at_once(node, op))
+        mf_replica_submit(node->replicas[op->shard], &env, op);
     sim_node_touch(node);
 }

@@ -71,6 +71,7 @@ struct sim_node {
     uint64_t tick_window_us;
     uint32_t ticks_in_window;
     bool turn_scheduled;
+    bool flush_later[SIM_GROUPS_MAX];
     bool ending; // replies of the ending process go nowhere
     uint32_t ops_inside;
     struct mf_op_list answers; // of this turn

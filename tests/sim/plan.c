@@ -175,6 +175,18 @@ static void draw_work(struct sim_plan *plan)
     plan->replica.built_bytes = PICK(&rand, 1, 100, 1000, 1 << 20);
 }
 
+// The same. Where a restart takes all memory anyhow nobody needs a log but the others: one voter
+// does without, and acknowledges by itself.
+static void draw_alone(struct sim_plan *plan)
+{
+    struct mf_rand rand = {.state = plan->seed ^ 0x616c6f6e65};
+    plan->replica.unshared = sim_chance(&rand, 500);
+    if (plan->durability != SIM_NONE)
+        return;
+    plan->replica.unlogged = sim_chance(&rand, 800);
+    plan->alone_permille = (uint32_t)PICK(&rand, 0, 300, 600);
+}
+
 // Leaving out. What is not there reads 0, in every field.
 
 struct aspect {
@@ -341,6 +353,7 @@ void sim_plan_draw(struct sim_plan *plan, uint64_t seed, const struct sim_limits
     draw_aims(plan, &rand);
     draw_holds(plan);
     draw_work(plan);
+    draw_alone(plan);
     if (limits->lose != 0)
         only_lose(plan, limits->lose);
     if (limits->power_loss)

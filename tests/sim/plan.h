@@ -112,6 +112,7 @@ struct sim_plan {
     uint64_t rot_us;          // mean time between bits that flip in an old batch, 0 = never
     uint64_t transfer_us;     // mean time between groups handed over by wish, 0 = never
     uint64_t members_us;      // mean time between wishes for other voters, 0 = never
+    uint32_t alone_permille;  // of those: for one voter, which then keeps no log
     uint32_t leave_permille;  // of heartbeats of a leader: who has no place gives its copy up
     uint64_t checkpoint_us;   // mean time between snapshots of one group at one node, 0 = never
     uint32_t tail_max;        // slots left in the log below a snapshot

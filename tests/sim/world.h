@@ -79,6 +79,7 @@ struct sim_stats {
     uint64_t ops_refused;
     uint64_t ops_unknown;
     uint64_t entries;
+    uint64_t at_once; // entries of them that were in no log
     uint64_t leaders;
     uint64_t crashes;
     uint64_t torn;

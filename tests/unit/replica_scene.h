@@ -102,10 +102,11 @@ static inline uint64_t on_node_mono(void *ctx, uint16_t node, uint64_t now_us)
 }
 
 static inline void on_applied(void *ctx, uint32_t group, uint64_t index, uint64_t log_time_us,
-                              uint64_t expired)
+                              uint64_t bytes, uint64_t expired)
 {
     (void)group;
     (void)log_time_us;
+    (void)bytes;
     struct actor *actor = ctx;
     actor->applied = index;
     actor->expired += expired;
@@ -248,16 +249,16 @@ static inline void suspect(struct scene *scene, uint16_t lost)
     }
 }
 
-static inline void open_lagging_scene(struct scene *scene, uint64_t mono_lag_us)
+// The first so many nodes vote, the others have nothing yet of the group.
+static inline void open_scene_of(struct scene *scene, uint8_t voters, bool unlogged)
 {
-    memset(scene, 0, sizeof(*scene));
-    scene->mono_lag_us = mono_lag_us;
     scene->now_us = 5 * SECOND_US;
     for (uint16_t id = 1; id <= NODES; id++) {
         struct mf_replica_config config = {
             .paxos = {.self = id,
                       .incarnation = 1,
-                      .members = {.voter_count = NODES, .voters = {{1, 1}, {2, 1}, {3, 1}}},
+                      .members = {.voter_count = voters, .voters = {{1, 1}, {2, 1}, {3, 1}}},
+                      .blank = id > voters,
                       .election_us = 100000,
                       .first_election_us = (uint64_t)id * 1000000 - 990000,
                       .resend_us = 20000,
@@ -271,7 +272,9 @@ static inline void open_lagging_scene(struct scene *scene, uint64_t mono_lag_us)
             .mark_interval_us = SECOND_US,
             .tag_seed = (uint64_t)id << 32,
             .pending_ops_max = 100,
-            .held_log_bytes = HELD_LOG_BYTES};
+            .held_log_bytes = HELD_LOG_BYTES,
+            .unshared = unlogged,
+            .unlogged = unlogged};
         struct actor *actor = &scene->actors[id];
         actor->scene = scene;
         actor->id = id;
@@ -281,9 +284,23 @@ static inline void open_lagging_scene(struct scene *scene, uint64_t mono_lag_us)
     pass(scene, 100000); // node 1 campaigns first, and wins
 }
 
+static inline void open_lagging_scene(struct scene *scene, uint64_t mono_lag_us)
+{
+    memset(scene, 0, sizeof(*scene));
+    scene->mono_lag_us = mono_lag_us;
+    open_scene_of(scene, NODES, false);
+}
+
 static inline void open_scene(struct scene *scene)
 {
     open_lagging_scene(scene, 0);
+}
+
+// Node 1 is alone in the group, and nobody keeps a log.
+static inline void open_alone_scene(struct scene *scene)
+{
+    memset(scene, 0, sizeof(*scene));
+    open_scene_of(scene, 1, true);
 }
 
 static inline void close_scene(struct scene *scene)
@@ -363,6 +380,23 @@ static inline void assert_written(struct mf_op *op)
     assert_int_equal(result.kind, MF_RESULT_WRITTEN);
     assert_true(result.version > 0);
     mf_op_free(op);
+}
+
+static inline void load_record(void *arg, const struct mf_record *record)
+{
+    assert_int_equal(mf_shard_load(arg, record), MF_OK);
+}
+
+static inline struct mf_shard *copy_of(struct mf_shard *shard)
+{
+    struct mf_shard_meta meta;
+    struct mf_shard *copy = mf_shard_new(0, 77);
+    mf_shard_load_begin(copy);
+    assert_int_equal(mf_shard_walk_begin(shard, &meta, load_record, copy), MF_OK);
+    while (mf_shard_walk_step(shard, 10))
+        continue;
+    assert_int_equal(mf_shard_load_end(copy, &meta), MF_OK);
+    return copy;
 }
 
 static inline bool leads(const struct scene *scene, uint16_t id)

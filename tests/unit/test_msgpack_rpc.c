@@ -687,6 +687,7 @@ static void a_message_cut_short_is_refused(void **state)
 struct glance {
     const char *message;
     const char *key; // NULL: not looked at
+    bool write;
 };
 
 // Whole, a key is found in it or not; of a part, nothing.
@@ -699,12 +700,14 @@ static void check_glance(const struct glance *glance)
         uint8_t *copy = malloc(cut > 0 ? cut : 1);
         memcpy(copy, packed.data, cut);
         struct mf_bytes key;
-        size_t size = mf_rpc_peek(mf_bytes_of(copy, cut), &key);
+        bool write = !glance->write;
+        size_t size = mf_rpc_peek(mf_bytes_of(copy, cut), &key, &write);
         bool expected = glance->key != NULL && cut == packed.size;
         if (size != (expected ? cut : 0))
             print_error("%s: %zu of %zu\n", glance->message, cut, packed.size);
         assert_int_equal(size, expected ? cut : 0);
         if (expected) {
+            assert_int_equal(write, glance->write);
             assert_int_equal(key.len, strlen(glance->key));
             assert_memory_equal(key.data, glance->key, key.len);
         }
@@ -713,24 +716,35 @@ static void check_glance(const struct glance *glance)
     msgpack_sbuffer_destroy(&packed);
 }
 
-static void a_look_at_the_next_request_sees_plain_gets(void **state)
+static void a_look_at_the_next_request_sees_keys_that_are_read_or_written(void **state)
 {
     (void)state;
     static const struct glance glances[] = {
-        {"[0 7 \"get\" [\"a-key\"]]", "a-key"},
-        {"[0 7 \"get\" [b\"a-key\"]]", "a-key"},
-        {"[0 300 \"get\" [\"0123456789012345678901234567890\"]]",
-         "0123456789012345678901234567890"},
+        {"[0 7 \"get\" [\"a-key\"]]", "a-key", false},
+        {"[0 7 \"get\" [b\"a-key\"]]", "a-key", false},
+        {"[0 300 \"get\" [\"0123456789012345678901234567890\"]]", "0123456789012345678901234567890",
+         false},
         {"[0 4294967295 \"get\" [\"01234567890123456789012345678901\"]]",
-         "01234567890123456789012345678901"},
-        {"[0 u64:7 \"get\" [\"a-key\"]]", NULL},
-        {"[0 -7 \"get\" [\"a-key\"]]", NULL},
-        {"[2 \"get\" [\"a-key\"]]", NULL},
-        {"[0 7 \"get\" [\"a-key\" {}]]", NULL},
-        {"[0 7 \"del\" [\"a-key\"]]", NULL},
-        {"[0 7 \"get\" [[\"a-key\"]]]", NULL},
-        {"[0 7 \"get\" [7777777777777]]", NULL},
-        {"[0 7 \"get\" [\"k\"*256]]", NULL},
+         "01234567890123456789012345678901", false},
+        {"[0 7 \"set\" [\"a-key\" b\"value\"]]", "a-key", true},
+        {"[0 7 \"set\" [\"a-key\" \"v\"*256]]", "a-key", true},
+        {"[0 7 \"set\" [\"a-key\" \"v\" {\"ttl\" 300000 \"id\" b\"i\" \"nx\" true}]]", "a-key",
+         true},
+        {"[0 7 \"incr\" [\"a-key\"]]", "a-key", true},
+        {"[0 7 \"incr\" [\"a-key\" -70000 {}]]", "a-key", true},
+        {"[0 7 \"set\" [\"a-key\"]]", NULL, false},
+        {"[0 7 \"set\" [\"a-key\" \"v\" {} 1]]", NULL, false},
+        {"[0 7 \"set\" [\"a-key\" [\"v\"]]]", NULL, false},
+        {"[0 7 \"set\" [\"a-key\" \"v\" {\"id\" {\"a\" 1}}]]", NULL, false},
+        {"[0 7 \"setx\" [\"a-key\" \"v\"]]", NULL, false},
+        {"[0 u64:7 \"get\" [\"a-key\"]]", NULL, false},
+        {"[0 -7 \"get\" [\"a-key\"]]", NULL, false},
+        {"[2 \"get\" [\"a-key\"]]", NULL, false},
+        {"[0 7 \"get\" [\"a-key\" {}]]", NULL, false},
+        {"[0 7 \"del\" [\"a-key\"]]", NULL, false},
+        {"[0 7 \"get\" [[\"a-key\"]]]", NULL, false},
+        {"[0 7 \"get\" [7777777777777]]", NULL, false},
+        {"[0 7 \"get\" [\"k\"*256]]", NULL, false},
     };
     for (size_t i = 0; i < sizeof(glances) / sizeof(glances[0]); i++)
         check_glance(&glances[i]);
@@ -759,7 +773,7 @@ int main(void)
         cmocka_unit_test(a_notification_is_parsed_alike_and_has_no_msgid),
         cmocka_unit_test(too_many_keys_in_one_request_are_too_large),
         cmocka_unit_test(a_message_cut_short_is_refused),
-        cmocka_unit_test(a_look_at_the_next_request_sees_plain_gets),
+        cmocka_unit_test(a_look_at_the_next_request_sees_keys_that_are_read_or_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

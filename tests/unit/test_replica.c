@@ -636,23 +636,6 @@ static void value_is_not_let_out_when_the_lease_ran_out_while_it_was_read(void *
     close_scene(&scene);
 }
 
-static void load_record(void *arg, const struct mf_record *record)
-{
-    assert_int_equal(mf_shard_load(arg, record), MF_OK);
-}
-
-static struct mf_shard *copy_of(struct mf_shard *shard)
-{
-    struct mf_shard_meta meta;
-    struct mf_shard *copy = mf_shard_new(0, 77);
-    mf_shard_load_begin(copy);
-    assert_int_equal(mf_shard_walk_begin(shard, &meta, load_record, copy), MF_OK);
-    while (mf_shard_walk_step(shard, 10))
-        continue;
-    assert_int_equal(mf_shard_load_end(copy, &meta), MF_OK);
-    return copy;
-}
-
 static void replica_behind_the_log_asks_for_a_snapshot_and_goes_on_from_it(void **state)
 {
     (void)state;

@@ -137,10 +137,10 @@ static void pass(struct node *node, uint64_t us)
     }
 }
 
-static void open_node(struct node *node, enum mf_eviction eviction)
+static void open_node_of(struct node *node, uint64_t max, enum mf_eviction eviction)
 {
     memset(node, 0, sizeof(*node));
-    mf_budget_set_max(&node->budget, MAX);
+    mf_budget_set_max(&node->budget, max);
     mf_budget_set_eviction(&node->budget, eviction);
     node->now_us = 5 * SECOND_US;
     for (uint32_t i = 0; i < SHARDS; i++) {
@@ -161,12 +161,18 @@ static void open_node(struct node *node, enum mf_eviction eviction)
             .mark_interval_us = SECOND_US,
             .tag_seed = (uint64_t)i << 32,
             .pending_ops_max = 100,
+            .unlogged = true,
             .budget = &node->budget};
         node->replicas[i] =
             mf_replica_new(&config, mf_shard_new(i, i + 1), &ops, node, node->now_us);
         mf_replica_restore_done(node->replicas[i], 0, 0);
     }
     pass(node, 100000);
+}
+
+static void open_node(struct node *node, enum mf_eviction eviction)
+{
+    open_node_of(node, MAX, eviction);
 }
 
 static void close_node(struct node *node)
@@ -448,9 +454,30 @@ static void what_waits_too_long_ends_as_busy(void **state)
     close_node(&node);
 }
 
+// What is carried out when it comes (server/replica_alone.c) is admitted by nobody.
+static void writes_wait_for_their_turn_where_memory_is_counted(void **state)
+{
+    (void)state;
+    struct node node;
+    open_node_of(&node, 0, MF_EVICT_NONE);
+    assert_true(mf_replica_writes_at_once(node.replicas[0]));
+    mf_budget_set_max(&node.budget, MAX);
+    mf_replica_budget_changed(node.replicas[0]);
+    assert_false(mf_replica_writes_at_once(node.replicas[0]));
+    flush(&node, 0);
+    assert_false(mf_replica_writes_at_once(node.replicas[0]));
+    mf_budget_set_max(&node.budget, 0); // what is used is told all the same
+    mf_replica_budget_changed(node.replicas[1]);
+    flush(&node, 1);
+    assert_false(mf_replica_writes_at_once(node.replicas[1]));
+    for (uint32_t i = 0; i < SHARDS; i++)
+        mf_replica_free(node.replicas[i]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(writes_wait_for_their_turn_where_memory_is_counted),
         cmocka_unit_test(a_full_node_refuses_what_grows_and_nothing_else),
         cmocka_unit_test(what_a_few_bytes_make_counts),
         cmocka_unit_test(ids_stop_a_little_above_the_limit_and_deletes_without_one_never),

@@ -168,14 +168,15 @@ static void check_peek(struct mf_bytes input)
     if (input.len > 0)
         memcpy(copy, input.data, input.len);
     struct mf_bytes second;
-    size_t peeked = mf_resp_peek(mf_bytes_of(copy, input.len), &second);
+    uint32_t words = 0;
+    size_t peeked = mf_resp_peek(mf_bytes_of(copy, input.len), &second, &words);
     struct mf_resp_request request = {0};
     size_t size = 0;
     enum mf_err err = mf_resp_parse(&request, mf_bytes_of(copy, input.len), &limits, &size);
     if (peeked > 0) {
         assert_int_equal(err, MF_OK);
         assert_int_equal(peeked, size);
-        assert_int_equal(request.word_count, 2);
+        assert_int_equal(request.word_count, words);
         assert_true(mf_bytes_equal(second, request.words[1]));
     }
     mf_resp_free(&request);
@@ -186,11 +187,20 @@ static void a_look_at_the_next_request_agrees_with_the_parser(void **state)
 {
     (void)state;
     static const struct mf_bytes get = TEXT("*2\r\n$3\r\nGET\r\n$10\r\n0123456789\r\n*1");
+    static const struct mf_bytes set =
+        TEXT("*5\r\n$3\r\nSET\r\n$10\r\n0123456789\r\n$1\r\nv\r\n$2\r\nPX\r\n$1\r\n9\r\n*1");
     struct mf_bytes second;
-    assert_int_equal(mf_resp_peek(get, &second), get.len - 2);
+    uint32_t words;
+    assert_int_equal(mf_resp_peek(get, &second, &words), get.len - 2);
     assert_int_equal(second.len, 10);
+    assert_int_equal(words, 2);
+    assert_int_equal(mf_resp_peek(set, &second, &words), set.len - 2);
+    assert_int_equal(second.len, 10);
+    assert_int_equal(words, 5);
     for (size_t len = 0; len < get.len; len++)
         check_peek(mf_bytes_of(get.data, len));
+    for (size_t len = 0; len < set.len; len++)
+        check_peek(mf_bytes_of(set.data, len));
     for (size_t i = 0; i < sizeof(inputs) / sizeof(inputs[0]); i++) {
         for (size_t len = 0; len <= inputs[i].bytes.len; len++)
             check_peek(mf_bytes_of(inputs[i].bytes.data, len));
