@@ -19,7 +19,7 @@ struct mf_paxos *mf_paxos_new(const struct mf_paxos_config *config, uint64_t fir
     paxos->seq_open = 1;
     paxos->role = MF_FOLLOWER;
     paxos->election_due_us = now_us + config->first_election_us;
-    paxos->begun_us = now_us;
+    paxos->begun_us = config->begun_us != 0 ? config->begun_us : now_us;
     paxos->round_max = config->members.round;
     if (config->blank)
         paxos->learn_due_us = now_us;

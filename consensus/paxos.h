@@ -59,6 +59,7 @@ struct mf_paxos_config {
     uint64_t incarnation;       // of our memory, see members.h
     struct mf_members members;  // in force before first_slot; need not name us
     uint64_t lease_us;          // the longest that anybody may rely on a lease
+    uint64_t begun_us;          // when our process began (monotonic); 0 = as this core does
     uint64_t election_us;       // a candidate waits this long, plus up to as much again, for a win
     uint64_t first_election_us; // the first campaign after the start comes after this long
     uint64_t resend_us;         // unanswered messages are sent again after this long

@@ -23,7 +23,10 @@ void mf_paxos_ask_release(struct mf_paxos *paxos, const struct mf_paxos_env *env
 {
     if (paxos->questions == 0) // no answer to a process before us may fit
         paxos->questions = env->random >> 1;
-    paxos->release_seq = ++paxos->questions;
+    // Put again it is the same question: its answer may take longer than others take to ask us.
+    if (paxos->release_seq == 0 || paxos->release_of != paxos->promised)
+        paxos->release_seq = ++paxos->questions;
+    paxos->release_of = paxos->promised;
     mf_paxos_send(paxos, env,
                   (struct mf_paxos_msg){.type = MF_PAXOS_ASK_RELEASE,
                                         .to = mf_ballot_node(paxos->promised),
@@ -109,6 +112,12 @@ void mf_paxos_on_prepare(struct mf_paxos *paxos, const struct mf_paxos_env *env,
                         promise);
 }
 
+bool mf_paxos_may_not_raise(struct mf_paxos *paxos, const struct mf_paxos_env *env,
+                            mf_ballot_t ballot)
+{
+    return ballot > paxos->promised && mf_paxos_kept_from(paxos, env, mf_ballot_node(ballot));
+}
+
 uint64_t mf_paxos_raise_promise(struct mf_paxos *paxos, const struct mf_paxos_env *env,
                                 mf_ballot_t ballot)
 {
@@ -129,7 +138,7 @@ void mf_paxos_on_accept(struct mf_paxos *paxos, const struct mf_paxos_env *env,
         return;
     }
     uint64_t last = msg->slot + msg->entry_count - 1;
-    if (msg->entry_count == 0)
+    if (msg->entry_count == 0 || mf_paxos_may_not_raise(paxos, env, msg->ballot))
         return;
     mf_paxos_follow(paxos, env, msg->ballot);
     uint64_t after = mf_paxos_raise_promise(paxos, env, msg->ballot);

@@ -53,8 +53,9 @@ struct mf_paxos {
     // Acceptor. `promised` may be ahead of the disk by what hand-over promised_seq carries.
     mf_ballot_t promised;
     uint64_t promised_seq;
-    mf_ballot_t released; // a promised ballot that its owner has given up; 0 = none
-    uint64_t release_seq; // of our last question whether it has; 0 = the answer counts no more
+    mf_ballot_t released;   // a promised ballot that its owner has given up; 0 = none
+    uint64_t release_seq;   // of our last question whether it has; 0 = the answer counts no more
+    mf_ballot_t release_of; // the ballot that it was about
     uint64_t questions;
     mf_ballot_t suspected; // of a leader that was last said to be silent; 0 = none
     uint64_t begun_us;
@@ -146,6 +147,10 @@ void mf_paxos_on_prepare(struct mf_paxos *paxos, const struct mf_paxos_env *env,
                          const struct mf_paxos_msg *msg);
 void mf_paxos_on_accept(struct mf_paxos *paxos, const struct mf_paxos_env *env,
                         const struct mf_paxos_msg *msg);
+// P8. A leader of `ballot` that we have not promised has to wait: a majority that promised it need
+// not meet the one whose leases another leader relies on, where a memory has been replaced since.
+bool mf_paxos_may_not_raise(struct mf_paxos *paxos, const struct mf_paxos_env *env,
+                            mf_ballot_t ballot);
 // A message of the leader of `ballot` raises the promise to it. Returns the hand-over that an
 // answer must wait for; 0 when the promise was there.
 uint64_t mf_paxos_raise_promise(struct mf_paxos *paxos, const struct mf_paxos_env *env,

@@ -47,6 +47,8 @@ void mf_paxos_on_chosen(struct mf_paxos *paxos, const struct mf_paxos_env *env,
                           .type = MF_PAXOS_REJECT, .to = msg->from, .ballot = paxos->promised});
         return;
     }
+    if (mf_paxos_may_not_raise(paxos, env, msg->ballot))
+        return;
     mf_paxos_follow(paxos, env, msg->ballot);
     // Else a former leader that comes back from a pause would be followed again.
     uint64_t after = mf_paxos_raise_promise(paxos, env, msg->ballot);

@@ -62,15 +62,36 @@ uint64_t mf_paxos_present_on(const struct mf_paxos *paxos, uint16_t node)
     return 0;
 }
 
+static bool is_peer(const struct mf_paxos *paxos, uint16_t node)
+{
+    for (uint32_t i = 0; i < paxos->peer_count; i++) {
+        if (paxos->peers[i].acceptor.node == node)
+            return true;
+    }
+    return false;
+}
+
+// The place of a node, or one for it: where there is none left, that of the node that was noted
+// first and is not in the configuration. Who is has a place as soon as anything is heard of it.
+static uint32_t place_of(struct mf_paxos *paxos, uint16_t node)
+{
+    for (uint32_t i = 0; i < paxos->present_count; i++) {
+        if (paxos->present[i].node == node)
+            return i;
+    }
+    if (paxos->present_count < MF_PRESENT_MAX)
+        return paxos->present_count++;
+    uint32_t first = 0;
+    while (is_peer(paxos, paxos->present[first].node))
+        first++;
+    for (uint32_t i = first + 1; i < MF_PRESENT_MAX; i++)
+        paxos->present[i - 1] = paxos->present[i];
+    return MF_PRESENT_MAX - 1;
+}
+
 static void note_present(struct mf_paxos *paxos, struct mf_acceptor acceptor)
 {
-    uint32_t i = 0;
-    while (i < paxos->present_count && paxos->present[i].node != acceptor.node)
-        i++;
-    if (i == MF_PRESENT_MAX)
-        return;
-    paxos->present_count += i == paxos->present_count;
-    paxos->present[i] = acceptor;
+    paxos->present[place_of(paxos, acceptor.node)] = acceptor;
 }
 
 void mf_paxos_present(struct mf_paxos *paxos, struct mf_acceptor acceptor)

@@ -161,18 +161,40 @@ struct paxos_task {
     struct mf_paxos_msg msg;
 };
 
+// There is no copy of the shard here, and there was one that led: who has promised it something is
+// kept from helping others while our node renews its lease, which it does for the other shards. No
+// copy to come acts under that ballot, and a process before us no more once its leases are over.
+static void release_without_copy(struct mf_reactor *reactor, uint32_t shard,
+                                 const struct mf_paxos_msg *question)
+{
+    const struct mf_node *node = reactor->node;
+    if (question->type != MF_PAXOS_ASK_RELEASE ||
+        mf_ballot_node(question->ballot) != node->config.id ||
+        mf_reactor_now_us(reactor) < mf_node_bound_until_us(node))
+        return;
+    const struct mf_paxos_msg release = {.type = MF_PAXOS_RELEASE,
+                                         .from = node->config.id,
+                                         .incarnation = node->memory,
+                                         .to = question->from,
+                                         .ballot = question->ballot,
+                                         .read_seq = question->read_seq};
+    mf_links_send_paxos(reactor->links, shard, &release);
+}
+
 static void receive_paxos(struct mf_reactor *reactor, struct mf_task *task)
 {
     struct paxos_task *paxos = (struct paxos_task *)task;
     struct mf_owned_shard *shard = mf_reactor_shard(reactor, paxos->shard);
     // Asked again: while this was on its way from reactor to reactor, our replicas may have been
     // told of the next process. Who runs on a node, and by which clock, does not go back.
-    if (shard->replica != NULL &&
-        mf_links_is_current(reactor->node, paxos->member, paxos->incarnation) &&
-        !mf_disk_sheds(reactor, &paxos->msg)) {
+    bool counts = mf_links_is_current(reactor->node, paxos->member, paxos->incarnation) &&
+                  !mf_disk_sheds(reactor, &paxos->msg);
+    if (counts && shard->replica != NULL) {
         struct mf_replica_env env = mf_reactor_env(reactor);
         mf_replica_receive(shard->replica, &env, &paxos->msg, paxos->mono_us);
         mf_reactor_touch(shard);
+    } else if (counts && shard->state == NULL) {
+        release_without_copy(reactor, paxos->shard, &paxos->msg);
     }
     mf_paxos_msg_free(&paxos->msg);
     free(paxos);

@@ -86,6 +86,7 @@ static void configure(struct mf_reactor *reactor, uint32_t shard, const struct m
     else
         first_members(node, shard, &paxos->members);
     paxos->lease_us = (uint64_t)node->longest_lease_ms * 1000;
+    paxos->begun_us = node->started_us;
     paxos->election_us = lease_us;
     // The first of a shard's places campaigns at once, so that leaders are spread evenly; the
     // others give it time, and time to be heard when it leads already.

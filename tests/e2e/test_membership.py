@@ -314,6 +314,29 @@ def test_a_node_that_left_comes_back(t):
     check_all_there(cluster, load.stop())
 
 
+@limit(120)
+def test_a_leader_that_is_back_without_memory_at_once_keeps_nobody_from_leading(t):
+    """Its node's leases never end. The new process has no copy of what the one before it led, and
+    says of its ballots that nobody acts under them."""
+    cluster = t.cluster(3, shards=8, mode="none", overrides={"consensus.lease_ms": 3000})
+    node = cluster.newcomer(4)
+    equal(cluster.add(node, cluster.node(1)), True, "add_node")
+    check_members(cluster, 3)
+    wait_votes(cluster, node)
+    true(leads(cluster, 4) > 0, "the newcomer leads")
+    node.kill9()
+    node.restart()
+    with cluster.node(1).connect(timeout=60) as connection:
+        for n in range(64):
+            def written(key=f"k{n}"):
+                try:
+                    return connection.call("set", key, b"v")
+                except RpcError:
+                    return False
+            wait_for(written, PATIENCE, "a write to every shard")
+    check_members(cluster, 3)
+
+
 @limit(180)
 def test_a_member_whose_folder_is_gone_learns(t):
     """One that was added, and one that formed the cluster, which is another one by now; also when

@@ -198,6 +198,7 @@ static void make_replica(struct sim_node *node, uint32_t group, const struct mf_
     config.paxos.members = *members;
     config.paxos.blank = left->gone;
     config.paxos.floor = left->floor;
+    config.paxos.begun_us = node->begun_us;
     config.paxos.first_election_us =
         config.paxos.election_us + mf_rand_below(&node->rand, config.paxos.election_us);
     struct mf_shard *shard = sim_snapshots_load(node, group, &config.paxos.members);
@@ -245,6 +246,7 @@ void sim_node_start(struct sim_node *node)
     struct sim *sim = node->sim;
     node->life++;
     node->up = true;
+    node->begun_us = sim_node_mono_us(node);
     memset(node->peers, 0, sizeof(node->peers));
     node->tick_at_us = 0;
     node->turn_scheduled = false;

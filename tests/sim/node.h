@@ -67,6 +67,7 @@ struct sim_node {
     // By its clock, when each replica is to be ticked. As in the reactor, what a replica said after
     // its last flush stands until the next one, or until it names an earlier time.
     uint64_t due_us[SIM_GROUPS_MAX];
+    uint64_t begun_us;   // of this life, by its monotonic clock
     uint64_t tick_at_us; // true time of the next SIM_TICK; 0 = none is scheduled
     uint64_t tick_window_us;
     uint32_t ticks_in_window;

@@ -1,8 +1,8 @@
 // Writes that are carried out when they come, of a group that is alone and keeps no log.
 #include "base/rand.h"
+#include "replica_scene.h"
 #include "server/budget.h"
 #include "shards/shard.h"
-#include "tests/unit/replica_scene.h"
 
 static const struct mf_paxos *core_of(const struct scene *scene)
 {
