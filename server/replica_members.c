@@ -35,15 +35,17 @@ static void insert(struct mf_acceptor *acceptors, uint8_t *count, struct mf_acce
     acceptors[at] = acceptor;
 }
 
-static bool caught_up(const struct mf_replica *replica, struct mf_acceptor acceptor)
+// What the leader knows of an acceptor of the configuration in force; nothing of any other.
+static struct mf_paxos_progress progress_of(const struct mf_replica *replica,
+                                            struct mf_acceptor acceptor)
 {
     struct mf_paxos_progress progress;
     for (uint32_t i = 0; mf_paxos_progress(replica->paxos, i, &progress); i++) {
         if (progress.acceptor.node == acceptor.node &&
             progress.acceptor.incarnation == acceptor.incarnation)
-            return progress.caught_up;
+            return progress;
     }
-    return false;
+    return (struct mf_paxos_progress){0};
 }
 
 // Learners that have lost their memory since would take the places of others.
@@ -73,7 +75,7 @@ static bool admit(const struct mf_replica *replica, struct mf_acceptor goal,
         return true;
     }
     drop(next->voters, &next->voter_count, goal.node);
-    if (!caught_up(replica, goal) || next->voter_count == MF_VOTERS_MAX)
+    if (!progress_of(replica, goal).caught_up || next->voter_count == MF_VOTERS_MAX)
         return false;
     drop(next->learners, &next->learner_count, goal.node);
     insert(next->voters, &next->voter_count, goal);
@@ -90,6 +92,23 @@ static int stray_learner(const struct mf_replica *replica)
             return i;
     }
     return -1;
+}
+
+// A voter that is not wanted goes: first who is not there, since whoever is may be needed for the
+// majority that lets others go.
+static bool dismiss(const struct mf_replica *replica, const struct mf_members *now,
+                    const struct mf_members *goal, bool here, struct mf_members *next)
+{
+    for (uint8_t i = 0; i < now->voter_count; i++) {
+        if (mf_members_voter_node(goal, now->voters[i].node) >= 0 ||
+            progress_of(replica, now->voters[i]).here != here)
+            continue;
+        *next = *now;
+        drop(next->voters, &next->voter_count, now->voters[i].node);
+        if (next->voter_count > 0)
+            return true;
+    }
+    return false;
 }
 
 // A voter that has lost its memory is replaced before others come in, since each of them raises the
@@ -115,14 +134,9 @@ static bool next_step(const struct mf_replica *replica, struct mf_members *next)
                 return true;
         }
     }
-    for (uint8_t i = 0; i < now.voter_count && (!missing || now.voter_count == MF_VOTERS_MAX);
-         i++) {
-        *next = now;
-        drop(next->voters, &next->voter_count, now.voters[i].node);
-        if (mf_members_voter_node(goal, now.voters[i].node) < 0 && next->voter_count > 0)
-            return true;
-    }
-    return false;
+    if (missing && now.voter_count < MF_VOTERS_MAX)
+        return false;
+    return dismiss(replica, &now, goal, false, next) || dismiss(replica, &now, goal, true, next);
 }
 
 // Whatever is missing from the configuration that is wanted has been proposed and chosen.

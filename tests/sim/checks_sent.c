@@ -60,12 +60,14 @@ static void check_proposal(struct sim_node *node, uint32_t group, const struct m
     if (mf_paxos_role(paxos) != MF_LEADER || mf_paxos_ballot(paxos) != msg->ballot ||
         msg->entry_count == 0 || msg->entries[msg->entry_count - 1].slot <= members->slot)
         return;
-    const struct sim_ballot *used =
-        find_ballot(sim_checks_group(sim, group), msg->ballot, node->incarnation);
+    struct sim_group_checks *checks = sim_checks_group(sim, group);
+    const struct sim_ballot *used = find_ballot(checks, msg->ballot, node->incarnation);
     uint32_t count = 0;
-    for (uint8_t voter = 0; voter < members->voter_count && used != NULL; voter++) {
+    for (uint8_t voter = 0; voter < members->voter_count; voter++) {
         uint32_t acceptor = sim_checks_acceptor(sim, members->voters[voter]);
-        count += (used->promisers >> acceptor & 1) != 0;
+        bool own = acceptor == node->acceptor; // who is alone asks nobody
+        count += own ? checks->promised[node->index] >= msg->ballot
+                     : used != NULL && (used->promisers >> acceptor & 1) != 0;
     }
     char text[32];
     if (count < mf_members_quorum(members))

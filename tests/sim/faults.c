@@ -78,17 +78,24 @@ static bool may_soon_vote(const struct sim *sim, const struct sim_node *node, ui
            sim_checks_learns(node, group);
 }
 
-// Are the others enough from now on? Never while the group's configuration changes, and with one to
-// spare where the next wish may be for fewer voters or for more.
-static bool others_suffice(const struct sim *sim, const struct sim_node *node, uint32_t group)
+// Other voters that know durably that the newest configuration is chosen: who does not may need the
+// one before it.
+static uint32_t others_who_know(const struct sim *sim, const struct sim_node *node, uint32_t group)
 {
-    // Who does not know durably that the newest configuration is chosen may need the one before it.
     const struct mf_members *members = sim_checks_members(sim, group);
     uint32_t others = 0;
     for (uint16_t i = 0; i < sim->plan.node_count; i++)
         others += i != node->index && remembers(&sim->nodes[i], group) &&
                   sim->checks.groups[group].marked[i] >= members->slot;
-    uint32_t needed = mf_members_quorum(members);
+    return others;
+}
+
+// Are the others enough from now on? Never while the group's configuration changes, and with one to
+// spare where the next wish may be for fewer voters or for more.
+static bool others_suffice(const struct sim *sim, const struct sim_node *node, uint32_t group)
+{
+    uint32_t others = others_who_know(sim, node, group);
+    uint32_t needed = mf_members_quorum(sim_checks_members(sim, group));
     needed += sim->plan.members_us > 0;
     return others >= needed && !sim_checks_members_open(sim, group);
 }
@@ -96,7 +103,9 @@ static bool others_suffice(const struct sim *sim, const struct sim_node *node, u
 // Can the group do without this node's memory?
 static bool spares(const struct sim *sim, const struct sim_node *node, uint32_t group)
 {
-    return (!remembers(node, group) && !may_soon_vote(sim, node, group)) ||
+    bool known = others_who_know(sim, node, group) >=
+                 (uint32_t)mf_members_quorum(sim_checks_members(sim, group));
+    return (!remembers(node, group) && !may_soon_vote(sim, node, group) && known) ||
            others_suffice(sim, node, group);
 }
 
