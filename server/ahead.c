@@ -37,6 +37,7 @@ struct ahead {
         uint32_t number;
         bool write;
         const struct mf_owned_shard *owned;
+        struct mf_replica *replica;
         struct mf_bytes bytes;
     } keys[MF_AHEAD_KEYS];
 };
@@ -48,18 +49,28 @@ static void add(struct ahead *ahead, struct mf_reactor *reactor, struct mf_bytes
     uint32_t number = mf_shard_of_key(key, reactor->node->config.shards);
     if (mf_reactor_of_shard(reactor->node, number) != reactor->index)
         return; // it may grow meanwhile, or go
-    const struct mf_owned_shard *owned = mf_reactor_shard(reactor, number);
-    if (owned->replica == NULL)
-        return;
     assert(ahead->count < MF_AHEAD_KEYS);
-    ahead->keys[ahead->count++] = (struct key){number, write, owned, key};
+    ahead->keys[ahead->count++] =
+        (struct key){number, write, mf_reactor_shard(reactor, number), NULL, key};
+}
+
+static void drop_homeless(struct ahead *ahead)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < ahead->count; i++) {
+        ahead->keys[i].replica = ahead->keys[i].owned->replica;
+        if (ahead->keys[i].replica != NULL)
+            ahead->keys[kept++] = ahead->keys[i];
+    }
+    ahead->count = kept;
 }
 
 // On the way from a number to a shard there are as many misses as from there to the value.
-static void look_for_shards(const struct ahead *ahead, struct mf_reactor *reactor)
+static void look_for_shards(struct ahead *ahead, struct mf_reactor *reactor)
 {
-    const struct key *end = ahead->keys + ahead->count;
-    for (const struct key *key = ahead->keys; key < end; key++) {
+    for (uint32_t i = 0; i < ahead->count; i++) {
+        const struct key *key = &ahead->keys[i];
+        __builtin_prefetch(key->owned);
         if (key->write) {
             __builtin_prefetch(&key->owned->checkpoint, 1);
             mf_watchers_prefetch(key->owned);
@@ -67,23 +78,27 @@ static void look_for_shards(const struct ahead *ahead, struct mf_reactor *reacto
             mf_read_gate_prefetch(mf_read_gate_at(reactor->node->gates, key->number),
                                   reactor->gate_reader, key->number);
         }
-        mf_replica_prefetch(key->owned->replica);
     }
+    drop_homeless(ahead);
+    const struct key *end = ahead->keys + ahead->count;
     for (const struct key *key = ahead->keys; key < end; key++) {
-        if (key->write)
-            mf_paxos_prefetch(mf_replica_paxos(key->owned->replica));
-        else
+        mf_replica_prefetch(key->replica);
+        if (!key->write)
             mf_read_gate_prefetch_reader(reactor->gate_reader, key->number);
-        mf_shard_prefetch(mf_replica_shard(key->owned->replica));
     }
     for (const struct key *key = ahead->keys; key < end; key++) {
-        mf_shard_prefetch_map(mf_replica_shard(key->owned->replica), key->write);
+        mf_shard_prefetch(mf_replica_shard(key->replica), key->write);
+        if (key->write)
+            mf_paxos_prefetch(mf_replica_paxos(key->replica));
+    }
+    for (const struct key *key = ahead->keys; key < end; key++) {
+        mf_shard_prefetch_map(mf_replica_shard(key->replica), key->write);
         if (key->write)
             mf_watchers_prefetch_end(key->owned);
     }
     for (const struct key *key = ahead->keys; key < end; key++) {
         if (key->write)
-            mf_shard_prefetch_limbo(mf_replica_shard(key->owned->replica));
+            mf_shard_prefetch_limbo(mf_replica_shard(key->replica));
     }
 }
 
@@ -102,10 +117,12 @@ uint32_t mf_ahead_look(struct mf_reactor *reactor, struct mf_bytes input, mf_ahe
     }
     if (reactor->shard_count >= SCATTERED_SHARDS)
         look_for_shards(&ahead, reactor);
+    else
+        drop_homeless(&ahead);
     struct mf_map_ahead places[MF_AHEAD_KEYS];
     for (uint32_t i = 0; i < ahead.count; i++)
-        places[i] = mf_shard_prefetch_place(mf_replica_shard(ahead.keys[i].owned->replica),
-                                            ahead.keys[i].bytes);
+        places[i] =
+            mf_shard_prefetch_place(mf_replica_shard(ahead.keys[i].replica), ahead.keys[i].bytes);
     mf_map_prefetch_entries(places, ahead.count);
     return looked_at;
 }

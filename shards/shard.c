@@ -463,11 +463,13 @@ void mf_shard_unshare(struct mf_shard *shard)
     mf_map_unshare(shard->ids);
 }
 
-void mf_shard_prefetch(const struct mf_shard *shard)
+void mf_shard_prefetch(const struct mf_shard *shard, bool write)
 {
     __builtin_prefetch(shard);
-    __builtin_prefetch(&shard->version);
-    __builtin_prefetch(&shard->result);
+    if (!write)
+        return;
+    __builtin_prefetch(&shard->version, 1);
+    __builtin_prefetch(&shard->result, 1);
 }
 
 void mf_shard_prefetch_limbo(const struct mf_shard *shard)

@@ -198,7 +198,7 @@ struct mf_map *mf_shard_map(struct mf_shard *shard);
 // From now on all who read the map do so on the owner's thread: what is taken out is freed at once.
 void mf_shard_unshare(struct mf_shard *shard);
 // Bring what leads to all keys into the cache, one after the other.
-void mf_shard_prefetch(const struct mf_shard *shard);
+void mf_shard_prefetch(const struct mf_shard *shard, bool write);
 void mf_shard_prefetch_map(const struct mf_shard *shard, bool write);
 void mf_shard_prefetch_limbo(const struct mf_shard *shard);
 // Begins to bring a key that will be needed soon; see mf_map_prefetch_bucket.
