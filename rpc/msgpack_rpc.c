@@ -271,17 +271,17 @@ void mf_rpc_request_free(struct mf_rpc_request *request)
 #define BIN_8 0xc4
 
 struct glance {
-    uint8_t name[8]; // as it is packed
-    uint8_t name_bytes;
+    uint8_t name[4];   // as it is packed
+    uint8_t fifth;     // byte of it; 0 = it has none
     uint8_t count_min; // of its array's elements, the key being the first
     uint8_t count_max;
     bool write;
 };
 
 static const struct glance glances[] = {
-    {{FIXSTR | 3, 'g', 'e', 't'}, 4, 1, 1, false},
-    {{FIXSTR | 3, 's', 'e', 't'}, 4, 2, 3, true},
-    {{FIXSTR | 4, 'i', 'n', 'c', 'r'}, 5, 1, 3, true},
+    {{FIXSTR | 3, 'g', 'e', 't'}, 0, 1, 1, false},
+    {{FIXSTR | 3, 's', 'e', 't'}, 0, 2, 3, true},
+    {{FIXSTR | 4, 'i', 'n', 'c'}, 'r', 1, 3, true},
 };
 
 // Passes one object that has no others in it but a map's.
@@ -311,15 +311,18 @@ size_t mf_rpc_peek(struct mf_bytes input, struct mf_bytes *key, bool *write)
         at += (size_t)1 << (data[2] - UINT_8);
     else if (data[2] > FIXINT_MAX)
         return 0;
+    // The longest name there is, the head of the array, and that of the key, of two bytes at most.
+    if (input.len - at < sizeof(glances[0].name) + 1 + 3)
+        return 0;
     const struct glance *glance = glances;
     const struct glance *end = glances + sizeof(glances) / sizeof(glances[0]);
-    // Behind the name stand the head of the array, and that of the key, of two bytes at most.
-    while (glance < end && (input.len - at < glance->name_bytes + 3u ||
-                            memcmp(data + at, glance->name, glance->name_bytes) != 0))
+    while (glance < end && memcmp(data + at, glance->name, sizeof(glance->name)) != 0)
         glance++;
     if (glance == end)
         return 0;
-    at += glance->name_bytes;
+    at += sizeof(glance->name);
+    if (glance->fifth != 0 && data[at++] != glance->fifth)
+        return 0;
     uint8_t count = data[at++] ^ FIXARRAY;
     if (count < glance->count_min || count > glance->count_max)
         return 0;
