@@ -183,11 +183,14 @@ static bool from_leader(const struct mf_replica *replica, const struct mf_paxos_
 void mf_replica_receive(struct mf_replica *replica, const struct mf_replica_env *env,
                         const struct mf_paxos_msg *msg, uint64_t sender_mono_us)
 {
-    if (replica->dead || mf_replica_sheds(replica, msg))
+    if (replica->dead)
         return;
-    struct mf_paxos_env paxos_env = mf_replica_paxos_env(replica, env);
-    paxos_env.support = replica->ops->support(replica->ctx, msg->from);
-    mf_paxos_receive(replica->paxos, &paxos_env, msg);
+    // What is dropped is heard all the same: its sender leads, and tells the time.
+    if (!mf_replica_sheds(replica, msg)) {
+        struct mf_paxos_env paxos_env = mf_replica_paxos_env(replica, env);
+        paxos_env.support = replica->ops->support(replica->ctx, msg->from);
+        mf_paxos_receive(replica->paxos, &paxos_env, msg);
+    }
     mf_log_clock_saw_entry(&replica->clock, mf_paxos_last_log_time(replica->paxos));
     if (replica->clock.leading && mf_paxos_role(replica->paxos) != MF_LEADER)
         mf_log_clock_follow(&replica->clock,

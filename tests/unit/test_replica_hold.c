@@ -236,6 +236,37 @@ static void held_majority_makes_writers_wait_and_no_longer(void **state)
     close_scene(&scene);
 }
 
+// It may be one of the two who know the time when the leader is gone.
+static void what_a_held_follower_drops_tells_it_the_time(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_scene(&scene);
+    hold(&scene, 3, true);
+    set_many(&scene, 20, 1000); // more than its log takes
+    pass(&scene, 200000);
+    struct mf_replica_info before = info_of(&scene, 3);
+    assert_true(before.chosen < info_of(&scene, 1).chosen);
+    const struct mf_paxos_msg accept = {
+        .type = MF_PAXOS_ACCEPT,
+        .from = 1,
+        .to = 3,
+        .incarnation = 1,
+        .ballot = before.ballot,
+        .slot = 1000,
+        .stamp = {.source = MF_CLOCK_LIVE,
+                  .log_us = before.clock_us + SECOND_US,
+                  .ballot = before.ballot},
+    };
+    struct mf_replica_env env = env_of(&scene);
+    mf_replica_receive(scene.actors[3].replica, &env, &accept, scene.now_us);
+    assert_int_equal(info_of(&scene, 3).chosen, before.chosen);
+    assert_in_range(info_of(&scene, 3).clock_us, before.clock_us + SECOND_US,
+                    before.clock_us + SECOND_US + 1000);
+    hold(&scene, 3, false);
+    close_scene(&scene);
+}
+
 static void held_follower_that_comes_to_lead_has_all_that_was_acknowledged(void **state)
 {
     (void)state;
@@ -312,6 +343,7 @@ int main(void)
         cmocka_unit_test(log_that_was_cut_under_a_hold_does_not_grow_back),
         cmocka_unit_test(what_a_hold_has_left_is_applied_in_portions),
         cmocka_unit_test(held_majority_makes_writers_wait_and_no_longer),
+        cmocka_unit_test(what_a_held_follower_drops_tells_it_the_time),
         cmocka_unit_test(held_follower_that_comes_to_lead_has_all_that_was_acknowledged),
         cmocka_unit_test(entry_that_brings_the_hold_is_the_last_that_a_follower_applies),
     };
