@@ -213,11 +213,18 @@ static void finish(struct mf_conn *conn)
     mf_buf_free(&conn->output);
 }
 
+// What is held is offered before more is read: it is bounded by what was read while it was not, and
+// before the end is found, behind which there is nothing to be offered.
+static bool reads(const struct mf_conn *conn)
+{
+    return mf_conn_takes_input(conn) && !conn->held;
+}
+
 static void arm(struct mf_conn *conn)
 {
     struct ev_loop *loop = conn->pool->loop;
     int events = 0;
-    if (conn->state == LINGERING || mf_conn_takes_input(conn))
+    if (conn->state == LINGERING || reads(conn))
         events |= EV_READ;
     if (conn->connecting || conn->blocked)
         events |= EV_WRITE;
@@ -431,7 +438,7 @@ static void on_io(struct ev_loop *loop, ev_io *watcher, int revents)
     if ((revents & EV_READ) != 0) {
         if (conn->state == LINGERING)
             drop_input(conn);
-        else if (mf_conn_takes_input(conn))
+        else if (reads(conn))
             read_input(conn);
     }
     mf_conn_settle(conn);

@@ -93,7 +93,8 @@ static void return_home(struct mf_reactor *reactor, struct mf_task *task)
 // last try; an earlier one at a node that was lost may have had the effect all the same.
 static void complete(struct mf_reactor *reactor, struct mf_op *op, enum mf_err status)
 {
-    bool refused = status == MF_NO_QUORUM || status == MF_BUSY || status == MF_SHUTTING_DOWN;
+    bool refused = status == MF_NO_QUORUM || status == MF_BUSY || status == MF_SHUTTING_DOWN ||
+                   status == MF_OUT_OF_MEMORY;
     op->status = refused && op->uncertain ? MF_TIMEOUT : status;
     if (op->from_node != 0) {
         mf_links_send_reply(reactor->links, op);

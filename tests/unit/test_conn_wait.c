@@ -196,6 +196,17 @@ static void who_yields_is_offered_the_rest_a_turn_later(void **state)
     assert_non_null(readers[0].conn);
 }
 
+// Nothing more is read from who yields, and so not its end either.
+static void its_end_is_behind_what_it_yields_before(void **state)
+{
+    (void)state;
+    struct reader *reader = &readers[0];
+    say(reader, "yyyyb");
+    assert_int_equal(shutdown(reader->far, SHUT_WR), 0);
+    turns(10);
+    assert_string_equal(reader->taken, "yyyyb");
+}
+
 static void a_flush_comes_between_two_readers(void **state)
 {
     (void)state;
@@ -217,6 +228,7 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(who_yields_is_offered_the_rest_a_turn_later, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(its_end_is_behind_what_it_yields_before, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_flush_comes_between_two_readers, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
