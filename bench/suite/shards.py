@@ -14,9 +14,8 @@ MIXES = {"get=1": "gets", "set=1": "sets"}
 
 WHY = ("With one copy and no log a small write is carried out when it comes, and takes no turn of its "
        "shard, as the read of a leader with a lease does not. What is left is what each shard has of "
-       "its own in memory: a set touches some fifteen cache lines of it, which are near the "
-       "processor with a few shards and not with a thousand, and leaves a note in the shard's "
-       "history of changes.")
+       "its own in memory: its replica, its group, its state, the end of its history of changes. "
+       "That is near the processor with a few shards and not with a thousand.")
 
 
 def measure(build, counts, keys, rounds, flags):
