@@ -168,9 +168,10 @@ static void release_without_copy(struct mf_reactor *reactor, uint32_t shard,
                                  const struct mf_paxos_msg *question)
 {
     const struct mf_node *node = reactor->node;
+    // On an empty folder, too: who has lost it may run elsewhere still.
+    uint64_t from_us = node->started_us + (uint64_t)node->longest_lease_ms * 1000;
     if (question->type != MF_PAXOS_ASK_RELEASE ||
-        mf_ballot_node(question->ballot) != node->config.id ||
-        mf_reactor_now_us(reactor) < mf_node_bound_until_us(node))
+        mf_ballot_node(question->ballot) != node->config.id || mf_reactor_now_us(reactor) < from_us)
         return;
     const struct mf_paxos_msg release = {.type = MF_PAXOS_RELEASE,
                                          .from = node->config.id,

@@ -215,7 +215,7 @@ struct mf_reactor {
     struct mf_router *router;
     struct mf_buf answer; // request.c: of what is answered at once ...
     bool answering;       // ... and it is in use
-    uint64_t read_us;     // the clock when the lease of the last of those was looked at
+    uint64_t read_us; // the clock when the last of those was carried out, or its lease looked at
     struct mf_request *spare_requests;
     uint32_t spare_request_count;
     struct mf_session_call *spare_calls;

@@ -24,10 +24,11 @@ SECTIONS = ("net", "cluster", "shards", "expiry", "store", "snapshot")
 INTRODUCTION = """# Benchmarks
 
 Written by `scripts/bench`, a section for each of its subcommands that has been run for this page,
-each with the machine, build, commit and time of its own. Clients and servers share the machine's processors, so the servers'
-processor time for an operation says more than operations a second, and both say it beside the
-others of the same table, whose runs were interleaved with theirs. `scripts/deps --bench` installs
-what is compared with. `benchmarks/*.csv` has every single run of the loads.
+each with the machine, build, commit and time of its own. Clients and servers share the machine's
+processors, so the servers' processor time for an operation says more than operations a second, and
+both say it beside the others of the same table, whose runs were interleaved with theirs.
+`scripts/deps --bench` installs what is compared with. `benchmarks/*.csv` has every single run of
+the loads.
 """
 
 
